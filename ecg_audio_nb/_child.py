@@ -3,7 +3,7 @@
 Not `multiprocessing`: a user's script has no `__main__` guard. Not `pickle`: what a child says about untrusted media
 must not be able to make its parent execute anything. A message is a JSON object and raw bytes, each with its length:
 
-    tag (1 byte: M message, E error, . end) | length of header (4 bytes) | length of payload (8 bytes) | header | payload
+    tag (1 byte: M message, E error, . end), length of header (4 bytes), length of payload (8 bytes), header, payload
 
 Requests go in through the child's stdin, answers come back through what was its stdout. A C library that prints to
 file descriptor 1 does no harm: in the child that descriptor leads to stderr, of which the parent keeps the last lines.
@@ -73,9 +73,10 @@ class Child:
         cpu_seconds:int|None=None, # limit of the child's processor time over its whole life
         threads:int=1, # for the numeric libraries of the child
     ):
-        if not sys.executable: raise RuntimeError("no Python interpreter to start a child with: sys.executable is empty")
+        if not sys.executable: raise RuntimeError("no Python to start a child with: sys.executable is empty")
         self.target, self.timeout, self.threads = target, timeout, threads
-        self._limits, self._proc, self._lock = {"memory_mb": memory_mb, "cpu_seconds": cpu_seconds}, None, threading.Lock()
+        self._limits = {"memory_mb": memory_mb, "cpu_seconds": cpu_seconds}
+        self._proc, self._lock = None, threading.Lock()
         self._start()
 
     def stream(self, request:dict, payload=b"")->Iterator[tuple[dict, memoryview]]:

@@ -9,10 +9,10 @@ __all__ = ['Seconds', 'Measure', 'Share', 'Timing', 'AcousticFeatures', 'Word', 
            'Turn', 'Segment', 'Speaker', 'ModelInfo', 'RunTiming', 'Metadata', 'Analysis', 'to_dict', 'ResultError',
            'from_dict', 'json_schema']
 
-# %% ../nbs/00_schema.ipynb #cf781387
+# %% ../nbs/00_schema.ipynb #be69db88
 import math
 from collections.abc import Mapping
-from dataclasses import field, replace
+from dataclasses import field
 from decimal import Decimal
 from numbers import Real
 from typing import Annotated, Any, Literal
@@ -76,10 +76,12 @@ def as_number(
     except (ValueError, OverflowError): return None
     return number if math.isfinite(number) else None
 
-# %% ../nbs/00_schema.ipynb #25b570c7
-def _number(d, keys, most): return next((n for k in keys if (n := as_number(d.get(k))) is not None and 0 <= n <= most), None)
+# %% ../nbs/00_schema.ipynb #51bfe6ed
+def _number(d, keys, most):
+    return next((n for k in keys if (n := as_number(d.get(k))) is not None and 0 <= n <= most), None)
 
-def _string(d, keys): return next((_printable(s) for k in keys if isinstance(s := d.get(k), str) and s.strip()), None)
+def _string(d, keys):
+    return next((_printable(s) for k in keys if isinstance(s := d.get(k), str) and s.strip()), None)
 
 def _printable(text): return " ".join(text.split()).encode("utf-8", "replace").decode()
 
@@ -90,7 +92,7 @@ def _span(d):
     if duration is not None and end is not None and start is None and end >= duration: start = end - duration
     return (None, None) if start is not None and end is not None and end < start else (start, end)
 
-# %% ../nbs/00_schema.ipynb #eb4ac541
+# %% ../nbs/00_schema.ipynb #40b57144
 def normalize_word(
     d:Mapping|Word, # any known form of a word
     timing:Timing|None="recognized", # where its times come from, if the form does not say
@@ -99,7 +101,8 @@ def normalize_word(
     if isinstance(d, Word): return d
     if not isinstance(d, Mapping): raise WordError(f"a word is a mapping such as {{'word': 'yes', 'start': 0.2, 'end': 0.5}}, not {type(d).__name__}")
     text = _string(d, _TEXT)
-    if text is None: raise WordError(f"a word needs text under one of {', '.join(_TEXT)}; got {[k for k in d if isinstance(k, str)]!a:.80}")
+    found = [k for k in d if isinstance(k, str)]
+    if text is None: raise WordError(f"a word needs text under one of {', '.join(_TEXT)}; got {found!a:.80}")
     start, end = _span(d)
     said = _string(d, ("timing",))
     return Word(text, start, end, speaker_id=_string(d, _SPEAKER), confidence=_number(d, _CONFIDENCE, 1),

@@ -69,9 +69,10 @@ class VoiceSettings(StageSettings):
     min_speech: float = Field(default=0.10, ge=0) # shorter speech is dropped, seconds
     min_silence: float = Field(default=0.30, ge=0) # shorter silence is bridged, seconds
 
-# %% ../nbs/01_settings.ipynb #fd7b467d
+# %% ../nbs/01_settings.ipynb #9ce40026
 class TranscribeSettings(StageSettings):
     "Speech to words"
+    enabled: bool = True
     engine: StageEngine = None # None: as the chain
     model: Text = None # name or folder; None: the engine's own choice
     language: str = "auto"

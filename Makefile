@@ -1,0 +1,81 @@
+# `make demo` and `make test` need nothing set up but Python 3.11 to 3.13. Another one: make demo PYTHON=python3.12
+PYTHON ?= python3
+SOURCE ?= ecg_audio_nb/assets/sample.mp4
+OUT ?= out
+LIGHT := .venv
+DEV := .venv-dev
+
+# what the environments depend on: where these are unchanged, nothing is installed
+LOCKED := pyproject.toml constraints.txt
+
+# as it was written, whatever stands in it: spaces, quotes, a dollar sign
+export DEMO_SOURCE := $(value SOURCE)
+export DEMO_OUT := $(value OUT)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help demo test in-step notebooks lint unit readme docs lock clean
+.NOTPARALLEL:
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+demo: $(LIGHT)/.installed ## analyse the packaged sample into out/; your own file: make demo SOURCE=my.mp4
+	@$(LIGHT)/bin/ecg analyze "$$DEMO_SOURCE" -o "$$DEMO_OUT" --profile demo
+
+test: in-step notebooks lint unit ## everything that must pass
+
+in-step: $(DEV)/.installed ## nbdev-clean and nbdev-export change nothing, README.md is nbs/index.ipynb
+	@echo "== in step: nbdev-clean and nbdev-export change nothing, README.md is nbs/index.ipynb"
+	@$(DEV)/bin/python scripts/in_step.py
+	@$(DEV)/bin/python scripts/make_readme.py --check
+
+notebooks: $(DEV)/.installed ## run every notebook
+	@echo "== notebooks: nbdev-test"
+	@PATH="$(CURDIR)/$(DEV)/bin:$$PATH" $(DEV)/bin/nbdev-test --n_workers 2
+
+lint: $(DEV)/.installed ## ruff, and the import rule
+	@echo "== lint: ruff, import-linter"
+	@$(DEV)/bin/ruff check
+	@$(DEV)/bin/lint-imports --no-cache
+
+unit: $(DEV)/.installed ## pytest, slow tests too
+	@echo "== unit: pytest"
+	@PATH="$(CURDIR)/$(DEV)/bin:$$PATH" $(DEV)/bin/python -m pytest
+
+readme: $(DEV)/.installed ## write README.md from nbs/index.ipynb
+	@$(DEV)/bin/python scripts/make_readme.py
+
+docs: $(DEV)/.installed ## build the site into _docs/ (needs Quarto)
+	@command -v quarto >/dev/null || { echo "no quarto on the PATH: install it from https://quarto.org, then make docs"; exit 1; }
+	@PATH="$(CURDIR)/$(DEV)/bin:$$PATH" $(DEV)/bin/nbdev-docs
+
+lock: $(DEV)/.installed ## write constraints.txt: the versions of .venv-dev, resolved for every Python
+	@$(DEV)/bin/python scripts/lock.py
+	@touch $(DEV)/.installed
+
+clean: ## remove what the commands left; the environments stay
+	rm -rf out build dist _docs _proc *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache .grimp_cache
+	find nbs ecg_audio_nb tests scripts benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find nbs -name .ipynb_checkpoints -type d -prune -exec rm -rf {} +
+
+$(LIGHT)/.installed: $(LOCKED)
+	$(call install,.,light core: no torch)
+
+$(DEV)/.installed: $(LOCKED)
+	$(call install,.[all$(comma)dev],everything: about 9 GB)
+
+comma := ,
+
+FITS = import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else \
+  "$(PYTHON) is Python %d.%d; ecg_audio_nb needs 3.11, 3.12 or 3.13. Name one: make $(MAKECMDGOALS) PYTHON=python3.12" % v)
+
+# $(call install,WHAT,IN WORDS): an environment beside the stamp $@, made anew if it can't run, with the tested versions
+define install
+	@command -v "$(PYTHON)" >/dev/null || \
+	  { echo "no $(PYTHON) here. Name a Python 3.11 to 3.13: make $(MAKECMDGOALS) PYTHON=/path/to/python3"; exit 1; }
+	@"$(PYTHON)" -c '$(FITS)'
+	@echo "== installing into $(@D) ($(2)), once"
+	@$(@D)/bin/python -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear $(@D)
+	@$(@D)/bin/python -m pip install -qq -e '$(1)' -c constraints.txt
+	@touch $@
+endef

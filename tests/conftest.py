@@ -1,0 +1,54 @@
+"""What all tests share: the real speech, where it is at hand; a word where there is no GPU; a machine's settings kept out
+
+Markers (pyproject.toml): `slow` for what takes long, left out with `pytest -m "not slow"`; `gpu` for what needs a CUDA device.
+"""
+import os, shutil, subprocess
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@cache
+def cuda_devices():
+    "The CUDA devices that the driver lists; asked without torch, whose import costs seconds"
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "all") in ("", "-1") or not (tool := shutil.which("nvidia-smi")): return ()
+    listed = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=60)
+    return tuple(line for line in listed.stdout.splitlines() if line.startswith("GPU ")) if not listed.returncode else ()
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.get_closest_marker("gpu") and not cuda_devices():
+            item.add_marker(pytest.mark.skip(reason="no CUDA device on this machine"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_surroundings(tmp_path_factory):
+    "No ECG_* variable of the caller's reaches a test, and no test writes into the caller's data folder"
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [n for n in os.environ if n.startswith("ECG_")]: patch.delenv(name)
+        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def root():
+    "The project's folder"
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    "The folder of real speech beside the project; a clone without it skips what needs it"
+    folder = ROOT.parent / "shared/data"
+    if not folder.is_dir(): pytest.skip("no ../shared/data beside the project: real speech for tests is not at hand")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sample():
+    "The packaged sample video"
+    return ROOT / "ecg_audio_nb/assets/sample.mp4"

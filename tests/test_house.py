@@ -1,0 +1,203 @@
+"""The house around the notebooks: what must stay in step, what is packaged, what an install costs"""
+import ast, json, os, re, subprocess, sys, tomllib, venv
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "ecg_audio_nb"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+EXTRAS = PROJECT["project"]["optional-dependencies"]
+NOTEBOOKS = sorted(p for p in (ROOT / "nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
+NUMBERED = [p for p in NOTEBOOKS if re.match(r"\d\d_", p.name)]
+
+
+def cells(path): return json.loads(path.read_text())["cells"]
+def source(cell): return "".join(cell["source"])
+def code(path): return [source(c) for c in cells(path) if c["cell_type"] == "code"]
+def flagged(text, *flags): return any(re.match(rf"\s*#\|\s*({'|'.join(flags)})\b", line) for line in text.splitlines())
+
+
+# One file, one place
+
+@pytest.mark.parametrize("link, file", [("nbs/_quarto.yml", "_quarto.yml"), ("settings.ini", "ecg_audio_nb/settings.ini")])
+def test_two_paths_are_one_file(link, file):
+    assert (ROOT / link).is_symlink() and (ROOT / link).samefile(ROOT / file)
+    assert not os.path.isabs(os.readlink(ROOT / link))
+
+
+def test_readme_is_the_index():
+    done = subprocess.run([sys.executable, ROOT / "scripts/make_readme.py", "--check"], capture_output=True, text=True)
+    assert not done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("file", ["README.md", "nbs/index.ipynb", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_links_lead_somewhere(file):
+    path = ROOT / file
+    text = path.read_text() if path.suffix == ".md" else "\n".join(source(c) for c in cells(path))
+    targets = re.findall(r"\]\(([^)\s#]+)[^)]*\)", text)
+    here = [t for t in targets if not re.match(r"[a-z]+:", t)]
+    there = [t.split("/blob/main/")[1] for t in targets if "/ecg_audio_nb/blob/main/" in t]
+    missing = [t for t in here if not (path.parent / t).exists()] + [t for t in there if not (ROOT / t).exists()]
+    assert not missing
+
+
+def test_changelog_tells_of_this_version():
+    version = re.search(r'__version__ = "(.+)"', (PACKAGE / "__init__.py").read_text())[1]
+    assert f"## [{version}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+# Notebooks
+
+def module_of(path): return next((m[1] for c in code(path) if (m := re.search(r"^#\|\s*default_exp\s+(\S+)", c, re.M))), None)
+
+
+def test_a_notebook_is_named_as_its_module():
+    assert {p.name: module_of(p) for p in NUMBERED} == {p.name: p.stem[3:] for p in NUMBERED}
+
+
+def test_stems_are_unique():
+    stems = [p.stem for p in NOTEBOOKS]
+    assert sorted(stems) == sorted(set(stems))
+
+
+def test_the_import_rule_knows_every_module_in_the_order_of_the_numbers():
+    rule = next(c for c in PROJECT["tool"]["importlinter"]["contracts"] if c["type"] == "layers")
+    *layers, lowest = rule["layers"]
+    assert layers[::-1] == [p.stem[3:] for p in NUMBERED]
+    plain = [p.stem for p in PACKAGE.glob("_*.py") if p.stem not in ("__init__", "__main__", "_modidx")]
+    assert sorted(lowest.split(" : ")) == sorted(plain)
+
+
+def test_the_sidebar_shows_every_notebook_once():
+    def leaves(entries):
+        for e in entries:
+            if isinstance(e, str): yield e
+            else: yield from leaves(e["contents"])
+    shown = list(leaves(yaml.safe_load((ROOT / "_quarto.yml").read_text())["website"]["sidebar"]["contents"]))
+    pages = [p.relative_to(ROOT / "nbs") for p in NOTEBOOKS]
+    assert sorted(shown) == sorted(map(str, (p for p in pages if p.parts[0] != "jobs")))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
+def test_imports_stand_in_cells_of_their_own(path):
+    "The docs build runs every cell in which an import stands, and of the others only the exported ones"
+    for text in code(path):
+        if flagged(text, "export", "exports", "exporti", "eval: *false") or "nbdev_export()" in text: continue
+        if re.search(r"^\s*[%!]", text, re.M): continue
+        tree = ast.parse(text)
+        if not any(isinstance(n, ast.Import | ast.ImportFrom) for n in ast.walk(tree)): continue
+        other = [n for n in tree.body if not isinstance(n, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef)]
+        assert not other, f"{path.name}: a cell with imports and other code:\n{text}"
+
+
+# What is written
+
+TEXTS = [p for pattern in ("*.*", ".ci/*", ".github/*/*", "nbs/**/*.ipynb", "ecg_audio_nb/**/*", "tests/*.py", "scripts/*.py",
+                           "benchmarks/**/*") for p in ROOT.glob(pattern)
+         if p.suffix in {".py", ".ipynb", ".md", ".toml", ".txt", ".yml", ".ini", ".json"} and "__pycache__" not in p.parts]
+
+
+def test_no_path_of_one_machine_and_nothing_left_to_do():
+    words = re.compile(r"/home/\w|/root/|/Users/\w|C:\\+Users|/site-packages/|\b(?:TODO|FIXME)\b")
+    found = [f"{p.relative_to(ROOT)}: {m[0]}" for p in TEXTS if p != Path(__file__) for m in words.finditer(p.read_text())]
+    assert not found
+
+
+# The package
+
+def python(*args, **kwargs): return subprocess.run([sys.executable, *args], capture_output=True, text=True, **kwargs)
+
+
+@pytest.mark.parametrize("module", [None, *(p.stem[3:] for p in NUMBERED)])
+def test_an_import_loads_nothing_heavy(module):
+    heavy = ["torch", "whisperx", "pyannote", "av", "onnxruntime", "scipy", "pocketsphinx", "pandas", "matplotlib", "librosa",
+             "aiohttp", "fastcore", "IPython"]
+    name = f"ecg_audio_nb.{module}" if module else "ecg_audio_nb"
+    done = python("-c", f"import sys, {name}; print(*sorted(set({heavy}) & set(sys.modules)))")
+    assert (done.stdout.split(), done.stderr) == ([], "")
+
+
+def test_analyze_is_all_a_user_needs():
+    done = python("-c", "from ecg_audio_nb import analyze; print(analyze.__module__)")
+    assert done.stdout.strip() == "ecg_audio_nb.pipeline", done.stderr
+
+
+def test_package_data_is_all_there_is():
+    patterns = PROJECT["tool"]["setuptools"]["package-data"]["ecg_audio_nb"]
+    data = [p.relative_to(PACKAGE).as_posix() for p in PACKAGE.rglob("*") if p.is_file() and p.suffix not in (".py", ".pyc")]
+    assert not [x for x in patterns if not any(fnmatch(d, x) for d in data)]
+    assert not [d for d in data if not any(fnmatch(d, x) and d.count("/") == x.count("/") for x in patterns)]
+    assert all((ROOT / f).is_file() for f in PROJECT["project"]["license-files"])
+
+
+# What it depends on
+
+def requirements(*extras): return [Requirement(r) for e in extras for r in EXTRAS[e]]
+
+
+def test_all_is_every_extra_but_dev():
+    [everything] = requirements("all")
+    assert everything.extras == set(EXTRAS) - {"all", "dev"}
+
+
+def test_the_extras_that_messages_name_exist():
+    named = {m for p in PACKAGE.glob("*.py") for m in re.findall(r"ecg-audio-nb\[(\w+)\]", p.read_text())}
+    assert named <= set(EXTRAS)
+
+
+def test_every_range_has_both_ends_and_holds_the_tested_version():
+    pins = {}
+    for line in (ROOT / "constraints.txt").read_text().splitlines():
+        if line and not line.startswith("#"):
+            pin = Requirement(line)
+            assert [s.operator for s in pin.specifier] == ["=="], line
+            pins.setdefault(canonicalize_name(pin.name), []).append(next(iter(pin.specifier)).version)
+    wanted = [Requirement(r) for r in PROJECT["project"]["dependencies"]] + requirements(*(set(EXTRAS) - {"all"}))
+    for r in wanted:
+        assert {s.operator for s in r.specifier} == {">=", "<"}, f"{r}: a range with both ends"
+        tested = pins.get(canonicalize_name(r.name))
+        assert tested, f"{r.name}: not in constraints.txt: make lock"
+        assert all(r.specifier.contains(v) for v in tested), f"{r}: {tested} was tested"
+
+
+# An install
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory):
+    "The wheel, by way of the source distribution, built from a copy so that nothing old gets in"
+    folder = tmp_path_factory.mktemp("build")
+    tracked = "pyproject.toml", "setup.py", "README.md", "LICENSE", "ecg_audio_nb"
+    subprocess.run(["cp", "-R", *(ROOT / t for t in tracked), folder], check=True)
+    done = python("-m", "build", "--outdir", folder / "dist", folder)
+    assert not done.returncode, done.stdout[-2000:] + done.stderr[-2000:]
+    return next((folder / "dist").glob("*.whl"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_light_install(wheel, tmp_path):
+    "A stranger's `pip install ecg-audio-nb`: no torch, under 600 MB, and a result from another folder, with no tool on the PATH"
+    home = tmp_path / "light"
+    venv.create(home, with_pip=True)
+    pip = subprocess.run([home / "bin/python", "-m", "pip", "install", "-qq", wheel, "-c", ROOT / "constraints.txt"],
+                         capture_output=True, text=True)
+    assert not pip.returncode, pip.stderr[-2000:]
+    packages = next((home / "lib").glob("python3*/site-packages"))
+    assert not list(packages.glob("torch*"))
+    assert sum(p.lstat().st_size for p in home.rglob("*") if p.is_file()) < 600e6
+
+    elsewhere = tmp_path / "some where"
+    elsewhere.mkdir()
+    sample = packages / "ecg_audio_nb/assets/sample.mp4"
+    run = subprocess.run([home / "bin/ecg", "analyze", sample, "-o", "out", "--profile", "demo"], cwd=elsewhere,
+                         capture_output=True, text=True, env={"HOME": str(tmp_path), "PATH": str(home / "bin"), "LANG": "C.UTF-8"})
+    assert not run.returncode, run.stdout + run.stderr
+    result = json.loads((elsewhere / "out/sample.json").read_text())
+    assert result["success"] and result["metadata"]["unique_speakers"] > 1
+    assert any(w["confidence"] is not None for s in result["segments"] for w in s["words"])
+    assert " --> " in (elsewhere / "out/sample.srt").read_text()
