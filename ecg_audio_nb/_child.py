@@ -128,7 +128,7 @@ class Child:
             os.close(mine)
             raise
         finally: os.close(lifeline)
-        self._lifeline, self._tail = mine, bytearray()
+        self._lifeline, self._tail, self._owner = mine, bytearray(), os.getpid()
         self._listener = threading.Thread(target=_keep_tail, args=(self._proc.stderr, self._tail), daemon=True)
         self._listener.start()
 
@@ -144,7 +144,7 @@ class Child:
         elif code is None: how = "the child process closed its pipe"
         elif code < 0: how = f"the child process was ended by {_signal_name(-code)}"
         else: how = f"the child process ended with exit status {code}"
-        return ChildCrashed(how, "\n".join(self._tail.decode("utf-8", "replace").splitlines()[-12:]))
+        return ChildCrashed(how, "\n".join(self._tail.decode("utf-8", "replace").splitlines()[-20:]))
 
     def _kill(self):
         if self._proc is None: return
@@ -179,7 +179,8 @@ class Child:
     def __exit__(self, *_): self.close()
 
     def __del__(self):
-        if getattr(self, "_proc", None) is not None and not sys.is_finalizing(): self._kill()
+        if getattr(self, "_proc", None) is None or sys.is_finalizing(): return
+        if self._owner == os.getpid(): self._kill() # not in a fork of the owner
 
 
 def _kill_group(proc):
@@ -210,7 +211,7 @@ def _main(plan):
     _die_with_parent(plan["lifeline"])
     _limit(plan)
     import faulthandler, importlib
-    faulthandler.enable()
+    faulthandler.enable(all_threads=False)
     sys.path[:] = plan["path"]
     module, _, name = plan["target"].partition(":")
     function = None
@@ -227,13 +228,14 @@ def _main(plan):
 
 
 def _die_with_parent(lifeline):
-    "Nothing is ever written to this pipe: the one thing that can happen to it is that the parent's end goes away"
-    import fcntl
+    "Nothing is ever written to this pipe: all that can happen to it is that the parent's end goes away"
+    import fcntl, select
     if hasattr(fcntl, "F_SETSIG"): # Linux: the kernel itself ends us, also when C code hangs and holds Python's lock
         fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
         fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
         fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
-    threading.Thread(target=lambda: (os.read(lifeline, 1), os._exit(1)), daemon=True).start()
+        if select.select([lifeline], [], [], 0)[0]: os._exit(1) # it went away before
+    else: threading.Thread(target=lambda: (os.read(lifeline, 1), os._exit(1)), daemon=True).start()
 
 
 def _limit(plan):

@@ -244,7 +244,7 @@ def _measure(windows, plan): # -> power, centroid, F0 and gain of every state; a
     gain[:, 0] = _VOICING + np.maximum(0, 2 - peak*(1 + _VOICING)/_SILENCE)
     return energy, centroid, f0, gain
 
-# %% ../nbs/16_acoustics.ipynb #da03e3ff
+# %% ../nbs/16_acoustics.ipynb #cbedd553
 @dataclass(frozen=True, eq=False)
 class Frames:
     "What was measured over a file, by tick and by frame; frame `k` stands at sample `(k + 0.5)*hop`"
@@ -266,6 +266,15 @@ class Frames:
         energy = np.append(self.energy, np.zeros(9, np.float32))[:10*len(self.f0)].reshape(-1, 10).sum(1)
         samples = np.minimum(self.hop, self.n_samples - self.hop*np.arange(len(energy)))
         return 10*np.log10(np.where(energy > 0, energy, np.nan)/samples)
+
+    def cut(self, spans:list[tuple[float, float]])->"Frames": # (start, end) seconds, in order, apart
+        "The frames of several spans end to end: one voice over all its turns"
+        rate, last = self.sample_rate/self.hop, len(self.f0)
+        k = np.concatenate([np.arange(round(s*rate), min(round(e*rate), last)) for s, e in spans] or [[]]).astype(int)
+        ticks = (10*k[:, None] + np.arange(10)).ravel()
+        n_samples = len(k)*self.hop - (last*self.hop - self.n_samples if last - 1 in k else 0)
+        return Frames(self.sample_rate, n_samples, self.tick, self.hop, self.energy[ticks[ticks < len(self.energy)]],
+                      self.power[k], self.centroid[k], self.f0[k])
 
 # %% ../nbs/16_acoustics.ipynb #fcd7bf0f
 def frames(

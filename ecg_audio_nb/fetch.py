@@ -29,13 +29,13 @@ class Source:
     name: str # what a person calls it; the file's name, or the last part of the address
     sha256: str # of its bytes, hexadecimal
 
-# %% ../nbs/10_fetch.ipynb #27f9c736
+# %% ../nbs/10_fetch.ipynb #156295e3
 def shown(
     source:object, # any source
 )->str: # fit for a message: at most 300 characters, on one line
     "A source without its secrets"
     text = os.fsdecode(source) if isinstance(source, (str, bytes, os.PathLike)) else repr(source)
-    text = re.sub(r"[\x00-\x1f\x7f]", "?", text)
+    text = re.sub(r"[\x00-\x1f\x7f]", "_", text)
     scheme, mark, rest = text.partition("://")
     if mark:
         host, slash, path = re.split(r"[?#]", rest, maxsplit=1)[0].partition("/")
@@ -100,14 +100,14 @@ def _check_scheme(url):
     if importlib.util.find_spec(module) is None:
         raise FetchError(f"{shown(url)}: {scheme}:// addresses need {module}: pip install ecg-audio-nb[{extra}]")
 
-# %% ../nbs/10_fetch.ipynb #1e8284fb
+# %% ../nbs/10_fetch.ipynb #e95712ce
 def _check_host(
     url:str, # http(s):// or s3://
     allowed:tuple[str, ...], # host names or buckets; `*.example.org` for all below it; empty: any
 )->None:
     "Refuse a host or bucket that is not allowed; asked again at every redirect"
-    try: host = (urlsplit(url).netloc if _scheme(url) == "s3" else urlsplit(url).hostname) or ""
-    except ValueError: host = ""
+    try: parts = urlsplit(url); host = parts.netloc if _scheme(url) == "s3" else parts.port != 0 and parts.hostname
+    except ValueError: host = None
     if not host: raise FetchError(f"{shown(url)}: this address names no host; write scheme://host/path")
     if allowed and not any(fnmatch(host.lower(), name.lower()) for name in allowed):
         raise FetchError(f"{shown(url)}: {host} is not among fetch.allow_hosts ({', '.join(allowed)})")
@@ -170,7 +170,7 @@ def _check_size(n, most, folder): # `folder` before the first byte: must n bytes
     if n > most: raise FetchError(f"larger than fetch.max_bytes = {most}; raise the limit, or fetch something smaller")
     if folder and n > shutil.disk_usage(folder).free: raise OSError(errno.ENOSPC, "")
 
-# %% ../nbs/10_fetch.ipynb #9671f15b
+# %% ../nbs/10_fetch.ipynb #29c1e3f4
 _NO_CONNECTION = "no connection to the host; check the address and the network"
 _BROKEN = "the connection ended early; try again"
 _CAUSES = {
@@ -182,7 +182,7 @@ _CAUSES = {
     "TooManyRedirects": "it redirects in a circle; check the address",
     "ClientPayloadError": _BROKEN, "ServerDisconnectedError": _BROKEN, "ResponseParserError": _BROKEN,
     "ClientConnectorError": _NO_CONNECTION, "ClientOSError": _NO_CONNECTION, "EndpointConnectionError": _NO_CONNECTION,
-    "InvalidURL": "this is no valid address", "InvalidUrlClientError": "this is no valid address",
+    **dict.fromkeys(("InvalidURL", "InvalidUrlClientError", "ValueError"), "this is no valid address"),
 }
 
 # %% ../nbs/10_fetch.ipynb #be2d6fd3

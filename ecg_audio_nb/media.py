@@ -148,12 +148,13 @@ _FULL = { # sample format -> type, full scale below and above
     "flt": (np.float32, -1, 1), "dbl": (np.float64, -1, 1),
 }
 
-# %% ../nbs/11_media.ipynb #72848051
+# %% ../nbs/11_media.ipynb #b236d076
 def _mend(frame, found):
     "Silence what is not a number, in place, and count what sits at full scale"
     dtype, low, high = _FULL[frame.format.name.removesuffix("p")]
-    n = frame.samples * (1 if frame.format.is_planar else frame.layout.nb_channels)
-    for plane in frame.planes:
+    channels, planar = frame.layout.nb_channels, frame.format.is_planar
+    n = frame.samples * (1 if planar else channels)
+    for plane in frame.planes[:channels if planar else 1]: # PyAV counts one too many for 8 channels
         x = np.frombuffer(plane, dtype, n)
         found.seen += n
         if x.min() > low and x.max() < high: continue # not so when there is a NaN
@@ -248,12 +249,19 @@ def _too_long(most, declared=None): # seconds
     long = f"{declared:.0f} s" if declared else "longer"
     return f"it lasts {long}, over the limit media.max_seconds = {most:g}; cut it, or raise the limit"
 
-# %% ../nbs/11_media.ipynb #46ff2c3a
+# %% ../nbs/11_media.ipynb #93eabaa0
 def _declared(container, stream): # seconds from where presentation begins; None if the file does not say
     if stream.duration:
         seconds = float(((stream.start_time or 0) + stream.duration) * stream.time_base) - _start(container)
     else: seconds = (container.duration or 0) / 1e6
+    if container.format.name == "wav": seconds *= _missing(container.name.removeprefix("file:"))
     return seconds if seconds > 0 else None
+
+def _missing(path): # of a WAV file, where FFmpeg believes the file's size
+    "How many times larger than the file its header says it is; 1 if it is whole, or was written to a pipe"
+    with open(path, "rb") as file: head, size = file.read(8), os.fstat(file.fileno()).st_size
+    said = int.from_bytes(head[4:8], "little") + 8
+    return said / size if head[:4] == b"RIFF" and size < said < 0x7FFF0000 else 1
 
 def _finite(x, found):
     "Input that is loud enough makes a filter overflow"

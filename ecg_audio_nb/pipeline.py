@@ -142,7 +142,7 @@ def measure(
                          acoustic_features=own, words=tuple(replace(w, acoustic_features=next(features)) for w in group))
                  for i, (group, (start, end), speaker, own) in enumerate(zip(groups, spans, speakers, of_segment)))
 
-# %% ../nbs/20_pipeline.ipynb #a1c87b4e
+# %% ../nbs/20_pipeline.ipynb #2d02dd21
 def to_segments(heard:_Heard, settings:Settings)->tuple[Segment, ...]:
     "Words and turns to segments; a turn is a segment where there are no words at all"
     turns = heard.diarization.turns if heard.diarization else []
@@ -156,13 +156,15 @@ def to_segments(heard:_Heard, settings:Settings)->tuple[Segment, ...]:
     spans = [(g[0].start_time, max(w.end_time for w in g)) for g in groups]
     return measure(groups, spans, who, heard.frames, heard.activity.speech)
 
-def to_speakers(turns:Sequence[Turn], segments:Sequence[Segment], measured, speech:Spans)->tuple[Speaker, ...]:
+def to_speakers(turns:Sequence[Turn], segments:Sequence[Segment], measured)->tuple[Speaker, ...]:
     "One entry a voice, measured over all its turns"
     ids = sorted({t.speaker_id for t in turns})
     spans = [[(t.start_time, t.end_time) for t in turns if t.speaker_id == i] for i in ids]
     mine = {i: [s for s in segments if s.speaker_id == i] for i in ids}
-    return tuple(Speaker(i, sum(e - s for s, e in own), len(mine[i]), sum(w.kind == "word" for s in mine[i] for w in s.words), features)
-                 for i, own, features in zip(ids, spans, pool(measured, spans, speech)))
+    return tuple(Speaker(i, sum(e - s for s, e in own), len(mine[i]), sum(w.kind == "word" for s in mine[i] for w in s.words),
+                         _over_all(measured.cut(own))) for i, own in zip(ids, spans))
+
+def _over_all(measured): return pool(measured, [(0, measured.n_samples / measured.sample_rate)])[0]
 
 # %% ../nbs/20_pipeline.ipynb #54bd39fe
 _PACKAGES = ("numpy", "scipy", "onnxruntime", "av", "pocketsphinx")
@@ -197,7 +199,7 @@ def to_metadata(source, audio:Audio, heard:_Heard, segments, turns, settings:Set
         settings.transcribe.language, words and words.language, words and words.language_probability, _models(heard),
         settings.model_dump(mode="json", exclude=_NOT_THE_RESULTS), tuple(dict.fromkeys(notes)), versions())
 
-# %% ../nbs/20_pipeline.ipynb #acfadcc8
+# %% ../nbs/20_pipeline.ipynb #910a9016
 def analyze(
     source, # path, or http(s):// or s3:// address, of an audio or video file
     settings:Settings|Mapping|None=None, # all settings, or those that differ: {"diarize.num_speakers": 2}
@@ -217,7 +219,7 @@ def analyze(
     heard = listen_to(run, audio, settings, engines)
     segments = to_segments(heard, settings)
     turns = heard.diarization.turns if heard.diarization else []
-    speakers = to_speakers(turns, segments, heard.frames, heard.activity.speech)
+    speakers = to_speakers(turns, segments, heard.frames)
     metadata = to_metadata(found, audio, heard, segments, turns, settings, run)
     seconds = time.perf_counter() - started
     timing = RunTiming(datetime.now(timezone.utc).isoformat(timespec="seconds"), seconds, seconds / audio.duration if audio.duration else None,

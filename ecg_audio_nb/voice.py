@@ -93,7 +93,7 @@ def above(
              if (i := np.searchsorted(first, start)) < len(first) and first[i] < end]
     return np.array(found, int).reshape(-1, 2)
 
-# %% ../nbs/12_voice.ipynb #6f5ee3cb
+# %% ../nbs/12_voice.ipynb #39299257
 def join(
     spans:Iterable, # (start, end), seconds, in any order
     min_silence:float=0.0, # shorter gaps are bridged
@@ -101,10 +101,10 @@ def join(
 )->Spans:
     "Put spans together and in order"
     joined = []
-    for start, end in sorted(spans):
-        if joined and start - joined[-1][1] < min_silence or joined and start <= joined[-1][1]: joined[-1][1] = max(joined[-1][1], end)
+    for start, end in sorted((float(s), float(e)) for s, e in spans):
+        if joined and start - joined[-1][1] < max(min_silence, 1e-9): joined[-1][1] = max(joined[-1][1], end)
         else: joined.append([start, end])
-    return [(float(start), float(end)) for start, end in joined if end - start >= min_speech]
+    return [(start, end) for start, end in joined if end - start >= min_speech]
 
 # %% ../nbs/12_voice.ipynb #2c25c214
 SILERO_STEP = 512 / SAMPLE_RATE # seconds

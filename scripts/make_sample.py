@@ -232,3 +232,137 @@ def mix(spoken, seconds):
     stereo += np.random.default_rng(7).normal(0, 10 ** (ROOM_DB / 20), n)
     if np.abs(stereo).max() >= 0.98: raise SystemExit(f"the mix peaks at {np.abs(stereo).max():.2f}: lower a level_db")
     return stereo.astype(np.float32), alone
+
+
+# ---------------------------------------------------------------- the picture
+
+BACK, LANE, DIM, INK = "#12161f", "#1b2130", "#66708a", "#f4f6fb"
+LANE_TOP, LANE_HEIGHT, STRIP_TOP = 58, 84, 322
+SCALE = 2   # drawn twice as large, then reduced: smooth edges
+
+
+@cache
+def font(size, bold=True):
+    "DejaVu Sans of matplotlib's own, `size` in finished pixels"
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return ImageFont.truetype(f"{matplotlib.get_data_path()}/fonts/ttf/{name}", round(size * SCALE))
+
+
+def loudness(alone):
+    "How loud each speaker is at each picture: {speaker: (n,)}, 0 at -50 dBFS, 1 at -10 dBFS"
+    def level(y):
+        frames = y[:len(y) // (RATE // FPS) * (RATE // FPS)].reshape(-1, RATE // FPS)
+        return np.clip((10 * np.log10((frames**2).mean(axis=1) + 1e-9) + 50) / 40, 0, 1)
+    return {name: level(y) for name, y in alone.items()}
+
+
+def draw_caption(draw, spoken, now, left, middle):
+    "One line's words: said ones bright, the one being said coloured, the rest dim; louder is larger"
+    face = font(17 + 0.8 * spoken.line.gain_db)
+    written, space, room = spoken.line.text.split(), draw.textlength(" ", face), (SIZE[0] - 24) * SCALE - left
+    rows, x = [[]], 0
+    for text, (_, start, end) in zip(written, spoken.words):
+        width = draw.textlength(text, face)
+        if x + width > room: rows, x = rows + [[]], 0
+        colour = DIM if now < start else CAST[spoken.line.speaker].colour if now < end else INK
+        rows[-1].append((x, text, colour))
+        x += width + space
+    for i, row in enumerate(rows):
+        y = middle + (i - (len(rows) - 1) / 2) * face.size * 1.3
+        for x, text, colour in row: draw.text((left + x, y), text, colour, face, anchor="lm")
+
+
+def draw_picture(now, heard, spoken, seconds):
+    "The picture at `now`: a lane a speaker with a lamp that pulses and the words, and the whole talk as a strip"
+    picture = Image.new("RGB", (SIZE[0] * SCALE, SIZE[1] * SCALE), BACK)
+    draw, full = ImageDraw.Draw(picture), lambda *values: [v * SCALE for v in values]
+    draw.text(full(24, 29), TITLE, INK, font(21), anchor="lm")
+    draw.text(full(SIZE[0] - 24, 30), "three synthetic voices", DIM, font(13, bold=False), anchor="rm")
+    for row, (name, voice) in enumerate(CAST.items()):
+        top = LANE_TOP + row * LANE_HEIGHT
+        middle, lit = top + LANE_HEIGHT / 2 - 3, [s for s in spoken if s.line.speaker == name and s.start <= now < s.end]
+        draw.rounded_rectangle(full(16, top, SIZE[0] - 16, top + LANE_HEIGHT - 8), 10 * SCALE, LANE)
+        if lit:
+            draw.rounded_rectangle(full(16, top, 20, top + LANE_HEIGHT - 8), 2 * SCALE, voice.colour)
+            halo = 19 + 14 * heard[name]
+            glow = tuple(round(0.35 * a + 0.65 * b) for a, b in zip(rgb(voice.colour), rgb(LANE)))
+            draw.ellipse(full(64 - halo, middle - halo, 64 + halo, middle + halo), glow)
+        draw.ellipse(full(45, middle - 19, 83, middle + 19), voice.colour if lit else LANE, voice.colour, 2 * SCALE)
+        draw.text(full(64, middle), name, BACK if lit else voice.colour, font(12), anchor="mm")
+        for s in lit: draw_caption(draw, s, now - s.start, 112 * SCALE, middle * SCALE)
+    at = lambda t: 24 + t / seconds * (SIZE[0] - 48)
+    draw.rounded_rectangle(full(16, STRIP_TOP - 6, SIZE[0] - 16, STRIP_TOP + 24), 6 * SCALE, LANE)
+    for s in spoken:
+        y = STRIP_TOP + 7 * list(CAST).index(s.line.speaker)
+        draw.rounded_rectangle(full(at(s.start), y, at(s.end), y + 4), 2 * SCALE, CAST[s.line.speaker].colour)
+    draw.rectangle(full(at(now) - 1, STRIP_TOP - 6, at(now) + 1, STRIP_TOP + 24), INK)
+    return picture.resize(SIZE, Image.Resampling.LANCZOS)
+
+
+def rgb(colour):
+    "`#rrggbb` as three numbers"
+    return tuple(bytes.fromhex(colour[1:]))
+
+
+# ---------------------------------------------------------------- the files
+
+def write_video(path, stereo, alone, spoken, seconds):
+    "Sound and picture into one MP4, in one thread and without stamps, so that every run gives the same"
+    heard = loudness(alone)
+    with av.open(str(path), "w", options={"movflags": "+faststart", "fflags": "+bitexact"}) as file:
+        video = file.add_stream("libx264" if "libx264" in av.codecs_available else "mpeg4", rate=FPS)
+        video.width, video.height, video.pix_fmt = *SIZE, "yuv420p"
+        video.options = {"crf": "25", "preset": "slow", "tune": "animation", "threads": "1", "flags": "+bitexact"}
+        audio = file.add_stream("aac", rate=RATE, layout="stereo")
+        audio.bit_rate, audio.options = 96_000, {"flags": "+bitexact"}
+        for i in range(round(seconds * FPS)):
+            now = {name: level[i] for name, level in heard.items()}
+            frame = av.VideoFrame.from_image(draw_picture((i + 0.5) / FPS, now, spoken, seconds))
+            frame.pts, frame.time_base = i, Fraction(1, FPS)
+            file.mux(video.encode(frame))
+            sound = np.ascontiguousarray(stereo[:, i * RATE // FPS:(i + 1) * RATE // FPS])
+            block = av.AudioFrame.from_ndarray(sound, format="fltp", layout="stereo")
+            block.rate, block.pts, block.time_base = RATE, i * RATE // FPS, Fraction(1, RATE)
+            file.mux(audio.encode(block))
+        file.mux(video.encode(None))
+        file.mux(audio.encode(None))
+
+
+def truth(spoken, seconds):
+    "What is true of the sample: text, turns, words, and what made it"
+    turns = [{"speaker_id": s.line.speaker, "start_time": round(s.start, 3), "end_time": round(s.end, 3),
+              "text": s.line.text, "gain_db": s.line.gain_db} for s in spoken]
+    words = [{"word": word, "start_time": round(s.start + start, 3), "end_time": round(s.start + end, 3),
+              "speaker_id": s.line.speaker} for s in spoken for word, start, end in s.words]
+    version = lambda *command: subprocess.run(command, capture_output=True, text=True).stdout
+    return {"file": "sample.mp4", "duration": round(seconds, 3), "language": "en",
+            "text": " ".join(s.line.text for s in spoken), "turns": turns,
+            "words": sorted(words, key=lambda w: (w["start_time"], w["end_time"])),
+            "made_with": {"script": "scripts/make_sample.py", "word_times": WORD_TIMES,
+                          "voices": {name: f"{voice.engine} {voice.name}" for name, voice in CAST.items()},
+                          "flite": re.search(r"flite-\S+", version("flite", "--version"))[0],
+                          "espeak-ng": re.search(r"\d[\d.]+", version("espeak-ng", "--version"))[0],
+                          "numpy": np.__version__, "scipy": scipy.__version__, "av": av.__version__}}
+
+
+def main(out):
+    "Make the four files of the sample in `out`"
+    out.mkdir(parents=True, exist_ok=True)
+    spoken, seconds = perform()
+    stereo, alone = mix(spoken, seconds)
+    write_video(out / "sample.mp4", stereo, alone, spoken, seconds)
+    known = truth(spoken, seconds)
+    (out / "sample.truth.json").write_text(json.dumps(known, indent=1) + "\n")
+    rows = [(t["speaker_id"], t["start_time"], t["end_time"], t["text"]) for t in known["turns"]]
+    (out / "sample.rttm").write_text("".join(
+        f"SPEAKER sample 1 {start:.3f} {end - start:.3f} <NA> <NA> {who} <NA> <NA>\n" for who, start, end, _ in rows))
+    (out / "sample.stm").write_text("".join(
+        f"sample 1 {who} {start:.3f} {end:.3f} {text}\n" for who, start, end, text in rows))
+    print(f"{out}/sample.mp4: {seconds:.1f} s, {(out / 'sample.mp4').stat().st_size / 1000:.0f} kB, "
+          f"{len(known['words'])} words, {len(rows)} turns, {len(CAST)} voices")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=ASSETS, help="folder to write into (default: the package's assets)")
+    main(parser.parse_args().out)

@@ -1,0 +1,66 @@
+"""What every benchmark needs: where data lies, what machine this is, and how results are kept."""
+import argparse
+import importlib.util
+import json
+import os
+import platform
+import sys
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = ROOT.parent / "shared" / "data"
+RESULTS = ROOT / "benchmarks" / "results"
+PACKAGES = ("ecg-audio-nb", "numpy", "scipy", "onnxruntime", "av", "pocketsphinx", "pyannote.metrics", "jiwer")
+
+
+def options(text: str, **more) -> argparse.Namespace:
+    "The command line all benchmarks share"
+    parser = argparse.ArgumentParser(description=text)
+    parser.add_argument("--quick", action="store_true", help="a part of it, within 45 s on 2 cores; nothing is kept")
+    for name, settings in more.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", **settings)
+    return parser.parse_args()
+
+
+def need_data(name: str) -> Path:
+    "A folder of the real speech, or the end with one clear line"
+    if not (DATA / name).is_dir():
+        sys.exit(f"no data: {DATA / name} is not there, and this benchmark measures on it")
+    return DATA / name
+
+
+def pyannote_sample() -> Path | None:
+    "The telephone talk that comes with pyannote.audio, without importing it; None where it is not installed"
+    found = importlib.util.find_spec("pyannote")
+    for folder in found.submodule_search_locations if found else ():
+        path = Path(folder) / "audio/sample/sample.wav"
+        if path.exists():
+            return path
+    return None
+
+
+def machine() -> dict:
+    "Where a figure was measured"
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        cpu = next((line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")), cpu)
+    return {"cpu": cpu, "cores": len(os.sched_getaffinity(0)), "system": platform.system(), "python": platform.python_version()}
+
+
+def _version(name):
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def keep(name: str, figures: dict, quick: bool, details: object = None):
+    "Write the full result, unless this was only a quick look, and print the figures as the last line"
+    if not quick:
+        RESULTS.mkdir(exist_ok=True)
+        full = {**figures, "date": date.today().isoformat(), "machine": machine(), "versions": {p: _version(p) for p in PACKAGES}, "details": details}
+        (RESULTS / f"{name}.json").write_text(json.dumps(full, indent=1) + "\n")
+    print(json.dumps({**figures, "quick": quick}))

@@ -1,0 +1,4 @@
+"""`python -m ecg_audio_nb` is `ecg`"""
+from ecg_audio_nb.cli import main
+
+main()

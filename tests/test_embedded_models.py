@@ -1,0 +1,125 @@
+"""The three networks inside the package: what `models.json` and NOTICE say of them is true, and they equal their originals."""
+import hashlib, json, os
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "ecg_audio_nb/assets/models"
+GUIDE = ROOT / "nbs/guides/embedded_models.ipynb"
+MODELS = json.loads((FOLDER / "models.json").read_text(encoding="utf-8"))
+# differ from one torch to the next, though the network is the same
+BUILD = {"sha256", "bytes", "version", "source", "made_with"}
+
+each_model = pytest.mark.parametrize("name", MODELS)
+
+
+def session(name): return onnxruntime.InferenceSession(str(FOLDER / MODELS[name]["file"]), providers=["CPUExecutionProvider"])
+
+
+@each_model
+def test_hash_and_size_are_those_of_the_file(name):
+    content = (FOLDER / MODELS[name]["file"]).read_bytes()
+    assert hashlib.sha256(content).hexdigest() == MODELS[name]["sha256"]
+    assert len(content) == MODELS[name]["bytes"]
+
+
+@each_model
+def test_notice_tells_origin_licence_and_hash(name):
+    _, _, entry = (FOLDER / "NOTICE").read_text(encoding="utf-8").partition(f"\n{MODELS[name]['file']}\n")
+    entry = entry.split("\n\n")[0]
+    for key in ("source", "copyright", "licence", "sha256", "bytes", "changes"): assert str(MODELS[name][key]) in entry
+
+
+def test_notice_carries_the_licences():
+    notice = (FOLDER / "NOTICE").read_text(encoding="utf-8")
+    assert notice.count("Permission is hereby granted, free of charge") == 1
+    assert "www.apache.org/licenses/LICENSE-2.0" in notice
+
+
+def test_nothing_else_lies_beside_them():
+    assert {p.name for p in FOLDER.iterdir()} == {m["file"] for m in MODELS.values()} | {"models.json", "NOTICE"}
+    assert sum(m["bytes"] for m in MODELS.values()) < 14e6
+
+
+@each_model
+def test_no_path_of_a_machine_is_in_the_file(name):
+    content = (FOLDER / MODELS[name]["file"]).read_bytes()
+    for sign in (b"site-packages", b"/home/", b"/root/"): assert sign not in content
+
+
+@pytest.mark.parametrize("name", ["segmentation", "voice_encoder"])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_shapes_are_those_described(name, batch):
+    m, s = MODELS[name], session(name)
+    shape = lambda array: tuple(batch if n == "batch" else n for n in array["shape"])
+    x = np.random.default_rng(0).normal(size=shape(m["input"])).astype(m["input"]["dtype"])
+    (y,) = s.run([m["output"]["name"]], {m["input"]["name"]: x})
+    assert y.shape == shape(m["output"]) and y.dtype == m["output"]["dtype"]
+    assert 0 <= y.min() and y.max() <= 1
+
+
+def test_a_window_of_another_length_is_refused():
+    with pytest.raises(Exception, match="(?i)invalid dimensions"):
+        session("segmentation").run(None, {"x": np.zeros((1, 1, 16000), np.float32)})
+
+
+def test_a_batch_changes_nothing():
+    x = np.random.default_rng(0).normal(size=(4, 160, 40)).astype(np.float32) ** 2
+    s = session("voice_encoder")
+    alone = np.concatenate([s.run(None, {"mel": w[None]})[0] for w in x])
+    np.testing.assert_allclose(s.run(None, {"mel": x})[0], alone, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(alone, axis=1), 1, atol=1e-5)
+
+
+def test_silero_carries_its_state_from_call_to_call():
+    m, s = MODELS["silero_vad"], session("silero_vad")
+    x = np.random.default_rng(0).normal(scale=.1, size=(6, m["context"] + m["window"]["samples"])).astype(np.float32)
+    zero = {a["name"]: np.zeros(a["shape"], np.float32) for a in m["state"]}
+    whole, *_ = s.run(None, {"input": x, **zero})
+    first, h, c = s.run(None, {"input": x[:3], **zero})
+    second, *_ = s.run(None, {"input": x[3:], "h": h, "c": c})
+    np.testing.assert_allclose(np.concatenate([first, second]), whole, atol=1e-6)
+
+
+def test_frame_times_follow_from_the_strides():
+    m = MODELS["segmentation"]
+    frames, rate = m["frames"], m["sample_rate"]
+    size, step = round(frames["duration"] * rate), round(frames["step"] * rate)
+    assert frames["count"] == (m["window"]["samples"] - size) // step + 1 == m["output"]["shape"][1]
+    assert frames["first_middle"] == frames["start"] + frames["duration"] / 2
+    assert m["window"]["samples"] == m["window"]["seconds"] * rate
+
+
+def run_guide(
+    folder,   # where it makes the files
+    without=(), # tags of cells to leave out
+):
+    "Execute the guide's cells; it raises where one of its proofs fails, of the new files or of those in the package"
+    import nbformat
+    from nbclient import NotebookClient
+    guide = nbformat.read(GUIDE, 4)
+    guide.cells = [c for c in guide.cells if not set(without) & set(c.metadata.get("tags", []))]
+    at = next(i for i, c in enumerate(guide.cells) if "parameters" in c.metadata.get("tags", []))
+    guide.cells.insert(at + 1, nbformat.v4.new_code_cell(f"models_dir, write_to_package = {str(folder)!r}, False"))
+    NotebookClient(guide, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(GUIDE.parent)}}).execute()
+
+
+@pytest.mark.slow
+def test_segmentation_equals_its_original(tmp_path):
+    pytest.importorskip("whisperx", reason="the original lies in whisperx: pip install 'ecg-audio-nb[whisperx]'")
+    run_guide(tmp_path, without=["voice", "write"])
+    assert (tmp_path / "segmentation.onnx").stat().st_size == MODELS["segmentation"]["bytes"]
+
+
+@pytest.mark.slow
+def test_all_made_again_equal_their_originals(tmp_path):
+    if not find_spec("resemblyzer"):
+        pytest.skip("the voice encoder's weights are not here: pip install --no-deps resemblyzer==0.1.4")
+    run_guide(tmp_path)
+    again = json.loads((tmp_path / "models.json").read_text(encoding="utf-8"))
+    for name, m in MODELS.items():
+        assert {k: v for k, v in again[name].items() if k not in BUILD} == {k: v for k, v in m.items() if k not in BUILD}

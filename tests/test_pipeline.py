@@ -1,0 +1,203 @@
+"""The whole chain on the packaged sample: the same result twice, no connection, every promise of the result kept."""
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+from ecg_audio_nb import analyze
+from ecg_audio_nb.media import load_audio
+from ecg_audio_nb.schema import ModelInfo, Word, from_dict, to_dict
+from ecg_audio_nb.transcribe import Transcript
+
+EMBEDDED = {"engine": "embedded"}
+
+
+def but_timing(analysis):
+    d = to_dict(analysis)
+    d["metadata"]["timing"] = None
+    return d
+
+
+@pytest.fixture(scope="module")
+def result(sample):
+    return analyze(sample, EMBEDDED)
+
+
+def test_every_word_has_a_time_a_speaker_and_a_voice(result):
+    assert len(result.words) > 20
+    for word in result.words:
+        assert word.start_time is not None and word.timing == "recognized"
+        assert word.acoustic_features.volume_db is not None
+    assert sum(w.speaker_id is None for w in result.words) <= 0.05 * len(result.words)
+    assert any(w.acoustic_features.pitch_hz is not None for w in result.words)
+
+
+def test_nothing_is_a_constant(result):
+    "The earlier system gave every word the same voice and confidence"
+    for values in ([w.confidence for w in result.words], [w.acoustic_features.volume_db for w in result.words],
+                   [w.acoustic_features.pitch_hz for w in result.words if w.acoustic_features.pitch_hz],
+                   [w.acoustic_features.spectral_centroid for w in result.words]):
+        assert len(set(values)) > 0.5 * len(values)
+
+
+def test_segments_have_one_speaker_and_their_words(result):
+    for segment in result.segments:
+        assert {w.speaker_id for w in segment.words} == {segment.speaker_id}
+        assert segment.text == " ".join(w.word for w in segment.words)
+    assert sorted({t.speaker_id for t in result.turns}) == [s.speaker_id for s in result.speakers]
+    assert result.turns[0].speaker_id == "SPEAKER_00"
+    assert sum(s.word_count for s in result.speakers) == sum(w.speaker_id is not None for w in result.words)
+
+
+def test_metadata_says_what_ran(result, sample):
+    m = result.metadata
+    assert m.filename == "sample.mp4" and len(m.source_sha256) == 64
+    assert set(m.models) == {"voice", "voice_fill", "transcribe", "align", "diarize"}
+    assert all(len(model.sha256) == 64 for model in m.models.values())
+    assert set(m.timing.stages) == {"fetch", "media", "voice", "transcribe", "align", "diarize", "acoustics"}
+    assert m.language_detected is None and any("not detected" in w for w in m.warnings)
+    assert m.settings["engine"] == "embedded" and "data_dir" not in m.settings["runtime"]
+
+
+def test_two_runs_give_the_same_result_but_for_timing(result, sample):
+    one_process = analyze(sample, {**EMBEDDED, "runtime.threads": 1})
+    a, b = but_timing(result), but_timing(one_process)
+    assert a["metadata"].pop("settings") != b["metadata"].pop("settings")
+    assert json.dumps(a) == json.dumps(b)
+
+
+def test_the_result_is_what_its_schema_says(result):
+    jsonschema = pytest.importorskip("jsonschema")
+    from ecg_audio_nb.schema import json_schema
+    jsonschema.validate(json.loads(json.dumps(to_dict(result))), json_schema())
+    assert from_dict(json.loads(json.dumps(to_dict(result)))) == result
+
+
+def test_silence_marks_fill_the_gaps(sample, result):
+    marked = analyze(sample, {**EMBEDDED, "export.silence_marks": True})
+    silences = [w for w in marked.words if w.kind == "silence"]
+    assert any(w.duration > 1 for w in silences), "the sample has a pause of more than a second"
+    for w in silences:
+        assert (w.word, w.timing, w.speaker_id, w.confidence) == ("[SILENCE]", "measured", None, None)
+        assert w.acoustic_features.pitch_hz is None
+    assert [w.word for w in marked.words if w.kind == "word"] == [w.word for w in result.words]
+    assert any(s.text.startswith("[SILENCE] ") for s in marked.segments)
+
+
+def test_turns_without_words_and_words_without_turns(sample):
+    turns = analyze(sample, {**EMBEDDED, "transcribe.enabled": False})
+    assert not turns.words and len(turns.segments) == len(turns.turns) > 2 and "transcribe" not in turns.metadata.models
+    neither = analyze(sample, {**EMBEDDED, "transcribe.enabled": False, "diarize.enabled": False})
+    assert neither.segments and not neither.turns and not neither.speakers
+    assert all(s.acoustic_features.volume_db is not None and s.speaker_id is None for s in neither.segments)
+
+
+class Counting:
+    "An engine that says one word a region, without a time for every second one"
+    def transcribe(self, audio, regions, language, on_progress):
+        words = [Word(f"w{i}", s, e, timing="recognized") if i % 2 == 0 else Word(f"w{i}") for i, (s, e) in enumerate(regions)]
+        return Transcript(tuple(words), ModelInfo("counting", "1"), language="xx", language_probability=0.5)
+
+
+def test_words_without_a_time_are_interpolated_and_marked(sample):
+    result = analyze(sample, EMBEDDED, engines={"transcribe": Counting()})
+    assert {w.timing for w in result.words[1::2]} == {"interpolated"} and {w.timing for w in result.words[::2]} == {"recognized"}
+    assert (result.metadata.language_detected, result.metadata.language_probability) == ("xx", 0.5)
+
+
+def test_a_failing_engine_fails_the_analysis_and_leaves_no_thread(sample):
+    class Broken:
+        def transcribe(self, *_): raise RuntimeError("the engine broke")
+    before = threading.active_count()
+    with pytest.raises(RuntimeError, match="the engine broke"):
+        analyze(sample, EMBEDDED, engines={"transcribe": Broken()})
+    assert threading.active_count() <= before
+
+
+def test_events_are_told_in_order(sample):
+    told = []
+    analyze(sample, {**EMBEDDED, "transcribe.enabled": False}, told.append)
+    for stage in ("fetch", "media", "voice", "diarize", "acoustics"):
+        assert [e.status for e in told if e.stage == stage] == ["start", "done"]
+    assert [e.stage for e in told][:4] == ["fetch", "fetch", "media", "media"]
+    assert all(e.artefact is not None and e.seconds >= 0 for e in told if e.status == "done")
+
+
+def test_number_of_speakers_can_be_given(sample):
+    base = {**EMBEDDED, "transcribe.enabled": False}
+    assert analyze(sample, {**base, "diarize.num_speakers": 1}).metadata.unique_speakers == 1
+    assert analyze(sample, {**base, "diarize.max_speakers": 2}).metadata.unique_speakers <= 2
+    with pytest.raises(ValueError, match="min_speakers"):
+        analyze(sample, {**base, "diarize.min_speakers": 3, "diarize.max_speakers": 2})
+
+
+def test_the_language_is_checked(sample):
+    with pytest.raises(ValueError, match="US English only"):
+        analyze(sample, {**EMBEDDED, "transcribe.language": "ko"})
+    result = analyze(sample, {"engine": "auto", "transcribe.language": "ko"})
+    assert not result.words and any("US English only" in w for w in result.metadata.warnings)
+
+
+def test_loudness_of_the_whole_chain(tmp_path):
+    "A tone of known level and F0 comes out as such, through container, decoder, resampler and pooling"
+    import wave
+    t = np.arange(3 * 44100) / 44100
+    tone = (10 ** (-23 / 20) * np.sqrt(2) * np.sin(2 * np.pi * 200 * t) * 32767).round().astype("<i2")
+    with wave.open(str(tmp_path / "tone.wav"), "wb") as f:
+        f.setnchannels(2), f.setsampwidth(2), f.setframerate(44100)
+        f.writeframes(np.repeat(tone, 2).tobytes())
+    from ecg_audio_nb.acoustics import frames, pool
+    audio = load_audio(tmp_path / "tone.wav")
+    features = pool(frames(audio.samples), [(0.5, 2.5)])[0]
+    assert features.volume_db == pytest.approx(-23, abs=0.1) and features.pitch_hz == pytest.approx(200, rel=0.01)
+
+
+WATCH = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+static void note(const struct sockaddr *a) {
+    if (a && (a->sa_family == AF_INET || a->sa_family == AF_INET6)) {
+        FILE *f = fopen(getenv("CONNECTIONS"), "a");
+        if (f) { fprintf(f, "family %d\\n", a->sa_family); fclose(f); }
+    }
+}
+int connect(int fd, const struct sockaddr *a, socklen_t n) {
+    note(a);
+    return ((int (*)(int, const struct sockaddr *, socklen_t)) dlsym(RTLD_NEXT, "connect"))(fd, a, n);
+}
+ssize_t sendto(int fd, const void *b, size_t l, int f, const struct sockaddr *a, socklen_t n) {
+    note(a);
+    return ((ssize_t (*)(int, const void *, size_t, int, const struct sockaddr *, socklen_t)) dlsym(RTLD_NEXT, "sendto"))(fd, b, l, f, a, n);
+}
+"""
+
+
+@pytest.fixture
+def watched(tmp_path):
+    "An environment in which every internet connection of a process and its children is noted in a file"
+    compiler = shutil.which("cc")
+    if not compiler or sys.platform != "linux":
+        pytest.skip("watching connections needs Linux and a C compiler (cc)")
+    (tmp_path / "watch.c").write_text(WATCH)
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", tmp_path / "watch.so", tmp_path / "watch.c", "-ldl"], check=True)
+    return {**os.environ, "LD_PRELOAD": str(tmp_path / "watch.so"), "CONNECTIONS": str(tmp_path / "connections")}, tmp_path / "connections"
+
+
+def test_nothing_opens_a_connection(watched, sample, tmp_path):
+    environment, noted = watched
+    probe = "import socket; s = socket.socket(); s.settimeout(1); s.connect_ex(('127.0.0.1', 9))"
+    subprocess.run([sys.executable, "-c", probe], env=environment, check=True)
+    assert noted.read_text(), "the watch itself must see a connection"
+    noted.unlink()
+    command = [sys.executable, "-m", "ecg_audio_nb", "analyze", str(sample), "-o", str(tmp_path / "out"), "--profile", "demo"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out/sample.json").exists() and not noted.exists()
