@@ -76,6 +76,6 @@ define install
 	@"$(PYTHON)" -c '$(FITS)'
 	@echo "== installing into $(@D) ($(2)), once"
 	@$(@D)/bin/python -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear $(@D)
-	@$(@D)/bin/python -m pip install -qq -e '$(1)' -c constraints.txt
+	@$(@D)/bin/python -m pip install -qq --no-compile -e '$(1)' -c constraints.txt
 	@touch $@
 endef

@@ -10,8 +10,8 @@ __all__ = ['HOP', 'N_FFT', 'N_MELS', 'PIECE', 'MIN_FRAMES', 'MIN_CLEAN', 'TIGHT'
            'Clusters', 'merge_path', 'large', 'choose', 'centres', 'assign_windows', 'cluster', 'speaker_frames',
            'fill', 'to_turns', 'Diarization', 'diarize', 'assign_speakers', 'group_words']
 
-# %% ../nbs/15_diarize.ipynb #d4c68d21
-from collections.abc import Iterable, Sequence
+# %% ../nbs/15_diarize.ipynb #e656ea62
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 import numpy as np
 from .media import Audio
@@ -19,7 +19,7 @@ from .models import available_threads, onnx_session, packaged_info
 from .schema import ModelInfo, Turn, Word
 from .settings import DiarizeSettings, RuntimeSettings
 from .voice import (Activity, FRAME_START, FRAME_STEP, FRAMES, LOCAL_SPEAKERS, SAMPLE_RATE, STEP, WINDOW,
-    join, overlap_mean, runs)
+    overlap_mean, runs)
 
 # %% ../nbs/15_diarize.ipynb #0b95b09f
 HOP, N_FFT, N_MELS = 160, 400, 40 # samples, samples, bands
@@ -52,7 +52,7 @@ def mel_power(
         mel[first:last] = np.abs(rfft(frames * window, axis=1)) ** 2 @ filters
     return mel, np.square(samples[:n * HOP].reshape(-1, HOP)).mean(1)
 
-# %% ../nbs/15_diarize.ipynb #f48b6465
+# %% ../nbs/15_diarize.ipynb #b3cbb371
 PIECE, MIN_FRAMES = 160, 15 # mel frames: 1.6 s, and 0.15 s
 _SEGMENT_FRAME = np.clip((np.arange(0, WINDOW, 0.01) + 0.005 - FRAME_START) / FRAME_STEP, 0, FRAMES - 1).astype(int)
 
@@ -60,6 +60,7 @@ def active(activity:Activity)->np.ndarray: # bool, shape (windows, 293, 3)
     "Which local speakers talk"
     return activity.scores > 0.5
 
+# %% ../nbs/15_diarize.ipynb #25b0c5c4
 def frames_of(
     mask:np.ndarray, # bool, shape (293, 3): who talks in one window
     speaker:int, # which of the three
@@ -113,7 +114,7 @@ def voices(
     flush()
     return out
 
-# %% ../nbs/15_diarize.ipynb #32da30b9
+# %% ../nbs/15_diarize.ipynb #7454d421
 MIN_CLEAN, TIGHT, BLOCK = 0.6, 0.17, 1800 # seconds of clean speech, cosine distance, windows
 
 def link(
@@ -124,8 +125,8 @@ def link(
     from scipy.cluster.hierarchy import fcluster, linkage
     labels, n = np.zeros(len(vectors), int), 0
     for block in np.unique(window // BLOCK):
-        here = np.flatnonzero(window // BLOCK == block)
-        found = fcluster(linkage(vectors[here], "average", "cosine"), TIGHT, "distance") if len(here) > 1 else np.ones(1, int)
+        here, found = np.flatnonzero(window // BLOCK == block), np.ones(1, int)
+        if len(here) > 1: found = fcluster(linkage(vectors[here], "average", "cosine"), TIGHT, "distance")
         labels[here], n = found - 1 + n, n + found.max()
     return labels
 
@@ -156,7 +157,7 @@ class Clusters:
         for name in ("total", "weight", "count"): setattr(self, name, np.delete(getattr(self, name), b, 0))
         self.beside = np.delete(np.delete(self.beside, b, 0), b, 1)
 
-# %% ../nbs/15_diarize.ipynb #13cb09bf
+# %% ../nbs/15_diarize.ipynb #848b6304
 def merge_path(
     vectors:np.ndarray, # shape (n, 256)
     labels:np.ndarray, # int, shape (n,): of the first linkage
@@ -170,7 +171,8 @@ def merge_path(
     heard = labels[seconds >= 1.0], window[seconds >= 1.0]
     for w in np.unique(heard[1]):
         for a, b in _pairs(heard[0][heard[1] == w]): beside[a, b] += 1; beside[b, a] += 1
-    clusters = Clusters(total, np.bincount(labels, weight, k), np.bincount(labels, minlength=k).astype(float), beside, [[i] for i in range(k)])
+    clusters = Clusters(total, np.bincount(labels, weight, k), np.bincount(labels, minlength=k).astype(float), beside,
+                        [[i] for i in range(k)])
     path = []
     while True:
         score = clusters.similarity() if len(clusters.members) > 1 else np.full((1, 1), -9.0)
@@ -307,7 +309,7 @@ def to_turns(
     name = {i: f"SPEAKER_{n:02d}" for n, i in enumerate(dict.fromkeys(i for _, _, i in spans))}
     return [Turn(start, end, name[i]) for start, end, i in spans]
 
-# %% ../nbs/15_diarize.ipynb #5ed9d65d
+# %% ../nbs/15_diarize.ipynb #a5360d84
 @dataclass(frozen=True)
 class Diarization:
     "Who spoke when"
@@ -323,16 +325,20 @@ def diarize(
 )->Diarization:
     "Who spoke when, without torch or a token; raises `ValueError` for bounds that contradict each other"
     if (settings.min_speakers or 1) > (settings.max_speakers or MAX_SPEAKERS):
-        raise ValueError(f"diarize.min_speakers = {settings.min_speakers} is more than diarize.max_speakers = {settings.max_speakers}")
+        raise ValueError(f"diarize.min_speakers = {settings.min_speakers} is more than "
+                         f"diarize.max_speakers = {settings.max_speakers or MAX_SPEAKERS}")
     session = onnx_session("voice_encoder", available_threads(runtime.threads), runtime.device)
     mel, level = mel_power(audio.samples)
     who, centre = cluster(voices(activity, mel, level, session), active(activity), settings)
     talks = speaker_frames(activity, who, len(centre)) if len(centre) else np.zeros((0, 0), bool)
     talks = fill(talks, activity, lambda a, b: embed([pieces(mel[a:b], level[a:b])], session)[0], centre)
     turns = to_turns(talks, activity.duration)
+    return Diarization(turns, replace(packaged_info("voice_encoder", session), engine="embedded"), _too_few(turns, settings))
+
+def _too_few(turns, settings):
     found, asked = len({t.speaker_id for t in turns}), settings.num_speakers or settings.min_speakers or 0
-    note = (f"{found} speakers found, fewer than the {asked} asked for: no more voices could be told apart",) if turns and found < asked else ()
-    return Diarization(turns, replace(packaged_info("voice_encoder", session), engine="embedded"), note)
+    if not turns or found >= asked: return ()
+    return (f"{found} speakers found, fewer than the {asked} asked for: no more voices could be told apart",)
 
 # %% ../nbs/15_diarize.ipynb #d95d94cf
 def assign_speakers(

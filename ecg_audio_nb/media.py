@@ -93,14 +93,13 @@ def _open(path): # -> (container, True if its duration is only guessed from the 
     av.logging.set_level(av.logging.ERROR)
     return container, any("Estimating duration" in text for _, _, text in log)
 
-# %% ../nbs/11_media.ipynb #6a57ffe1
+# %% ../nbs/11_media.ipynb #2df1e04c
 def _pick(container, track): # track number, from 0 -> audio stream
     "The audio stream that was asked for"
     found = container.streams.audio
     if not found:
-        kinds = Counter(s.type for s in container.streams).items()
-        others = ", ".join(f"{n} {kind}" for kind, n in kinds) or "nothing"
-        raise MediaError(f"it has no audio stream (only {others}); choose a file with sound")
+        others = ", ".join(f"{n} {kind}" for kind, n in Counter(s.type for s in container.streams).items())
+        raise MediaError(f"it has no audio stream (only {others or 'nothing'}); choose a file with sound")
     if track >= len(found):
         raise MediaError(f"it has {_many(len(found), 'audio stream')}, numbered from 0: no media.audio_track = {track}")
     if found[track].codec_context is None: raise MediaError("FFmpeg has no decoder for its audio; convert it first")
@@ -240,41 +239,42 @@ def _warnings(found, declared): # declared: seconds, or None
     if found.jumps: told.append(f"the clock jumps past the file's end ({found.jumps} x); later times may be off")
     return told
 
-# %% ../nbs/11_media.ipynb #684d2a85
+# %% ../nbs/11_media.ipynb #9931b6b6
 def _nothing(found):
     if found.damaged: return f"none of its audio can be decoded ({found.said}); it is damaged or encrypted"
     return "its audio stream is empty, there is not one sample in it; choose another track or file"
-
-def _too_long(most, declared=None): # seconds
-    long = f"{declared:.0f} s" if declared else "longer"
-    return f"it lasts {long}, over the limit media.max_seconds = {most:g}; cut it, or raise the limit"
-
-# %% ../nbs/11_media.ipynb #93eabaa0
-def _declared(container, stream): # seconds from where presentation begins; None if the file does not say
-    if stream.duration:
-        seconds = float(((stream.start_time or 0) + stream.duration) * stream.time_base) - _start(container)
-    else: seconds = (container.duration or 0) / 1e6
-    if container.format.name == "wav": seconds *= _missing(container.name.removeprefix("file:"))
-    return seconds if seconds > 0 else None
-
-def _missing(path): # of a WAV file, where FFmpeg believes the file's size
-    "How many times larger than the file its header says it is; 1 if it is whole, or was written to a pipe"
-    with open(path, "rb") as file: head, size = file.read(8), os.fstat(file.fileno()).st_size
-    said = int.from_bytes(head[4:8], "little") + 8
-    return said / size if head[:4] == b"RIFF" and size < said < 0x7FFF0000 else 1
 
 def _finite(x, found):
     "Input that is loud enough makes a filter overflow"
     if not np.isfinite(x).all(): x, found.bad = np.nan_to_num(x, posinf=0, neginf=0), found.bad + 1
     return x
 
-# %% ../nbs/11_media.ipynb #65dc0dfc
+def _too_long(most, declared=None): # seconds
+    long = f"{declared:.0f} s" if declared else "longer"
+    return f"it lasts {long}, over the limit media.max_seconds = {most:g}; cut it, or raise the limit"
+
+# %% ../nbs/11_media.ipynb #f4036205
+def _declared(container, stream, guessed): # seconds from where presentation begins; None if the file does not say
+    if container.format.name == "wav": factor = _missing(container.name.removeprefix("file:"))
+    else: factor = 0 if guessed else 1
+    if stream.duration:
+        seconds = float(((stream.start_time or 0) + stream.duration) * stream.time_base) - _start(container)
+    else: seconds = (container.duration or 0) / 1e6
+    return factor * seconds if factor * seconds > 0 else None
+
+def _missing(path): # of a WAV file, for which FFmpeg believes the file's size
+    "How many times larger than the file its header says it is; 1 if it is whole, or was written to a pipe"
+    with open(path, "rb") as file: head, size = file.read(8), os.fstat(file.fileno()).st_size
+    said = int.from_bytes(head[4:8], "little") + 8
+    return said / size if head[:4] == b"RIFF" and size < said < 0x7FFF0000 else 1
+
+# %% ../nbs/11_media.ipynb #a31b1104
 def _decode_stream(request, _): # {"path", "audio_track", "max_seconds"} -> samples and silences, then warnings
     "Decode one file"
     container, guessed = _open(request["path"])
     with container:
         stream, most = _pick(container, request["audio_track"]), request["max_seconds"]
-        declared = None if guessed else _declared(container, stream)
+        declared = _declared(container, stream, guessed)
         if (declared or 0) > most: raise MediaError(_too_long(most, declared))
         yield {"seconds": declared}, b""
         found, sent = _Found(), 0

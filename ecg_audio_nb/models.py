@@ -49,29 +49,33 @@ def release():
     "Let go of every model that is kept; what is in use stays until its user ends"
     with _lock: _loaded.clear()
 
-# %% ../nbs/03_models.ipynb #2e48c29f
+# %% ../nbs/03_models.ipynb #d8a382de
 def onnx_session(
     name:str, # of a packaged model
     threads:int=1, # inside one call, on the CPU
     device:str="auto", # `auto` or `cuda`: the CUDA provider where there is one; `cpu`
 ):# -> onnxruntime.InferenceSession
     "A packaged network, ready to run"
-    if name not in packaged_models(): raise ModelError(f"no packaged model {name!r}; there are {', '.join(packaged_models())}")
-    return keep((name, "packaged", device, threads), lambda: _load_onnx(_folder() / packaged_models()[name]["file"], threads, device))
+    known = packaged_models()
+    if name not in known: raise ModelError(f"no packaged model {name!r}; there are {', '.join(known)}")
+    path = _folder() / known[name]["file"]
+    return keep((name, "packaged", device, threads), lambda: _load_onnx(path, threads, device))
 
 def _load_onnx(path, threads, device):
     import onnxruntime
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.enable_cpu_mem_arena, options.log_severity_level = False, 3
-    wanted = ["CPUExecutionProvider"] if device == "cpu" else ["CUDAExecutionProvider", "CPUExecutionProvider"]
-    return onnxruntime.InferenceSession(str(path), options, providers=[p for p in wanted if p in onnxruntime.get_available_providers()])
+    gpu = device != "cpu" and "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    providers = ["CUDAExecutionProvider"] * gpu + ["CPUExecutionProvider"]
+    return onnxruntime.InferenceSession(str(path), options, providers=providers)
 
-# %% ../nbs/03_models.ipynb #27f380b0
+# %% ../nbs/03_models.ipynb #35c4c82d
 def packaged_info(
     name:str, # of a packaged model
     session, # that ran it
 )->ModelInfo:
     "Name, file hash and device of a packaged network"
     m, gpu = packaged_models()[name], session.get_providers()[0].startswith("CUDA")
-    return ModelInfo("onnxruntime", name, revision=m.get("version"), sha256=m["sha256"], device="cuda" if gpu else "cpu", compute_type="float32")
+    return ModelInfo("onnxruntime", name, revision=m.get("version"), sha256=m["sha256"],
+                     device="cuda" if gpu else "cpu", compute_type="float32")

@@ -9,9 +9,8 @@ __all__ = ['TOGETHER', 'AIR', 'LONGEST', 'SPEECH_LEVEL', 'ENGLISH', 'TRANSCRIBER
            'TranscribeError', 'quietest', 'regions_to_hear', 'speech_gain', 'EmbeddedTranscriber', 'knows',
            'embedded_model', 'choose_transcriber']
 
-# %% ../nbs/13_transcribe.ipynb #50cad389
-import os
-from collections.abc import Callable, Iterable, Iterator
+# %% ../nbs/13_transcribe.ipynb #534568a2
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,10 +23,10 @@ from ._child import Child, ChildCrashed, ChildTimeout
 from .media import Audio
 from .models import available_threads
 from .schema import ModelInfo, Word, normalize_word
-from .settings import RuntimeSettings, Settings, TranscribeSettings
+from .settings import Settings
 from .voice import SAMPLE_RATE, Spans, join
 
-# %% ../nbs/13_transcribe.ipynb #8fb4f1ad
+# %% ../nbs/13_transcribe.ipynb #4b00869f
 @dataclass(frozen=True)
 class Transcript:
     "What an engine heard"
@@ -37,6 +36,7 @@ class Transcript:
     language_probability: float|None = None
     warnings: tuple[str, ...] = ()
 
+# %% ../nbs/13_transcribe.ipynb #efa5f7c4
 class Transcriber(Protocol):
     "What an engine must be able to do"
     def transcribe(self,
@@ -91,7 +91,7 @@ def speech_gain(audio:Audio, regions:Spans)->float: # factor; 1 where there is n
         total, n = total + float(np.vdot(part, part)), n + len(part)
     return SPEECH_LEVEL / (total / n) ** 0.5 if total > 0 else 1.0
 
-# %% ../nbs/13_transcribe.ipynb #0d0c8d73
+# %% ../nbs/13_transcribe.ipynb #eb7d1025
 @lru_cache(maxsize=1)
 def _decoder():
     from pocketsphinx import Decoder
@@ -104,21 +104,23 @@ def _recognize(request:dict, payload)->Iterator[tuple[dict, bytes]]:
     decoder.start_utt()
     decoder.process_raw(bytes(payload), full_utt=True)
     decoder.end_utt()
-    found = [(s.word, s.start_frame / 100, (s.end_frame + 1) / 100, s.prob) for s in decoder.seg()] if decoder.hyp() else []
-    yield {"words": [w for w in found if w[0][0] not in "<[+"]}, b""
+    found = decoder.seg() if decoder.hyp() else []
+    words = [(s.word, s.start_frame / 100, (s.end_frame + 1) / 100, s.prob) for s in found if s.word[0] not in "<[+"]
+    yield {"words": words}, b""
 
-# %% ../nbs/13_transcribe.ipynb #48a54b77
+# %% ../nbs/13_transcribe.ipynb #9973c173
 def _region_words(child, audio, region, gain):
     "The words of one region"
     start, end = region
     part = audio.samples[int(start * SAMPLE_RATE):int(end * SAMPLE_RATE)] * (gain * 32767)
     pcm = np.clip(np.rint(part), -32768, 32767).astype("<i2")
     words = next(child.stream({}, pcm.tobytes()))[0]["words"] if len(pcm) else []
-    return [normalize_word({"word": w.split("(")[0], "start": start + s, "end": min(start + e, end), "score": min(p, 1.0)})
+    return [normalize_word({"word": w.split("(")[0], "start": start + s, "end": min(start + e, end), "score": min(p, 1)})
             for w, s, e, p in words]
 
-# %% ../nbs/13_transcribe.ipynb #18bcc13a
+# %% ../nbs/13_transcribe.ipynb #351f9bbe
 ENGLISH = ("en", "en-us", "en_us", "english")
+_UNHEARD = "the language was not detected: the embedded recognizer knows US English only and took it for that"
 
 class EmbeddedTranscriber:
     "pocketsphinx with its own US English model, over all processors"
@@ -130,7 +132,7 @@ class EmbeddedTranscriber:
     def transcribe(self, audio, regions, language="auto", on_progress=lambda share: None)->Transcript:
         "Words of the regions; raises `TranscribeError` for a language other than English"
         _check_language(language)
-        notes = () if language != "auto" else ("the language was not detected: the embedded recognizer knows US English only and took it for that",)
+        notes = (_UNHEARD,) if language == "auto" else ()
         hear, gain = regions_to_hear(audio, regions), speech_gain(audio, regions)
         todo, found = SimpleQueue(), {}
         for i, region in enumerate(hear): todo.put((i, region))
@@ -141,14 +143,16 @@ class EmbeddedTranscriber:
                     on_progress(len(found) / len(hear))
         with ThreadPoolExecutor(max(1, min(self.threads, len(hear)))) as pool:
             try: list(pool.map(work, range(min(self.threads, len(hear)))))
-            except (ChildCrashed, ChildTimeout) as e: raise TranscribeError(f"the embedded recognizer failed: {e}. Try it again, or another engine") from None
+            except (ChildCrashed, ChildTimeout) as e:
+                raise TranscribeError(f"the embedded recognizer failed: {e}. Try it again, or another engine") from None
         return Transcript(tuple(w for i in sorted(found) for w in found[i]), embedded_model(), warnings=notes)
 
-# %% ../nbs/13_transcribe.ipynb #455cf462
+# %% ../nbs/13_transcribe.ipynb #f5f7906e
 def _next(queue):
     try: return queue.get_nowait()
     except Empty: return None
 
+# %% ../nbs/13_transcribe.ipynb #ac080777
 def knows(language:str)->bool:
     "Whether the embedded engine may be given this language"
     return language.lower() in ("auto", *ENGLISH)
@@ -158,11 +162,12 @@ def _check_language(language):
 
 def _english_only(language):
     return (f"language {language!r}: the embedded recognizer knows US English only. "
-            "Ask for language en, or install the extra [whisperx] and use engine whisperx")
+            "Ask for language en, or leave the words out (transcribe.enabled = false)")
 
+# %% ../nbs/13_transcribe.ipynb #9fd6b8ca
 def embedded_model()->ModelInfo:
     "What the embedded engine runs on"
-    return ModelInfo("embedded", "pocketsphinx en-us", revision=version("pocketsphinx"), sha256=_model_hash(), device="cpu")
+    return ModelInfo("embedded", "pocketsphinx en-us", version("pocketsphinx"), _model_hash(), "cpu")
 
 @lru_cache
 def _model_hash():
@@ -170,13 +175,16 @@ def _model_hash():
     import hashlib
     from pocketsphinx import get_model_path
     digest = hashlib.sha256()
-    for path in sorted(p for p in Path(get_model_path("en-us")).rglob("*") if p.is_file()): digest.update(path.read_bytes())
+    for path in sorted(Path(get_model_path("en-us")).rglob("*")):
+        if path.is_file(): digest.update(path.read_bytes())
     return digest.hexdigest()
 
-# %% ../nbs/13_transcribe.ipynb #9d3fa207
+# %% ../nbs/13_transcribe.ipynb #d5decc57
 TRANSCRIBERS:dict[str, Callable[[Settings], Transcriber]] = {
     "embedded": lambda settings: EmbeddedTranscriber(settings.runtime.threads),
 }
+
+_NO_OTHER = "because this version has no other recognizer; expect about a third of the words to be wrong"
 
 def choose_transcriber(
     settings:Settings,
@@ -184,8 +192,9 @@ def choose_transcriber(
     "The recognizer that the settings ask for; raises `TranscribeError` if it is not to be had"
     wanted, language = settings.engine_for("transcribe"), settings.transcribe.language
     if wanted not in ("auto", *TRANSCRIBERS):
-        raise TranscribeError(f"engine {wanted!r} is not in this version; there is {', '.join(TRANSCRIBERS)}. Use engine auto or embedded")
+        raise TranscribeError(f"engine {wanted!r} is not in this version; there is {', '.join(TRANSCRIBERS)}. "
+                              "Use engine auto or embedded")
     if wanted != "auto" or knows(language): _check_language(language)
     else: return None, f"transcribe: no words, because {_english_only(language)}"
-    why = "as asked for" if wanted != "auto" else "because this version has no other recognizer; expect about a third of the words to be wrong"
+    why = "as asked for" if wanted != "auto" else _NO_OTHER
     return TRANSCRIBERS["embedded"](settings), f"transcribe: embedded, {why}"

@@ -6,7 +6,7 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/voice.html.md"""
 
 # %% auto #0
 __all__ = ['SAMPLE_RATE', 'WINDOW', 'STEP', 'FRAMES', 'FRAME_STEP', 'FRAME_START', 'LOCAL_SPEAKERS', 'Spans', 'SILERO_STEP',
-           'peak_gain', 'n_windows', 'local_speakers', 'overlap_mean', 'n_frames', 'runs', 'above', 'join',
+           'peak_gain', 'n_windows', 'local_speakers', 'n_frames', 'overlap_mean', 'runs', 'above', 'join',
            'silero_scores', 'Activity', 'listen']
 
 # %% ../nbs/12_voice.ipynb #1982caab
@@ -32,11 +32,12 @@ def peak_gain(
     peak = max(float(samples.max(initial=0)), -float(samples.min(initial=0)))
     return 0.9 / peak if peak > 0 else 1.0
 
-# %% ../nbs/12_voice.ipynb #988b8e37
+# %% ../nbs/12_voice.ipynb #debd2eb9
 def n_windows(n_samples:int)->int: # windows that cover the file, at least one
     "How many windows a file takes"
     return max(1, -(-(n_samples - int(WINDOW * SAMPLE_RATE)) // int(STEP * SAMPLE_RATE)) + 1)
 
+# %% ../nbs/12_voice.ipynb #b44749cb
 def local_speakers(
     samples:np.ndarray, # mono, float32, shape (n,), 16 kHz
     session, # of the segmentation network
@@ -53,7 +54,12 @@ def local_speakers(
         scores[first:first + len(windows)] = session.run(None, {"x": windows})[0]
     return scores
 
-# %% ../nbs/12_voice.ipynb #f8c12856
+# %% ../nbs/12_voice.ipynb #3313adad
+def n_frames(n_samples:int)->int:
+    "Frames that begin inside the file"
+    return max(0, int(np.ceil((n_samples / SAMPLE_RATE - FRAME_START) / FRAME_STEP)))
+
+# %% ../nbs/12_voice.ipynb #cda839c0
 def overlap_mean(
     values:np.ndarray, # shape (windows, 293) or (windows, 293, k)
     n_samples:int, # of the file
@@ -68,11 +74,7 @@ def overlap_mean(
     total /= times.reshape(-1, *[1] * (total.ndim - 1))
     return total[:n_frames(n_samples)]
 
-def n_frames(n_samples:int)->int:
-    "Frames that begin inside the file"
-    return max(0, int(np.ceil((n_samples / SAMPLE_RATE - FRAME_START) / FRAME_STEP)))
-
-# %% ../nbs/12_voice.ipynb #ec435376
+# %% ../nbs/12_voice.ipynb #a6254ebe
 Spans = list[tuple[float, float]] # (start, end), seconds, in order
 
 def runs(
@@ -82,6 +84,7 @@ def runs(
     edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]])))
     return edges.reshape(-1, 2)
 
+# %% ../nbs/12_voice.ipynb #f4566a82
 def above(
     score:np.ndarray, # shape (n,), in [0, 1]
     onset:float, # begins at this
@@ -139,7 +142,7 @@ class Activity:
     @property
     def duration(self)->float: return self.n_samples / SAMPLE_RATE
 
-# %% ../nbs/12_voice.ipynb #096950bb
+# %% ../nbs/12_voice.ipynb #9ba6dd88
 def listen(
     audio:Audio, # 16 kHz mono
     settings:VoiceSettings=VoiceSettings(),
@@ -149,7 +152,8 @@ def listen(
     threads, device = available_threads(runtime.threads), runtime.device
     segmentation, silero = onnx_session("segmentation", threads, device), onnx_session("silero_vad", 1, "cpu")
     scores = local_speakers(audio.samples, segmentation)
-    by_network = above(overlap_mean(scores.max(2), len(audio.samples)), settings.onset, settings.offset) * FRAME_STEP + FRAME_START
+    speaking = overlap_mean(scores.max(2), len(audio.samples))
+    by_network = above(speaking, settings.onset, settings.offset) * FRAME_STEP + FRAME_START
     by_silero = above(silero_scores(audio.samples, silero), settings.onset, settings.offset) * SILERO_STEP
     clip = lambda spans: [(s, min(e, audio.duration)) for s, e in spans if s < audio.duration]
     both = join(clip([*by_network, *by_silero]), settings.min_silence, settings.min_speech)

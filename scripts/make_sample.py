@@ -40,6 +40,7 @@ AUDIBLE_DB = -45.0     # a turn starts and ends where its level passes this, re 
 ROOM_DB = -66.0        # dBFS of the quiet noise under everything
 TITLE = "Planning the captions"
 
+LEVELS = "level_db of a turn: dBFS, RMS of that voice alone over the turn, in the mean of both channels."
 WORD_TIMES = ("Read off the synthesizer, at its own sample rate: flite's Segment relation (the ends of each word's "
               "first and last phone), espeak-ng's word and phoneme events. Clipped to the turn, which runs from the "
               "first to the last 10 ms of the line that are within 45 dB of its loudest 10 ms.")
@@ -119,7 +120,8 @@ def speak_flite(text, voice):
         return fn
     register = getattr(library(f"flite_cmu_us_{voice.name}"), f"register_cmu_us_{voice.name}")
     register.restype, register.argtypes = ptr, [name]
-    feature, number = function("ffeature_string", name, ptr, name), function("ffeature_float", ctypes.c_float, ptr, name)
+    feature = function("ffeature_string", name, ptr, name)
+    number = function("ffeature_float", ctypes.c_float, ptr, name)
     following = function("item_next", ptr, ptr)
 
     function("flite_init", ctypes.c_int)()
@@ -201,8 +203,14 @@ def speak(line):
     ratio = Fraction(RATE, rate)
     samples = resample_poly(samples[first:last], ratio.numerator, ratio.denominator)
     edge = np.minimum(1, np.arange(1, len(samples) + 1) / (0.003 * RATE))   # 3 ms, so that no cut clicks
-    samples *= edge * edge[::-1] * 10 ** ((voice.level_db + line.gain_db) / 20) / np.sqrt((samples**2).mean())
+    samples *= edge * edge[::-1]
+    samples *= 10 ** (level_db(line) / 20) / np.sqrt((samples**2).mean())
     return Spoken(line, samples, [(w, clip(s), clip(e)) for w, s, e in words])
+
+
+def level_db(line):
+    "dBFS, RMS, at which `line` is spoken"
+    return CAST[line.speaker].level_db + line.gain_db
 
 
 def plain_words(text):
@@ -236,7 +244,7 @@ def mix(spoken, seconds):
 
 # ---------------------------------------------------------------- the picture
 
-BACK, LANE, DIM, INK = "#12161f", "#1b2130", "#66708a", "#f4f6fb"
+BACK, LANE, DIM, INK = "#12161f", "#1b2130", "#7c87a3", "#f4f6fb"
 LANE_TOP, LANE_HEIGHT, STRIP_TOP = 58, 84, 322
 SCALE = 2   # drawn twice as large, then reduced: smooth edges
 
@@ -260,6 +268,8 @@ def draw_caption(draw, spoken, now, left, middle):
     "One line's words: said ones bright, the one being said coloured, the rest dim; louder is larger"
     face = font(17 + 0.8 * spoken.line.gain_db)
     written, space, room = spoken.line.text.split(), draw.textlength(" ", face), (SIZE[0] - 24) * SCALE - left
+    whole = draw.textlength(spoken.line.text, face)
+    room = min(room, 1.12 * whole / np.ceil(whole / room))   # rows of about the same length
     rows, x = [[]], 0
     for text, (_, start, end) in zip(written, spoken.words):
         width = draw.textlength(text, face)
@@ -280,7 +290,8 @@ def draw_picture(now, heard, spoken, seconds):
     draw.text(full(SIZE[0] - 24, 30), "three synthetic voices", DIM, font(13, bold=False), anchor="rm")
     for row, (name, voice) in enumerate(CAST.items()):
         top = LANE_TOP + row * LANE_HEIGHT
-        middle, lit = top + LANE_HEIGHT / 2 - 3, [s for s in spoken if s.line.speaker == name and s.start <= now < s.end]
+        middle = top + LANE_HEIGHT / 2 - 3
+        lit = [s for s in spoken if s.line.speaker == name and s.start <= now < s.end]
         draw.rounded_rectangle(full(16, top, SIZE[0] - 16, top + LANE_HEIGHT - 8), 10 * SCALE, LANE)
         if lit:
             draw.rounded_rectangle(full(16, top, 20, top + LANE_HEIGHT - 8), 2 * SCALE, voice.colour)
@@ -331,14 +342,14 @@ def write_video(path, stereo, alone, spoken, seconds):
 def truth(spoken, seconds):
     "What is true of the sample: text, turns, words, and what made it"
     turns = [{"speaker_id": s.line.speaker, "start_time": round(s.start, 3), "end_time": round(s.end, 3),
-              "text": s.line.text, "gain_db": s.line.gain_db} for s in spoken]
+              "level_db": level_db(s.line), "text": s.line.text} for s in spoken]
     words = [{"word": word, "start_time": round(s.start + start, 3), "end_time": round(s.start + end, 3),
               "speaker_id": s.line.speaker} for s in spoken for word, start, end in s.words]
     version = lambda *command: subprocess.run(command, capture_output=True, text=True).stdout
     return {"file": "sample.mp4", "duration": round(seconds, 3), "language": "en",
             "text": " ".join(s.line.text for s in spoken), "turns": turns,
             "words": sorted(words, key=lambda w: (w["start_time"], w["end_time"])),
-            "made_with": {"script": "scripts/make_sample.py", "word_times": WORD_TIMES,
+            "made_with": {"script": "scripts/make_sample.py", "word_times": WORD_TIMES, "levels": LEVELS,
                           "voices": {name: f"{voice.engine} {voice.name}" for name, voice in CAST.items()},
                           "flite": re.search(r"flite-\S+", version("flite", "--version"))[0],
                           "espeak-ng": re.search(r"\d[\d.]+", version("espeak-ng", "--version"))[0],
