@@ -31,7 +31,7 @@ in-step: $(DEV)/.installed ## nbdev-clean and nbdev-export change nothing, READM
 
 notebooks: $(DEV)/.installed ## run every notebook
 	@echo "== notebooks: nbdev-test"
-	@PATH="$(CURDIR)/$(DEV)/bin:$$PATH" $(DEV)/bin/nbdev-test --n_workers 2
+	@PATH="$(CURDIR)/$(DEV)/bin:$$PATH" $(DEV)/bin/nbdev-test --n-workers 2
 
 lint: $(DEV)/.installed ## ruff, and the import rule
 	@echo "== lint: ruff, import-linter"

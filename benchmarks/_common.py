@@ -61,6 +61,7 @@ def keep(name: str, figures: dict, quick: bool, details: object = None):
     "Write the full result, unless this was only a quick look, and print the figures as the last line"
     if not quick:
         RESULTS.mkdir(exist_ok=True)
-        full = {**figures, "date": date.today().isoformat(), "machine": machine(), "versions": {p: _version(p) for p in PACKAGES}, "details": details}
+        versions = {p: _version(p) for p in PACKAGES}
+        full = {**figures, "date": date.today().isoformat(), "machine": machine(), "versions": versions, "details": details}
         (RESULTS / f"{name}.json").write_text(json.dumps(full, indent=1) + "\n")
     print(json.dumps({**figures, "quick": quick}))

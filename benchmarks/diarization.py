@@ -112,7 +112,8 @@ def main():
         if not args.quick:
             row["der_number_given"] = der(audio, truth, found(audio, activity, speakers))
         rows.append(row)
-        print(f"{kind:8} {name:28} DER {row['der']:6.1f} %  with 0.25 s collar {row['der_collar_025']:6.1f} %  speakers {row['found']} of {row['speakers']}", flush=True)
+        print(f"{kind:8} {name:28} DER {row['der']:6.1f} %  with 0.25 s collar {row['der_collar_025']:6.1f} %  "
+              f"speakers {row['found']} of {row['speakers']}", flush=True)
     of = lambda kind: [r for r in rows if r["set"] == kind]
     sample, splices, ami = of("sample"), of("splices"), of("ami")
     keep("diarization", {

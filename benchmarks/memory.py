@@ -28,7 +28,8 @@ def write_talk(path: Path, minutes: float):
     with av.open(str(path), "w") as container:
         stream = container.add_stream("flac", rate=16000, layout="mono")
         while left > 0:
-            part = np.concatenate([utterances[random.integers(len(utterances))], np.zeros(int(random.uniform(0.2, 1.5) * 16000), np.float32)])[:left]
+            pause = np.zeros(int(random.uniform(0.2, 1.5) * 16000), np.float32)
+            part = np.concatenate([utterances[random.integers(len(utterances))], pause])[:left]
             frame = av.AudioFrame.from_ndarray((part[None] * 32767).astype("<i2"), format="s16", layout="mono")
             frame.sample_rate = 16000
             container.mux(stream.encode(frame))

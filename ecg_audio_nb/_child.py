@@ -107,7 +107,7 @@ class Child:
             self._lock.release()
 
     def _watch(self, late):
-        if self.timeout is None: return None
+        if self.timeout is None or self.timeout > threading.TIMEOUT_MAX: return None
         def kill(): late.set(); _kill_group(self._proc)
         timer = threading.Timer(self.timeout, kill)
         timer.daemon = True

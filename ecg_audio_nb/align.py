@@ -7,9 +7,9 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/align.html.md"""
 # %% auto #0
 __all__ = ['Aligner', 'RecognizerTimes', 'interpolate', 'in_order']
 
-# %% ../nbs/14_align.ipynb #6bbee956
+# %% ../nbs/14_align.ipynb #cf82dd00
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 from .media import Audio
 from .schema import ModelInfo, Word
@@ -27,7 +27,7 @@ class RecognizerTimes:
         "The transcript's own words, and who timed them"
         return transcript.words, replace(transcript.model, compute_type=None)
 
-# %% ../nbs/14_align.ipynb #e0d97a8d
+# %% ../nbs/14_align.ipynb #d4facbdd
 def interpolate(
     words:Sequence[Word], # in order of speaking; times may be None
     start:float, # nothing begins before, seconds
@@ -36,13 +36,18 @@ def interpolate(
     "Give words without a time one between their neighbours"
     out, waiting = [], []
     for word in [*words, None]:
-        if word is not None and word.start_time is None: waiting.append(word); continue
-        until = max(word.start_time if word else end, start)
-        step = (until - start) / max(len(waiting), 1)
-        out += [replace(w, start_time=start + i * step, end_time=start + (i + 1) * step, timing="interpolated") for i, w in enumerate(waiting)]
+        if word is not None and word.start_time is None:
+            waiting.append(word)
+            continue
+        out += _spread(waiting, start, max(word.start_time if word else end, start))
         waiting.clear()
         if word: out.append(word); start = max(start, word.end_time)
     return out
+
+def _spread(words, start, end):
+    step = (end - start) / max(len(words), 1)
+    return [replace(w, start_time=start + i * step, end_time=start + (i + 1) * step, timing="interpolated")
+            for i, w in enumerate(words)]
 
 # %% ../nbs/14_align.ipynb #937e4579
 def in_order(

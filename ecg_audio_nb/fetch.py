@@ -100,13 +100,18 @@ def _check_scheme(url):
     if importlib.util.find_spec(module) is None:
         raise FetchError(f"{shown(url)}: {scheme}:// addresses need {module}: pip install ecg-audio-nb[{extra}]")
 
-# %% ../nbs/10_fetch.ipynb #e95712ce
+# %% ../nbs/10_fetch.ipynb #2f77c3ad
+def _host(url): # a name, or a bucket; ValueError if the address is none
+    parts = urlsplit(url)
+    if _scheme(url) == "s3": return parts.netloc
+    return parts.hostname if (parts.port or 80) else None # asking for the port checks it
+
 def _check_host(
     url:str, # http(s):// or s3://
     allowed:tuple[str, ...], # host names or buckets; `*.example.org` for all below it; empty: any
 )->None:
     "Refuse a host or bucket that is not allowed; asked again at every redirect"
-    try: parts = urlsplit(url); host = parts.netloc if _scheme(url) == "s3" else parts.port != 0 and parts.hostname
+    try: host = _host(url)
     except ValueError: host = None
     if not host: raise FetchError(f"{shown(url)}: this address names no host; write scheme://host/path")
     if allowed and not any(fnmatch(host.lower(), name.lower()) for name in allowed):
@@ -148,7 +153,7 @@ def _open_http(url, allowed):
         size = file.r.headers.get("Content-Length", "")
         yield file, int(size) if size.isdecimal() and "Content-Encoding" not in file.r.headers else None
 
-# %% ../nbs/10_fetch.ipynb #4accb78f
+# %% ../nbs/10_fetch.ipynb #3bbb1145
 def _download(
     url:str,
     path:Path, # to be written
@@ -168,7 +173,7 @@ def _download(
 
 def _check_size(n, most, folder): # `folder` before the first byte: must n bytes fit there?
     if n > most: raise FetchError(f"larger than fetch.max_bytes = {most}; raise the limit, or fetch something smaller")
-    if folder and n > shutil.disk_usage(folder).free: raise OSError(errno.ENOSPC, "")
+    if folder and n > shutil.disk_usage(folder).free: raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 # %% ../nbs/10_fetch.ipynb #29c1e3f4
 _NO_CONNECTION = "no connection to the host; check the address and the network"
@@ -193,25 +198,34 @@ def _cause(kind, message): # an exception in the child: the name of its class, i
     if status: return f"the server answered {status[0]}; try again later"
     return _CAUSES.get(kind, f"the transfer failed ({kind})")
 
-# %% ../nbs/10_fetch.ipynb #07bf5f92
+# %% ../nbs/10_fetch.ipynb #8d7f35d9
+@contextmanager
+def _folder(parent): # None: the system's temporary folder
+    try:
+        if parent is not None: os.makedirs(parent, exist_ok=True)
+        folder = tempfile.TemporaryDirectory(prefix="ecg-fetch-", dir=parent, ignore_cleanup_errors=True)
+    except OSError as e: raise FetchError(f"no folder for downloads ({e.strerror}: {e.filename}); set data_dir") from None
+    with folder: yield Path(folder.name)
+
+# %% ../nbs/10_fetch.ipynb #5d4df8f5
 @contextmanager
 def _downloaded(url, settings, temp_dir):
     "The file behind an address, in a folder of its own that is gone afterwards"
     _check_scheme(url)
     _check_host(url, settings.allow_hosts)
-    with tempfile.TemporaryDirectory(prefix="ecg-fetch-", dir=temp_dir) as folder:
-        path = Path(folder) / _name_of(url)
+    with _folder(temp_dir) as folder:
+        path = folder / _name_of(url)
         sha256, fault = None, ""
         try: sha256 = _download(url, path, settings)
         except FetchError as e: fault = str(e)
         except ChildError as e: fault = _cause(e.kind, e.message)
         except ChildTimeout: fault = f"it took longer than fetch.timeout = {settings.timeout:g} s"
         except ChildCrashed: fault = "the process that fetched it died; is there memory left?"
-        except OSError as e: fault = f"no place to save it ({os.strerror(e.errno or 0)}); make room, or set data_dir"
+        except OSError as e: fault = f"no place to save it ({e.strerror}); make room, or set data_dir"
         if fault: raise FetchError(f"{shown(url)}: {fault}") # outside of the handler: no trace of what held the address
         yield Source(path, path.name, sha256)
 
-# %% ../nbs/10_fetch.ipynb #5e8d2783
+# %% ../nbs/10_fetch.ipynb #94f20f90
 @contextmanager
 def fetched(
     source:str|os.PathLike, # a path, or a file://, http://, https:// or s3:// address
@@ -226,5 +240,7 @@ def fetched(
         return
     path = _local_path(source, settings)
     if fault := unreadable(path): raise FetchError(f"{shown(path)}: {fault}")
-    with _opened(path) as file: sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with _opened(path) as file: sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as e: raise FetchError(f"{shown(path)}: it can't be read ({e.strerror}); is its disk fine?") from None
     yield Source(path, path.name, sha256)

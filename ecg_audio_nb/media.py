@@ -164,14 +164,15 @@ def _mend(frame, found):
         full = ((x <= low) | (x >= high)).reshape(frame.samples, -1)
         found.flat += int((full[:-2] & full[1:-1] & full[2:]).sum())
 
-# %% ../nbs/11_media.ipynb #28e2671a
+# %% ../nbs/11_media.ipynb #bee8ef05
 def _start(container): return (container.start_time or 0) / 1e6 # seconds; where presentation begins
 
 def _packets(container, stream):
     "A stream's packets; and those of others, for their times, where it has no length of its own"
     import av
     if stream.duration: # then the picture is not even read
-        for other in container.streams: other.discard = av.stream.Discard["none" if other is stream else "all"]
+        for other in container.streams:
+            if other is not stream: other.discard = av.stream.Discard.all
     try: yield from container.demux([stream] if stream.duration else list(container.streams))
     except IndexError: return # PyAV, at the end of a file in which streams turned up on the way; all was read by then
 
@@ -303,9 +304,9 @@ class _Tape:
         self.samples.resize(self.n, refcheck=False)
         return self.samples
 
-# %% ../nbs/11_media.ipynb #5a038ac0
+# %% ../nbs/11_media.ipynb #0e6aaa7a
 def _decode(path, settings): # absolute path -> Audio
-    most = int((settings.max_seconds + 2) * SAMPLE_RATE)
+    most = int(min(settings.max_seconds + 2, 1e7) * SAMPLE_RATE)
     request = {"path": path, "audio_track": settings.audio_track, "max_seconds": settings.max_seconds}
     with Child("ecg_audio_nb.media:_decode_stream", settings.timeout, memory_mb=2048) as child:
         parts = child.stream(request)
@@ -317,7 +318,7 @@ def _decode(path, settings): # absolute path -> Audio
             told += header.get("warnings", [])
     return Audio(tape.whole(), warnings=tuple(told))
 
-# %% ../nbs/11_media.ipynb #9e5ccb1b
+# %% ../nbs/11_media.ipynb #936a5f36
 def load_audio(
     path:str|os.PathLike, # a local file
     settings:MediaSettings=MediaSettings(),
@@ -330,4 +331,4 @@ def load_audio(
         except ChildError as e: fault = e.message if e.kind == "MediaError" else f"it can't be decoded ({e})"
         except ChildCrashed as e: fault = f"the decoder crashed ({str(e).splitlines()[0]}); is it damaged?"
         except ChildTimeout: fault = f"it takes longer than media.timeout = {settings.timeout:g} s; is it damaged?"
-    raise MediaError(f"{path.name}: {fault}")
+    raise MediaError(f"{path.name}: {' '.join(fault.split())}")

@@ -92,14 +92,15 @@ def _span(d):
     if duration is not None and end is not None and start is None and end >= duration: start = end - duration
     return (None, None) if start is not None and end is not None and end < start else (start, end)
 
-# %% ../nbs/00_schema.ipynb #40b57144
+# %% ../nbs/00_schema.ipynb #2771e976
 def normalize_word(
     d:Mapping|Word, # any known form of a word
     timing:Timing|None="recognized", # where its times come from, if the form does not say
 )->Word: # times None where the form has none that make sense
     "Read a word in any known form; raises `WordError`, and nothing else, for what is not a word"
     if isinstance(d, Word): return d
-    if not isinstance(d, Mapping): raise WordError(f"a word is a mapping such as {{'word': 'yes', 'start': 0.2, 'end': 0.5}}, not {type(d).__name__}")
+    if not isinstance(d, Mapping):
+        raise WordError(f"a word is a mapping such as {{'word': 'yes', 'start': 0.2, 'end': 0.5}}, not {type(d).__name__}")
     text = _string(d, _TEXT)
     found = [k for k in d if isinstance(k, str)]
     if text is None: raise WordError(f"a word needs text under one of {', '.join(_TEXT)}; got {found!a:.80}")
@@ -120,7 +121,7 @@ class Turn:
     def __post_init__(self):
         if self.end_time < self.start_time: raise ValueError(f"ends at {self.end_time} s, before its start at {self.start_time} s")
 
-# %% ../nbs/00_schema.ipynb #913d66ad
+# %% ../nbs/00_schema.ipynb #bdbe9109
 @dataclass(frozen=True)
 class Segment:
     "Consecutive words of one speaker"
@@ -139,7 +140,8 @@ class Segment:
         for w in self.words:
             if w.start_time is None or w.end_time is None: raise ValueError(f"word {w.word!r} has no time")
             if w.start_time < last: raise ValueError(f"word {w.word!r} at {w.start_time} s comes before {last} s")
-            if w.end_time > self.end_time: raise ValueError(f"word {w.word!r} ends at {w.end_time} s, after its segment at {self.end_time} s")
+            if w.end_time > self.end_time:
+                raise ValueError(f"word {w.word!r} ends at {w.end_time} s, after its segment at {self.end_time} s")
             last = w.start_time
 
 # %% ../nbs/00_schema.ipynb #c48443ee

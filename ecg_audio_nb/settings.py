@@ -9,9 +9,9 @@ __all__ = ['Engine', 'Names', 'Text', 'Count', 'StageEngine', 'FORMATS', 'Settin
            'FetchSettings', 'MediaSettings', 'VoiceSettings', 'TranscribeSettings', 'AlignSettings', 'DiarizeSettings',
            'AcousticsSettings', 'ExportSettings', 'Settings', 'profiles', 'known_keys', 'load_settings']
 
-# %% ../nbs/01_settings.ipynb #9ae0cb69
+# %% ../nbs/01_settings.ipynb #269193f2
 import configparser, difflib, os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextvars import ContextVar
 from importlib.resources import files
 from pathlib import Path
@@ -128,13 +128,13 @@ class ExportSettings(StageSettings):
     formats: Annotated[tuple[str, ...], BeforeValidator(_known_formats), NoDecode] = FORMATS
     silence_marks: bool = False # `[SILENCE]` for gaps without speech
 
-# %% ../nbs/01_settings.ipynb #93b25db7
-_profile = ContextVar("profile", default={})
+# %% ../nbs/01_settings.ipynb #5161af2b
+_profile = ContextVar("profile", default=None)
 
 class _ProfileSource(PydanticBaseSettingsSource):
     "The lines of one section of `settings.ini`"
     def get_field_value(self, field, field_name): return None, field_name, False
-    def __call__(self): return _profile.get()
+    def __call__(self): return _profile.get() or {}
 
 class _Environment(EnvSettingsSource):
     "`ECG_STAGE__KEY`, and the short forms `ECG_OFFLINE` and `ECG_DATA_DIR`"

@@ -288,6 +288,12 @@ def test_no_room_is_seen_before_it_is_filled(base, temp, monkeypatch):
     assert "No space left on device" in refusal(f"{base}/ok", temp)
 
 
+def test_the_folder_for_downloads_is_made_or_missed(base, tmp_path):
+    assert get(f"{base}/ok", tmp_path / "not" / "yet").sha256
+    (tmp_path / "file").touch()
+    assert "no folder for downloads" in refusal(f"{base}/ok", tmp_path / "file")
+
+
 def test_no_connection(temp):
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0)) # and nobody listens

@@ -343,6 +343,11 @@ def test_a_file_that_declares_too_much_is_refused_at_once(tmp_path):
     assert load_audio(path, MediaSettings(max_seconds=12)).duration == pytest.approx(12, abs=0.03)
 
 
+def test_no_limit_at_all(tmp_path):
+    path = write_wav(tmp_path / "a.wav", np.ones(16000, "<i2"))
+    assert load_audio(path, MediaSettings(max_seconds=float("inf"), timeout=float("inf"))).duration == 1
+
+
 def test_a_file_that_declares_nothing_is_stopped(tmp_path):
     path = write(tmp_path / "a.aac", tone(12)) # ADTS: FFmpeg only guesses
     assert "it lasts longer, over the limit media.max_seconds = 10" in refusal(path, max_seconds=10)
