@@ -18,10 +18,10 @@ from .models import available_threads, onnx_session, packaged_info
 from .schema import ModelInfo
 from .settings import RuntimeSettings, VoiceSettings
 
-# %% ../nbs/12_voice.ipynb #665801b9
+# %% ../nbs/12_voice.ipynb #3fb66aff
 SAMPLE_RATE = 16000
 WINDOW, STEP = 5.0, 1.0 # seconds
-FRAMES, FRAME_STEP, FRAME_START = 293, 270 / SAMPLE_RATE, 0.0280 # of a window; seconds; where the first frame begins
+FRAMES, FRAME_STEP, FRAME_START = 293, 270 / SAMPLE_RATE, 0.0225 # of a window; seconds; where the first frame begins
 LOCAL_SPEAKERS = 3
 
 # %% ../nbs/12_voice.ipynb #3ce280f8
