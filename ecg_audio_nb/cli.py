@@ -113,7 +113,7 @@ def _cells(a):
     numbers = words, m.total_segments, m.unique_speakers
     return [f"{m.duration:.1f} s", *map(str, numbers), f"{m.timing.processing_time:.1f}", by]
 
-# %% ../nbs/70_cli.ipynb #851ce78c
+# %% ../nbs/70_cli.ipynb #c9be452f
 def _one(source, stem, folder, settings):
     "Analyze one source and write its files; (source, analysis or None, what went wrong)"
     from ecg_audio_nb.export import export
@@ -123,7 +123,7 @@ def _one(source, stem, folder, settings):
     try:
         with stage_bars(name) as on_event: result = analyze(source, settings, on_event)
         export(result, folder, stem, settings.export.formats)
-    except ValueError as e: fault = str(e)
+    except ValueError as e: fault = f"{name}: " + str(e).removeprefix(f"{name}: ").removeprefix(f"{PurePath(name).name}: ")
     except Exception as e: fault = f"{name}: unexpected {type(e).__name__}: {e}"[:500]
     else:
         for note in result.metadata.warnings: complain(f"{name}: note: {note}")

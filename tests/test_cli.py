@@ -72,13 +72,13 @@ BAD = {
     "nan.wav": (lambda p, y, s: float_wav(p, np.where(np.arange(len(y)) % 1000 == 0, np.nan, y)), both(spoken, warned("not numbers"))),
     "infinite.wav": (lambda p, y, s: float_wav(p, np.where(np.arange(len(y)) == 99, np.inf, y)), both(spoken, warned("not number"))),
     "dc.wav": (lambda p, y, s: wav(p, 0.4 + y * 0.5), spoken),
-    "clipped.wav": (lambda p, y, s: wav(p, np.clip(y * 50, -1, 1)), both(spoken, warned("clipped"))),
+    "clipped.wav": (lambda p, y, s: wav(p, np.clip(y * 12, -1, 1)), both(spoken, warned("clipped"))),
     "folder.mp4": (lambda p, y, s: p.mkdir(), "directory"),
     "missing.mp4": (lambda p, y, s: None, "no such file"),
     "pipe.wav": (lambda p, y, s: os.mkfifo(p), "FIFO"),
     "an 인터뷰 (최종).mp4": (lambda p, y, s: shutil.copy(s, p), spoken),
     "noise.bin": (lambda p, y, s: p.write_bytes(np.random.default_rng(0).bytes(50000)), "FFmpeg knows no media format"),
-    "list.m3u8": (lambda p, y, s: p.write_text("#EXTM3U\n#EXTINF:1,\n/etc/passwd\n"), "playlist"),
+    "list.m3u8": (lambda p, y, s: p.write_text("#EXTM3U\n#EXTINF:1,\n/etc/passwd\n"), "FFmpeg knows no media format"),
 }
 
 
