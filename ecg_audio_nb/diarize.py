@@ -35,7 +35,7 @@ def mel_filters()->np.ndarray: # float32, shape (201, 40)
 def _hz_to_mel(hz): return 15 + 27 * np.log(hz / 1000) / np.log(6.4) if hz >= 1000 else 3 * hz / 200
 def _mel_to_hz(mel): return np.where(mel < 15, mel * 200 / 3, 1000 * np.exp((mel - 15) * np.log(6.4) / 27))
 
-# %% ../nbs/15_diarize.ipynb #71e1ab57
+# %% ../nbs/15_diarize.ipynb #5d7e57f7
 def mel_power(
     samples:np.ndarray, # mono, float32, shape (n,), 16 kHz
     block:int=4096, # frames at a time
@@ -43,14 +43,15 @@ def mel_power(
     "Mel power and level of the file, every 10 ms"
     from scipy.fft import rfft
     n, window, filters = len(samples) // HOP, np.hanning(N_FFT + 1)[:-1].astype(np.float32), mel_filters()
-    mel = np.empty((n, N_MELS), np.float32)
+    mel, level = np.empty((n, N_MELS), np.float32), np.empty(n, np.float32)
     for first in range(0, n, block):
         last = min(first + block, n)
         start, stop = first * HOP - N_FFT // 2, (last - 1) * HOP + N_FFT // 2
         part = np.pad(samples[max(0, start):stop], (max(0, -start), max(0, stop - len(samples))))
         frames = np.lib.stride_tricks.sliding_window_view(part, N_FFT)[::HOP]
         mel[first:last] = np.abs(rfft(frames * window, axis=1)) ** 2 @ filters
-    return mel, np.square(samples[:n * HOP].reshape(-1, HOP)).mean(1)
+        level[first:last] = np.square(samples[first * HOP:last * HOP].reshape(-1, HOP)).mean(1)
+    return mel, level
 
 # %% ../nbs/15_diarize.ipynb #b3cbb371
 PIECE, MIN_FRAMES = 160, 15 # mel frames: 1.6 s, and 0.15 s
