@@ -108,15 +108,15 @@ def _recognize(request:dict, payload)->Iterator[tuple[dict, bytes]]:
     words = [(s.word, s.start_frame / 100, (s.end_frame + 1) / 100, s.prob) for s in found if s.word[0] not in "<[+"]
     yield {"words": words}, b""
 
-# %% ../nbs/13_transcribe.ipynb #9973c173
+# %% ../nbs/13_transcribe.ipynb #bc2ca1e4
 def _region_words(child, audio, region, gain):
     "The words of one region"
     start, end = region
     part = audio.samples[int(start * SAMPLE_RATE):int(end * SAMPLE_RATE)] * (gain * 32767)
     pcm = np.clip(np.rint(part), -32768, 32767).astype("<i2")
-    words = next(child.stream({}, pcm.tobytes()))[0]["words"] if len(pcm) else []
+    [(answer, _)] = child.stream({}, pcm.tobytes()) # to its end: a stream left before costs the child its life
     return [normalize_word({"word": w.split("(")[0], "start": start + s, "end": min(start + e, end), "score": min(p, 1)})
-            for w, s, e, p in words]
+            for w, s, e, p in answer["words"]]
 
 # %% ../nbs/13_transcribe.ipynb #351f9bbe
 ENGLISH = ("en", "en-us", "en_us", "english")
