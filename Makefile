@@ -60,16 +60,20 @@ clean: ## remove what the commands left; the environments stay
 
 $(LIGHT)/.installed: $(LOCKED)
 	$(call install,.,light core: no torch)
+	@touch $@
 
 $(DEV)/.installed: $(LOCKED)
 	$(call install,.[all$(comma)dev],everything: about 9 GB)
+	@# the voice encoder's original weights, for the guide that exports them; the package's own dependencies don't build
+	@$(DEV)/bin/python -m pip install -qq --no-compile --no-deps resemblyzer==0.1.4
+	@touch $@
 
 comma := ,
 
 FITS = import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else \
   "$(PYTHON) is Python %d.%d; ecg_audio_nb needs 3.11, 3.12 or 3.13. Name one: make $(MAKECMDGOALS) PYTHON=python3.12" % v)
 
-# $(call install,WHAT,IN WORDS): an environment beside the stamp $@, made anew if it can't run, with the tested versions
+# $(call install,WHAT,IN WORDS): an environment in the folder of $@, made anew if it can't run, with the tested versions
 define install
 	@command -v "$(PYTHON)" >/dev/null || \
 	  { echo "no $(PYTHON) here. Name a Python 3.11 to 3.13: make $(MAKECMDGOALS) PYTHON=/path/to/python3"; exit 1; }
@@ -77,5 +81,4 @@ define install
 	@echo "== installing into $(@D) ($(2)), once"
 	@$(@D)/bin/python -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear $(@D)
 	@$(@D)/bin/python -m pip install -qq --no-compile -e '$(1)' -c constraints.txt
-	@touch $@
 endef

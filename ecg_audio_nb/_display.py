@@ -41,7 +41,7 @@ def _figure(value, unit): return "–" if value is None else f"{value:.0f} {unit
 def _row(segment, colour):
     f = segment.acoustic_features
     return (f'<tr><td>{clock(segment.start_time)}</td><td style="border-left:4px solid {colour}">{escape(segment.speaker_id or "")}</td>'
-            f'<td style="text-align:left">{escape(segment.text)}</td><td>{_figure(f.volume_db, "dB")}</td>'
+            f'<td style="text-align:left;white-space:normal">{escape(segment.text)}</td><td>{_figure(f.volume_db, "dB")}</td>'
             f'<td>{_figure(f.pitch_hz, "Hz")}</td><td>{_figure(f.spectral_centroid, "Hz")}</td></tr>')
 
 
@@ -54,4 +54,4 @@ def analysis_html(analysis, rows:int=20)->str:
     more = f"<p>… and {len(analysis.segments) - rows} more segments</p>" if len(analysis.segments) > rows else ""
     titles = "".join(f"<th>{t}</th>" for t in ("start", "speaker", "text", "level", "F0", "centroid"))
     notes = "".join(f"<p><small>{escape(w)}</small></p>" for w in m.warnings)
-    return f"<div>{head}<br>{strip_svg(analysis)}<table><tr>{titles}</tr>{table}</table>{more}{notes}</div>"
+    return f"<div>{head}<br>{strip_svg(analysis)}<table style="white-space:nowrap"><tr>{titles}</tr>{table}</table>{more}{notes}</div>"
