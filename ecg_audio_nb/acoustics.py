@@ -299,11 +299,11 @@ def frames(
     power[still], centroid[still] = 0, np.nan
     return Frames(sample_rate, len(y), plan.tick, plan.hop, energy, power, centroid, f0)
 
-# %% ../nbs/16_acoustics.ipynb #b0372954
+# %% ../nbs/16_acoustics.ipynb #54af4864
 def _edges(spans, f): # (start, end) seconds -> samples, float, shape (spans, 2)
     t = np.array([*spans], float).reshape(-1, 2)
     t[np.isnan(t).any(1)] = 0
-    edges = np.clip(t*f.sample_rate, 0, f.n_samples)
+    edges = np.clip((t*f.sample_rate).round(6), 0, f.n_samples) # 2.22 s are 35520 samples, not 35519.999999999996
     return np.maximum(edges, edges[:, :1])
 
 def _frames_in(edges, f): # samples -> first frame whose middle lies inside, first behind; int, shape (spans, 2)
