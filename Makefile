@@ -38,9 +38,9 @@ lint: $(DEV)/.installed ## ruff, and the import rule
 	@$(DEV)/bin/ruff check
 	@$(DEV)/bin/lint-imports --no-cache
 
-unit: $(DEV)/.installed ## pytest, slow tests too
+unit: $(DEV)/.installed ## pytest in two processes, slow tests too
 	@echo "== unit: pytest"
-	@PATH="$(CURDIR)/$(DEV)/bin:$$PATH" $(DEV)/bin/python -m pytest
+	@PATH="$(CURDIR)/$(DEV)/bin:$$PATH" $(DEV)/bin/python -m pytest -n 2 --dist loadfile
 
 readme: $(DEV)/.installed ## write README.md from nbs/index.ipynb
 	@$(DEV)/bin/python scripts/make_readme.py
