@@ -54,4 +54,5 @@ def analysis_html(analysis, rows:int=20)->str:
     more = f"<p>… and {len(analysis.segments) - rows} more segments</p>" if len(analysis.segments) > rows else ""
     titles = "".join(f"<th>{t}</th>" for t in ("start", "speaker", "text", "level", "F0", "centroid"))
     notes = "".join(f"<p><small>{escape(w)}</small></p>" for w in m.warnings)
-    return f"<div>{head}<br>{strip_svg(analysis)}<table style="white-space:nowrap"><tr>{titles}</tr>{table}</table>{more}{notes}</div>"
+    table = f'<table style="white-space:nowrap"><tr>{titles}</tr>{table}</table>'
+    return f"<div>{head}<br>{strip_svg(analysis)}{table}{more}{notes}</div>"
