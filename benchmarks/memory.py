@@ -5,7 +5,7 @@
 Real read speech (`../shared/data/librispeech`), spliced to the length and written as FLAC; each length runs in a
 process of its own. `peak_mb_N` is the most that this process and all its children held together (proportional set size,
 sampled ten times a second), so that the recognizer's child processes count. `seconds_N` is the whole command.
-`growth` is the cost of a minute in the longest file to that in the shortest. With --quick: 1 and 2 minutes.
+`growth` is the cost of a minute in the longest file to that in the shortest. With --quick: half a minute and one.
 """
 import json
 import subprocess
@@ -66,7 +66,7 @@ def run(path: Path, out: Path) -> dict:
 
 def main():
     args = options(__doc__, minutes={"type": lambda s: [float(m) for m in s.split(",")], "help": "other lengths, such as 5,10"})
-    lengths = args.minutes or ([1, 2] if args.quick else [10, 30, 60])
+    lengths = args.minutes or ([0.5, 1] if args.quick else [10, 30, 60])
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for minutes in lengths:
