@@ -10,7 +10,7 @@ Modules:
 - `ecg_audio_nb.export`: An analysis as files: json, srt, vtt, txt, tsv and rttm, each written whole or not at all
 - `ecg_audio_nb.fetch`: A path or an address to a readable file, within limits: the one door through which anything comes in
 - `ecg_audio_nb.media`: Any readable file to 16 kHz mono float32, decoded in a child process that may crash or hang without harm
-- `ecg_audio_nb.models`: Where weights come from, and the only place that loads, keeps and releases them
+- `ecg_audio_nb.models`: Where weights come from, and the only place that finds, loads, keeps and releases them
 - `ecg_audio_nb.pipeline`: `analyze()`: the stages as a small graph, from a file to a transcript in which every word has a measured voice
 - `ecg_audio_nb.schema`: The data an analysis is made of: words, segments, turns, speakers and what is known about how they came about
 - `ecg_audio_nb.settings`: Every knob of an analysis: one small frozen class a stage, composed into `Settings`, read from four places in a fixed order
