@@ -5,7 +5,7 @@ Modules:
 - `ecg_audio_nb.acoustics`: Loudness, F0 and brightness, measured once by frame and pooled over any span
 - `ecg_audio_nb.align`: Words to times: every word gets a place on the time line, and says how it came by it
 - `ecg_audio_nb.cli`: The `ecg` command: thin, every verb one call into the modules above
-- `ecg_audio_nb.diarize`: Who spoke when, and who said which word
+- `ecg_audio_nb.diarize`: Who spoke when, without torch, a download or a token
 - `ecg_audio_nb.evaluate`: How far an analysis is from the truth: word errors, speaker errors, and the number of speakers
 - `ecg_audio_nb.export`: An analysis as files: json, srt, vtt, txt, tsv and rttm, each written whole or not at all
 - `ecg_audio_nb.fetch`: A path or an address to a readable file, within limits: the one door through which anything comes in
@@ -14,6 +14,7 @@ Modules:
 - `ecg_audio_nb.pipeline`: `analyze()`: the stages as a small graph, from a file to a transcript in which every word has a measured voice
 - `ecg_audio_nb.schema`: The data an analysis is made of: words, segments, turns, speakers and what is known about how they came about
 - `ecg_audio_nb.settings`: Every knob of an analysis: one small frozen class a stage, composed into `Settings`, read from four places in a fixed order
+- `ecg_audio_nb.speakers`: Which diarizer is used, and who said which word
 - `ecg_audio_nb.transcribe`: Speech to words: the engines, and which of them is used
 - `ecg_audio_nb.voice`: Where there is speech, and how many talk at once: one pass of a network that the recognizer and the diarizer share"""
 
