@@ -20,7 +20,7 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/pipeline.html.md"""
 __all__ = ['STAGES', 'OnEvent', 'SILENCE', 'StageEvent', 'Run', 'hear_words', 'Heard', 'listen_to', 'silences', 'mark_silence',
            'measure', 'to_segments', 'to_speakers', 'versions', 'peak_rss_mb', 'to_metadata', 'analyze']
 
-# %% ../nbs/20_pipeline.ipynb #b3dbe126
+# %% ../nbs/20_pipeline.ipynb #70cefd80
 import platform, sys, threading, time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,13 +31,13 @@ from importlib.metadata import version
 from typing import Any, Literal
 import ecg_audio_nb
 from .acoustics import frames, pool
-from .align import RecognizerTimes, in_order, interpolate
-from .diarize import assign_speakers, diarize, group_words
+from .align import Aligned, RecognizerTimes, choose_aligner, in_order, interpolate
 from .fetch import Source, fetched
 from .media import Audio, load_audio
 from .schema import Analysis, Metadata, RunTiming, Segment, Speaker, Turn, Word
 from .settings import Settings, load_settings
-from .transcribe import Transcript, choose_transcriber
+from .speakers import assign_speakers, choose_diarizer, group_words
+from .transcribe import UNSPACED, Transcript, WhisperXTranscriber, choose_transcriber
 from .voice import Activity, Spans, listen
 
 # %% ../nbs/20_pipeline.ipynb #ee4b45f3
@@ -74,27 +74,28 @@ class Run:
         self.tell(StageEvent(name, "done", seconds=self.seconds[name], artefact=artefact))
         return artefact
 
-# %% ../nbs/20_pipeline.ipynb #312dc785
+# %% ../nbs/20_pipeline.ipynb #2c2fb8d1
 def hear_words(
     run:Run, audio:Audio, activity:Activity,
     settings:Settings,
     engines:Mapping, # stage -> instance; `transcribe` may be None for no words
-)->Transcript|None: # words in time order, all with times
+)->tuple[Transcript, Aligned]|None: # what was heard; its words in time order, all with times
     "The branch from speech to timed words"
     if engines["transcribe"] is None: return None
     progress = lambda share: run.tell(StageEvent("transcribe", "progress", share=share))
     recognize, language = engines["transcribe"].transcribe, settings.transcribe.language
     heard = run.stage("transcribe", recognize, audio, activity.speech, language, progress)
-    words, model = run.stage("align", engines["align"].align, audio, heard, activity.speech)
-    words = in_order(interpolate(words, 0.0, audio.duration), audio.duration)
-    return replace(heard, words=tuple(words)), model
+    aligned = run.stage("align", engines["align"].align, audio, heard, activity.speech)
+    words = in_order(interpolate(aligned.words, 0.0, audio.duration), audio.duration)
+    return heard, replace(aligned, words=tuple(words))
 
-# %% ../nbs/20_pipeline.ipynb #ae1e076f
+# %% ../nbs/20_pipeline.ipynb #bb0b9ebe
 @dataclass(frozen=True)
 class Heard:
     "What the three branches found"
     activity: Activity
-    words: tuple|None # transcript, and the model that gave the times
+    transcript: Transcript|None # None: nobody listened for words
+    aligned: Aligned|None # its words with times
     diarization: Any
     frames: Any # of the acoustics
 
@@ -110,8 +111,9 @@ def listen_to(
         spoken = pool_.submit(hear_words, run, audio, activity, settings, engines)
         who = None
         if settings.diarize.enabled:
-            who = pool_.submit(run.stage, "diarize", engines["diarize"], audio, activity, settings.diarize, settings.runtime)
-        return Heard(activity, spoken.result(), who and who.result(), measured.result())
+            progress = lambda share: run.tell(StageEvent("diarize", "progress", share=share))
+            who = pool_.submit(run.stage, "diarize", engines["diarize"], audio, activity, settings.diarize, settings.runtime, progress)
+        return Heard(activity, *(spoken.result() or (None, None)), who and who.result(), measured.result())
 
 # %% ../nbs/20_pipeline.ipynb #4ce43129
 def silences(
@@ -145,36 +147,38 @@ def mark_silence(
         out.append(marked)
     return out
 
-# %% ../nbs/20_pipeline.ipynb #ed6fbc26
+# %% ../nbs/20_pipeline.ipynb #8c65e4bc
 def measure(
     groups:list[list[Word]], # one list a segment; or one turn as a segment without words
     spans:Spans, # of the segments, seconds
     speakers:list[str|None], # of the segments
     measured, # frames of the file
     speech:Spans,
+    space:str=" ", # between words; none in some languages
 )->tuple[Segment, ...]:
     "Segments with features, theirs and their words'"
     voices = iter(pool(measured, [(w.start_time, w.end_time) for g in groups for w in g], speech))
     groups = [tuple(replace(w, acoustic_features=next(voices)) for w in g) for g in groups]
-    return tuple(Segment(i, *span, speaker_id=who, text=" ".join(w.word for w in g), acoustic_features=voice, words=g)
+    return tuple(Segment(i, *span, speaker_id=who, text=space.join(w.word for w in g), acoustic_features=voice, words=g)
                  for i, (g, span, who, voice) in enumerate(zip(groups, spans, speakers, pool(measured, spans, speech))))
 
-# %% ../nbs/20_pipeline.ipynb #9ff3f5e9
+# %% ../nbs/20_pipeline.ipynb #44b2ae0a
 def to_segments(
     heard:Heard,
     settings:Settings, # of diarization, silence marks and their length
 )->tuple[Segment, ...]:
     "Words and turns to segments; a turn is a segment where there are no words at all"
     turns = heard.diarization.turns if heard.diarization else []
-    if heard.words is None:
+    if heard.transcript is None:
         spans, who = [(t.start_time, t.end_time) for t in turns], [t.speaker_id for t in turns]
         if not settings.diarize.enabled: spans, who = heard.activity.speech, [None] * len(heard.activity.speech)
         return measure([[] for _ in spans], spans, who, heard.frames, heard.activity.speech)
-    groups = group_words(assign_speakers(heard.words[0].words, turns))
+    groups = group_words(assign_speakers(heard.aligned.words, heard.diarization.for_words if heard.diarization else []))
     who = [g[0].speaker_id for g in groups]
     if settings.export.silence_marks: groups = mark_silence(groups, heard.activity.speech, settings.voice.min_silence)
     spans = [(g[0].start_time, max(w.end_time for w in g)) for g in groups]
-    return measure(groups, spans, who, heard.frames, heard.activity.speech)
+    space = "" if heard.transcript.language in UNSPACED else " "
+    return measure(groups, spans, who, heard.frames, heard.activity.speech, space)
 
 # %% ../nbs/20_pipeline.ipynb #9e905444
 def to_speakers(
@@ -192,13 +196,16 @@ def _speaker(name, spans, segments, measured):
     words = sum(w.kind == "word" for s in segments for w in s.words)
     return Speaker(name, sum(end - start for start, end in spans), len(segments), words, voice)
 
-# %% ../nbs/20_pipeline.ipynb #54bd39fe
+# %% ../nbs/20_pipeline.ipynb #91c89a41
 _PACKAGES = ("numpy", "scipy", "onnxruntime", "av", "pocketsphinx")
+_LARGE = ("whisperx", "ctranslate2", "faster-whisper", "torch", "torchaudio", "transformers", "pyannote-audio")
 
-def versions()->dict[str, str]:
+def versions(
+    large:bool=False, # also of what the larger engines run on
+)->dict[str, str]:
     "The versions a result depends on"
     found = {"ecg_audio_nb": ecg_audio_nb.__version__, "python": platform.python_version()}
-    for name in _PACKAGES: found[name] = version(name)
+    for name in _PACKAGES + _LARGE * large: found[name] = version(name)
     return found
 
 def peak_rss_mb()->float|None:
@@ -207,19 +214,20 @@ def peak_rss_mb()->float|None:
     import resource
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
 
-# %% ../nbs/20_pipeline.ipynb #960ca2f1
+# %% ../nbs/20_pipeline.ipynb #1e03a8db
 _NOT_THE_RESULTS = {"runtime": {"data_dir"}, "fetch": True}
 
 def _models(heard):
     models = {"voice": heard.activity.models[0], "voice_fill": heard.activity.models[1]}
-    if heard.words: models |= {"transcribe": heard.words[0].model, "align": heard.words[1]}
+    if heard.transcript: models |= {"transcribe": heard.transcript.model, "align": heard.aligned.model}
     return models | ({"diarize": heard.diarization.model} if heard.diarization else {})
 
 _NO_CUDA = "runtime.device is cuda, but ONNX Runtime has no CUDA provider here: the embedded networks ran on the CPU"
 
 def _notes(audio, heard, settings, run):
     "Every warning once, in the order of the stages"
-    spoken, who = heard.words[0].warnings if heard.words else (), heard.diarization.warnings if heard.diarization else ()
+    spoken = (*heard.transcript.warnings, *heard.aligned.warnings) if heard.transcript else ()
+    who = heard.diarization.warnings if heard.diarization else ()
     no_gpu = settings.runtime.device == "cuda" and heard.activity.models[0].device != "cuda"
     return tuple(dict.fromkeys([*audio.warnings, *run.warnings, *[_NO_CUDA] * no_gpu, *spoken, *who]))
 
@@ -229,11 +237,12 @@ def to_metadata(
     settings:Settings, run:Run,
 )->Metadata:
     "What is known about the result as a whole, but for its timing"
-    words, language = heard.words and heard.words[0], settings.transcribe.language
+    words, language = heard.transcript, settings.transcribe.language
     name = source.name.encode("utf-8", "replace").decode() # a name may hold bytes that are no text
     return Metadata(name, source.sha256, audio.duration, audio.sample_rate, len(segments), len(speakers), language,
         words and words.language, words and words.language_probability, _models(heard),
-        settings.model_dump(mode="json", exclude=_NOT_THE_RESULTS), _notes(audio, heard, settings, run), versions())
+        settings.model_dump(mode="json", exclude=_NOT_THE_RESULTS), _notes(audio, heard, settings, run),
+        versions(any(m.engine in ("whisperx", "ctc", "pyannote") for m in _models(heard).values())))
 
 # %% ../nbs/20_pipeline.ipynb #fda1f548
 def analyze(
@@ -260,7 +269,7 @@ def analyze(
     metadata = to_metadata(found, audio, heard, segments, speakers, settings, run)
     return Analysis(segments, tuple(turns), speakers, replace(metadata, timing=_timing(started, run, audio)))
 
-# %% ../nbs/20_pipeline.ipynb #08b5bc8a
+# %% ../nbs/20_pipeline.ipynb #68abf995
 def _timing(started, run, audio):
     "The costs of a run that ends now"
     seconds, now = time.perf_counter() - started, datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -269,8 +278,12 @@ def _timing(started, run, audio):
 
 def _engines(settings, given, run):
     "The instance at work in each stage"
-    chosen = dict(transcribe=None, align=RecognizerTimes(), diarize=diarize) | dict(given)
-    if "transcribe" not in given and settings.transcribe.enabled:
-        chosen["transcribe"], why = choose_transcriber(settings)
-        if settings.engine_for("transcribe") == "auto": run.warnings.append(why)
+    chosen = dict(transcribe=None, align=RecognizerTimes(), diarize=None) | dict(given)
+    def choose(stage, choice, *more):
+        if stage in given: return
+        chosen[stage], why = choice(settings, *more)
+        if settings.engine_for(stage) == "auto" and "because" in why: run.warnings.append(why)
+    if settings.transcribe.enabled: choose("transcribe", choose_transcriber)
+    if isinstance(chosen["transcribe"], WhisperXTranscriber): choose("align", choose_aligner, "whisperx")
+    if settings.diarize.enabled: choose("diarize", choose_diarizer)
     return chosen
