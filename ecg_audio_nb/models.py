@@ -90,7 +90,7 @@ def is_oom(e:BaseException)->bool:
     "Whether an exception means that memory ran out, on the card or off it"
     return isinstance(e, MemoryError) or isinstance(e, RuntimeError) and any(s in str(e).lower() for s in _FULL)
 
-# %% ../nbs/03_models.ipynb #146ee32c
+# %% ../nbs/03_models.ipynb #874bce02
 class Halving:
     "Work in batches that become smaller when memory runs out"
     def __init__(self,
@@ -108,8 +108,9 @@ class Halving:
             try: out += work(batch)
             except Exception as e:
                 if not is_oom(e): raise
-                self._halve(len(batch))
-            else: i += len(batch)
+                full = True
+            else: i, full = i + len(batch), False
+            if full: self._halve(len(batch)) # after the exception has let go of what it held
         return out
 
     def _halve(self, n):

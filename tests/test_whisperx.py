@@ -1,0 +1,279 @@
+"""The real path, whisperx, CTranslate2 and our aligner, asserted by words and times on models that know 47 words."""
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings as hypothesis_settings, strategies as st
+
+pytest.importorskip("whisperx", reason="needs the extra [whisperx]")
+
+from ecg_audio_nb import analyze, models
+from ecg_audio_nb.align import CtcAligner, best_frames, choose_aligner
+from ecg_audio_nb.evaluate import wer
+from ecg_audio_nb.media import Audio, load_audio
+from ecg_audio_nb.models import ModelError, find_weights
+from ecg_audio_nb.schema import ModelInfo, Word
+from ecg_audio_nb.settings import load_settings
+from ecg_audio_nb.transcribe import Chunk, Transcript, TranscribeError, WhisperXTranscriber, choose_transcriber
+from ecg_audio_nb.voice import listen
+
+
+@pytest.fixture(scope="module")
+def tiny(root): return root / "tests/fixtures/tiny"
+
+
+def own(tiny, **more):
+    return load_settings({"engine": "whisperx", "runtime.device": "cpu", "diarize.enabled": False, "transcribe.model": str(tiny / "whisper-ct2"),
+                          "align.model": str(tiny / "wav2vec2"), "transcribe.chunk_size": 15, **{k.replace("__", "."): v for k, v in more.items()}})
+
+
+@pytest.fixture(scope="module")
+def clips(tiny):
+    "(audio, [(word, start, end)]) of each clip"
+    truth = json.loads((tiny / "clips/clips.json").read_text())
+    return [(load_audio(tiny / f"clips/{n}.flac"), [(w["word"], w["start"], w["end"]) for w in c["words"]]) for n, c in truth.items()]
+
+
+@pytest.fixture(scope="module")
+def heard(tiny, clips):
+    "(transcript, aligned) of each clip"
+    settings = own(tiny)
+    engine, aligner = choose_transcriber(settings)[0], CtcAligner(settings)
+    out = []
+    for audio, _ in clips:
+        speech = listen(audio).speech
+        said = engine.transcribe(audio, speech, "en")
+        out.append((said, aligner.align(audio, said, speech)))
+    return out
+
+
+def plain(word): return word.strip(".,!?").lower()
+
+
+def test_words_of_the_clips(clips, heard):
+    said = "\n".join(" ".join(w for w, *_ in truth) for _, truth in clips)
+    assert wer(said, "\n".join(" ".join(w.word for w in a.words) for _, a in heard), "en").wer <= 0.05
+
+
+def test_times_of_the_clips(clips, heard):
+    starts, ends, lasts = [], [], []
+    for (_, truth), (_, aligned) in zip(clips, heard):
+        if [plain(w.word) for w in aligned.words] != [w.lower() for w, *_ in truth]: continue
+        starts += [w.start_time - s for w, (_, s, _) in zip(aligned.words, truth)]
+        ends += [w.end_time - e for w, (_, _, e) in zip(aligned.words[:-1], truth)]
+        lasts.append(aligned.words[-1].end_time - truth[-1][2])
+        assert {w.timing for w in aligned.words} == {"aligned"} and all(0 < w.confidence <= 1 for w in aligned.words)
+    assert len(starts) > 100
+    assert np.mean(np.abs(starts) <= 0.1) >= 0.99 and np.mean(np.abs(ends) <= 0.1) >= 0.99
+    assert abs(np.median(lasts)) < 0.03, "WhisperX ends the last word of a segment 60 to 90 ms early"
+
+
+def test_later_by_five_seconds(tiny, clips, heard):
+    audio = Audio(np.concatenate([np.zeros(5 * 16000, np.float32), clips[0][0].samples]))
+    said = Transcript(heard[0][0].words, ModelInfo("x", "y"), "en", passages=tuple((s + 5, e + 5, n) for s, e, n in heard[0][0].passages))
+    moved = CtcAligner(own(tiny)).align(audio, said, [])
+    assert [w.start_time for w in moved.words] == pytest.approx([w.start_time + 5 for w in heard[0][1].words], abs=0.021)
+
+
+def test_parity_with_whisperx(tiny, clips, heard):
+    "Same regions, same text chunk by chunk; words start where WhisperX starts them, and end so, but the last"
+    import whisperx.alignment as theirs
+    from nltk.tokenize.punkt import PunktSentenceTokenizer
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(theirs, "nltk_load", lambda path: PunktSentenceTokenizer())
+        model, about = theirs.load_align_model("en", "cpu", model_name=str(tiny / "wav2vec2"))
+        starts, ends = [], []
+        for (audio, _), (said, aligned) in zip(clips, heard):
+            first = 0
+            for start, end, n in said.passages:
+                text = " ".join(w.word for w in said.words[first:first + n])
+                found = theirs.align([{"text": " " + text, "start": start, "end": end}], model, about, audio.samples, "cpu")
+                pairs = list(zip(aligned.words[first:first + n], [w for s in found["segments"] for w in s["words"]]))
+                starts += [a.start_time - b["start"] for a, b in pairs]
+                ends += [a.end_time - b["end"] for a, b in pairs[:-1]]
+                first += n
+    assert np.mean(np.abs(starts) <= 0.0205) >= 0.99 and np.mean(np.abs(ends) <= 0.0205) >= 0.99
+
+
+def test_the_text_is_whisperx_s_own(tiny, clips):
+    "Chunk by chunk, on the same regions"
+    from whisperx.asr import load_model
+    audio = clips[10][0]
+    said = choose_transcriber(own(tiny))[0].transcribe(audio, listen(audio).speech, "en")
+    pipe = load_model(str(tiny / "whisper-ct2"), "cpu", compute_type="int8", language="en", vad_model=lambda *_: None)
+    first = 0
+    for start, end, n in said.passages:
+        [out] = pipe([{"inputs": audio.cut(start, end).samples}], batch_size=1)
+        text = out["text"] if isinstance(out["text"], str) else out["text"][0]
+        assert text.split() == [w.word for w in said.words[first:first + n]]
+        first += n
+
+
+def test_the_whole_chain_and_what_it_says_of_itself(tiny):
+    result = analyze(tiny / "clips/clip10.flac", own(tiny))
+    m = result.metadata.models
+    assert (m["transcribe"].engine, m["transcribe"].compute_type, m["align"].engine) == ("whisperx", "int8", "ctc")
+    assert len(m["transcribe"].sha256) == len(m["align"].sha256) == 64
+    assert {"whisperx", "ctranslate2", "torch"} <= set(result.metadata.versions)
+    assert result.words and all(w.acoustic_features.volume_db is not None for w in result.words)
+    assert not [w for w in result.metadata.warnings if "dropped" in w]
+
+
+def test_models_load_once(tiny, clips):
+    models.release()
+    analyze(tiny / "clips/clip00.flac", own(tiny))
+    before = {k: s.model for k, s in models._slots.items()}
+    analyze(tiny / "clips/clip01.flac", own(tiny))
+    assert {k: s.model for k, s in models._slots.items()} == before and any(k[0] == "transcribe" for k in before)
+    models.release()
+    assert not models._slots
+
+
+# Options
+
+def test_no_speech_no_words(tiny):
+    assert choose_transcriber(own(tiny))[0].transcribe(Audio(np.zeros(16000, np.float32)), [], "en").words == ()
+
+
+def test_what_an_english_model_can_not(tiny, clips):
+    engine = choose_transcriber(own(tiny))[0]
+    with pytest.raises(TranscribeError, match="knows English only"): engine.transcribe(clips[0][0], [(0, 2)], "ko")
+    with pytest.raises(TranscribeError, match="can't translate"):
+        choose_transcriber(own(tiny, transcribe__task="translate"))[0].transcribe(clips[0][0], [(0, 2)], "en")
+
+
+@pytest.mark.parametrize("more", [{"transcribe__initial_prompt": "Anna"}, {"transcribe__hotwords": "apples"}, {"transcribe__suppress_numerals": True},
+                                  {"transcribe__beam_size": 1}, {"transcribe__batch_size": 1}])
+def test_options_reach_the_model(tiny, clips, more):
+    said = choose_transcriber(own(tiny, **more))[0].transcribe(clips[0][0], [(0.0, clips[0][0].duration)], "en")
+    assert isinstance(said.words, tuple) and said.language == "en"
+
+
+def test_invented_text_is_dropped_with_a_note(tiny, clips, monkeypatch):
+    from ecg_audio_nb import transcribe
+    texts = iter([Chunk("thank you " * 40, -0.2, 0.1), Chunk("Thanks for watching", -1.5, 0.9), Chunk("Anna has two cats.", -0.1, 0.0)])
+    monkeypatch.setattr(transcribe, "decode", lambda pipe, encoded, n, *_: [next(texts) for _ in range(n)])
+    audio = clips[13][0]
+    said = choose_transcriber(own(tiny, transcribe__temperatures="0", transcribe__chunk_size=3))[0].transcribe(audio, [(0, 2.9), (3, 5.9), (6, 8.9)], "en")
+    assert [w.word for w in said.words] == ["Anna", "has", "two", "cats."]
+    dropped = [w for w in said.warnings if "dropped" in w]
+    assert len(dropped) == 2 and "repeats itself" in dropped[0] and "nobody speaks" in dropped[1] and "0.00 to 2.90 s" in dropped[0]
+
+
+def test_a_loop_is_decoded_again_at_a_higher_temperature(tiny, clips, monkeypatch):
+    from ecg_audio_nb import transcribe
+    asked = []
+    def decode(pipe, encoded, n, tokenizer, s, temperature=0.0):
+        asked.append(temperature)
+        return [Chunk("thank you " * 40 if temperature < 0.4 else "Anna has two cats.", -0.2, 0.1)] * n
+    monkeypatch.setattr(transcribe, "decode", decode)
+    said = choose_transcriber(own(tiny))[0].transcribe(clips[0][0], [(0.0, 3.0)], "en")
+    assert asked == [0.0, 0.2, 0.4] and len(said.words) == 4 and not said.warnings
+
+
+# Failures on purpose
+
+@pytest.mark.parametrize("model, missing", [("whisper-ct2", "model.bin"), ("whisper-ct2", "tokenizer.json"), ("wav2vec2", "vocab.json")])
+def test_a_folder_that_lacks_a_file(tiny, tmp_path, model, missing):
+    shutil.copytree(tiny / model, tmp_path / "m")
+    (tmp_path / "m" / missing).unlink()
+    with pytest.raises(ModelError, match=missing) as e:
+        find_weights(str(tmp_path / "m"), "align" if model == "wav2vec2" else "transcribe")
+    assert str(tmp_path / "m") in str(e.value)
+
+
+def test_the_wrong_tokenizer(tiny, tmp_path):
+    shutil.copytree(tiny / "whisper-ct2", tmp_path / "w")
+    (tmp_path / "w/tokenizer.json").write_text('{"added_tokens": []}')
+    with pytest.raises(ModelError, match="wrong tokenizer"):
+        assert WhisperXTranscriber(find_weights(str(tmp_path / "w"), "transcribe"), own(tiny)).pipe
+    shutil.copytree(tiny / "wav2vec2", tmp_path / "a")
+    (tmp_path / "a/vocab.json").write_text('{"<pad>": 0, "a": 900}')
+    with pytest.raises(ModelError, match="wrong tokenizer"):
+        aligner = CtcAligner(own(tiny, align__model=str(tmp_path / "a")))
+        aligner.model(aligner.weights("en"))
+
+
+def test_weights_that_are_no_weights(tiny, tmp_path):
+    shutil.copytree(tiny / "whisper-ct2", tmp_path / "w")
+    (tmp_path / "w/model.bin").write_bytes(b"not a model")
+    with pytest.raises(ModelError, match="can't be loaded"):
+        assert WhisperXTranscriber(find_weights(str(tmp_path / "w"), "transcribe"), own(tiny)).pipe
+
+
+def test_out_of_memory_at_8_and_4_goes_on_with_2(tiny, clips, monkeypatch):
+    from ecg_audio_nb import transcribe
+    real, sizes = transcribe.decode, []
+    def crowded(pipe, encoded, n, *rest):
+        sizes.append(n)
+        if n > 2: raise RuntimeError("CUDA failed with error out of memory")
+        return real(pipe, encoded, n, *rest)
+    monkeypatch.setattr(transcribe, "decode", crowded)
+    audio = Audio(np.concatenate([a.samples for a, _ in clips[:8]]))
+    edges = np.cumsum([0, *(a.duration for a, _ in clips[:8])])
+    engine = choose_transcriber(own(tiny, transcribe__batch_size=8, transcribe__chunk_size=5))[0]
+    said = engine.transcribe(audio, [(s, e - 0.01) for s, e in zip(edges, edges[1:])], "en")
+    assert sizes[:2] == [8, 4] and max(sizes[2:]) <= 2 and len(said.words) > 30
+    assert any("out of memory at batch 8, went on with 2" in w for w in said.warnings)
+    monkeypatch.setattr(transcribe, "decode", lambda *_: (_ for _ in ()).throw(RuntimeError("out of memory")))
+    with pytest.raises(ModelError, match="even for one piece"): engine.transcribe(audio, [(0, 4)], "en")
+
+
+# Any text
+
+SCRIPTS = st.text("abz'ABZ 0123456789%$€-.,!?。안녕하세요日本語テスト中文éß", min_size=1, max_size=80)
+
+
+@pytest.fixture(scope="module")
+def aligner(tiny): return CtcAligner(own(tiny))
+
+
+@hypothesis_settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=SCRIPTS, seconds=st.floats(0.01, 4))
+def test_any_text_keeps_its_words_and_order(aligner, clips, text, seconds):
+    words = tuple(Word(w) for w in text.split())
+    if not words: return
+    audio = clips[0][0].cut(0, seconds)
+    said = Transcript(words, ModelInfo("x", "y"), "en", passages=((0.0, audio.duration, len(words)),))
+    out = aligner.align(audio, said, [])
+    assert [w.word for w in out.words] == [w.word for w in words]
+    starts = [w.start_time for w in out.words]
+    assert starts == sorted(starts) and all(w.start_time <= w.end_time and w.timing in ("aligned", "interpolated") for w in out.words)
+    assert out.words[-1].end_time <= audio.duration + 0.002
+
+
+def test_a_language_without_a_model(tiny, clips):
+    said = Transcript((Word("ĝis"), Word("revido")), ModelInfo("whisperx", "m"), "eo", passages=((1.0, 3.0, 2),))
+    bare = load_settings({"runtime.offline": True, "runtime.device": "cpu"})
+    out = choose_aligner(bare, "whisperx")[0].align(clips[0][0], said, [])
+    assert [(w.start_time, w.timing) for w in out.words] == [(1.0, "interpolated"), (2.0, "interpolated")]
+    assert len(out.warnings) == 1 and "eo" in out.warnings[0]
+
+
+def brute(gain):
+    "Every way to say the labels in order, one frame each"
+    from itertools import combinations
+    frames, labels = gain.shape
+    return max(sum(gain[t, j] for j, t in enumerate(ts)) for ts in combinations(range(frames), labels))
+
+
+@given(st.integers(1, 4), st.integers(1, 7), st.integers(0, 2**31))
+def test_the_search_is_exact(labels, frames, seed):
+    gain = np.random.default_rng(seed).normal(size=(frames, 1, labels)).astype(np.float32)
+    [found] = best_frames(gain, np.array([labels]))
+    if labels > frames: assert (found == -1).all()
+    else:
+        assert (np.diff(found) > 0).all()
+        assert sum(gain[t, 0, j] for j, t in enumerate(found)) == pytest.approx(brute(gain[:, 0]), abs=1e-4)
+
+
+def test_telemetry_is_off_before_pyannote_is_imported(tiny):
+    code = ("import os; from ecg_audio_nb.models import find_weights; from ecg_audio_nb.settings import load_settings\n"
+            "from ecg_audio_nb.transcribe import WhisperXTranscriber\n"
+            f"w = find_weights({str(tiny / 'whisper-ct2')!r}, 'transcribe')\n"
+            "WhisperXTranscriber(w, load_settings({'runtime.device': 'cpu'})).pipe; print(os.environ['PYANNOTE_METRICS_ENABLED'])")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "0", done.stderr[-500:]
