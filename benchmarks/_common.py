@@ -12,7 +12,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
 RESULTS = ROOT / "benchmarks" / "results"
-PACKAGES = ("ecg-audio-nb", "numpy", "scipy", "onnxruntime", "av", "pocketsphinx", "pyannote.metrics", "jiwer")
+PACKAGES = ("ecg-audio-nb", "numpy", "scipy", "onnxruntime", "av", "pocketsphinx", "pyannote.metrics", "jiwer", "whisperx",
+            "ctranslate2", "torch", "torchaudio")
 
 
 def options(text: str, **more) -> argparse.Namespace:

@@ -12,18 +12,17 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/align.html.md"""
 __all__ = ['Aligned', 'Aligner', 'RecognizerTimes', 'spell', 'best_frames', 'path', 'timed', 'interpolate', 'within_passages',
            'in_order', 'CtcModel', 'load_ctc', 'align_model', 'CtcAligner', 'align_words', 'choose_aligner']
 
-# %% ../nbs/14_align.ipynb #fe62cd71
+# %% ../nbs/14_align.ipynb #c655eacf
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Protocol
 import numpy as np
 from .media import Audio
-from .models import (Halving, ModelError, Weights, available_threads, catalogue, find_weights, keep, need_extra,
+from .models import (Halving, ModelError, Weights, catalogue, find_weights, keep, need_extra,
     pick_device, weights_info)
 from .schema import ModelInfo, Word
 from .settings import Settings
-from .transcribe import Transcript, UNSPACED
+from .transcribe import Transcript
 from .voice import SAMPLE_RATE, Spans
 
 # %% ../nbs/14_align.ipynb #628f2392
@@ -258,7 +257,9 @@ def align_model(language:str|None)->str|None: # None: there is none
     "The aligner that WhisperX lists for a language"
     return next((n for n, m in catalogue().items() if m["stage"] == "align" and (language or "en") in m["languages"]), None)
 
-# %% ../nbs/14_align.ipynb #b8194759
+# %% ../nbs/14_align.ipynb #fb59dada
+_TRANSLATED = "align: a translation can't be aligned with the sound; its times are rough"
+
 class CtcAligner:
     "Times from a CTC network: the passages of a transcript, all at once"
     def __init__(self,
@@ -281,7 +282,7 @@ class CtcAligner:
     def align(self, audio, transcript, regions)->Aligned:
         "Words with times; from the recognizer, with one warning, where there is no model for the language"
         if transcript.translated:
-            return RecognizerTimes("align: a translation can't be aligned with the sound; its times are rough").align(audio, transcript, regions)
+            return RecognizerTimes(_TRANSLATED).align(audio, transcript, regions)
         try: weights = self.weights(transcript.language)
         except ModelError as e:
             if self.own.model: raise

@@ -319,7 +319,7 @@ def _pull_repo(name, repo, stage, say):
     if lacks := missing_files(Path(folder), stage): raise ModelError(_incomplete(Path(folder), stage, lacks))
     return Weights(name, Path(folder), about.sha)
 
-# %% ../nbs/03_models.ipynb #92e80253
+# %% ../nbs/03_models.ipynb #be1b8994
 @contextmanager
 def _told(name, folder, entry):
     "Turn what the libraries raise into a `ModelError`"
@@ -334,9 +334,12 @@ def _transfer_fault(e, name, folder, entry):
     if getattr(e, "errno", None) in (13, 30) or isinstance(e, PermissionError):
         return f"{name}: {folder} can't be written to ({e.strerror}). Set HF_HOME (TORCH_HOME for torchaudio's) to a folder that can"
     if getattr(e, "errno", None) == 28: return f"{name}: no room left in {folder}. Free some, or set HF_HOME to another disk"
-    if kinds & {"ChunkedEncodingError", "IncompleteRead", "ContentTooShortError", "IncompleteReadError"} or "consistency check" in text.lower():
+    if kinds & _BROKEN or "consistency check" in text.lower():
         return f"{name}: the transfer broke off; nothing half-written is used. The same command again goes on: ecg models pull {name}"
-    return f"{name}: it could not be fetched ({text}). Is there a network? Without one, copy the model's folder here and name it in the settings"
+    return (f"{name}: it could not be fetched ({text}). Is there a network? "
+            "Without one, copy the model's folder here and name it in the settings")
+
+_BROKEN = {"ChunkedEncodingError", "IncompleteRead", "ContentTooShortError", "IncompleteReadError"}
 
 def gated_message(name:str, repo:str)->str:
     "How to come by a model whose owner wants to know who uses it"

@@ -20,7 +20,7 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/pipeline.html.md"""
 __all__ = ['STAGES', 'OnEvent', 'SILENCE', 'StageEvent', 'Run', 'hear_words', 'Heard', 'listen_to', 'silences', 'mark_silence',
            'measure', 'to_segments', 'to_speakers', 'versions', 'peak_rss_mb', 'to_metadata', 'analyze']
 
-# %% ../nbs/20_pipeline.ipynb #70cefd80
+# %% ../nbs/20_pipeline.ipynb #f9f9a594
 import platform, sys, threading, time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -36,9 +36,9 @@ from .fetch import Source, fetched
 from .media import Audio, load_audio
 from .schema import Analysis, Metadata, RunTiming, Segment, Speaker, Turn, Word
 from .settings import Settings, load_settings
-from .speakers import assign_speakers, choose_diarizer, group_words
+from .speakers import PyannoteDiarizer, assign_speakers, choose_diarizer, group_words
 from .transcribe import UNSPACED, Transcript, WhisperXTranscriber, choose_transcriber
-from .voice import Activity, Spans, listen
+from .voice import STEP, SPEECH_STEP, Activity, Spans, listen
 
 # %% ../nbs/20_pipeline.ipynb #ee4b45f3
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def hear_words(
     words = in_order(interpolate(aligned.words, 0.0, audio.duration), audio.duration)
     return heard, replace(aligned, words=tuple(words))
 
-# %% ../nbs/20_pipeline.ipynb #bb0b9ebe
+# %% ../nbs/20_pipeline.ipynb #0a2a9a8e
 @dataclass(frozen=True)
 class Heard:
     "What the three branches found"
@@ -107,7 +107,8 @@ def listen_to(
     "Run the three branches at the same time"
     with ThreadPoolExecutor(3) as pool_:
         measured = pool_.submit(run.stage, "acoustics", frames, audio.samples, audio.sample_rate, settings.acoustics)
-        activity = run.stage("voice", listen, audio, settings.voice, settings.runtime)
+        step = SPEECH_STEP if not settings.diarize.enabled or isinstance(engines["diarize"], PyannoteDiarizer) else STEP
+        activity = run.stage("voice", listen, audio, settings.voice, settings.runtime, step)
         spoken = pool_.submit(hear_words, run, audio, activity, settings, engines)
         who = None
         if settings.diarize.enabled:

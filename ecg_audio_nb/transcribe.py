@@ -331,21 +331,23 @@ def decide_language(
         for token, p in window: total[token[2:-2]] = total.get(token[2:-2], 0) + p / len(heard)
     return max(total.items(), key=lambda x: x[1])
 
-# %% ../nbs/13_transcribe.ipynb #64aff033
+# %% ../nbs/13_transcribe.ipynb #540a8499
+_OTHER, _CODES = "Name another with transcribe.model", "Use a code such as en or ko"
+
 class _Whisper:
     "The steps of the WhisperX engine; `pipe` is its loaded model"
     def _tokenizer(self, code):
         from faster_whisper.tokenizer import Tokenizer
         many = self.pipe.model.model.is_multilingual
         if self.own.task == "translate" and not many:
-            raise TranscribeError(f"transcribe.task = translate: {self.weights.name} knows English only and can't translate. Use another model")
+            raise TranscribeError(f"transcribe.task = translate: {self.weights.name} knows English only and can't translate. {_OTHER}")
         try: return Tokenizer(self.pipe.model.hf_tokenizer, many, task=self.own.task, language=code)
-        except ValueError: raise TranscribeError(f"transcribe.language = {code}: Whisper knows no such language; use a code such as en, ko") from None
+        except ValueError: raise TranscribeError(f"transcribe.language = {code}: Whisper knows no such language. {_CODES}") from None
 
     def _language(self, audio, spans, wanted):
         "Code, probability, notes"
         if not self.pipe.model.model.is_multilingual:
-            if not knows(wanted): raise TranscribeError(f"transcribe.language = {wanted}: {self.weights.name} knows English only. Use another model")
+            if not knows(wanted): raise TranscribeError(f"transcribe.language = {wanted}: {self.weights.name} knows English only. {_OTHER}")
             note = "the language was not detected: the model knows English only and took it for that"
             return "en", None, (note,) if wanted == "auto" else ()
         if wanted != "auto": return "en" if knows(wanted) else wanted.lower(), None, ()
@@ -384,7 +386,7 @@ class _Whisper:
             [chunk] = decode(self.pipe, encoded, 1, tokenizer, self.own, t)
         return chunk
 
-# %% ../nbs/13_transcribe.ipynb #5a4ade7b
+# %% ../nbs/13_transcribe.ipynb #45ffec96
 class WhisperXTranscriber(_Whisper):
     "Whisper through WhisperX and CTranslate2, given the speech that was found already"
     def __init__(self,
@@ -414,8 +416,7 @@ class WhisperXTranscriber(_Whisper):
 
     def _batch(self):
         if self.device == "cpu": return 4 # two batches at a time
-        self.pipe # loaded, so that what is free is free
-        return batch_size(free_mb("cuda"), beam=self.own.beam_size)
+        return batch_size(self.pipe and free_mb("cuda"), beam=self.own.beam_size) # what is free once it is loaded
 
 # %% ../nbs/13_transcribe.ipynb #63eb1d02
 def _guarded(spans, heard, s):
