@@ -88,15 +88,19 @@ def progress_hook(
 PYANNOTE = "pyannote/speaker-diarization-community-1"
 BATCH = {"cpu": 8, "cuda": 32} # windows, and voices, at a time
 
-# %% ../nbs/17_speakers.ipynb #70be5d12
+# %% ../nbs/17_speakers.ipynb #bbcdf1b3
 @contextmanager
 def _offline(wanted):
     "The Hugging Face library without the network, if so wanted"
     from huggingface_hub import constants
+    from huggingface_hub.utils import reset_sessions
     before = constants.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = before or wanted
+    def put(offline):
+        constants.HF_HUB_OFFLINE = offline
+        reset_sessions() # those that exist keep what held when they were made
+    put(before or wanted)
     try: yield
-    finally: constants.HF_HUB_OFFLINE = before
+    finally: put(before)
 
 # %% ../nbs/17_speakers.ipynb #b85e10f6
 def _load_fault(e, weights):
