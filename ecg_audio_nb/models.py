@@ -6,7 +6,7 @@ Weights come from three places, tried in this order:
 2. **the cache** that the Hugging Face libraries and torch share with every other program of this user;
 3. **a download** into that cache on first use, with its size said first. `runtime.offline` (`ECG_OFFLINE=1`) leaves this out.
 
-Three small networks come inside the package as ONNX files, so that a machine with nothing downloaded can do the whole job: pyannote's segmentation network, the GE2E voice encoder and silero's speech detector. `guides/embedded_models.ipynb` makes them from the originals and proves them equal; `assets/models/models.json` says what each is, and `assets/models/catalogue.json` which larger ones can be had by name.
+Three small networks come inside the package as ONNX files, so that a machine with nothing downloaded can do the whole job: pyannote's segmentation network, the GE2E voice encoder and silero's speech detector. `guides/embedded_models.ipynb` makes them from the originals and proves them equal; `assets/models/models.json` says what each is, and `assets/catalogue.json` which larger ones can be had by name.
 
 A loaded model is kept and shared by everything in the process, keyed by (stage, model, device, compute type).
 
@@ -181,11 +181,11 @@ def packaged_info(
     return ModelInfo("onnxruntime", name, revision=m.get("version"), sha256=m["sha256"],
                      device="cuda" if gpu else "cpu", compute_type="float32")
 
-# %% ../nbs/03_models.ipynb #82d4a467
+# %% ../nbs/03_models.ipynb #62f34ed3
 @lru_cache
 def catalogue()->dict[str, dict]: # name -> stage, repo (or file and url), licence, mb, languages, gated
     "The models that can be had by name"
-    return _read("catalogue.json")
+    return _read("../catalogue.json")
 
 _ALSO = {"large": "large-v3", "turbo": "large-v3-turbo"}
 
