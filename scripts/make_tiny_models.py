@@ -999,9 +999,9 @@ def judge(name, clips, transcribe, align):
 def evaluate(models, clips):
     "Judge the models in a folder on clips of a folder and on fresh ones"
     print(f"-- models of {models}")
+    sets = {f"clips of {clips}": read_clips(clips), **fresh_clips()}   # first: the models' threads draw from the voices' noise
     tools = load_models(models)
-    judge(f"clips of {clips}", read_clips(clips), *tools)
-    for name, fresh_ones in fresh_clips().items(): judge(name, fresh_ones, *tools)
+    for name, ones in sets.items(): judge(name, ones, *tools)
 
 
 # ---------------------------------------------------------------- the stages
