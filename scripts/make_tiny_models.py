@@ -273,7 +273,8 @@ def synthesize(scale):
     "All utterances to train on: (sentences, lone words)"
     need_synthesizers()
     sentences, rounds = max(20, math.ceil(SENTENCES * scale / PARTS)), max(1, math.ceil(LONE_ROUNDS * scale / 4))
-    with ProcessPoolExecutor(THREADS, get_context("spawn")) as pool:   # spawn: espeak-ng can be made ready once in a process
+    # a new process for each part: what espeak-ng says depends, a little, on what it said before
+    with ProcessPoolExecutor(THREADS, get_context("spawn"), max_tasks_per_child=1) as pool:
         parts = pool.map(partial(train_part, sentences), range(PARTS))
         lone = pool.map(partial(lone_part, rounds), range(4))
         return sum(parts, []), sum(lone, [])
