@@ -257,7 +257,7 @@ def align_model(language:str|None)->str|None: # None: there is none
     "The aligner that WhisperX lists for a language"
     return next((n for n, m in catalogue().items() if m["stage"] == "align" and (language or "en") in m["languages"]), None)
 
-# %% ../nbs/14_align.ipynb #fb59dada
+# %% ../nbs/14_align.ipynb #de1dfb7b
 _TRANSLATED = "align: a translation can't be aligned with the sound; its times are rough"
 
 class CtcAligner:
@@ -265,7 +265,7 @@ class CtcAligner:
     def __init__(self,
         settings:Settings,
     ):
-        self.settings, self.own, self.runtime = settings, settings.align, settings.runtime
+        self.own, self.runtime = settings.align, settings.runtime
 
     def weights(self, language:str|None)->Weights:
         "The model for a language; raises `ModelError` where there is none"

@@ -17,7 +17,7 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/models.html.md"""
 # %% auto #0
 __all__ = ['ModelError', 'packaged_models', 'available_threads', 'keep', 'release', 'is_oom', 'Halving', 'pick_device', 'free_mb',
            'onnx_session', 'packaged_info', 'catalogue', 'Weights', 'missing_files', 'hub_cache', 'torch_cache',
-           'cached', 'need_extra', 'find_weights', 'pull', 'gated_message', 'weights_info']
+           'cached', 'need_extra', 'no_telemetry', 'find_weights', 'pull', 'gated_message', 'weights_info']
 
 # %% ../nbs/03_models.ipynb #8e0869e2
 import difflib, gc, json, os, sys, threading
@@ -181,13 +181,15 @@ def packaged_info(
     return ModelInfo("onnxruntime", name, revision=m.get("version"), sha256=m["sha256"],
                      device="cuda" if gpu else "cpu", compute_type="float32")
 
-# %% ../nbs/03_models.ipynb #62f34ed3
+# %% ../nbs/03_models.ipynb #c726a5cf
 @lru_cache
 def catalogue()->dict[str, dict]: # name -> stage, repo (or file and url), licence, mb, languages, gated
     "The models that can be had by name"
     return _read("../catalogue.json")
 
 _ALSO = {"large": "large-v3", "turbo": "large-v3-turbo"}
+
+def _entry(name): return catalogue().get(_ALSO.get(name, name), {}) # empty for a model outside the catalogue
 
 # %% ../nbs/03_models.ipynb #05351042
 @dataclass(frozen=True)
@@ -225,13 +227,13 @@ def torch_cache()->Path:
     home = os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "torch"
     return Path(home).expanduser() / "hub/checkpoints"
 
-# %% ../nbs/03_models.ipynb #8b4f958c
+# %% ../nbs/03_models.ipynb #cae9648b
 def cached(
     name:str, # of the catalogue, or owner/name of the hub
     stage:str, # transcribe, align or diarize
 )->Weights|None: # None: not here, or not whole
     "A model in the caches of this machine"
-    entry = catalogue().get(_ALSO.get(name, name), {})
+    entry = _entry(name)
     if "file" in entry:
         return Weights(name, torch_cache(), file=entry["file"]) if (torch_cache() / entry["file"]).is_file() else None
     home = hub_cache() / f"models--{entry.get('repo', name).replace('/', '--')}"
@@ -240,19 +242,22 @@ def cached(
     folder = home / "snapshots" / revision
     return None if missing_files(folder, stage) else Weights(name, folder, revision)
 
-# %% ../nbs/03_models.ipynb #21a88f8e
+# %% ../nbs/03_models.ipynb #457c6340
 def need_extra(extra:str="whisperx"):
-    "Raise `ModelError` naming the pip extra, if what it brings is not installed"
-    module = {"whisperx": "whisperx"}[extra]
-    if find_spec(module) is None: raise ModelError(f"{module} is not installed: pip install 'ecg-audio-nb[{extra}]'")
+    "Raise `ModelError` naming the pip extra, if the package it is named after is not installed"
+    if find_spec(extra) is None: raise ModelError(f"{extra} is not installed: pip install 'ecg-audio-nb[{extra}]'")
+
+def no_telemetry():
+    "Before pyannote or the hub's library is imported: nothing phones home"
+    os.environ.update(PYANNOTE_METRICS_ENABLED="0", HF_HUB_DISABLE_TELEMETRY="1")
 
 def _not_here(name, stage, offline):
-    entry = catalogue().get(_ALSO.get(name, name), {})
+    entry = _entry(name)
     looked = torch_cache() / entry["file"] if "file" in entry else hub_cache()
     return (f"{stage}: the model {name} is not on this machine (looked in {looked}) and {offline}. "
             f"Where there is a network: ecg models pull {name}; or name a folder that holds it: {stage}.model = /path/to/it")
 
-# %% ../nbs/03_models.ipynb #f7dc56d4
+# %% ../nbs/03_models.ipynb #cbf03d26
 def find_weights(
     name:str, # folder; name of the catalogue; owner/name of the hub
     stage:str, # transcribe, align or diarize
@@ -265,7 +270,7 @@ def find_weights(
         return Weights(name, folder)
     if name.startswith((".", "/", "~")): raise ModelError(f"{stage}.model = {name}: there is no such folder")
     if here := cached(name, stage): return here
-    if "/" not in name and _ALSO.get(name, name) not in catalogue(): raise ModelError(_unknown_model(name, stage))
+    if "/" not in name and not _entry(name): raise ModelError(_unknown_model(name, stage))
     if runtime.offline: raise ModelError(_not_here(name, stage, "runtime.offline (ECG_OFFLINE=1) forbids fetching it"))
     if not download: raise ModelError(_not_here(name, stage, "it was not to be fetched"))
     return pull(name, stage)
@@ -278,23 +283,22 @@ def _unknown_model(name, stage):
     return (f"{stage}.model = {name}: no folder, and no model of that name{f' (nearest: {close[0]})' if close else ''}. "
             "`ecg models list` shows the names; any owner/name of the Hugging Face hub works too")
 
-# %% ../nbs/03_models.ipynb #f63eb03d
+# %% ../nbs/03_models.ipynb #9c26f050
 def pull(
     name:str, # of the catalogue, or owner/name of the hub
     stage:str|None=None, # of a model outside the catalogue
     say:Callable[[str], None]|None=None, # told what is fetched and how large it is; None: to standard error
 )->Weights:
     "Fetch a model into the cache; what is there already is not fetched again"
-    entry = catalogue().get(_ALSO.get(name, name), {})
+    entry = _entry(name)
     stage = stage or entry.get("stage")
     if stage is None: raise ModelError(f"{name} is not in the catalogue: say what it is for, such as --stage transcribe")
     say = say or (lambda text: print(text, file=sys.stderr, flush=True))
-    if "file" in entry: return _pull_file(name, entry, say)
     need_extra()
+    if "file" in entry: return _pull_file(name, entry, say)
     return _pull_repo(name, entry.get("repo", name), stage, say)
 
 def _pull_file(name, entry, say):
-    need_extra()
     from torch.hub import download_url_to_file
     target = torch_cache() / entry["file"]
     if not target.is_file():
@@ -304,9 +308,9 @@ def _pull_file(name, entry, say):
             download_url_to_file(entry["url"], str(target), progress=sys.stderr.isatty())
     return Weights(name, target.parent, file=entry["file"])
 
-# %% ../nbs/03_models.ipynb #03a92ed9
+# %% ../nbs/03_models.ipynb #e9975212
 def _pull_repo(name, repo, stage, say):
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    no_telemetry()
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.utils import filter_repo_objects
     with _told(name, hub_cache(), {"repo": repo}):

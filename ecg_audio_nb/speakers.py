@@ -19,15 +19,15 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/speakers.html.md"""
 __all__ = ['PYANNOTE', 'BATCH', 'LEAST', 'PAUSE', 'BREATH', 'LONGEST', 'quiet', 'turns_of', 'progress_hook', 'PyannoteDiarizer',
            'choose_diarizer', 'assign_speakers', 'group_words']
 
-# %% ../nbs/17_speakers.ipynb #51e7d3a8
-import logging, os, re, sys, warnings
+# %% ../nbs/17_speakers.ipynb #92423556
+import logging, re, sys, warnings
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from .diarize import Diarization, check_bounds, diarize, name_speakers, too_few
 from .media import Audio
 from .models import (ModelError, Weights, available_threads, find_weights, gated_message, is_oom, keep, need_extra,
-    pick_device, release, weights_info)
+    no_telemetry, pick_device, release, weights_info)
 from .schema import Turn, Word
 from .settings import DiarizeSettings, RuntimeSettings, Settings
 from .voice import Activity
@@ -114,10 +114,10 @@ def _load_fault(e, weights):
     return (f"diarize: {weights.name} can't be loaded as a pyannote pipeline ({said:.200}). Is its folder whole, and made for "
             "pyannote.audio 4? diarize.engine = embedded goes without")
 
-# %% ../nbs/17_speakers.ipynb #cd02f684
+# %% ../nbs/17_speakers.ipynb #c4acd7ef
 def _load(weights, device, runtime):
     "A pipeline on its device"
-    os.environ["PYANNOTE_METRICS_ENABLED"] = "0"
+    no_telemetry()
     with quiet():
         import torch
         from pyannote.audio import Pipeline

@@ -8,12 +8,12 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/transcribe.html.md"""
 
 # %% auto #0
 __all__ = ['TOGETHER', 'AIR', 'LONGEST', 'SPEECH_LEVEL', 'ENGLISH', 'MAX_PAUSE', 'UNSPACED', 'WINDOWS', 'TRANSCRIBERS',
-           'Transcript', 'Transcriber', 'TranscribeError', 'quietest', 'regions_to_hear', 'speech_gain',
+           'Transcript', 'Transcriber', 'TranscribeError', 'quietest', 'cut_long', 'regions_to_hear', 'speech_gain',
            'EmbeddedTranscriber', 'knows', 'embedded_model', 'chunks', 'Chunk', 'why_dropped', 'again', 'compute_type',
            'batch_size', 'load_whisper', 'decode', 'spread', 'decide_language', 'WhisperXTranscriber', 'default_model',
            'choose_transcriber']
 
-# %% ../nbs/13_transcribe.ipynb #3b9ceaba
+# %% ../nbs/13_transcribe.ipynb #e484f104
 import io, warnings, zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +28,7 @@ import numpy as np
 from ._child import Child, ChildCrashed, ChildTimeout
 from .media import Audio
 from .models import (Halving, ModelError, Weights, available_threads, find_weights, free_mb, is_oom, keep, need_extra,
-    pick_device, weights_info)
+    no_telemetry, pick_device, weights_info)
 from .schema import ModelInfo, Word, normalize_word
 from .settings import Settings, TranscribeSettings
 from .voice import SAMPLE_RATE, Spans, join
@@ -71,7 +71,21 @@ def quietest(
     power = np.square(part[:n * 160].reshape(n, 160)).mean(1)
     return start + (np.convolve(power, np.ones(5), "same").argmin() + 0.5) / 100 if n else (start + end) / 2
 
-# %% ../nbs/13_transcribe.ipynb #b84cb355
+# %% ../nbs/13_transcribe.ipynb #0140dd51
+def cut_long(
+    samples:np.ndarray, # mono, float32, shape (n,), 16 kHz
+    start:float, end:float, # seconds
+    longest:float, # seconds
+)->Spans: # one after the other, none longer
+    "A span in parts, cut where it is quietest"
+    out = []
+    while end - start > longest:
+        cut = quietest(samples, start + longest / 2, start + longest)
+        out.append((start, cut))
+        start = cut
+    return [*out, (start, end)]
+
+# %% ../nbs/13_transcribe.ipynb #06d2484f
 def regions_to_hear(
     audio:Audio,
     regions:Spans, # where there is speech, seconds
@@ -82,11 +96,7 @@ def regions_to_hear(
     out = []
     for (start, end), before, after in zip(regions, pauses, pauses[1:]):
         start, end = max(start - AIR, before), min(end + AIR, after)
-        while end - start > LONGEST:
-            cut = quietest(audio.samples, start + LONGEST / 2, start + LONGEST)
-            out.append((start, cut))
-            start = cut
-        out.append((start, end))
+        out += cut_long(audio.samples, start, end, LONGEST)
     return out
 
 # %% ../nbs/13_transcribe.ipynb #4fda8c3e
@@ -188,7 +198,7 @@ def _model_hash():
         if path.is_file(): digest.update(path.read_bytes())
     return digest.hexdigest()
 
-# %% ../nbs/13_transcribe.ipynb #81547b10
+# %% ../nbs/13_transcribe.ipynb #44f1b01e
 MAX_PAUSE = 3.0 # seconds
 UNSPACED = ("ja", "zh", "yue", "th", "lo", "my", "km") # languages written without spaces
 
@@ -200,12 +210,8 @@ def chunks(
     "The spans Whisper is given: few, and cut only where nobody speaks, or where it is quietest"
     out = []
     for start, end in regions:
-        if out and end - out[-1][0] <= longest and start - out[-1][1] <= MAX_PAUSE: out[-1] = (out[-1][0], end); continue
-        while end - start > longest:
-            cut = quietest(audio.samples, start + longest / 2, start + longest)
-            out.append((start, cut))
-            start = cut
-        out.append((start, end))
+        if out and end - out[-1][0] <= longest and start - out[-1][1] <= MAX_PAUSE: out[-1] = (out[-1][0], end)
+        else: out += cut_long(audio.samples, start, end, longest)
     return out
 
 # %% ../nbs/13_transcribe.ipynb #f6d23753
@@ -254,15 +260,15 @@ def batch_size(
     each = 2 / 2**20 * (4 * d_model / 64 * 1500**2 + 2 * layers * d_model * (1500 + 448 * beam))
     return int(min(most, max(1, 0.8 * free // each)))
 
-# %% ../nbs/13_transcribe.ipynb #46b6c7e9
+# %% ../nbs/13_transcribe.ipynb #281a58e1
 def load_whisper(
     weights:Weights,
     device:str, compute:str, # cpu or cuda; compute type
     threads:int, # processor threads
 ):# -> whisperx's FasterWhisperPipeline
     "Whisper by way of `whisperx.load_model`, without its second pass of speech activity"
-    import json, os
-    os.environ.setdefault("PYANNOTE_METRICS_ENABLED", "0") # whisperx imports pyannote, which would report its use
+    import json
+    no_telemetry() # whisperx imports pyannote, which would report its use
     tokens, folder = json.loads((weights.folder / "tokenizer.json").read_text(encoding="utf-8")), weights.folder
     known = {t["content"] for t in tokens.get("added_tokens", ())}
     if "<|startoftranscript|>" not in known:
@@ -331,7 +337,7 @@ def decide_language(
         for token, p in window: total[token[2:-2]] = total.get(token[2:-2], 0) + p / len(heard)
     return max(total.items(), key=lambda x: x[1])
 
-# %% ../nbs/13_transcribe.ipynb #540a8499
+# %% ../nbs/13_transcribe.ipynb #b3fb2608
 _OTHER, _CODES = "Name another with transcribe.model", "Use a code such as en or ko"
 
 class _Whisper:
@@ -379,10 +385,11 @@ class _Whisper:
 
     def _again(self, audio, span, chunk, tokenizer):
         "Higher temperatures for what can't be right, as Whisper does it"
+        encoded = None
         for t in self.own.temperatures:
             if not t: continue
             if not again(chunk, self.own): break
-            encoded = self.pipe.model.encode(self._features(audio, span)[None])
+            if encoded is None: encoded = self.pipe.model.encode(self._features(audio, span)[None])
             [chunk] = decode(self.pipe, encoded, 1, tokenizer, self.own, t)
         return chunk
 
