@@ -129,12 +129,14 @@ MEASURED = frames(SPEECHLIKE)
 
 @settings(max_examples=200, deadline=None)
 @given(a=st.integers(0, 3499), length=st.integers(1, 3500))
+@example(a=1999, length=35)
 def test_level_of_a_span_is_that_of_its_samples(a, length):
     b = min(a + length, 3500)
-    y = SPEECHLIKE[16 * a:16 * b].astype(np.float64) - SPEECHLIKE.mean(dtype=np.float64)
+    y = SPEECHLIKE.astype(np.float64) - SPEECHLIKE.mean(dtype=np.float64)
+    y[32000:40000] = 0 # digital silence has no energy, though the file's mean is not 0
     got = pool(MEASURED, [(a / 1000, b / 1000)])[0].volume_db
     if 16 * a >= 32000 and 16 * b <= 40000: assert got is None
-    else: assert got == pytest.approx(10 * np.log10(np.mean(y**2)), abs=0.01)
+    else: assert got == pytest.approx(10 * np.log10(np.mean(y[16 * a:16 * b]**2)), abs=0.01)
 
 
 def level(y, mean): return 10 * np.log10(np.mean((y - mean)**2))
