@@ -15,10 +15,11 @@ def speech(seconds: float, seed: int = 0):
     "(samples, [(word, start, end)]): the 16 clips in turn, with pauses of 0.1 to 0.4 s"
     truth, rng, parts, words, at = json.loads((TINY / "clips/clips.json").read_text()), np.random.default_rng(seed), [], [], 0.0
     names = sorted(truth)
+    clips = [load_audio(TINY / f"clips/{name}.flac").samples for name in names]
     for i in range(10**6):
         if at >= seconds:
             break
-        clip = load_audio(TINY / f"clips/{names[i % len(names)]}.flac").samples
+        clip = clips[i % len(names)]
         pause = rng.normal(0, 1e-4, int(rng.uniform(0.1, 0.4) * 16000)).astype(np.float32)
         at += len(pause) / 16000
         words += [(w["word"], w["start"] + at, w["end"] + at) for w in truth[names[i % len(names)]]["words"]]

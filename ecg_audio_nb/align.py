@@ -10,7 +10,8 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/align.html.md"""
 
 # %% auto #0
 __all__ = ['Aligned', 'Aligner', 'RecognizerTimes', 'spell', 'best_frames', 'path', 'timed', 'interpolate', 'within_passages',
-           'in_order', 'CtcModel', 'load_ctc', 'align_model', 'CtcAligner', 'align_words', 'choose_aligner']
+           'by_pauses', 'in_order', 'CtcModel', 'load_ctc', 'align_model', 'CtcAligner', 'align_words',
+           'choose_aligner']
 
 # %% ../nbs/14_align.ipynb #c655eacf
 from collections.abc import Sequence
@@ -177,6 +178,23 @@ def within_passages(
         first += n
     return out
 
+# %% ../nbs/14_align.ipynb #810d7427
+def by_pauses(
+    words:Sequence[Word], # in time order, with times
+    duration:float, # of the file, seconds
+    pause:float=0.5, longest:float=20.0, # seconds
+)->tuple[tuple[float, float, int], ...]: # start, end, number of words
+    "Passages of words that stand together, with air on both sides"
+    groups = []
+    for w in words:
+        last = groups and groups[-1]
+        if last and w.start_time - last[-1].end_time < pause and w.end_time - last[0].start_time <= longest: last.append(w)
+        else: groups.append([w])
+    edges = [0.0, *((a[-1].end_time + b[0].start_time) / 2 for a, b in zip(groups, groups[1:])), duration]
+    air = pause / 2
+    return tuple((max(g[0].start_time - air, before), min(g[-1].end_time + air, after), len(g))
+                 for g, before, after in zip(groups, edges, edges[1:]))
+
 # %% ../nbs/14_align.ipynb #937e4579
 def in_order(
     words:Sequence[Word], # with times, nearly in order
@@ -257,7 +275,7 @@ def align_model(language:str|None)->str|None: # None: there is none
     "The aligner that WhisperX lists for a language"
     return next((n for n, m in catalogue().items() if m["stage"] == "align" and (language or "en") in m["languages"]), None)
 
-# %% ../nbs/14_align.ipynb #de1dfb7b
+# %% ../nbs/14_align.ipynb #8d40ae04
 _TRANSLATED = "align: a translation can't be aligned with the sound; its times are rough"
 
 class CtcAligner:
@@ -277,7 +295,7 @@ class CtcAligner:
     def model(self, weights:Weights)->CtcModel:
         "The network, loaded once"
         device = pick_device(self.runtime.device)
-        return keep(("align", str(weights.folder / (weights.file or "")), device, "default"), lambda: load_ctc(weights, device))
+        return keep(("align", str(weights.folder / (weights.file or "")), device, "default"), lambda: load_ctc(weights, device), weights.mb)
 
     def align(self, audio, transcript, regions)->Aligned:
         "Words with times; from the recognizer, with one warning, where there is no model for the language"
@@ -287,6 +305,7 @@ class CtcAligner:
         except ModelError as e:
             if self.own.model: raise
             return RecognizerTimes(f"{e}. The words' times are the recognizer's").align(audio, transcript, regions)
+        transcript = replace(transcript, passages=transcript.passages or by_pauses(transcript.words, audio.duration))
         model, halving = self.model(weights), Halving("align", self._batch())
         words = align_words(model, audio, transcript, halving)
         info = weights_info(weights, "ctc", model.device, "float16" if model.device == "cuda" else "float32")

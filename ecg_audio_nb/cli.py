@@ -141,7 +141,7 @@ def flag(help:str, *names): return typer.Option(*names, help=help)
 Sources = Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Audio or video files, http(s):// or s3:// addresses.")]
 Lines = Annotated[Optional[list[str]], typer.Option("--set", metavar="STAGE.KEY=VALUE", help="Any setting; may be repeated.")]
 
-# %% ../nbs/70_cli.ipynb #e400e382
+# %% ../nbs/70_cli.ipynb #3c90a41e
 @app.command()
 def analyze(
     sources: Sources,
@@ -162,7 +162,9 @@ def analyze(
     set_: Lines = None,
 ):
     "Turn recordings into transcripts with times, speakers and measured voices."
+    from ecg_audio_nb.models import hand_back_memory
     from ecg_audio_nb.settings import SettingsError, load_settings
+    hand_back_memory()
     given = overrides(set_ or [], engine=engine, runtime__device=device, transcribe__language=language,
         transcribe__model=model, align__model=align_model, diarize__num_speakers=num_speakers,
         diarize__min_speakers=min_speakers, diarize__max_speakers=max_speakers,
@@ -277,5 +279,5 @@ def evaluate(
     table = "\n".join(f"{name:<22}{value:>10}  {made_of}" for name, value, made_of in scores.rows())
     typer.echo(json.dumps(scores.as_dict()) if as_json else table)
 
-# %% ../nbs/70_cli.ipynb #55ed968a
+# %% ../nbs/70_cli.ipynb #8bdb3402
 def main(): app()

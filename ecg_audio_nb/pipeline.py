@@ -270,7 +270,7 @@ def analyze(
     metadata = to_metadata(found, audio, heard, segments, speakers, settings, run)
     return Analysis(segments, tuple(turns), speakers, replace(metadata, timing=_timing(started, run, audio)))
 
-# %% ../nbs/20_pipeline.ipynb #68abf995
+# %% ../nbs/20_pipeline.ipynb #8a2fe6a5
 def _timing(started, run, audio):
     "The costs of a run that ends now"
     seconds, now = time.perf_counter() - started, datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -284,7 +284,8 @@ def _engines(settings, given, run):
         if stage in given: return
         chosen[stage], why = choice(settings, *more)
         if settings.engine_for(stage) == "auto" and "because" in why: run.warnings.append(why)
-    if settings.transcribe.enabled: choose("transcribe", choose_transcriber)
-    if isinstance(chosen["transcribe"], WhisperXTranscriber): choose("align", choose_aligner, "whisperx")
+    if settings.transcribe.enabled:
+        choose("transcribe", choose_transcriber)
+        choose("align", choose_aligner, "whisperx" if isinstance(chosen["transcribe"], WhisperXTranscriber) else "embedded")
     if settings.diarize.enabled: choose("diarize", choose_diarizer)
     return chosen

@@ -87,7 +87,7 @@ class VoiceSettings(StageSettings):
     min_speech: float = Field(default=0.10, ge=0) # shorter speech is dropped, seconds
     min_silence: float = Field(default=0.30, ge=0) # shorter silence is bridged, seconds
 
-# %% ../nbs/01_settings.ipynb #f6aa98dc
+# %% ../nbs/01_settings.ipynb #dc053705
 class TranscribeSettings(StageSettings):
     "Speech to words"
     enabled: bool = True
@@ -102,7 +102,7 @@ class TranscribeSettings(StageSettings):
     initial_prompt: Text = None # text as if said before: spelling of names, style
     hotwords: Text = None # words to expect
     suppress_numerals: bool = False # numbers as words, which can be aligned
-    temperatures: Annotated[tuple[Unit, ...], BeforeValidator(_split), NoDecode] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0) # tried in turn
+    temperatures: Annotated[tuple[Unit, ...], BeforeValidator(_split), NoDecode] = (0.0,) # tried in turn; above 0 by chance
     compression_ratio: float = Field(default=2.4, gt=1) # text that repeats itself more is a loop
     log_prob: float = Field(default=-1.0, le=0) # text less probable than this (mean log) is tried again
     no_speech: float = Field(default=0.6, ge=0, le=1) # probability of silence above which improbable text is dropped

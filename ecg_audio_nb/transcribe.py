@@ -9,15 +9,14 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/transcribe.html.md"""
 # %% auto #0
 __all__ = ['TOGETHER', 'AIR', 'LONGEST', 'SPEECH_LEVEL', 'ENGLISH', 'MAX_PAUSE', 'UNSPACED', 'WINDOWS', 'TRANSCRIBERS',
            'Transcript', 'Transcriber', 'TranscribeError', 'quietest', 'cut_long', 'regions_to_hear', 'speech_gain',
-           'EmbeddedTranscriber', 'knows', 'embedded_model', 'chunks', 'Chunk', 'why_dropped', 'again', 'compute_type',
-           'batch_size', 'load_whisper', 'decode', 'spread', 'decide_language', 'WhisperXTranscriber', 'default_model',
-           'choose_transcriber']
+           'EmbeddedTranscriber', 'knows', 'embedded_model', 'chunks', 'Chunk', 'loops', 'why_dropped', 'again',
+           'compute_type', 'decoder_layers', 'batch_size', 'load_whisper', 'decode', 'spread', 'decide_language',
+           'WhisperXTranscriber', 'default_model', 'choose_transcriber']
 
-# %% ../nbs/13_transcribe.ipynb #e484f104
-import io, warnings, zlib
+# %% ../nbs/13_transcribe.ipynb #0932d4bb
+import json, zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
@@ -28,7 +27,7 @@ import numpy as np
 from ._child import Child, ChildCrashed, ChildTimeout
 from .media import Audio
 from .models import (Halving, ModelError, Weights, available_threads, find_weights, free_mb, is_oom, keep, need_extra,
-    no_telemetry, pick_device, weights_info)
+    no_telemetry, pick_device, quiet, weights_info)
 from .schema import ModelInfo, Word, normalize_word
 from .settings import Settings, TranscribeSettings
 from .voice import SAMPLE_RATE, Spans, join
@@ -214,13 +213,14 @@ def chunks(
         else: out += cut_long(audio.samples, start, end, longest)
     return out
 
-# %% ../nbs/13_transcribe.ipynb #f6d23753
+# %% ../nbs/13_transcribe.ipynb #8f59f9c9
 @dataclass(frozen=True)
 class Chunk:
     "What Whisper made of one chunk"
     text: str
     log_prob: float # mean of a token
     no_speech: float # probability that nobody speaks
+    temperature: float = 0.0 # it was decoded at
 
     @property
     def compression(self)->float:
@@ -228,13 +228,17 @@ class Chunk:
         data = self.text.encode()
         return len(data) / len(zlib.compress(data)) if data else 0.0
 
-# %% ../nbs/13_transcribe.ipynb #49bef34d
+# %% ../nbs/13_transcribe.ipynb #f871699f
+def loops(chunk:Chunk, s:TranscribeSettings)->bool:
+    "Whether a chunk's text repeats itself more than speech does"
+    return chunk.compression > s.compression_ratio
+
 def why_dropped(
     chunk:Chunk,
     s:TranscribeSettings,
 )->str|None: # None: it stays
     "Why a chunk's text can't be what was said"
-    if chunk.compression > s.compression_ratio:
+    if loops(chunk, s):
         return f"it repeats itself (compression ratio {chunk.compression:.1f}, at most {s.compression_ratio:g})"
     if chunk.no_speech > s.no_speech and chunk.log_prob < s.log_prob:
         return f"nobody speaks there (probability {chunk.no_speech:.2f}) and the text is improbable ({chunk.log_prob:.2f})"
@@ -242,13 +246,20 @@ def why_dropped(
 
 def again(chunk:Chunk, s:TranscribeSettings)->bool:
     "Whether to decode a chunk once more"
-    return chunk.compression > s.compression_ratio or chunk.log_prob < s.log_prob and chunk.no_speech <= s.no_speech
+    return loops(chunk, s) or chunk.log_prob < s.log_prob and chunk.no_speech <= s.no_speech
 
-# %% ../nbs/13_transcribe.ipynb #9e2dbc19
+# %% ../nbs/13_transcribe.ipynb #8095fe5e
 def compute_type(device:str, wanted:str|None, free:float|None)->str:
     "In what numbers the recognizer computes"
     if wanted: return wanted
     return "int8" if device == "cpu" else "float16" if free is None or free > 6000 else "int8_float16"
+
+def decoder_layers(
+    config:dict, # config.json of a model in CTranslate2's form
+)->int:
+    "How many a Whisper model has: the heads that know times lie in the upper half of them"
+    top = max((layer for layer, _ in config.get("alignment_heads", ())), default=31)
+    return next(n for n in (2, 4, 6, 12, 24, 32) if n > min(top, 31))
 
 def batch_size(
     free:float|None, # MB
@@ -260,21 +271,23 @@ def batch_size(
     each = 2 / 2**20 * (4 * d_model / 64 * 1500**2 + 2 * layers * d_model * (1500 + 448 * beam))
     return int(min(most, max(1, 0.8 * free // each)))
 
-# %% ../nbs/13_transcribe.ipynb #281a58e1
+# %% ../nbs/13_transcribe.ipynb #530c7a0c
 def load_whisper(
     weights:Weights,
     device:str, compute:str, # cpu or cuda; compute type
     threads:int, # processor threads
 ):# -> whisperx's FasterWhisperPipeline
     "Whisper by way of `whisperx.load_model`, without its second pass of speech activity"
-    import json
     no_telemetry() # whisperx imports pyannote, which would report its use
-    tokens, folder = json.loads((weights.folder / "tokenizer.json").read_text(encoding="utf-8")), weights.folder
+    tokens, folder = _json(weights, "tokenizer.json"), weights.folder
     known = {t["content"] for t in tokens.get("added_tokens", ())}
     if "<|startoftranscript|>" not in known:
         raise ModelError(f"transcribe: {folder} has the wrong tokenizer: tokenizer.json is not of a Whisper model. Copy it anew")
-    with _hushed():
+    with quiet():
+        import ctranslate2
         from whisperx.asr import WhisperModel, load_model
+    ctranslate2.set_random_seed(0) # of what is drawn at temperatures above 0
+    with quiet():
         try:
             model = WhisperModel(str(folder), device=device, compute_type=compute, cpu_threads=max(1, threads // 2), num_workers=2)
             return load_model(str(folder), device, compute_type=compute, model=model, vad_model=_no_vad, local_files_only=True)
@@ -284,16 +297,9 @@ def load_whisper(
                              "transcribe.model, or another transcribe.compute_type") from e
 
 def _no_vad(*_): raise RuntimeError("speech activity is the voice stage's work")
+def _json(weights, name): return json.loads((weights.folder / name).read_text(encoding="utf-8"))
 
-# %% ../nbs/13_transcribe.ipynb #084c3ac5
-@contextmanager
-def _hushed():
-    "Keep a library's chatter off standard output while it loads"
-    with redirect_stdout(io.StringIO()), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-# %% ../nbs/13_transcribe.ipynb #b1d4f31d
+# %% ../nbs/13_transcribe.ipynb #e8f3b25d
 def decode(
     pipe, # of `load_whisper`
     encoded, # encoder output of a batch
@@ -309,12 +315,12 @@ def decode(
         beam_size=1, num_hypotheses=5, sampling_topk=0, sampling_temperature=temperature)
     found = model.model.generate(encoded, [prompt] * n, max_length=model.max_length, suppress_blank=True, return_scores=True,
         suppress_tokens=_suppressed(tokenizer, s.suppress_numerals), return_no_speech_prob=True, **how)
-    return [_chunk(r, tokenizer) for r in found]
+    return [_chunk(r, tokenizer, temperature) for r in found]
 
-def _chunk(r, tokenizer):
+def _chunk(r, tokenizer, temperature):
     ids = r.sequences_ids[0]
     text = tokenizer.tokenizer.decode([t for t in ids if t < tokenizer.eot])
-    return Chunk(text, r.scores[0] * len(ids) / (len(ids) + 1), r.no_speech_prob)
+    return Chunk(text, r.scores[0] * len(ids) / (len(ids) + 1), r.no_speech_prob, temperature)
 
 def _suppressed(tokenizer, numerals):
     if not numerals: return [-1]
@@ -337,11 +343,11 @@ def decide_language(
         for token, p in window: total[token[2:-2]] = total.get(token[2:-2], 0) + p / len(heard)
     return max(total.items(), key=lambda x: x[1])
 
-# %% ../nbs/13_transcribe.ipynb #b3fb2608
+# %% ../nbs/13_transcribe.ipynb #c9364160
 _OTHER, _CODES = "Name another with transcribe.model", "Use a code such as en or ko"
 
-class _Whisper:
-    "The steps of the WhisperX engine; `pipe` is its loaded model"
+class _Languages:
+    "What the WhisperX engine knows of languages; `pipe` is its loaded model"
     def _tokenizer(self, code):
         from faster_whisper.tokenizer import Tokenizer
         many = self.pipe.model.model.is_multilingual
@@ -357,10 +363,10 @@ class _Whisper:
             note = "the language was not detected: the model knows English only and took it for that"
             return "en", None, (note,) if wanted == "auto" else ()
         if wanted != "auto": return "en" if knows(wanted) else wanted.lower(), None, ()
-        features = np.stack([self._features(audio, span) for span in spread(spans)])
-        model = self.pipe.model
-        heard = [model.model.detect_language(model.encode(f[None]))[0] for f in features]
+        heard = [self.pipe.model.model.detect_language(self._encode(audio, [span]))[0] for span in spread(spans)]
         return *decide_language(heard), ()
+
+    def _encode(self, audio, spans): return self.pipe.model.encode(np.stack([self._features(audio, span) for span in spans]))
 
     def _features(self, audio, span):
         "Log-mel of one chunk, padded to 30 s, as WhisperX makes it"
@@ -369,31 +375,40 @@ class _Whisper:
         mels = self.pipe.model.feat_kwargs.get("feature_size") or 80
         return log_mel_spectrogram(samples, n_mels=mels, padding=N_SAMPLES - len(samples)).numpy()
 
+# %% ../nbs/13_transcribe.ipynb #2021229a
+_SHORTEST = 2.0 # seconds
+
+class _Whisper(_Languages):
+    "The steps of the WhisperX engine"
     def _hear(self, audio, spans, tokenizer, halving, on_progress):
-        "A `Chunk` for every span; two batches at a time on a processor"
+        "[(span, `Chunk`)], in order; two batches at a time on a processor"
         done = []
         def work(part):
-            encoded = self.pipe.model.encode(np.stack([self._features(audio, span) for span in part]))
-            out = decode(self.pipe, encoded, len(part), tokenizer, self.own)
-            out = [self._again(audio, span, c, tokenizer) for span, c in zip(part, out)]
+            found = decode(self.pipe, self._encode(audio, part), len(part), tokenizer, self.own)
+            found = [self._again(audio, span, c, tokenizer) for span, c in zip(part, found)]
             done.extend(part)
             on_progress(len(done) / len(spans))
-            return out
+            return found
         parts = [spans[i:i + halving.size] for i in range(0, len(spans), halving.size)]
         with ThreadPoolExecutor(2 if self.device == "cpu" else 1) as pool:
-            return [c for part in pool.map(lambda part: halving(work, part), parts) for c in part]
+            return [c for part in pool.map(lambda part: halving(work, part), parts) for cs in part for c in cs]
 
     def _again(self, audio, span, chunk, tokenizer):
-        "Higher temperatures for what can't be right, as Whisper does it"
-        encoded = None
-        for t in self.own.temperatures:
-            if not t: continue
-            if not again(chunk, self.own): break
-            if encoded is None: encoded = self.pipe.model.encode(self._features(audio, span)[None])
+        "[(span, `Chunk`)] of what can't be right, heard once more: a loop in halves, then the temperatures asked for"
+        start, end = span
+        if loops(chunk, self.own) and end - start >= 2 * _SHORTEST:
+            cut = quietest(audio.samples, start + (end - start) / 3, end - (end - start) / 3)
+            halves = [(start, cut), (cut, end)]
+            found = decode(self.pipe, self._encode(audio, halves), 2, tokenizer, self.own)
+            return [x for half, c in zip(halves, found) for x in self._again(audio, half, c, tokenizer)]
+        hotter = [t for t in self.own.temperatures if t] if again(chunk, self.own) else []
+        encoded = self._encode(audio, [span]) if hotter else None
+        for t in hotter:
             [chunk] = decode(self.pipe, encoded, 1, tokenizer, self.own, t)
-        return chunk
+            if not again(chunk, self.own): break
+        return [(span, chunk)]
 
-# %% ../nbs/13_transcribe.ipynb #45ffec96
+# %% ../nbs/13_transcribe.ipynb #9f4b499c
 class WhisperXTranscriber(_Whisper):
     "Whisper through WhisperX and CTranslate2, given the speech that was found already"
     def __init__(self,
@@ -408,7 +423,8 @@ class WhisperXTranscriber(_Whisper):
     @property
     def pipe(self):
         "The loaded model"
-        return keep(self.key, lambda: load_whisper(self.weights, self.device, self.compute, available_threads(self.runtime.threads)))
+        threads = available_threads(self.runtime.threads)
+        return keep(self.key, lambda: load_whisper(self.weights, self.device, self.compute, threads), self.weights.mb)
 
     def transcribe(self, audio, regions, language="auto", on_progress=lambda share: None)->Transcript:
         "Words of the regions, without times: those are the aligner's work"
@@ -417,23 +433,30 @@ class WhisperXTranscriber(_Whisper):
         halving = Halving("transcribe", self.own.batch_size or self._batch(), self.key)
         code, p, notes = self._language(audio, spans, language)
         heard = self._hear(audio, spans, self._tokenizer(code), halving, on_progress)
-        kept, dropped = _guarded(spans, heard, self.own)
+        kept, dropped = _guarded(heard, self.own)
         words, passages = _worded(kept, code)
-        return Transcript(words, info, code, p, (*notes, *halving.notes, *dropped), passages, self.own.task == "translate")
+        notes = (*notes, *halving.notes, *_drawn(kept), *dropped)
+        return Transcript(words, info, code, p, notes, passages, self.own.task == "translate")
 
     def _batch(self):
         if self.device == "cpu": return 4 # two batches at a time
-        return batch_size(self.pipe and free_mb("cuda"), beam=self.own.beam_size) # what is free once it is loaded
+        free = self.pipe and free_mb("cuda") # once it is loaded
+        return batch_size(free, layers=decoder_layers(_json(self.weights, "config.json")), beam=self.own.beam_size)
 
-# %% ../nbs/13_transcribe.ipynb #63eb1d02
-def _guarded(spans, heard, s):
+# %% ../nbs/13_transcribe.ipynb #cfba68bc
+def _guarded(heard, s):
     "Chunks that stay, and a note for each that does not"
     kept, notes = [], []
-    for span, chunk in zip(spans, heard):
+    for span, chunk in heard:
         if why := why_dropped(chunk, s):
             notes.append(f"transcribe: dropped {chunk.text.strip()[:40]!r} at {span[0]:.2f} to {span[1]:.2f} s: {why}")
         elif chunk.text.strip(): kept.append((span, chunk))
     return kept, notes
+
+def _drawn(kept):
+    "A note if chance had a part in it"
+    at = [f"{s:.2f} to {e:.2f} s at {c.temperature:g}" for (s, e), c in kept if c.temperature]
+    return (f"transcribe: decoded at a temperature, by chance, so that another run may differ: {', '.join(at)}",) if at else ()
 
 def _worded(kept, language):
     "Words of all chunks, and which chunk each is of"

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from ecg_audio_nb import speakers
+from ecg_audio_nb import models, speakers
 from ecg_audio_nb.diarize import diarize
 from ecg_audio_nb.evaluate import der, read_turns
 from ecg_audio_nb.media import Audio, load_audio
@@ -112,7 +112,7 @@ def test_only_the_waveform_is_handed_over(folder, audio, monkeypatch):
     def pipeline(file, **kwargs):
         heard.append((file, kwargs.keys() - {"hook"}))
         return SimpleNamespace(itertracks=lambda yield_label: [])
-    monkeypatch.setattr(speakers, "keep", lambda key, load: Made(pipeline))
+    monkeypatch.setattr(speakers, "keep", lambda key, load, mb: Made(pipeline))
     found = PyannoteDiarizer(Weights("x", folder))(audio, None, DiarizeSettings(max_speakers=4), CPU)
     [(file, asked)] = heard
     assert set(file) == {"waveform", "sample_rate", "uri"} and file["waveform"].shape == (1, len(audio.samples))
@@ -161,8 +161,8 @@ class Full:
 
 def test_out_of_memory_halves_and_goes_on(folder, audio, monkeypatch):
     full, released = Full(3), []
-    monkeypatch.setattr(speakers, "keep", lambda key, load: full)
-    monkeypatch.setattr(speakers, "release", lambda but: released.append(but))
+    monkeypatch.setattr(speakers, "keep", lambda key, load, mb: full)
+    monkeypatch.setattr(models, "release", lambda but: released.append(but))
     engine = PyannoteDiarizer(Weights("x", folder), batch=16)
     first, second = engine(audio, None, runtime=CPU), engine(audio, None, runtime=CPU)
     assert full.tried == [(16, 16), (8, 8), (4, 4), (2, 2), (2, 2)] # the next file begins where this one ended
@@ -171,14 +171,14 @@ def test_out_of_memory_halves_and_goes_on(folder, audio, monkeypatch):
 
 
 def test_out_of_memory_for_one_is_an_error(folder, audio, monkeypatch):
-    monkeypatch.setattr(speakers, "keep", lambda key, load: Full(0))
-    monkeypatch.setattr(speakers, "release", lambda but: None)
-    with pytest.raises(ModelError, match="one window at a time"): PyannoteDiarizer(Weights("x", folder))(audio, None, runtime=CPU)
+    monkeypatch.setattr(speakers, "keep", lambda key, load, mb: Full(0))
+    monkeypatch.setattr(models, "release", lambda but: None)
+    with pytest.raises(ModelError, match="one piece at a time"): PyannoteDiarizer(Weights("x", folder))(audio, None, runtime=CPU)
 
 
 def test_other_errors_come_through(folder, audio, monkeypatch):
     def broken(file, **kwargs): raise RuntimeError("shapes do not fit")
-    monkeypatch.setattr(speakers, "keep", lambda key, load: Made(broken))
+    monkeypatch.setattr(speakers, "keep", lambda key, load, mb: Made(broken))
     with pytest.raises(RuntimeError, match="shapes"): PyannoteDiarizer(Weights("x", folder))(audio, None, runtime=CPU)
 
 

@@ -163,15 +163,44 @@ def test_invented_text_is_dropped_with_a_note(tiny, clips, monkeypatch):
     assert len(dropped) == 2 and "repeats itself" in dropped[0] and "nobody speaks" in dropped[1] and "0.00 to 2.90 s" in dropped[0]
 
 
-def test_a_loop_is_decoded_again_at_a_higher_temperature(tiny, clips, monkeypatch):
+def test_a_loop_is_heard_again_in_halves(tiny, clips, monkeypatch):
+    from ecg_audio_nb import transcribe
+    asked = []
+    def decode(pipe, encoded, n, tokenizer, s, temperature=0.0):
+        asked.append(n)
+        return [Chunk("thank you " * 40 if len(asked) == 1 else f"part {len(asked)}.{i}", -0.2, 0.1) for i in range(n)]
+    monkeypatch.setattr(transcribe, "decode", decode)
+    said = choose_transcriber(own(tiny))[0].transcribe(clips[0][0], [(0.0, 4.5)], "en")
+    assert asked == [1, 2] and [w.word for w in said.words] == ["part", "2.0", "part", "2.1"] and not said.warnings
+    (a, b, _), (c, d, _) = said.passages
+    assert a == 0 and b == c and d == 4.5 and 1.5 <= b <= 3
+
+
+def test_a_loop_that_stays_one_ends(tiny, clips, monkeypatch):
+    from ecg_audio_nb import transcribe
+    monkeypatch.setattr(transcribe, "decode", lambda pipe, encoded, n, *_: [Chunk("thank you " * 40, -0.2, 0.1)] * n)
+    said = choose_transcriber(own(tiny))[0].transcribe(clips[0][0], [(0.0, 4.5)], "en")
+    assert not said.words and len(said.warnings) == 2 and all("repeats itself" in w for w in said.warnings)
+
+
+def test_improbable_text_is_decoded_again_at_the_temperatures_asked_for(tiny, clips, monkeypatch):
     from ecg_audio_nb import transcribe
     asked = []
     def decode(pipe, encoded, n, tokenizer, s, temperature=0.0):
         asked.append(temperature)
-        return [Chunk("thank you " * 40 if temperature < 0.4 else "Anna has two cats.", -0.2, 0.1)] * n
+        return [Chunk("Anna has two cats.", -0.2 if temperature >= 0.4 else -1.4, 0.1, temperature)] * n
     monkeypatch.setattr(transcribe, "decode", decode)
-    said = choose_transcriber(own(tiny))[0].transcribe(clips[0][0], [(0.0, 3.0)], "en")
-    assert asked == [0.0, 0.2, 0.4] and len(said.words) == 4 and not said.warnings
+    engine = choose_transcriber(own(tiny, transcribe__temperatures="0,0.2,0.4,0.6"))[0]
+    said = engine.transcribe(clips[0][0], [(0.0, 3.0)], "en")
+    assert asked == [0.0, 0.2, 0.4] and len(said.words) == 4
+    assert "by chance" in said.warnings[0] and "0.00 to 3.00 s at 0.4" in said.warnings[0]
+
+
+def test_a_real_draw_at_a_temperature(tiny, clips):
+    "log_prob = 0 makes every text improbable"
+    engine = choose_transcriber(own(tiny, transcribe__temperatures="0,0.2", transcribe__log_prob="0", transcribe__no_speech="1"))[0]
+    said = engine.transcribe(clips[0][0], [(0.0, clips[0][0].duration)], "en")
+    assert "at 0.2" in said.warnings[0] and len(said.words) > 5
 
 
 # Failures on purpose
