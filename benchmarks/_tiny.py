@@ -1,5 +1,6 @@
 """The tiny models' speech, for the benchmarks that compare with WhisperX: clips joined to a file of any length, with its truth."""
 import json
+from functools import cache
 
 import numpy as np
 from _common import ROOT
@@ -15,7 +16,7 @@ def speech(seconds: float, seed: int = 0):
     "(samples, [(word, start, end)]): the 16 clips in turn, with pauses of 0.1 to 0.4 s"
     truth, rng, parts, words, at = json.loads((TINY / "clips/clips.json").read_text()), np.random.default_rng(seed), [], [], 0.0
     names = sorted(truth)
-    clips = [load_audio(TINY / f"clips/{name}.flac").samples for name in names]
+    clips = _clips(tuple(names))
     for i in range(10**6):
         if at >= seconds:
             break
@@ -26,6 +27,10 @@ def speech(seconds: float, seed: int = 0):
         at += len(clip) / 16000
         parts += [pause, clip]
     return np.concatenate(parts), words
+
+
+@cache
+def _clips(names): return [load_audio(TINY / f"clips/{name}.flac").samples for name in names]
 
 
 def settings(**more):
