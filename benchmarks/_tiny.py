@@ -44,9 +44,9 @@ def plain(text: str) -> list[str]:
 
 
 def found(said: list[str], heard: list[str]) -> float:
-    "Share of the words that were found, in order"
-    from difflib import SequenceMatcher
-    return sum(m.size for m in SequenceMatcher(None, said, heard, autojunk=False).get_matching_blocks()) / len(said)
+    "Share of the words that were found, in order (Levenshtein alignment)"
+    from jiwer import process_words
+    return process_words(" ".join(said), " ".join(heard)).hits / len(said)
 
 
 def without_nltk_data():
