@@ -51,7 +51,7 @@ def main():
     import whisperx.alignment as theirs
     without_nltk_data()
     samples, words = speech(120 if args.quick else 600)
-    audio, parts, runs = Audio(samples), segments_of(words, len(samples) / 16000, 28), 1 if args.quick else 3
+    audio, parts, runs = Audio(samples), segments_of(words, len(samples) / 16000, 28), 2 if args.quick else 3
     aligner = CtcAligner(settings())
     model = aligner.model(aligner.weights("en"))
     peer, about = theirs.load_align_model("en", "cpu", model_name=str(TINY / "wav2vec2"))

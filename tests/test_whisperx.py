@@ -306,3 +306,10 @@ def test_telemetry_is_off_before_pyannote_is_imported(tiny):
             "WhisperXTranscriber(w, load_settings({'runtime.device': 'cpu'})).pipe; print(os.environ['PYANNOTE_METRICS_ENABLED'])")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "0", done.stderr[-500:]
+
+
+def test_the_embedded_recognizers_words_can_be_aligned_anew(tiny, clips, tmp_path):
+    found = analyze(tiny / "clips/clip00.flac", {"transcribe.engine": "embedded", "align.engine": "whisperx", "align.model": str(tiny / "wav2vec2"),
+                                                 "runtime.device": "cpu", "diarize.enabled": False, "transcribe.language": "en"})
+    assert found.metadata.models["transcribe"].engine == "embedded" and found.metadata.models["align"].engine == "ctc"
+    assert {w.timing for w in found.words} == {"aligned"} and len(found.words) > 3
