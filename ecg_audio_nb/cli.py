@@ -141,7 +141,7 @@ def flag(help:str, *names): return typer.Option(*names, help=help)
 Sources = Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Audio or video files, http(s):// or s3:// addresses.")]
 Lines = Annotated[Optional[list[str]], typer.Option("--set", metavar="STAGE.KEY=VALUE", help="Any setting; may be repeated.")]
 
-# %% ../nbs/70_cli.ipynb #3c90a41e
+# %% ../nbs/70_cli.ipynb #0fccf00e
 @app.command()
 def analyze(
     sources: Sources,
@@ -158,6 +158,7 @@ def analyze(
     no_transcribe: Annotated[bool, flag("Turns and voices without words.", "--no-transcribe")] = False,
     device: Annotated[Optional[str], flag("auto, cpu or cuda.")] = None,
     formats: Annotated[Optional[str], flag("Files to write: json,srt,vtt,txt,tsv,rttm.")] = None,
+    features: Annotated[Optional[str], flag("basic or full: all that is measured of a voice.")] = None,
     silence_marks: Annotated[bool, flag("Add [SILENCE] for gaps without speech.", "--silence-marks")] = False,
     set_: Lines = None,
 ):
@@ -169,7 +170,7 @@ def analyze(
         transcribe__model=model, align__model=align_model, diarize__num_speakers=num_speakers,
         diarize__min_speakers=min_speakers, diarize__max_speakers=max_speakers,
         diarize__enabled=False if no_diarize else None, transcribe__enabled=False if no_transcribe else None,
-        export__formats=formats, export__silence_marks=True if silence_marks else None)
+        acoustics__features=features, export__formats=formats, export__silence_marks=True if silence_marks else None)
     try: settings = load_settings(given, profile)
     except SettingsError as e: usage(str(e))
     rows = [_one(source, stem, output, settings) for source, stem in zip(sources, stems(sources))]

@@ -20,7 +20,7 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/pipeline.html.md"""
 __all__ = ['STAGES', 'OnEvent', 'SILENCE', 'StageEvent', 'Run', 'hear_words', 'Heard', 'listen_to', 'silences', 'mark_silence',
            'measure', 'to_segments', 'to_speakers', 'versions', 'peak_rss_mb', 'to_metadata', 'analyze']
 
-# %% ../nbs/20_pipeline.ipynb #f9f9a594
+# %% ../nbs/20_pipeline.ipynb #3a319fc1
 import platform, sys, threading, time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,17 +30,17 @@ from datetime import datetime, timezone
 from importlib.metadata import version
 from typing import Any, Literal
 import ecg_audio_nb
-from .acoustics import frames, pool
+from .acoustics import adapt, emphasized, frames, pool, speech_seconds, spread
 from .align import Aligned, RecognizerTimes, choose_aligner, in_order, interpolate
 from .fetch import Source, fetched
 from .media import Audio, load_audio
-from .schema import Analysis, Metadata, RunTiming, Segment, Speaker, Turn, Word
+from .schema import Analysis, FullFeatures, Metadata, RunTiming, Segment, Speaker, Turn, VoiceRanges, Word
 from .settings import Settings, load_settings
 from .speakers import PyannoteDiarizer, assign_speakers, choose_diarizer, group_words
 from .transcribe import UNSPACED, Transcript, WhisperXTranscriber, choose_transcriber
 from .voice import STEP, SPEECH_STEP, Activity, Spans, listen
 
-# %% ../nbs/20_pipeline.ipynb #ee4b45f3
+# %% ../nbs/20_pipeline.ipynb #aeb7db79
 @dataclass(frozen=True)
 class StageEvent:
     "Something happened to a stage"
@@ -50,7 +50,7 @@ class StageEvent:
     seconds: float|None = None # at work, of a "done"
     artefact: Any = field(default=None, repr=False) # what the stage made, of a "done"
 
-STAGES = ("fetch", "media", "voice", "transcribe", "align", "diarize", "acoustics")
+STAGES = ("fetch", "media", "voice", "transcribe", "align", "diarize", "acoustics", "adapt")
 OnEvent = Callable[[StageEvent], None]
 
 # %% ../nbs/20_pipeline.ipynb #f9044124
@@ -89,7 +89,7 @@ def hear_words(
     words = in_order(interpolate(aligned.words, 0.0, audio.duration), audio.duration)
     return heard, replace(aligned, words=tuple(words))
 
-# %% ../nbs/20_pipeline.ipynb #0a2a9a8e
+# %% ../nbs/20_pipeline.ipynb #5a772ddb
 @dataclass(frozen=True)
 class Heard:
     "What the three branches found"
@@ -114,7 +114,10 @@ def listen_to(
         if settings.diarize.enabled:
             progress = lambda share: run.tell(StageEvent("diarize", "progress", share=share))
             who = pool_.submit(run.stage, "diarize", engines["diarize"], audio, activity, settings.diarize, settings.runtime, progress)
-        return Heard(activity, *(spoken.result() or (None, None)), who and who.result(), measured.result())
+        heard = Heard(activity, *(spoken.result() or (None, None)), who and who.result(), measured.result())
+    if not settings.acoustics.adaptive or not heard.diarization: return heard
+    turns = [(t.start_time, t.end_time, t.speaker_id) for t in heard.diarization.turns]
+    return replace(heard, frames=run.stage("adapt", adapt, heard.frames, audio.samples, turns, settings.acoustics))
 
 # %% ../nbs/20_pipeline.ipynb #4ce43129
 def silences(
@@ -148,7 +151,7 @@ def mark_silence(
         out.append(marked)
     return out
 
-# %% ../nbs/20_pipeline.ipynb #8c65e4bc
+# %% ../nbs/20_pipeline.ipynb #eaea16af
 def measure(
     groups:list[list[Word]], # one list a segment; or one turn as a segment without words
     spans:Spans, # of the segments, seconds
@@ -158,10 +161,19 @@ def measure(
     space:str=" ", # between words; none in some languages
 )->tuple[Segment, ...]:
     "Segments with features, theirs and their words'"
-    voices = iter(pool(measured, [(w.start_time, w.end_time) for g in groups for w in g], speech))
+    words, whole = [w for g in groups for w in g], pool(measured, spans, speech)
+    voices = pool(measured, [(w.start_time, w.end_time) for w in words], speech)
+    if isinstance(next(iter(whole), None), FullFeatures):
+        voices = emphasized(voices, [w.speaker_id if w.kind == "word" else None for w in words])
+        whole = [replace(v, speaking_rate=_rate(g, s)) for v, g, s in zip(whole, groups, speech_seconds(spans, speech))]
+    voices = iter(voices)
     groups = [tuple(replace(w, acoustic_features=next(voices)) for w in g) for g in groups]
     return tuple(Segment(i, *span, speaker_id=who, text=space.join(w.word for w in g), acoustic_features=voice, words=g)
-                 for i, (g, span, who, voice) in enumerate(zip(groups, spans, speakers, pool(measured, spans, speech))))
+                 for i, (g, span, who, voice) in enumerate(zip(groups, spans, speakers, whole)))
+
+def _rate(words, seconds): # words a second of speech
+    n = sum(w.kind == "word" for w in words)
+    return n / seconds if n and seconds > 0 else None
 
 # %% ../nbs/20_pipeline.ipynb #44b2ae0a
 def to_segments(
@@ -181,7 +193,7 @@ def to_segments(
     space = "" if heard.transcript.language in UNSPACED else " "
     return measure(groups, spans, who, heard.frames, heard.activity.speech, space)
 
-# %% ../nbs/20_pipeline.ipynb #9e905444
+# %% ../nbs/20_pipeline.ipynb #6d873b56
 def to_speakers(
     turns:Sequence[Turn],
     segments:Sequence[Segment],
@@ -194,8 +206,10 @@ def to_speakers(
 def _speaker(name, spans, segments, measured):
     own = measured.cut(spans)
     voice = pool(own, [(0, own.n_samples / own.sample_rate)])[0]
-    words = sum(w.kind == "word" for s in segments for w in s.words)
-    return Speaker(name, sum(end - start for start, end in spans), len(segments), words, voice)
+    words = [w for s in segments for w in s.words if w.kind == "word"]
+    levels, colours = ([getattr(w.acoustic_features, key) for w in words] for key in ("volume_db", "spectral_centroid"))
+    ranges = VoiceRanges(spread(levels), spread(own.f0), spread(colours))
+    return Speaker(name, sum(end - start for start, end in spans), len(segments), len(words), voice, ranges)
 
 # %% ../nbs/20_pipeline.ipynb #91c89a41
 _PACKAGES = ("numpy", "scipy", "onnxruntime", "av", "pocketsphinx")

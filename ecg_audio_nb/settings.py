@@ -125,12 +125,13 @@ class DiarizeSettings(StageSettings):
     max_speakers: Count = None
     threshold: float = Field(default=0.70, ge=-1, le=1) # voices more alike than this are one
 
-# %% ../nbs/01_settings.ipynb #7aafdfe0
+# %% ../nbs/01_settings.ipynb #844b3b48
 class AcousticsSettings(StageSettings):
     "What is measured of a voice"
     features: Literal["basic", "full"] = "basic" # basic: level, F0, centroid
     f0_floor: float = Field(default=65, ge=30, le=1000) # Hz
     f0_ceiling: float = Field(default=500, ge=60, le=2000) # Hz
+    adaptive: bool = False # a second pass for F0 with bounds of each speaker's own
 
 # %% ../nbs/01_settings.ipynb #04f50f3e
 FORMATS = ("json", "srt", "vtt", "ass", "txt", "tsv", "csv", "parquet", "rttm", "ctm", "TextGrid", "audacity")
