@@ -171,11 +171,11 @@ def to_vtt(analysis:Analysis)->str:
         return f"<v {name}>{text}</v>" if name else text
     return _subtitles(cues(analysis), lambda c: "\n".join(voiced(*row) for row in c.rows), "vtt")
 
-# %% ../nbs/30_export.ipynb #a250bb9c
+# %% ../nbs/30_export.ipynb #2f965afc
 class ExportError(ValueError):
     "A format that does not exist or can't hold this, or a place that can't be written to"
 
-def _style(speaker): return re.sub(r"[\s,]+", "_", speaker.strip(" *")) if speaker else "Default" # commas part the fields
+def _style(speaker): return re.sub(r"[\s,]+", "_", speaker.strip(" *")) if speaker else "Default" # a comma ends a field
 
 def to_ass(analysis:Analysis)->str:
     "Advanced SubStation captions: a style a speaker; raises `ExportError` for what is said after ten hours"
@@ -187,7 +187,7 @@ def to_ass(analysis:Analysis)->str:
         subtitles.styles[_style(name)] = SSAStyle(fontsize=44, primarycolor=colour, outline=2.5, shadow=0, marginv=36)
     for c in cues(analysis):
         start, end = (round(t*1000) for t in (c.start_time, c.end_time))
-        if end >= 35_999_995: raise ExportError(f"ass has no times from 10 h on, and something is said at {c.start_time} s; take srt or vtt")
+        if end >= 35_999_995: raise ExportError(f"ass has no times from 10 h on, but there are words at {c.start_time} s: take srt or vtt")
         for speaker, lines in reversed(c.rows):
             text = r"\N".join(line.replace("\\", "\\\u2060").replace("{", r"\{{}") for line in lines)
             subtitles.append(SSAEvent(start, max(end, start + 10), text, style=_style(speaker), name=_style(speaker) if speaker else ""))
@@ -268,7 +268,7 @@ def _tiers(analysis, end):
 
 def _name(speaker): return " ".join((speaker or "").split()) or "UNKNOWN"
 
-# %% ../nbs/30_export.ipynb #be0648d1
+# %% ../nbs/30_export.ipynb #7135d8db
 def to_textgrid(analysis:Analysis)->str:
     "Praat's long text format: interval tiers of segments and words for each speaker"
     end = max([analysis.metadata.duration, 0.001, *(t.end_time for t in analysis.turns)]) # Praat knows no file without length
@@ -280,7 +280,7 @@ def to_textgrid(analysis:Analysis)->str:
         lines += [f"    item [{n}]:", '        class = "IntervalTier"', f"        name = {quoted(name)}", "        xmin = 0",
                   f"        xmax = {end}", f"        intervals: size = {len(spans)}"]
         for i, (a, b, label) in enumerate(spans, 1):
-            lines += [f"        intervals [{i}]:", f"            xmin = {a}", f"            xmax = {b}", f"            text = {quoted(label)}"]
+            lines += [f"        intervals [{i}]:", *(" "*12 + x for x in (f"xmin = {a}", f"xmax = {b}", f"text = {quoted(label)}"))]
     return "\n".join(lines) + "\n"
 
 # %% ../nbs/30_export.ipynb #1e1048f7
@@ -373,7 +373,7 @@ def render_files(
     content = render(analysis, format)
     return content if isinstance(content, dict) else {ENDINGS.get(format, format): content}
 
-# %% ../nbs/30_export.ipynb #4ea52187
+# %% ../nbs/30_export.ipynb #dab9974e
 def write_files(
     contents:Mapping[str|Path, str|bytes], # by path; text is written as UTF-8; a folder is made where there is none
 )->list[Path]:
@@ -388,7 +388,7 @@ def write_files(
                 f.write(content.encode("utf-8", "replace") if isinstance(content, str) else content)
                 f.flush()
                 os.fsync(f.fileno())
-        for part, target, path in parts: os.replace(part, target) # noqa: B020
+        for part, target, path in parts: os.replace(part, target)
     except (OSError, ValueError) as e:
         raise ExportError(f"can't write {path}: {getattr(e, 'strerror', None) or e}. What stood there is untouched; "
                           "choose another folder, or make room or leave to write there") from None
