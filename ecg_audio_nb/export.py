@@ -240,7 +240,7 @@ def to_ctm(analysis:Analysis)->str:
         return f"{name} 1 {w.start_time:.3f} {w.duration:.3f} {'_'.join(w.word.split())}{sure}\n"
     return "".join(map(line, sorted(words, key=lambda w: w.start_time)))
 
-# %% ../nbs/30_export.ipynb #3717611a
+# %% ../nbs/30_export.ipynb #9a58bef5
 def _tier(spans, end):
     "Intervals of (start, end, label) that cover 0 to `end` without overlap"
     apart, filled, at = [], [], 0.0
@@ -262,9 +262,10 @@ def _tiers(analysis, end):
         own = [s for who, s in spoken if who == name]
         words = [(w.start_time, w.end_time, " ".join(w.word.split())) for s in own for w in timed_words(s)]
         turns = [(t.start_time, t.end_time, name) for t in analysis.turns if _name(t.speaker_id) == name]
-        tiers[f"{name} segments"] = [(s.start_time, s.end_time, spoken_text(s)) for s in own]
-        tiers |= {f"{name} words": words} if words else {f"{name} turns": turns}
-    return {name: _tier(spans, end) for name, spans in tiers.items() if spans} or {"words": _tier([], end)}
+        if own: tiers[f"{name} segments"] = _tier([(s.start_time, s.end_time, spoken_text(s)) for s in own], end)
+        if words: tiers[f"{name} words"] = _tier(words, end)
+        elif turns: tiers[f"{name} turns"] = [(a, b, label and name) for a, b, label in _tier(turns, end)]
+    return tiers or {"words": _tier([], end)}
 
 def _name(speaker): return " ".join((speaker or "").split()) or "UNKNOWN"
 
