@@ -171,9 +171,14 @@ def to_vtt(analysis:Analysis)->str:
         return f"<v {name}>{text}</v>" if name else text
     return _subtitles(cues(analysis), lambda c: "\n".join(voiced(*row) for row in c.rows), "vtt")
 
-# %% ../nbs/30_export.ipynb #2f965afc
+# %% ../nbs/30_export.ipynb #6cd8d02e
 class ExportError(ValueError):
     "A format that does not exist or can't hold this, or a place that can't be written to"
+
+def _edge(colour):
+    "The outline that a letter stands out from: black or white, by WCAG's relative luminance"
+    light = sum(share * (x/255)**2.2 for share, x in zip((0.2126, 0.7152, 0.0722), bytes.fromhex(colour[1:])))
+    return "#000000" if light > 0.179 else "#FFFFFF"
 
 def _style(speaker): return re.sub(r"[\s,]+", "_", speaker.strip(" *")) if speaker else "Default" # a comma ends a field
 
@@ -183,8 +188,8 @@ def to_ass(analysis:Analysis)->str:
     subtitles, ids = SSAFile(), [s for s in _speakers(analysis) if s]
     subtitles.info |= {"PlayResX": "1280", "PlayResY": "720"}
     for name, c in {None: "#FFFFFF", **colours(ids)}.items():
-        colour = Color(*bytes.fromhex(c[1:]))
-        subtitles.styles[_style(name)] = SSAStyle(fontsize=44, primarycolor=colour, outline=2.5, shadow=0, marginv=36)
+        paint, edge = (Color(*bytes.fromhex(x[1:])) for x in (c, _edge(c)))
+        subtitles.styles[_style(name)] = SSAStyle(fontsize=40, bold=True, primarycolor=paint, outlinecolor=edge, shadow=0, marginv=36)
     for c in cues(analysis):
         start, end = (round(t*1000) for t in (c.start_time, c.end_time))
         if end >= 35_999_995: raise ExportError(f"ass has no times from 10 h on, but there are words at {c.start_time} s: take srt or vtt")

@@ -239,6 +239,7 @@ def test_a_speaker_has_one_colour_in_ass_and_a_name_without_commas():
     a = replace(of(yes, no, who), speakers=(Speaker("A"), Speaker("B, the *first")))
     back = SSAFile.from_string(render(a, "ass"), format_="ass")
     assert [(e.style, e.text) for e in back] == [("B_the_*first", "yes"), ("A", "no"), ("Default", "hm")]
+    assert [back.styles[s].outlinecolor.r for s in ("A", "B_the_*first", "Default")] == [255, 0, 0] # blue on white, orange and white on black
     assert [back.styles[s].primarycolor for s in ("A", "B_the_*first")] == [Color(*bytes.fromhex(c[1:])) for c in PALETTE[:2]]
 
 def test_ass_refuses_what_it_has_no_time_for():
@@ -253,6 +254,17 @@ def test_what_overlaps_in_one_voice_is_one_interval(tmp_path):
     assert grid(tmp_path / "a.TextGrid", a)[1] == {
         'C "x" segments': [(0, 6, ""), (6, 9, 'say "hi" oh'), (9, 10, "")],
         "A turns": [(0, 3, "A"), (3, 3.5, "A"), (3.5, 10, "")], "B turns": [(0, 2, ""), (2, 4, "B"), (4, 5, ""), (5, 5.001, "B"), (5.001, 10, "")]}
+
+def test_praat_itself_reads_the_grid(tmp_path):
+    parselmouth = pytest.importorskip("parselmouth")
+    said = ["say", '"hi"', '""', "안녕하세요", "😀", "a\\N", "{x}", "\\a:", "100%", "item", "[1]:", "<exists>", "!", "xmin", "=", "R&D"]
+    a = of(one(" ".join(said), *((i, i + .8) for i in range(len(said))), speaker_id='A "b"'))
+    read = parselmouth.read(str(write_whole(tmp_path / "a.TextGrid", render(a, "TextGrid"))))
+    def ask(*question): return parselmouth.praat.call(read, *question)
+    assert [ask("Get tier name...", i + 1) for i in range(int(ask("Get number of tiers")))] == ['A "b" segments', 'A "b" words']
+    words = [(ask("Get start time of interval...", 2, i + 1), ask("Get label of interval...", 2, i + 1)) for i in range(int(ask("Get number of intervals...", 2)))]
+    assert [w for w in words if w[1]] == list(enumerate(said)) and ask("Get end time") == 100
+    assert ask("Get label of interval...", 1, 1) == " ".join(said)
 
 @pytest.mark.parametrize("duration", [0, 5])
 def test_words_of_no_length_at_the_end_of_a_file_stay_inside(tmp_path, duration):
