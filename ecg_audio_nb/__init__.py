@@ -7,7 +7,7 @@ Modules:
 - `ecg_audio_nb.cli`: The `ecg` command: thin, every verb one call into the modules above
 - `ecg_audio_nb.diarize`: Who spoke when, without torch, a download or a token
 - `ecg_audio_nb.evaluate`: How far an analysis is from the truth: word errors, speaker errors, and the number of speakers
-- `ecg_audio_nb.export`: An analysis as files: json, srt, vtt, txt, tsv and rttm, each written whole or not at all
+- `ecg_audio_nb.export`: An analysis as files: captions, tables and labels for the tools that read them, each written whole or not at all
 - `ecg_audio_nb.fetch`: A path or an address to a readable file, within limits: the one door through which anything comes in
 - `ecg_audio_nb.media`: Any readable file to 16 kHz mono float32, decoded in a child process that may crash or hang without harm
 - `ecg_audio_nb.models`: Where weights come from, and the only place that finds, loads, keeps and releases them
