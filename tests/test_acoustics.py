@@ -343,3 +343,62 @@ def test_memory_stays_small_and_noise_unvoiced_on_ten_minutes():
     assert peak < 30e6 # reached: 14 MB beside the waveform's 38 MB
     assert pooling < 30e6
     assert {g.pitch_hz for g in got} == {None}
+
+
+# All features
+
+FULL = AcousticsSettings(features="full")
+EVERY = frames(SPEECHLIKE, settings=FULL)
+
+
+@settings(max_examples=60, deadline=None)
+@given(a=st.integers(0, 300), length=st.integers(12, 300))
+def test_all_features_of_a_span_are_those_of_its_samples_cut_out(a, length):
+    b = min(a + length, 350)
+    cut = frames(SPEECHLIKE[160 * a:160 * b], settings=FULL)
+    inner = (0.03, (b - a) / 100 - 0.03)
+    [here], [there] = pool(EVERY, [(a / 100 + inner[0], a / 100 + inner[1])]), pool(cut, [inner])
+    for name, close in (("mfcc", dict(abs=1.5)), ("zero_crossing_rate", dict(abs=0.02)), ("volume_peak_db", dict(abs=0.1)), ("hnr_db", dict(abs=3)),
+                        ("pitch_slope", dict(abs=3, rel=0.2)), ("voiced_fraction", dict(abs=0.25))):
+        x, y = getattr(here, name), getattr(there, name)
+        if x is not None and y is not None: assert x == pytest.approx(y, **close), name
+
+
+def test_basic_has_the_three_and_full_all():
+    basic, full = pool(MEASURED, [(0, 1)])[0], pool(EVERY, [(0, 1)])[0]
+    assert type(basic).__name__ == "AcousticFeatures" and type(full).__name__ == "FullFeatures"
+    assert (basic.volume_db, basic.pitch_hz, basic.spectral_centroid) == (full.volume_db, full.pitch_hz, full.spectral_centroid)
+
+
+def test_nothing_is_measured_of_nothing():
+    silent = frames(np.zeros(16000, np.float32), settings=FULL)
+    for f in pool(silent, [(0, 1), (None, None), (2, 3)]) + pool(frames(np.zeros(0, np.float32), settings=FULL), [(0, 1)]):
+        known = {k: v for k, v in vars(f).items() if v is not None and not k.startswith("_")}
+        assert known in ({}, {"voiced_fraction": 0.0}), known
+
+
+def test_two_thousand_words_cost_little_more_than_twenty():
+    "Counted in work, not in seconds: the sums are made once"
+    few, many = [(0.1, 0.4)] * 20, [(i * 0.001, i * 0.001 + 0.3) for i in range(2000)]
+    assert len(pool(EVERY, few)) == 20 and len(pool(EVERY, many)) == 2000
+
+
+def test_a_quiet_speakers_loud_word_is_loud():
+    from ecg_audio_nb.acoustics import emphasized
+    from ecg_audio_nb.schema import FullFeatures
+    levels, who = [-50, -51, -49, -50, -42] + [-20, -21, -19, -20, -12], ["A"] * 5 + ["B"] * 5
+    out = emphasized([FullFeatures(volume_db=v) for v in levels], who)
+    assert [f.volume_category for f in out] == ["normal"] * 4 + ["loud"] + ["normal"] * 4 + ["loud"]
+    assert out[4].emphasis == pytest.approx(out[9].emphasis, abs=0.01) # 8 dB above each one's own
+    assert emphasized([FullFeatures(volume_db=-20)] * 3, ["A"] * 3)[0].emphasis is None
+
+
+def test_bounds_of_each_speakers_own_find_a_creaky_octave():
+    "A voice at 100 Hz whose every second period is weak: with a wide reach it may be heard an octave low, never with its own"
+    from ecg_audio_nb.acoustics import adapt
+    y = np.concatenate([voice(np.full(32000, 200.0)), voice(np.full(32000, 90.0))])
+    first = frames(y)
+    second = adapt(first, y, [(0, 2, "A"), (2, 4, "B")])
+    for part, f0 in (((0, 2), 200), ((2, 4), 90)):
+        assert pool(second, [part])[0].pitch_hz == pytest.approx(f0, rel=0.01)
+    assert np.array_equal(np.isnan(adapt(first, y, []).f0), np.isnan(first.f0))
