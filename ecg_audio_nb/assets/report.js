@@ -18,7 +18,7 @@ function clock(seconds) {
 }
 const figure = (value, unit, digits = 0) => value == null ? null : `${value.toFixed(digits).replace("-", "\u2212")}\u202f${unit}`
 const many = (n, one) => `${n.toLocaleString("en")} ${one}${n === 1 ? "" : "s"}`
-const nameOf = s => s < 0 ? "Nobody known" : D.speakers[s].name
+const nameOf = s => s < 0 ? "Speaker not known" : D.speakers[s].name
 const clamp = (x, low, high) => Math.min(Math.max(x, low), high)
 
 // Colours: a speaker's own for fills; mixed with the ink, for edges and traces that must stand out on either theme
@@ -28,17 +28,17 @@ function mix(a, b, share) {
   const [x, y] = [parts(a), parts(b)]
   return "#" + x.map((v, i) => Math.round(v * share + y[i] * (1 - share)).toString(16).padStart(2, "0")).join("")
 }
-let ink = "#000000", edges = [], css = () => ""
+let ink = "#000000", edges = [], tint = {}
 function colour(element, s) {
   element.style.setProperty("--c", s < 0 ? "transparent" : D.speakers[s].colour)
-  element.style.setProperty("--edge", s < 0 ? "var(--line)" : `color-mix(in srgb, ${D.speakers[s].colour} 55%, var(--ink))`)
+  element.style.setProperty("--edge", s < 0 ? "var(--line)" : `color-mix(in srgb, ${D.speakers[s].colour} 50%, var(--ink))`)
   return element
 }
 function readTheme() {
   const style = getComputedStyle(root)
-  css = name => style.getPropertyValue(name).trim()
-  ink = css("--ink")
-  edges = D.speakers.map(s => mix(s.colour, ink, 0.62))
+  for (const name of ["ink", "muted", "line", "soft", "this"]) tint[name] = style.getPropertyValue(`--${name}`).trim()
+  ink = tint.ink
+  edges = D.speakers.map(s => mix(s.colour, ink, 0.5))
 }
 const dark = matchMedia("(prefers-color-scheme: dark)")
 let chosen = null
@@ -244,11 +244,12 @@ const canvas = $("canvas"), track = $("track"), view = {from: 0, to: DURATION}
 let width = 0, height = 0, place = {}, pitch = [75, 400]
 function lanePlan() { // name -> [top, height]
   const n = D.speakers.length, row = n <= 4 ? 18 : n <= 8 ? 13 : n <= 20 ? 7 : 3
-  const sizes = {wave: L ? 56 : 26, turns: Math.max(n, 1) * row + 8, level: L ? 40 : 22, f0: L ? 48 : 22, axis: 18}
+  const sizes = {wave: L ? 56 : 26, turns: Math.max(n, 1) * row + 8, level: L ? 44 : 22, f0: L ? 48 : 22, axis: 18}
   let top = 0
   place = {row}
   for (const [name, size] of Object.entries(sizes)) { place[name] = [top, size]; top += size + (name === "f0" ? 0 : 4) }
   height = top - 4
+  root.style.setProperty("--plot", `${place.axis[0]}px`)
 }
 function label(top, size, text, small, speaker = -1) {
   const made = el("div", {}, el("span", {dir: "auto"}, text))
@@ -258,13 +259,24 @@ function label(top, size, text, small, speaker = -1) {
   made.style.height = `${size}px`
   $("labels").append(made)
 }
+const LEVELS = [-20, -40], pitches = () => [100, 200, 400].filter(f => f > pitch[0] * 1.05 && f < pitch[1] * 0.95)
+const levelY = v => place.level[0] + 3 + clamp(-v / 70, 0, 1) * (place.level[1] - 6)
+function pitchY(f) {
+  const [top, size] = place.f0, [low, high] = pitch.map(Math.log)
+  return top + size - 4 - clamp((Math.log(f) - low) / (high - low), 0, 1) * (size - 8)
+}
+function mark(at, text) {
+  const made = el("div", {class: "mark"}, String(text).replace("-", "\u2212"))
+  made.style.top = `${at - 7}px`
+  $("labels").append(made)
+}
 function buildLabels() {
-  $("labels").replaceChildren()
   label(...place.wave, "Waveform")
   if (place.row >= 13) D.speakers.forEach((s, i) => label(place.turns[0] + 4 + i * place.row, place.row, s.name, "", i))
   else label(...place.turns, "Speakers", String(D.speakers.length))
   label(...place.level, "Level", L && "dBFS")
   label(...place.f0, "F0", L && "Hz")
+  if (L) { for (const v of LEVELS) mark(levelY(v), v); for (const v of pitches()) mark(pitchY(v), v) }
 }
 function setPitchRange() {
   if (!L) return
@@ -292,28 +304,32 @@ function whoAt() { // pixel column -> speaker, -1 where nobody, -2 where several
   }
   return who
 }
-function draw() {
+let asked = 0
+function draw() { // once a frame, however often it is asked for
+  asked ||= requestAnimationFrame(() => { asked = 0; paintLanes() })
+  moveHead()
+}
+function paintLanes() {
   if (!width || !height) return
   const g = canvas.getContext("2d"), ratio = canvas.width / width, who = whoAt()
   g.setTransform(ratio, 0, 0, ratio, 0, 0)
   g.clearRect(0, 0, width, height)
   g.font = `11px ${getComputedStyle(document.body).fontFamily}`
-  g.fillStyle = css("--soft")
+  g.fillStyle = tint.soft
   for (const name of ["wave", "turns", "level", "f0"]) {
     const [top, size] = place[name]
     g.beginPath()
     g.roundRect(0, top, width, size, 6)
     g.fill()
   }
-  const paint = s => s === -2 ? ink : s < 0 ? css("--muted") : D.only && !D.only.has(s) ? css("--line") : edges[s]
+  const paint = s => s === -2 ? ink : s < 0 ? tint.muted : D.only && !D.only.has(s) ? tint.line : edges[s]
   drawTurns(g)
   drawAxis(g)
   if (L) { drawWave(g, who, paint); drawLevel(g, who, paint); drawPitch(g, who, paint) }
   else for (const name of ["wave", "level", "f0"]) note(g, name, "not available: the page was made without the recording")
-  moveHead()
 }
 function note(g, name, text) {
-  g.fillStyle = css("--muted")
+  g.fillStyle = tint.muted
   g.textBaseline = "middle"
   g.textAlign = "left"
   g.fillText(width < 420 ? "not available" : text, 10, place[name][0] + place[name][1] / 2)
@@ -336,7 +352,7 @@ function drawTurns(g) {
 const STEPS = [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200]
 function drawAxis(g) {
   const span = view.to - view.from, step = STEPS.find(s => s / span * width > 74) || 7200
-  g.fillStyle = css("--muted")
+  g.fillStyle = tint.muted
   g.textBaseline = "bottom"
   for (let t = Math.ceil(view.from / step) * step; t <= view.to + 1e-9; t += step) {
     const at = x(t), text = step < 0.1 ? t.toFixed(2) : step < 1 ? clock(t) : clock(t).replace(/\.0$/, "")
@@ -347,7 +363,7 @@ function drawAxis(g) {
     g.fillText(text, clamp(at, 0, width), height)
   }
   if (!matches.length) return
-  g.fillStyle = css("--this")
+  g.fillStyle = tint.this
   let last = -9
   for (const m of matches) { const at = Math.round(x(W.start[m.word] / 1000)); if (at > last + 1 && at >= 0 && at <= width) { g.fillRect(at - 1, place.axis[0] - 1, 3, 6); last = at } }
 }
@@ -369,36 +385,31 @@ function drawWave(g, who, paint) {
   })
 }
 const levelAt = v => -100 + (v - 1) / 254 * 100
-function scale(g, name, values, at) {
-  g.fillStyle = css("--muted")
-  g.textBaseline = "middle"
-  g.textAlign = "right"
-  for (const v of values) {
-    g.globalAlpha = 0.22
-    g.fillRect(0, Math.round(at(v)), width, 1)
-    g.globalAlpha = 0.9
-    g.fillText(String(v).replace("-", "\u2212"), width - 5, clamp(at(v), place[name][0] + 7, place[name][0] + place[name][1] - 6))
-  }
+function scale(g, values, at) {
+  g.fillStyle = tint.muted
+  g.globalAlpha = 0.22
+  for (const v of values) g.fillRect(0, Math.round(at(v)), width, 1)
   g.globalAlpha = 1
 }
 function drawLevel(g, who, paint) {
-  const [top, size] = place.level, y = v => top + 3 + clamp(-v / 70, 0, 1) * (size - 6)
+  const [top, size] = place.level, y = levelY
+  scale(g, LEVELS, y)
+  let before = null
   columns((p, a, b) => {
     let most = 0
     for (let i = a; i < b; i++) if (L.level[i] > most) most = L.level[i]
-    if (!most || levelAt(most) < -70) return
+    if (!most || levelAt(most) < -70) { before = null; return }
+    const now = y(levelAt(most))
     g.fillStyle = paint(who[p])
-    g.globalAlpha = 0.28
-    g.fillRect(p, y(levelAt(most)), 1, top + size - 3 - y(levelAt(most)))
+    g.globalAlpha = 0.25
+    g.fillRect(p, now, 1, top + size - 3 - now)
     g.globalAlpha = 1
-    g.fillRect(p, y(levelAt(most)), 1, 1.6)
+    g.fillRect(p, Math.min(now, before ?? now), 1, Math.abs(now - (before ?? now)) + 1.4)
+    before = now
   })
-  scale(g, "level", [-20, -40], y)
 }
 function drawPitch(g, who, paint) {
-  const [top, size] = place.f0, [low, high] = pitch.map(Math.log)
-  const y = f => top + size - 4 - clamp((Math.log(f) - low) / (high - low), 0, 1) * (size - 8)
-  scale(g, "f0", [100, 200, 400].filter(f => f > pitch[0] && f < pitch[1]), y)
+  scale(g, pitches(), pitchY)
   const thin = (view.to - view.from) / L.step > 3 * width
   columns((p, a, b) => {
     g.fillStyle = paint(who[p])
@@ -406,7 +417,7 @@ function drawPitch(g, who, paint) {
     let last = -99
     for (let i = a; i < b; i++) {
       if (!L.f0[i]) continue
-      const at = Math.round(y(L.f0[i] / 10))
+      const at = Math.round(pitchY(L.f0[i] / 10))
       if (at !== last) g.fillRect(p - 0.3, at - 0.8, 1.6, 1.8)
       last = at
     }
@@ -540,7 +551,10 @@ function setUpObserver() {
     for (const e of entries) { const i = +e.target.dataset.s; if (e.isIntersecting) visible.add(i); else visible.delete(i) }
     if (matches.length) highlight()
   }, {rootMargin: "200px"})
-  window.addEventListener("load", () => { for (const row of rows) observer.observe(row) })
+  window.addEventListener("load", () => {
+    for (const row of rows) observer.observe(row)
+    setTimeout(() => S.forEach((_, i) => hayOf(i)), 200) // so that the first search is as quick as the next
+  })
 }
 function reveal() { spans[matches[at].word].scrollIntoView({block: "center"}) }
 function step(by) {
@@ -572,21 +586,24 @@ function spread(range, low, high, digits, unit) {
   return bar
 }
 function three(range, single, unit, digits = 0) {
-  if (range) return [range.map(v => v.toFixed(digits).replace("-", "\u2212")).join(" · "), el("small", {}, ` ${unit}, low · median · high`)]
-  return single == null ? ["not known"] : [figure(single, unit, digits), el("small", {}, " range not known")]
+  if (range) return [el("span", {title: `${unit}: low · median · high`}, range.map(v => v.toFixed(digits).replace("-", "\u2212")).join(" · "))]
+  return single == null ? ["not known"] : [single.toFixed(digits).replace("-", "\u2212"), el("small", {}, " range not known")]
 }
 function buildSpeakers() {
   const all = D.speakers.reduce((sum, s) => sum + s.talk, 0)
   D.speakers.forEach((s, i) => {
     const facts = el("dl")
-    const add = (name, values, bar) => { facts.append(el("dt", {}, name), el("dd", {}, ...values)); if (bar) facts.append(el("dd", {class: "bar"}, bar)) }
+    const add = (name, values, bar) => facts.append(el("div", {}, el("dt", {}, name), el("dd", {}, ...values, bar || "")))
     add("Talk time", [clock(s.talk), all ? el("small", {}, ` ${Math.round(s.talk / all * 100)}\u202f%`) : ""])
     add("Words", [s.words.toLocaleString("en"), el("small", {}, ` in ${many(s.segments, "segment")}`)])
-    add("Level", three(s.level, s.level_db, "dBFS"), spread(s.level, -60, 0, 0, "dBFS"))
-    add("F0", three(s.f0, s.f0_hz, "Hz"), spread(s.f0, 50, 400, 0, "Hz"))
+    add("Level, dBFS", three(s.level, s.level_db, "dBFS"), spread(s.level, -60, 0, 0, "dBFS"))
+    add("F0, Hz", three(s.f0, s.f0_hz, "Hz"), spread(s.f0, 50, 400, 0, "Hz"))
     const only = el("button", {type: "button", class: "chip", "aria-pressed": "false", "aria-label": `Show only ${s.name}`, "data-only": i}, "Only")
     const name = el("div", {class: "name"}, el("h3", {dir: "auto"}, el("span", {class: "dot", "aria-hidden": "true"}), el("span", {}, s.name)), only)
     $("speakers").append(colour(el("li", {class: "voice"}, name, facts), i))
+    const share = colour(el("i"), i)
+    share.style.flexGrow = s.talk
+    if (s.talk) $("shares").append(share)
   })
   if (!D.speakers.length) $("speakers").append(el("li", {class: "muted"}, "Who spoke is not known."))
   if (D.speakers.length < 2) for (const b of document.querySelectorAll("[data-only]")) b.hidden = true
@@ -639,6 +656,11 @@ function table(head, lines) {
   const top = head ? [el("thead", {}, el("tr", {}, ...head.map(h => el("th", {scope: "col"}, h))))] : []
   return el("div", {class: "scroll", tabindex: 0, role: "region", "aria-label": "Table"}, el("table", {}, ...top, body))
 }
+function stretch(share) {
+  const bar = el("i")
+  bar.style.width = `${share * 100}%`
+  return el("div", {class: "stretch", "aria-hidden": "true"}, bar)
+}
 function part(title, small, content, open = false) {
   const made = el("details", {}, el("summary", {}, title, el("span", {}, small)), content)
   made.open = open
@@ -654,7 +676,7 @@ function buildAbout() {
   if (m.models.length) part("Models", many(m.models.length, "stage"), table(["Stage", "Engine", "Model", "Revision", "Weights (SHA-256)", "Device", "Numbers"], m.models))
   if (m.stages.length) {
     const most = Math.max(...m.stages.map(s => s[1]), 1e-9)
-    part("Time taken", m.took, table(["Stage", "Seconds at work", ""], m.stages.map(([name, s]) => [name, s.toFixed(1), el("meter", {min: 0, max: most, value: s, "aria-label": `${name}, share of the longest`})])))
+    part("Time taken", m.took, table(["Stage", "Seconds at work", ""], m.stages.map(([name, s]) => [name, s.toFixed(1), stretch(s / most)])))
   }
   if (m.settings.length) part("Settings", many(m.settings.length, "value"), table(["Setting", "Value"], m.settings))
   if (m.facts.length) part("This file", "", table(null, m.facts))
@@ -674,8 +696,9 @@ document.addEventListener("keydown", e => {
 function begin() {
   document.title = D.title
   $("title").textContent = D.title
-  $("facts").textContent = D.facts.join(" · ")
+  $("facts").textContent = D.facts.map(f => f.replaceAll(" ", "\u00a0")).join(" · ")
   $("total").textContent = clock(D.duration)
+  $("now").style.minWidth = `${clock(D.duration).length}ch`
   track.setAttribute("aria-valuemax", D.duration.toFixed(1))
   buildTranscript()
   rove(list.querySelector(".at") || el("button"))
@@ -684,8 +707,8 @@ function begin() {
   buildDownloads()
   buildAbout()
   lanePlan()
-  buildLabels()
   setPitchRange()
+  buildLabels()
   theme()
   setUpMedia()
   setView(0, DURATION)
