@@ -299,8 +299,8 @@ function whoAt() { // pixel column -> speaker, -1 where nobody, -2 where several
   const who = new Int16Array(Math.ceil(width)).fill(-1)
   for (const [start, end, s] of D.turns) {
     if (end / 1000 < view.from || start / 1000 > view.to) continue
-    const last = Math.min(Math.ceil(x(end / 1000)), who.length)
-    for (let p = Math.max(Math.floor(x(start / 1000)), 0); p < last; p++) who[p] = who[p] === -1 || who[p] === s ? s : -2
+    const column = ms => clamp(Math.ceil(x(ms / 1000) - 0.5), 0, who.length) // whose middle lies behind
+    for (let p = column(start), last = column(end); p < last; p++) who[p] = who[p] === -1 || who[p] === s ? s : -2
   }
   return who
 }
@@ -587,15 +587,15 @@ function spread(range, low, high, digits, unit) {
 }
 function three(range, single, unit, digits = 0) {
   if (range) return [el("span", {title: `${unit}: low · median · high`}, range.map(v => v.toFixed(digits).replace("-", "\u2212")).join(" · "))]
-  return single == null ? ["not known"] : [single.toFixed(digits).replace("-", "\u2212"), el("small", {}, " range not known")]
+  return single == null ? ["not known"] : [single.toFixed(digits).replace("-", "\u2212"), el("small", {}, "range not known")]
 }
 function buildSpeakers() {
   const all = D.speakers.reduce((sum, s) => sum + s.talk, 0)
   D.speakers.forEach((s, i) => {
     const facts = el("dl")
     const add = (name, values, bar) => facts.append(el("div", {}, el("dt", {}, name), el("dd", {}, ...values, bar || "")))
-    add("Talk time", [clock(s.talk), all ? el("small", {}, ` ${Math.round(s.talk / all * 100)}\u202f%`) : ""])
-    add("Words", [s.words.toLocaleString("en"), el("small", {}, ` in ${many(s.segments, "segment")}`)])
+    add("Talk time", [clock(s.talk), all ? el("small", {}, `${Math.round(s.talk / all * 100)}\u202f% of all talk`) : ""])
+    add("Words", [s.words.toLocaleString("en"), el("small", {}, `in ${many(s.segments, "segment")}`)])
     add("Level, dBFS", three(s.level, s.level_db, "dBFS"), spread(s.level, -60, 0, 0, "dBFS"))
     add("F0, Hz", three(s.f0, s.f0_hz, "Hz"), spread(s.f0, 50, 400, 0, "Hz"))
     const only = el("button", {type: "button", class: "chip", "aria-pressed": "false", "aria-label": `Show only ${s.name}`, "data-only": i}, "Only")
@@ -698,7 +698,7 @@ function begin() {
   $("title").textContent = D.title
   $("facts").textContent = D.facts.map(f => f.replaceAll(" ", "\u00a0")).join(" · ")
   $("total").textContent = clock(D.duration)
-  $("now").style.minWidth = `${clock(D.duration).length}ch`
+  $("now").style.minWidth = `${clock(D.duration).length - 0.6}ch`
   track.setAttribute("aria-valuemax", D.duration.toFixed(1))
   buildTranscript()
   rove(list.querySelector(".at") || el("button"))
