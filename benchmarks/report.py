@@ -38,8 +38,9 @@ def talk(segments=2000, seconds=3.6) -> Analysis:
     names = [f"SPEAKER_{i % 4:02d}" for i in range(segments)]
     said = tuple(Segment(i, i * seconds, i * seconds + 3, speaker_id=who, text=" ".join(SAID), words=words(i, who))
                  for i, who in enumerate(names))
-    return Analysis(said, tuple(Turn(s.start_time, s.end_time, s.speaker_id) for s in said),
-                    tuple(Speaker(f"SPEAKER_{i:02d}", 1500, 500, 5000) for i in range(4)), Metadata("talk.wav", duration=segments * seconds))
+    turns = tuple(Turn(s.start_time, s.end_time, s.speaker_id) for s in said)
+    speakers = tuple(Speaker(f"SPEAKER_{i:02d}", 1500, 500, 5000) for i in range(4))
+    return Analysis(said, turns, speakers, Metadata("talk.wav", duration=segments * seconds))
 
 
 def visits(path: Path, times: int):

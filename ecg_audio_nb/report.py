@@ -127,14 +127,16 @@ def lanes(
     return {"step": per*measured.hop/measured.sample_rate, "wave": _packed(wave), "level": _packed(level),
             "f0": _packed(f0_bins(measured.f0, per))}
 
-# %% ../nbs/33_report.ipynb #50e296cb
+# %% ../nbs/33_report.ipynb #a9ef3b20
+def _many(n, one): return f"{n:,} {one}{'' if n == 1 else 's'}"
+
 def _flat(d, before=""): # nested mapping -> rows of (dotted name, value as text)
     "Settings by the names that set them"
     for k, v in d.items():
         if isinstance(v, dict): yield from _flat(v, f"{before}{k}.")
         else: yield f"{before}{k}", json.dumps(v, ensure_ascii=False) if isinstance(v, list|tuple) else "none" if v is None else str(v)
 
-# %% ../nbs/33_report.ipynb #58ea1a61
+# %% ../nbs/33_report.ipynb #ce11bb79
 def _facts(m): # Metadata -> rows (name, value as text) of what is known
     t = m.timing
     known = {"File": m.filename, "SHA-256": m.source_sha256, "Duration": f"{m.duration:.3f} s", "Sample rate": f"{m.sample_rate} Hz",
@@ -144,6 +146,7 @@ def _facts(m): # Metadata -> rows (name, value as text) of what is known
              "Versions": ", ".join(f"{k} {v}" for k, v in m.versions.items()), **dict(_flat(m.environment))}
     return [(k, str(v)) for k, v in known.items() if v not in (None, "")]
 
+# %% ../nbs/33_report.ipynb #d671bba3
 def _made(m, notes):
     t = m.timing
     took = [] if t.processing_time is None else [f"{t.processing_time:.1f} s in all"]
@@ -152,9 +155,7 @@ def _made(m, notes):
     return {"notes": [*m.warnings, *notes], "models": [[x or "–" for x in row] for row in models], "stages": [*t.stages.items()],
             "took": ", ".join(took), "settings": [*_flat(m.settings)], "facts": _facts(m)}
 
-# %% ../nbs/33_report.ipynb #2134795a
-def _many(n, one): return f"{n:,} {one}{'' if n == 1 else 's'}"
-
+# %% ../nbs/33_report.ipynb #58a332c2
 def page_data(
     analysis:Analysis,
     title:str|None=None, # None: the file's name
@@ -185,7 +186,7 @@ def page_json(
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return re.sub("[<>&\u2028\u2029]", lambda m: _RISKY[m[0]], text)
 
-# %% ../nbs/33_report.ipynb #49a9001f
+# %% ../nbs/33_report.ipynb #ba52d5d0
 EMBED = 20 * 2**20 # bytes of media that go into a page unasked
 
 class ReportError(ValueError):
@@ -196,6 +197,7 @@ def _link(media, folder): # -> URL of `media` as seen from a page in `folder`
     except ValueError: return Path(media).resolve().as_uri() # another drive
     return quote(way.replace(os.sep, "/").encode("utf-8", "surrogateescape"))
 
+# %% ../nbs/33_report.ipynb #89c3a886
 def _player(media, embed, folder): # -> what the page knows of the media, bytes that go into it or None
     if not media.is_file(): raise ReportError(f"no media {media}: there is no such file; give the recording's path, or none")
     inside = media.stat().st_size <= EMBED if embed is None else embed
@@ -203,7 +205,7 @@ def _player(media, embed, folder): # -> what the page knows of the media, bytes 
     known = {"name": media.name.encode("utf-8", "replace").decode(), "type": kind}
     return (known, media.read_bytes()) if inside else (known | {"src": _link(media, folder)}, None)
 
-# %% ../nbs/33_report.ipynb #a2d84db6
+# %% ../nbs/33_report.ipynb #aac2fd28
 def _doubts(analysis, media, audio): # -> notes
     m, told = analysis.metadata, []
     if audio is not None and abs(len(audio.samples)/audio.sample_rate - m.duration) > 0.5:
@@ -214,11 +216,12 @@ def _doubts(analysis, media, audio): # -> notes
         if not same: told.append("the recording shown here is not, byte for byte, the file that was analyzed")
     return told
 
+# %% ../nbs/33_report.ipynb #2e743ee1
 def _as_analyzed(analysis, stage, kind): # -> settings of one stage, as far as the result tells them
     known = analysis.metadata.settings.get(stage)
     return kind(**{k: v for k, v in known.items() if k in kind.model_fields}) if isinstance(known, dict) else kind()
 
-# %% ../nbs/33_report.ipynb #40d9993e
+# %% ../nbs/33_report.ipynb #cd3b41b2
 def _asset(name): return (files("ecg_audio_nb") / "assets" / name).read_text("utf-8")
 
 def _sha(text): return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
@@ -228,6 +231,7 @@ def _policy(css, js): # Content-Security-Policy
     return (f"default-src 'none'; script-src {_sha(js)}; style-src {_sha(css)}; img-src data:; media-src 'self' file: blob:; "
             "base-uri 'none'; form-action 'none'")
 
+# %% ../nbs/33_report.ipynb #03028683
 def _file(analysis, format): # -> a script element that only holds data
     content = render(analysis, format)
     raw = content.encode("utf-8", "replace") if isinstance(content, str) else content

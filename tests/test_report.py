@@ -179,6 +179,13 @@ def test_it_plays_and_the_word_moves(visit, tmp_path):
     assert lit(page) == page.evaluate("spokenAt(Math.round(position * 1000))")
 
 
+def test_a_video_is_shown_or_said_to_be_beyond_this_browser(visit, sample):
+    page = visit(talk(), sample)
+    until(page, "playable || !document.getElementById('trouble').hidden")
+    if page.evaluate("playable"): assert page.is_visible("#media") and page.evaluate("media.videoWidth") == 640
+    else: assert "lacks the codec" in page.inner_text("#trouble")
+
+
 def test_a_linked_recording_plays(visit, tmp_path):
     page = visit(talk(), tone(tmp_path / "talk.wav"), embed=False)
     until(page, "playable")

@@ -151,7 +151,12 @@ function setUpMedia() {
     media.src = URL.createObjectURL(new Blob([bytes], {type: D.media.type}))
     embedded.remove()
   } else media.src = D.media.src
-  media.addEventListener("loadedmetadata", () => { playable = true; media.hidden = !media.videoWidth; layout(); if (position) media.currentTime = position })
+  media.addEventListener("loadedmetadata", () => {
+    playable = true
+    media.hidden = !media.videoWidth
+    layout()
+    if (position) media.currentTime = position
+  })
   media.addEventListener("error", () => {
     playable = false
     media.hidden = $("speed").parentElement.hidden = true
@@ -365,7 +370,12 @@ function drawAxis(g) {
   if (!matches.length) return
   g.fillStyle = tint.this
   let last = -9
-  for (const m of matches) { const at = Math.round(x(W.start[m.word] / 1000)); if (at > last + 1 && at >= 0 && at <= width) { g.fillRect(at - 1, place.axis[0] - 1, 3, 6); last = at } }
+  for (const m of matches) {
+    const at = Math.round(x(W.start[m.word] / 1000))
+    if (at <= last + 1 || at < 0 || at > width) continue
+    g.fillRect(at - 1, place.axis[0] - 1, 3, 6)
+    last = at
+  }
 }
 function columns(visit) { // pixel column, first bin, bin behind the last
   const most = L.level.length
@@ -526,7 +536,10 @@ function told() {
 }
 function rangeOf(m) {
   const {starts, words} = hayOf(m.segment), range = document.createRange()
-  const place = offset => { const k = lastFrom(starts.length, k => starts[k], offset), node = spans[words[k]].firstChild; return [node, Math.min(offset - starts[k], node.length)] }
+  const place = offset => {
+    const k = lastFrom(starts.length, k => starts[k], offset), node = spans[words[k]].firstChild
+    return [node, Math.min(offset - starts[k], node.length)]
+  }
   range.setStart(...place(m.from))
   const [node, offset] = place(m.to - 1)
   range.setEnd(node, Math.min(offset + 1, node.length))
