@@ -76,7 +76,7 @@ def empty(ax, text):
     ax.set_yticks([])
 
 
-def width(text, size=9)->float:
+def text_width(text, size=9)->float:
     "Inches that a text takes"
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import text_to_path
@@ -91,7 +91,7 @@ def short(name, most=20)->str:
 
 def margin(names)->float:
     "Inches that names need on the left"
-    return max([0.75, *(0.15 + width(short(name)) for name in names)])
+    return max([0.75, *(0.15 + text_width(short(name)) for name in names)])
 
 
 def time_text(t, step)->str:

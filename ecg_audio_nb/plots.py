@@ -15,20 +15,20 @@ __all__ = ['ROWS', 'ROW', 'BAR', 'LEAST', 'NOBODY', 'SEVERAL', 'speaker_colours'
            'who_talks', 'thin', 'plot_voice', 'plot_speakers', 'plot_talk_time', 'alone', 'voice_embeddings',
            'voice_similarity', 'plot_similarity', 'PlotError']
 
-# %% ../nbs/32_plots.ipynb #ca00d424
+# %% ../nbs/32_plots.ipynb #21cb1524
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from math import ceil, inf
 import numpy as np
 from ._display import clock, colours
-from ecg_audio_nb._paper import (DPI, PALE, RIGHT, RULE, WIDTH, PlotError, empty, margin, note, paper, semitones, sheet, short, shown,
-    time_axis, width)
+from ._paper import (DPI, PALE, RIGHT, RULE, WIDTH, PlotError, empty, margin, note, paper, semitones, sheet, short, shown,
+    text_width, time_axis)
 from .acoustics import Frames
 from .diarize import MIN_FRAMES, embed, mel_power, pieces
 from .media import Audio
 from .models import available_threads, onnx_session
-from .schema import Analysis, Speaker, Turn, Word
+from .schema import Analysis, Turn, Word
 from .voice import SAMPLE_RATE
 
 _all_ = ["PlotError"]
@@ -83,7 +83,7 @@ class _Lane:
 
 def _within(x, start, end): return x.start_time < end and x.end_time > start
 
-# %% ../nbs/32_plots.ipynb #bfc0678b
+# %% ../nbs/32_plots.ipynb #b06ff1a5
 def _lanes(analysis, start, end, across=None):
     "Lanes of all who speak in a span, with room for words `across` inches if given, and notes"
     turns, words = ([x for x in xs if _within(x, start, end)] for xs in (analysis.turns, analysis.words))
@@ -94,7 +94,7 @@ def _lanes(analysis, start, end, across=None):
     for who in [s for s in speaker_colours(analysis) if s in heard]:
         own = [w for w in words if w.speaker_id == who]
         bars = [t for t in turns if t.speaker_id == who] if who is not None else own
-        sizes = [] if dense else [((w.start_time - start)*inch, width(w.word, 8)) for w in own]
+        sizes = [] if dense else [((w.start_time - start)*inch, text_width(w.word, 8)) for w in own]
         lanes.append(_Lane(who, [(t.start_time, t.end_time - t.start_time) for t in bars], own, place_words(sizes, across)))
     return lanes, words
 
@@ -387,7 +387,7 @@ def _write_cells(ax, matrix, image):
         text = f"{v:.2f}".replace("-", "−") if np.isfinite(v) else "–"
         ax.text(j, i, text, size=8, ha="center", va="center", color="white" if dark else "black")
 
-# %% ../nbs/32_plots.ipynb #2974dd48
+# %% ../nbs/32_plots.ipynb #368d78fa
 def plot_similarity(
     analysis:Analysis, # for the names' colours
     voices:tuple[Sequence[str], np.ndarray], # names and cosine similarities, as `voice_similarity` gives them
@@ -398,7 +398,7 @@ def plot_similarity(
     with paper():
         from matplotlib.figure import Figure
         colour, side = speaker_colours(analysis), max(1.6, 0.42*n)
-        label = max([0.3, *map(width, labels)])
+        label = max([0.3, *map(text_width, labels)])
         fig = Figure((side + label + 1.9, side + 0.75*label + 0.6), dpi=DPI, layout="constrained")
         ax = fig.subplots()
         _title(ax, analysis)
