@@ -160,7 +160,7 @@ def draw_lanes(ax, lanes, colour, start, inch):
         middles.append(y + 0.05 + BAR/2)
         if lane.spans: ax.broken_barh(lane.spans, (y + 0.05, BAR), color=colour[lane.speaker], lw=0.5, gid=short(lane.speaker))
         for word, place in zip(lane.words, lane.places):
-            if place: ax.text(start + place[0]/inch, y + 0.07 + BAR + place[1]*ROW, word.word, size=8, va="top",
+            if place: ax.text(start + place[0]/inch, y + 0.08 + BAR + place[1]*ROW, word.word, size=8, va="top",
                               color="#777777" if word.timing == "interpolated" else "black")
         y += lane.height
         ax.axhline(y, color=RULE, lw=0.6)

@@ -69,7 +69,7 @@ def place_words(
         places.append(None if row is None else (start, row))
     return places
 
-# %% ../nbs/32_plots.ipynb #196554a5
+# %% ../nbs/32_plots.ipynb #abd66567
 @dataclass(frozen=True)
 class _Lane:
     "What stands in one speaker's lane"
@@ -79,23 +79,23 @@ class _Lane:
     places: list # of `place_words`
 
     @property
-    def height(self): return 0.05 + BAR + max(0.07, ROW*max((p[1] + 1 for p in self.places if p), default=0) + 0.04) # inches
+    def height(self): return 0.05 + BAR + max(0.07, ROW*max((p[1] + 1 for p in self.places if p), default=0) + 0.05) # inches
 
 def _within(x, start, end): return x.start_time < end and x.end_time > start
 
-# %% ../nbs/32_plots.ipynb #b06ff1a5
+# %% ../nbs/32_plots.ipynb #4c68d562
 def _lanes(analysis, start, end, across=None):
     "Lanes of all who speak in a span, with room for words `across` inches if given, and notes"
     turns, words = ([x for x in xs if _within(x, start, end)] for xs in (analysis.turns, analysis.words))
     words = [w for w in words if w.kind == "word"]
     heard, lanes = {x.speaker_id for x in [*turns, *words]}, []
-    inch = (across or 0)/(end - start)
+    inch, room = (across or 0)/(end - start), (across or 0) + RIGHT - 0.05 # the last word may stand in the margin
     dense = across is None or len(words) > 60*across
     for who in [s for s in speaker_colours(analysis) if s in heard]:
         own = [w for w in words if w.speaker_id == who]
         bars = [t for t in turns if t.speaker_id == who] if who is not None else own
         sizes = [] if dense else [((w.start_time - start)*inch, text_width(w.word, 8)) for w in own]
-        lanes.append(_Lane(who, [(t.start_time, t.end_time - t.start_time) for t in bars], own, place_words(sizes, across)))
+        lanes.append(_Lane(who, [(t.start_time, t.end_time - t.start_time) for t in bars], own, place_words(sizes, room)))
     return lanes, words
 
 # %% ../nbs/32_plots.ipynb #59688afa

@@ -1,4 +1,4 @@
-"""The pictures: what is drawn is what was measured, in the shared colours, with nothing of pyplot; and nothing is ever too little or too much"""
+"""The pictures: what is drawn is what was measured, in the shared colours, without pyplot; and no analysis is too small or too large"""
 import pickle, re, subprocess, sys, warnings
 from dataclasses import replace
 
@@ -60,7 +60,8 @@ def outside_or_overlapping(fig):
     for ax in fig.axes:
         for axis in (ax.xaxis, ax.yaxis):
             low, high = sorted(axis.get_view_interval())
-            labels += [t for tick in axis.get_major_ticks() if low - 1e-9 <= tick.get_loc() <= high + 1e-9 for t in (tick.label1, tick.label2)]
+            seen = [tick for tick in axis.get_major_ticks() if low - 1e-9 <= tick.get_loc() <= high + 1e-9]
+            labels += [t for tick in seen for t in (tick.label1, tick.label2)]
     labels = [t for t in [*labels, *fig.texts] if t.get_text() and t.get_visible()]
     boxes = [t.get_window_extent() for t in labels]
     faults = [f"small: {t.get_text()}" for t in labels if t.get_size() < 8]
@@ -220,7 +221,8 @@ def test_too_many_words_are_left_out_and_counted():
     a = talk(1, 60, words=100)
     fits = plot_waveform(a, Audio(tone(60.5)))
     assert len(texts(fits)) == 100 and outside_or_overlapping(fits) == []
-    burst = Segment(1, 60, 60.5, speaker_id=IDS[0], words=tuple(Word("burst", 60 + k/20, 60 + k/20 + 0.04, speaker_id=IDS[0]) for k in range(10)))
+    ten = tuple(Word("burst", 60 + k/20, 60 + k/20 + 0.04, speaker_id=IDS[0]) for k in range(10))
+    burst = Segment(1, 60, 60.5, speaker_id=IDS[0], words=ten)
     some = plot_waveform(replace(a, segments=(*a.segments, burst)), Audio(tone(60.5)))
     assert 99 <= len(texts(some)) < 110 and f"{110 - len(texts(some))} of 110 words have no room" in notes(some)
     assert outside_or_overlapping(some) == []
