@@ -52,9 +52,10 @@ def speaker_colours(
     ids = dict.fromkeys(x.speaker_id for x in named if x.speaker_id is not None)
     return {**colours(ids), None: PALE}
 
-# %% ../nbs/32_plots.ipynb #0d9b9cb8
+# %% ../nbs/32_plots.ipynb #91eb4fe0
 ROWS, LEAST = 5, 0.9 # rows a lane at most; share of the words that must fit
 
+# %% ../nbs/32_plots.ipynb #d329381f
 def place_words(
     words:Sequence[tuple[float, float]], # where each begins, how wide it is, inches; in time order
     across:float, # the picture's width, inches
@@ -83,9 +84,9 @@ class _Lane:
 
 def _within(x, start, end): return x.start_time < end and x.end_time > start
 
-# %% ../nbs/32_plots.ipynb #4c68d562
+# %% ../nbs/32_plots.ipynb #4ea1a889
 def _lanes(analysis, start, end, across=None):
-    "Lanes of all who speak in a span, with room for words `across` inches if given, and notes"
+    "Lanes of all who speak in a span, with room for words if `across`, inches, is given; and the words"
     turns, words = ([x for x in xs if _within(x, start, end)] for xs in (analysis.turns, analysis.words))
     words = [w for w in words if w.kind == "word"]
     heard, lanes = {x.speaker_id for x in [*turns, *words]}, []
@@ -267,7 +268,7 @@ def plot_speakers(
         fig.supxlabel("bar: 10th to 90th percentile; stroke: median; ring: one value over all that was said", size=8)
         return shown(fig)
 
-# %% ../nbs/32_plots.ipynb #1919c5e3
+# %% ../nbs/32_plots.ipynb #10ca0f3a
 def _seconds(analysis):
     "Speakers with their seconds and words; from the turns where the speakers are not known"
     if analysis.speakers: return [(s.speaker_id, s.total_duration, s.word_count) for s in analysis.speakers]
@@ -275,6 +276,7 @@ def _seconds(analysis):
     def words(who): return sum(w.speaker_id == who and w.kind == "word" for w in analysis.words)
     return [(who, total(who), words(who)) for who in speaker_colours(analysis) if who is not None]
 
+# %% ../nbs/32_plots.ipynb #b19f309c
 def _talked(seconds, total, words):
     time = f"{seconds:.1f} s" if seconds < 60 else clock(seconds)
     share = f" · {100*seconds/total:.0f} %" if total else ""
