@@ -12,6 +12,7 @@ Modules:
 - `ecg_audio_nb.media`: Any readable file to 16 kHz mono float32, decoded in a child process that may crash or hang without harm
 - `ecg_audio_nb.models`: Where weights come from, and the only place that finds, loads, keeps and releases them
 - `ecg_audio_nb.pipeline`: `analyze()`: the stages as a small graph, from a file to a transcript in which every word has a measured voice
+- `ecg_audio_nb.plots`: Pictures of an analysis: waveform and words, F0 and level, speakers, talk time, likeness of voices
 - `ecg_audio_nb.report`: One HTML page a result: the recording, every word lit as it is spoken, who spoke when, and how it sounded
 - `ecg_audio_nb.schema`: The data an analysis is made of: words, segments, turns, speakers and what is known about how they came about
 - `ecg_audio_nb.settings`: Every knob of an analysis: one small frozen class a stage, composed into `Settings`, read from four places in a fixed order
