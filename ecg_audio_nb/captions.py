@@ -36,7 +36,7 @@ from .fetch import unreadable
 from .schema import Analysis, Segment, Word
 from .transcribe import UNSPACED
 
-# %% ../nbs/31_captions.ipynb #588f9b22
+# %% ../nbs/31_captions.ipynb #539d1958
 Colour = Annotated[str, Field(pattern=r"^#[0-9A-Fa-f]{6}$")]
 Named = Annotated[str, Field(pattern=r"^(neutral|speaker|#[0-9A-Fa-f]{6})$")]
 Spoken = Annotated[str, Field(pattern=r"^(same|neutral|speaker|#[0-9A-Fa-f]{6})$")]
@@ -54,6 +54,7 @@ class CaptionStyle:
     outline_colour: Colour
     outline: Annotated[float, _between(0, 0.5)] # share of the font's size
     shadow: Annotated[float, _between(0, 0.5)] # share of the font's size
+    box: Annotated[float, _between(0, 1)] # opacity
     position: Annotated[str, Field(pattern="^(bottom|top)$")]
     margin: Annotated[float, _between(0, 0.4)] # share of the frame's height
     columns: Annotated[int, _between(8, 200)]
@@ -64,14 +65,14 @@ class CaptionStyle:
     rate: Annotated[float, _between(1, 100)] # characters a second
     by_word: bool
     spoken: Spoken
-    upcoming: Annotated[float, _between(0, 1)] # opacity
+    upcoming: Spoken
     size_step: Annotated[float, _between(-1, 1)] # a standard deviation
     smallest: Annotated[float, _between(0.3, 1)]
     largest: Annotated[float, _between(1, 3)]
     slant_step: Annotated[float, _between(-1, 1)] # a semitone
     steepest: Annotated[float, _between(0, 1)]
 
-# %% ../nbs/31_captions.ipynb #12d47060
+# %% ../nbs/31_captions.ipynb #339aae47
 class CaptionError(ValueError):
     "A style that does not exist or holds something impossible, or a picture that captions can't be burnt into"
 
@@ -94,7 +95,8 @@ def _inherited(said, where, presets):
                            "Known: inherits, " + ", ".join(_KEYS))
     base = said.pop("inherits", None if said.keys() >= set(_KEYS) else "plain")
     if base is None: return said
-    if base not in presets: raise CaptionError(f"{where}: inherits = {base!r} is no style{_nearest(base, presets)}. Known: {', '.join(presets)}")
+    if base not in presets:
+        raise CaptionError(f"{where}: inherits = {base!r} is no style{_nearest(base, presets)}. Known: {', '.join(presets)}")
     return {**_inherited(presets[base], base, presets), **said}
 
 # %% ../nbs/31_captions.ipynb #984e1720
@@ -211,8 +213,9 @@ def _words(segment, style, voices, spaced):
             found = [CaptionWord(text, w.start_time, w.end_time, size, slant)]
         yield from ((segment.speaker_id if isinstance(w, Segment) else _speaker(w, segment), x) for x in found)
 
-# %% ../nbs/31_captions.ipynb #68abc6ef
-_SENTENCE, _CLAUSE = re.compile(r"[.?!…。？！؟।][\"'”’»)\]」』]*$"), re.compile(r"[,;:—–、，；：،؛][\"'”’»)\]」』]*$")
+# %% ../nbs/31_captions.ipynb #0e41c3e2
+_QUOTE = r"[\"'”’»)\]」』]*$"
+_SENTENCE, _CLAUSE = re.compile(r"[.?!…。？！؟।]" + _QUOTE), re.compile(r"[,;:—–、，；：،؛]" + _QUOTE)
 
 def _runs(segment, style, voices, spaced)->Iterator[tuple[str|None, list[CaptionWord]]]:
     "Stretches of a segment that nothing has to interrupt"
@@ -354,13 +357,14 @@ def _moments(caption)->list[tuple[float, float, int, int]]: # start, end, words 
     at = sorted(groups)
     return [(a, b, groups[a][0], groups[a][-1] + 1) for a, b in zip(at, [*at[1:], caption.end_time])]
 
-# %% ../nbs/31_captions.ipynb #173a4fad
-def _tags(word, colour, opacity, fades, size, style): # size: of a neutral letter, pixels
+# %% ../nbs/31_captions.ipynb #1c09ca01
+def _bgr(colour): return f"&H{colour[5:7]}{colour[3:5]}{colour[1:3]}&"
+
+def _tags(word, before, colour, size, style): # size: of a neutral letter, pixels
     "The commands that make a word look as it should"
-    tags = rf"\1c&H{colour[5:7]}{colour[3:5]}{colour[1:3]}&"
+    tags = rf"\1c{_bgr(before)}\t(0,80,\1c{_bgr(colour)})" if before != colour else rf"\1c{_bgr(colour)}"
     if style.size_step: tags += rf"\fs{size * word.size:.1f}"
     if style.slant_step: tags += rf"\fax{-word.slant:g}"
-    if style.upcoming < 1: tags += rf"\alpha&H{round(255 * (1 - opacity)):02X}&" + (r"\t(0,80,\alpha&H00&)" if fades else "")
     return "{" + tags + "}"
 
 def _drawn(caption, first, last, pick, size, style): # the words first..last-1 are being spoken
@@ -369,28 +373,31 @@ def _drawn(caption, first, last, pick, size, style): # the words first..last-1 a
     for line in caption.lines:
         pieces = []
         for w in line:
-            now, ahead = first <= i < last, i >= first
-            spoken = style.colour if style.spoken == "same" or not now else style.spoken
-            tags = _tags(w, pick(caption.speaker_id, spoken), style.upcoming if ahead else 1, now, size, style)
+            now, ahead = first <= i < last, style.colour if style.upcoming == "same" else style.upcoming
+            spoken = style.colour if style.spoken == "same" else style.spoken
+            before, after = (ahead, spoken) if now else (ahead, ahead) if i >= last else (style.colour, style.colour)
+            tags = _tags(w, pick(caption.speaker_id, before), pick(caption.speaker_id, after), size, style)
             pieces.append(" " * (w.text[:1] == " " and bool(pieces)) + tags + ass_text(w.text.strip()))
             i += 1
         lines.append("".join(pieces))
     return r"\N".join(lines)
 
-# %% ../nbs/31_captions.ipynb #cd104abf
+# %% ../nbs/31_captions.ipynb #c7e60eda
 def _font_size(style, width, height): # pixels
-    return min(style.font_size * height, (width - 2 * style.margin * height) / (0.53 * style.columns))
+    return min(style.font_size * height, (width - 2 * style.margin * min(width, height)) / (0.53 * style.columns))
 
-def _ass_style(style, size, height, rtl):
+def _ass_style(style, size, width, height, rtl):
     from pysubs2 import Alignment, Color, SSAStyle
-    edge, margin = Color(*_rgb(style.outline_colour), 0), round(style.margin * height)
+    edge, side = Color(*_rgb(style.outline_colour), 0), round(style.margin * min(width, height))
+    boxed = dict(borderstyle=4, shadow=round(0.2 * size, 2)) if style.box else dict(borderstyle=1, shadow=round(style.shadow * size, 2))
+    back = Color(0, 0, 0, round(255 * (1 - (style.box or 0.5))))
     return SSAStyle(fontname=style.font, fontsize=round(size, 1), bold=style.bold, primarycolor=Color(*_rgb(style.neutral), 0),
-                    outlinecolor=edge, backcolor=Color(0, 0, 0, 128), outline=round(style.outline * size, 2),
-                    shadow=round(style.shadow * size, 2), marginl=margin, marginr=margin, marginv=margin,
+                    outlinecolor=edge, backcolor=back, outline=round(style.outline * size, 2), **boxed,
+                    marginl=side, marginr=side, marginv=round(style.margin * height),
                     alignment=Alignment.BOTTOM_CENTER if style.position == "bottom" else Alignment.TOP_CENTER,
                     encoding=-1 if rtl else 1) # -1: libass finds the direction of a line
 
-# %% ../nbs/31_captions.ipynb #3662b64c
+# %% ../nbs/31_captions.ipynb #3bb8df7e
 RIGHT_TO_LEFT = ("ar", "fa", "he", "ps", "sd", "ug", "ur", "yi")
 
 def to_ass(
@@ -403,7 +410,7 @@ def to_ass(
     style, (width, height) = caption_style(style), size
     found, letter, subtitles = caption_lines(analysis, style), _font_size(style, width, height), SSAFile()
     subtitles.info.update({"PlayResX": str(width), "PlayResY": str(height), "WrapStyle": "0", "YCbCr Matrix": "None"})
-    subtitles.styles = {"Captions": _ass_style(style, letter, height, analysis.metadata.language_detected in RIGHT_TO_LEFT)}
+    subtitles.styles = {"Captions": _ass_style(style, letter, width, height, analysis.metadata.language_detected in RIGHT_TO_LEFT)}
     pick, above = _palette(analysis, found, style), letter * style.lines * 1.25
     for c in found:
         moments = _moments(c) if style.by_word else [(c.start_time, c.end_time, 0, len(c.words))]
@@ -490,7 +497,7 @@ def _watch(command, folder, seconds, progress):
         said.seek(0)
         return (said.read().decode(errors="replace").strip() or f"it ended with {code}") if code else ""
 
-# %% ../nbs/31_captions.ipynb #f7971c7c
+# %% ../nbs/31_captions.ipynb #abe2bb7b
 def burn(
     video:str|os.PathLike, # or sound alone
     ass:str|os.PathLike, # an .ass file, as `write_captions` makes it
@@ -499,7 +506,7 @@ def burn(
 )->Path: # `out`, written whole or not at all
     "Draw captions into a video; raises `CaptionError`"
     target, tool = Path(out).resolve(), find_ffmpeg()
-    if target.suffix.lower() not in CONTAINERS: raise CaptionError(f"{target.name}: a video's name ends with one of {', '.join(CONTAINERS)}")
+    if target.suffix.lower() not in CONTAINERS: raise CaptionError(f"{target.name}: a video's name ends in {', '.join(CONTAINERS)}")
     if fault := unreadable(ass): raise CaptionError(f"{ass}: {fault}")
     picture, seconds = _probe(video)
     if target.exists() and target.samefile(video): raise CaptionError(f"{target.name} is the video itself; name another file to write")
