@@ -19,7 +19,7 @@ try: FFMPEG = find_ffmpeg()
 except CaptionError as e: FFMPEG, WHY = None, str(e)
 else: WHY = ""
 with_ffmpeg = pytest.mark.skipif(not FFMPEG, reason=WHY)
-OURS = re.compile(r"\{\\1c&H[0-9A-F]{6}&(?:\\t\(0,80,\\1c&H[0-9A-F]{6}&\))?(?:\\fs[0-9.]+)?(?:\\fax-?[0-9.]+)?\}")
+OURS = re.compile(r"\{\\1c&H[0-9A-F]{6}&(?:\\t\(0,80,\\1c&H[0-9A-F]{6}&\))?(?:\\fs[0-9.]+)?(?:\\fax-?[0-9.]+)?\}|\{\\fs[0-9.]+\}")
 
 
 def talk(text, start=0.0, step=0.4, who="A", id=0, levels=(), pitches=(), joined=" "):
@@ -207,7 +207,7 @@ STYLES = st.sampled_from(["plain", "karaoke", "dynamic", {"inherits": "dynamic",
 def bare(text): return "".join(c for c in text.replace("\\N", "") if c.isprintable() and not c.isspace() and c != "\u2060")
 
 @given(results(), STYLES)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_captions_keep_every_word_in_order_and_never_overlap_in_a_lane(a, style):
     shown, s, lanes = caption_lines(a, style), caption_style(style), {}
     for c in shown:
@@ -220,7 +220,7 @@ def test_captions_keep_every_word_in_order_and_never_overlap_in_a_lane(a, style)
     if len(a.segments) == 1: assert "".join(bare(c.text) for c in shown) == "".join(bare(text) for text, _ in spoken_words(a.segments[0]))
 
 @given(results(), STYLES)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_what_pysubs2_reads_back(a, style):
     ass, shown = to_ass(a, style), caption_lines(a, style)
     back, last = events(ass), {}
@@ -238,7 +238,7 @@ def test_what_pysubs2_reads_back(a, style):
         assert len({tuple(re.findall(r"\\fs[0-9.]+|\\fax[-0-9.]+|\}([^{]*)", e.text)) for e in mine}) == 1 # nothing that moves differs
 
 @given(results())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_every_word_lights_up_at_its_time(a):
     back = events(to_ass(a, {"inherits": "plain", "by_word": True, "spoken": "#123456"}))
     for c in caption_lines(a, {"inherits": "plain", "by_word": True}):
@@ -248,7 +248,7 @@ def test_every_word_lights_up_at_its_time(a):
             colours = re.findall(r"\{\\1c&H([0-9A-F]{6})&", e.text)
             assert len(colours) == len(c.words)
             for i, colour in enumerate(colours):
-                if colour == "563412" or "\\1c&H563412&" in e.text.split("{")[i + 1]: lit.setdefault(i, []).append(e.start / 1000)
+                if colour == "563412" or "\\1c&H563412&" in e.text.split("{\\1c")[i + 1]: lit.setdefault(i, []).append(e.start / 1000)
         last = round(c.end_time - 0.01, 2)
         for i, w in enumerate(c.words): assert lit[i] == [pytest.approx(min(max(round(w.start_time, 2), c.start_time), last))]
 
@@ -300,7 +300,7 @@ def test_plain_is_one_event_a_caption_and_a_top_style_hangs_from_the_top():
 
 
 def test_arabic_finds_its_direction_and_nobody_speaking_is_a_file_too():
-    assert SSAFile.from_string(to_ass(analysis(talk("مرحبا"), language="ar"))).styles["Captions"].encoding == -1
+    assert SSAFile.from_string(to_ass(analysis(talk("مرحبا")))).styles["Captions"].encoding == -1
     assert events(to_ass(analysis())) == []
 
 
