@@ -4,6 +4,7 @@ Modules:
 
 - `ecg_audio_nb.acoustics`: Loudness, F0 and brightness, measured once by frame and pooled over any span
 - `ecg_audio_nb.align`: Words to times: every word gets a place on the time line, and says how it came by it
+- `ecg_audio_nb.captions`: Captions that show the voice: size from loudness, colour from speaker, slant from pitch, burnt into the picture if wished
 - `ecg_audio_nb.cli`: The `ecg` command: thin, every verb one call into the modules above
 - `ecg_audio_nb.diarize`: Who spoke when, without torch, a download or a token
 - `ecg_audio_nb.evaluate`: How far an analysis is from the truth: word errors, speaker errors, and the number of speakers
