@@ -10,7 +10,8 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/cli.html.md"""
 
 # %% auto #0
 __all__ = ['app', 'Version', 'Sources', 'Lines', 'models', 'complain', 'usage', 'overrides', 'stem_of', 'stems', 'stage_bars',
-           'summary', 'flag', 'analyze', 'models_list', 'models_pull', 'models_path', 'read_result', 'evaluate', 'main']
+           'summary', 'flag', 'analyze', 'captions', 'report', 'models_list', 'models_pull', 'models_path',
+           'read_result', 'evaluate', 'main']
 
 # %% ../nbs/70_cli.ipynb #f27c54a7
 from collections.abc import Iterable, Sequence
@@ -141,7 +142,7 @@ def flag(help:str, *names): return typer.Option(*names, help=help)
 Sources = Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Audio or video files, http(s):// or s3:// addresses.")]
 Lines = Annotated[Optional[list[str]], typer.Option("--set", metavar="STAGE.KEY=VALUE", help="Any setting; may be repeated.")]
 
-# %% ../nbs/70_cli.ipynb #0fccf00e
+# %% ../nbs/70_cli.ipynb #65565354
 @app.command()
 def analyze(
     sources: Sources,
@@ -157,7 +158,7 @@ def analyze(
     no_diarize: Annotated[bool, flag("Don't tell speakers apart.", "--no-diarize")] = False,
     no_transcribe: Annotated[bool, flag("Turns and voices without words.", "--no-transcribe")] = False,
     device: Annotated[Optional[str], flag("auto, cpu or cuda.")] = None,
-    formats: Annotated[Optional[str], flag("Files to write: json,srt,vtt,txt,tsv,rttm.")] = None,
+    formats: Annotated[Optional[str], flag("Files to write, such as json,srt,vtt,ass,csv,TextGrid.")] = None,
     features: Annotated[Optional[str], flag("basic or full: all that is measured of a voice.")] = None,
     silence_marks: Annotated[bool, flag("Add [SILENCE] for gaps without speech.", "--silence-marks")] = False,
     set_: Lines = None,
@@ -176,6 +177,43 @@ def analyze(
     rows = [_one(source, stem, output, settings) for source, stem in zip(sources, stems(sources))]
     summary(rows)
     if any(fault for *_, fault in rows): raise typer.Exit(1)
+
+# %% ../nbs/70_cli.ipynb #68f291f2
+@app.command()
+def captions(
+    result: Annotated[Path, typer.Argument(metavar="RESULT.json", help="What `ecg analyze` wrote.")],
+    output: Annotated[Optional[Path], flag("The .ass file, or with --burn the video.", "-o", "--output")] = None,
+    style: Annotated[str, flag("plain, karaoke or dynamic, or a style file (.toml) of your own.")] = "dynamic",
+    burn: Annotated[Optional[Path], flag("Draw them into this recording.", metavar="VIDEO")] = None,
+):
+    "Captions that grow with loudness, one colour a speaker."
+    import sys, tempfile
+    from ecg_audio_nb.captions import burn as draw, frame_size, write_captions
+    out = output or (burn or result).with_name((burn or result).stem + (".captions.mp4" if burn else ".ass"))
+    try:
+        if not burn: typer.echo(write_captions(read_result(result), out, style)); return
+        with tempfile.TemporaryDirectory() as folder, typer.progressbar(length=100, label=burn.name, file=sys.stderr) as bar:
+            ass = write_captions(read_result(result), Path(folder) / "captions.ass", style, frame_size(burn))
+            draw(burn, ass, out, lambda share: bar.update(round(100 * share) - bar.pos))
+        typer.echo(out)
+    except (ValueError, OSError) as e:
+        complain(f"ecg: {e}")
+        raise typer.Exit(1) from None
+
+# %% ../nbs/70_cli.ipynb #779e91b4
+@app.command()
+def report(
+    result: Annotated[Path, typer.Argument(metavar="RESULT.json", help="What `ecg analyze` wrote.")],
+    media: Annotated[Optional[Path], flag("The recording, to play and to draw level and F0 from.")] = None,
+    output: Annotated[Optional[Path], flag("The page; by default beside the result.", "-o", "--output")] = None,
+    embed: Annotated[Optional[bool], flag("Put the recording into the page; by default up to 20 MB.")] = None,
+):
+    "One HTML page: player, transcript, lanes, search."
+    from ecg_audio_nb.report import write_report
+    try: typer.echo(write_report(read_result(result), output or result.with_suffix(".html"), media, embed=embed))
+    except (ValueError, OSError) as e:
+        complain(f"ecg: {e}")
+        raise typer.Exit(1) from None
 
 # %% ../nbs/70_cli.ipynb #74cad19c
 models = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Weights: what can be had, what is here.")
