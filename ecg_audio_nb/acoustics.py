@@ -39,7 +39,7 @@ def _runs(flat, value, least): # ticks without change -> first and behind the la
     runs = np.flatnonzero(np.diff(joined, prepend=False, append=False)).reshape(-1, 2) + [0, 1]
     return runs[runs[:, 1] - runs[:, 0] >= least]
 
-# %% ../nbs/16_acoustics.ipynb #70aaa7eb
+# %% ../nbs/16_acoustics.ipynb #412cbf03
 def _ticks(
     y:np.ndarray, # samples, float, shape (n,)
     mean:float, # of the file
@@ -48,7 +48,8 @@ def _ticks(
 )->tuple[np.ndarray, np.ndarray]: # by tick, about the mean: sum of squares, largest distance; float32, shape (ceil(n / tick),)
     energy, low, high = np.empty((3, -(-len(y)//tick)), np.float32)
     whole, mean = len(y)//tick, np.float32(mean)
-    blocks = [(i, min(i + 4096, whole), tick) for i in range(0, whole, 4096)] + [(whole, whole + 1, len(y) - whole*tick)]*(len(y) % tick > 0)
+    blocks = [(i, min(i + 4096, whole), tick) for i in range(0, whole, 4096)]
+    if len(y) % tick: blocks.append((whole, whole + 1, len(y) - whole*tick))
     for start, stop, width in blocks:
         x = np.ascontiguousarray(y[start*tick:stop*tick].astype(np.float32).reshape(-1, width).T)
         low[start:stop], high[start:stop] = x.min(0), x.max(0)
@@ -403,7 +404,7 @@ def _centroids(within, f, carries): # energy-weighted centroid of each span's fr
     energy, moment = (np.diff(_sums(x)[within])[:, 0] for x in (weight, weight*np.nan_to_num(f.centroid)))
     return [m/e if e > 0 else None for e, m in zip(energy, moment)]
 
-# %% ../nbs/16_acoustics.ipynb #58ca6f7e
+# %% ../nbs/16_acoustics.ipynb #7858d184
 def _carriers(speech, f): # regions in seconds, or None -> bool, shape (frames,)
     if speech is None: return f.power > 0
     inside = np.zeros(len(f.f0) + 1, int)
@@ -414,12 +415,15 @@ def _carriers(speech, f): # regions in seconds, or None -> bool, shape (frames,)
 
 def _more(edges, within, f, carries): # the other features of each span, as keywords
     n = np.diff(within)[:, 0]
-    over = lambda x, where: np.diff(_sums(np.where(where if x.ndim == 1 else where[:, None], np.nan_to_num(x), 0))[within], axis=1)[:, 0]
-    voiced, heard = over(~np.isnan(f.f0), True), over(carries, True)
+    def over(x, where):
+        x = np.where(where if x.ndim == 1 else where[:, None], np.nan_to_num(x), 0)
+        return np.diff(_sums(x)[within], axis=1)[:, 0]
+    voiced, heard = over(f.f0 > 0, f.f0 > 0), over(carries, True)
     ratio = lambda a, b: [float(x/y) if y > 0 else None for x, y in zip(a, b)]
     mfcc = [tuple(c/k) if k > 0 else None for c, k in zip(over(f.mfcc, carries), heard)]
     keys = "volume_peak_db", "voiced_fraction", "zero_crossing_rate", "hnr_db", "mfcc"
-    columns = _peaks(edges, f), ratio(voiced, n), ratio(over(f.crossings, carries), heard*f.hop), ratio(over(f.harmonicity, True), voiced), mfcc
+    clear, crossed = over(f.harmonicity, f.f0 > 0), over(f.crossings, carries)
+    columns = _peaks(edges, f), ratio(voiced, n), ratio(crossed, heard*f.hop), ratio(clear, voiced), mfcc
     return [dict(zip(keys, row)) | _contour(t, f0) for *row, (t, f0) in zip(*columns, _voiced(within, f))]
 
 def _peaks(edges, f): # largest sample of each span, dBFS, to the tick

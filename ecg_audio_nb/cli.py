@@ -178,13 +178,13 @@ def analyze(
     summary(rows)
     if any(fault for *_, fault in rows): raise typer.Exit(1)
 
-# %% ../nbs/70_cli.ipynb #68f291f2
+# %% ../nbs/70_cli.ipynb #8d5121d0
 @app.command()
 def captions(
     result: Annotated[Path, typer.Argument(metavar="RESULT.json", help="What `ecg analyze` wrote.")],
     output: Annotated[Optional[Path], flag("The .ass file, or with --burn the video.", "-o", "--output")] = None,
     style: Annotated[str, flag("plain, karaoke or dynamic, or a style file (.toml) of your own.")] = "dynamic",
-    burn: Annotated[Optional[Path], flag("Draw them into this recording.", metavar="VIDEO")] = None,
+    burn: Annotated[Optional[Path], flag("Draw them into this recording.")] = None,
 ):
     "Captions that grow with loudness, one colour a speaker."
     import sys, tempfile
