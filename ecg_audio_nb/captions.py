@@ -222,7 +222,7 @@ def _words(segment, style, voices, spaced):
             at = max(at, x.start_time)
             yield who, replace(x, start_time=at, end_time=max(at, x.end_time))
 
-# %% ../nbs/31_captions.ipynb #62bfa9ae
+# %% ../nbs/31_captions.ipynb #e083d48a
 _QUOTE = r"[\"'”’»)\]」』]*$"
 _SENTENCE, _CLAUSE = re.compile(r"[.?!…。？！؟।]" + _QUOTE), re.compile(r"[,;:—–、，；：،؛]" + _QUOTE)
 
@@ -230,12 +230,12 @@ def _runs(segment, style, voices, spaced)->Iterator[tuple[str|None, list[Caption
     "Stretches of a segment that nothing has to interrupt"
     run, who, until = [], None, 0.0
     for speaker, word in _words(segment, style, voices, spaced):
-        if run:
+        mark = not any(c.isalnum() for c in word.text) and word.text[:1] != " " and speaker == who # it may not begin a line
+        if run and not mark:
             sentence = _SENTENCE.search(run[-1].text) and run[-1].end_time - run[0].start_time >= style.shortest
             if sentence or speaker != who or word.start_time - until >= style.pause:
                 yield who, run
                 run = []
-        mark = not any(c.isalnum() for c in word.text) and word.text[:1] != " " # it may not begin a line
         if run and mark: run[-1] = replace(run[-1], text=run[-1].text + word.text, end_time=max(word.end_time, run[-1].end_time))
         else: run.append(word)
         who, until = speaker, max(until, word.end_time)
