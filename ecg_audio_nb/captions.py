@@ -17,10 +17,11 @@ __all__ = ['Colour', 'Named', 'Changed', 'ENOUGH', 'FLICKER', 'CONTAINERS', 'Cap
            'caption_style', 'UsualVoice', 'usual_voices', 'loudness', 'intonation', 'CaptionWord', 'Caption',
            'caption_lines', 'ass_text', 'legible', 'to_ass', 'write_captions', 'find_ffmpeg', 'frame_size', 'burn']
 
-# %% ../nbs/31_captions.ipynb #95980b00
+# %% ../nbs/31_captions.ipynb #a074b267
 import difflib, os, re, secrets, tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from importlib.resources import files
 from math import log2
 from pathlib import Path
@@ -164,7 +165,7 @@ def intonation(
     pitch = word.acoustic_features.pitch_hz
     return None if not pitch or pitch < 0 or usual.pitch is None else 12 * log2(pitch / usual.pitch)
 
-# %% ../nbs/31_captions.ipynb #855e3cf6
+# %% ../nbs/31_captions.ipynb #367305d7
 @dataclass(frozen=True)
 class CaptionWord:
     "A word as it is drawn"
@@ -173,7 +174,7 @@ class CaptionWord:
     end_time: float
     size: float = 1.0 # 1 is neutral
     slant: float = 0.0 # to the right, a step up
-    @property
+    @cached_property
     def columns(self)->float: return columns(self.text) * self.size # width, in neutral letters
 
 # %% ../nbs/31_captions.ipynb #c1177df4
@@ -221,23 +222,23 @@ def _words(segment, style, voices, spaced):
             at = max(at, x.start_time)
             yield who, replace(x, start_time=at, end_time=max(at, x.end_time))
 
-# %% ../nbs/31_captions.ipynb #0e41c3e2
+# %% ../nbs/31_captions.ipynb #e083d48a
 _QUOTE = r"[\"'”’»)\]」』]*$"
 _SENTENCE, _CLAUSE = re.compile(r"[.?!…。？！؟।]" + _QUOTE), re.compile(r"[,;:—–、，；：،؛]" + _QUOTE)
 
 def _runs(segment, style, voices, spaced)->Iterator[tuple[str|None, list[CaptionWord]]]:
     "Stretches of a segment that nothing has to interrupt"
-    run, who = [], None
+    run, who, until = [], None, 0.0
     for speaker, word in _words(segment, style, voices, spaced):
-        if run:
+        mark = not any(c.isalnum() for c in word.text) and word.text[:1] != " " and speaker == who # it may not begin a line
+        if run and not mark:
             sentence = _SENTENCE.search(run[-1].text) and run[-1].end_time - run[0].start_time >= style.shortest
-            if sentence or speaker != who or word.start_time - max(w.end_time for w in run) >= style.pause:
+            if sentence or speaker != who or word.start_time - until >= style.pause:
                 yield who, run
                 run = []
-        mark = not any(c.isalnum() for c in word.text) and word.text[:1] != " " # it may not begin a line
         if run and mark: run[-1] = replace(run[-1], text=run[-1].text + word.text, end_time=max(word.end_time, run[-1].end_time))
         else: run.append(word)
-        who = speaker
+        who, until = speaker, max(until, word.end_time)
     if run: yield who, run
 
 # %% ../nbs/31_captions.ipynb #c72c18c4
@@ -368,7 +369,7 @@ def _moments(caption)->list[tuple[float, float, int, int]]: # start, end, words 
     at = sorted(groups)
     return [(a, b, groups[a][0], groups[a][-1] + 1) for a, b in zip(at, [*at[1:], caption.end_time])]
 
-# %% ../nbs/31_captions.ipynb #b3054353
+# %% ../nbs/31_captions.ipynb #5e08ffea
 def _bgr(colour): return f"&H{colour[5:7]}{colour[3:5]}{colour[1:3]}&"
 
 def _tags(word, before, colour, size, style): # size: of a neutral letter, pixels
@@ -382,7 +383,6 @@ def _changes(i, first, last, style): # -> what a style calls its colour to begin
     ahead, spoken = (style.colour if named == "same" else named for named in (style.upcoming, style.spoken))
     return (ahead, ahead) if i >= last else (ahead, spoken) if i >= first else (style.colour, style.colour)
 
-# %% ../nbs/31_captions.ipynb #f021c630
 def _line(words, drawn, size, style): # drawn: a text a word
     "A line; a space is as wide as in the larger of its neighbours, or small words would run together"
     line = drawn[0]

@@ -150,6 +150,11 @@ def test_japanese_gains_no_space_and_no_line_begins_with_a_mark():
         assert all(line[0] not in "。、" and columns(line) <= 12 for c in shown for line in c.text.split("\n"))
 
 
+def test_a_mark_that_stands_apart_stays_with_its_word():
+    quoted = analysis(talk("彼 は 「 行き ます 。 」 と 言っ た", step=0.3, joined=""), language="ja")
+    assert all(c.text[0] not in "。」" for c in caption_lines(quoted))
+
+
 def test_a_segment_without_words_is_cut_too():
     s = Segment(0, 0, 20, speaker_id="A", text="nobody knows when each of these words was said but the captions still fit the screen " * 3)
     shown = caption_lines(analysis(s))
