@@ -10,8 +10,8 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/cli.html.md"""
 
 # %% auto #0
 __all__ = ['app', 'Version', 'Sources', 'Lines', 'models', 'complain', 'usage', 'overrides', 'stem_of', 'stems', 'stage_bars',
-           'summary', 'flag', 'analyze', 'captions', 'report', 'models_list', 'models_pull', 'models_path',
-           'read_result', 'evaluate', 'main']
+           'summary', 'flag', 'analyze', 'read_result', 'captions', 'report', 'models_list', 'models_pull',
+           'models_path', 'evaluate', 'main']
 
 # %% ../nbs/70_cli.ipynb #f27c54a7
 from collections.abc import Iterable, Sequence
@@ -178,6 +178,16 @@ def analyze(
     summary(rows)
     if any(fault for *_, fault in rows): raise typer.Exit(1)
 
+# %% ../nbs/70_cli.ipynb #47fca7fa
+def read_result(path:Path):# -> Analysis
+    "What `ecg analyze` wrote; raises `ValueError` for anything else"
+    import json
+    from ecg_audio_nb.schema import from_dict
+    try: return from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as e:
+        raise ValueError(f"{path}: {e.strerror}; give the .json file that `ecg analyze` wrote") from None
+    except ValueError as e: raise ValueError(f"{path}: this is no result of `ecg analyze`: {e}") from None
+
 # %% ../nbs/70_cli.ipynb #8d5121d0
 @app.command()
 def captions(
@@ -287,16 +297,6 @@ def models_path(
         complain(f"ecg: {e}")
         raise typer.Exit(1) from None
     typer.echo(found.folder / found.file if found.file else found.folder)
-
-# %% ../nbs/70_cli.ipynb #47fca7fa
-def read_result(path:Path):# -> Analysis
-    "What `ecg analyze` wrote; raises `ValueError` for anything else"
-    import json
-    from ecg_audio_nb.schema import from_dict
-    try: return from_dict(json.loads(path.read_text(encoding="utf-8")))
-    except OSError as e:
-        raise ValueError(f"{path}: {e.strerror}; give the .json file that `ecg analyze` wrote") from None
-    except ValueError as e: raise ValueError(f"{path}: this is no result of `ecg analyze`: {e}") from None
 
 # %% ../nbs/70_cli.ipynb #e88ed2e5
 @app.command()
