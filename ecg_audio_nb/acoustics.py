@@ -270,7 +270,7 @@ def _join(score, through): # (states,), (entry, exit, block) -> state at every b
     for o in reversed(origin): ends.append(int(o[ends[-1]]))
     return np.array(ends[::-1])
 
-# %% ../nbs/16_acoustics.ipynb #abbb1b2f
+# %% ../nbs/16_acoustics.ipynb #2bdc734b
 def _measure(block, plan, bands, full_scale): # -> power, centroid, F0 and gain of every state, MFCC or nothing; a row a frame
     x, peak = _taper(block, plan)
     power = _power(x, plan)
@@ -281,9 +281,13 @@ def _measure(block, plan, bands, full_scale): # -> power, centroid, F0 and gain 
     return energy, centroid, f0, gain, *([_cepstrum(power, bands, full_scale)] if plan.full else [])
 
 def _crossings(y, mean, hop): # changes of sign about the mean within each hop, uint16
-    above = y >= mean
-    changed = np.append(above[1:] != above[:-1], False)
-    return np.add.reduceat(changed.view(np.uint8), np.arange(0, len(y), hop), dtype=np.uint16)
+    counts = np.empty(-(-len(y)//hop), np.uint16)
+    for i in range(0, len(counts), 4096):
+        above = y[i*hop:(i + 4096)*hop + 1] >= mean # and the first behind
+        changed = above[1:] != above[:-1]
+        if i + 4096 >= len(counts): changed = np.append(changed, False)
+        counts[i:i + 4096] = np.add.reduceat(changed.view(np.uint8), np.arange(0, len(changed), hop), dtype=np.uint16)
+    return counts
 
 # %% ../nbs/16_acoustics.ipynb #72e73c50
 @dataclass(frozen=True, eq=False)
