@@ -408,7 +408,7 @@ def _centroids(within, f, carries): # energy-weighted centroid of each span's fr
     energy, moment = (np.diff(_sums(x)[within])[:, 0] for x in (weight, weight*np.nan_to_num(f.centroid)))
     return [m/e if e > 0 else None for e, m in zip(energy, moment)]
 
-# %% ../nbs/16_acoustics.ipynb #7858d184
+# %% ../nbs/16_acoustics.ipynb #47fe52e1
 def _carriers(speech, f): # regions in seconds, or None -> bool, shape (frames,)
     if speech is None: return f.power > 0
     inside = np.zeros(len(f.f0) + 1, int)
@@ -417,6 +417,7 @@ def _carriers(speech, f): # regions in seconds, or None -> bool, shape (frames,)
     np.add.at(inside, within[:, 1], -1)
     return np.cumsum(inside)[:-1] > 0
 
+# %% ../nbs/16_acoustics.ipynb #92756b15
 def _more(edges, within, f, carries): # the other features of each span, as keywords
     n = np.diff(within)[:, 0]
     def over(x, where):
@@ -441,6 +442,7 @@ def _contour(t, f0): # seconds, Hz of voiced frames -> range and slope, None wit
     x, y = t - t.mean(), np.sort(semitones)
     return {"pitch_range_semitones": _at(y, 0.9) - _at(y, 0.1), "pitch_slope": float(x @ semitones/(x @ x))}
 
+# %% ../nbs/16_acoustics.ipynb #79f08981
 def pool(
     frames:Frames, # of the whole file
     spans:list[tuple[float, float]], # (start, end) seconds, in any order; `(None, None)`: no times
