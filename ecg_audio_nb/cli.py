@@ -11,7 +11,7 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/cli.html.md"""
 # %% auto #0
 __all__ = ['app', 'Version', 'Sources', 'Lines', 'models', 'complain', 'usage', 'overrides', 'stem_of', 'stems', 'stage_bars',
            'summary', 'flag', 'analyze', 'read_result', 'captions', 'report', 'models_list', 'models_pull',
-           'models_path', 'evaluate', 'main']
+           'models_path', 'evaluate', 'doctor', 'main']
 
 # %% ../nbs/70_cli.ipynb #f27c54a7
 from collections.abc import Iterable, Sequence
@@ -317,6 +317,41 @@ def evaluate(
         raise typer.Exit(1) from None
     table = "\n".join(f"{name:<22}{value:>10}  {made_of}" for name, value, made_of in scores.rows())
     typer.echo(json.dumps(scores.as_dict()) if as_json else table)
+
+# %% ../nbs/70_cli.ipynb #5f0dbd4f
+def _doctor_table(findings):
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+    table, style = Table(box=None, pad_edge=False), {"ok": "green", "warn": "yellow", "fail": "bold red", "skip": "dim"}
+    for name in ("check", "", "seen, why and the cure"): table.add_column(name, overflow="fold")
+    for f in findings:
+        lines = [f.seen, *([f.why] if f.why else []), *(f"  $ {c}" for c in f.cure)]
+        table.add_row(f.name, Text(f.status, style=style[f.status]), Text("\n".join(lines)))
+    Console(width=None if Console().is_terminal else 120).print(table)
+
+# %% ../nbs/70_cli.ipynb #d0126acb
+@app.command()
+def doctor(
+    as_json: Annotated[bool, flag("Print one JSON object.", "--json")] = False,
+    mend: Annotated[bool, flag("Mend what is safe to mend, then look again.", "--fix")] = False,
+    profile: Annotated[Optional[str], flag("Section of settings.ini the machine should be fit for.")] = None,
+    only: Annotated[Optional[list[str]], flag("One check, such as cuda; may be repeated.", "--only")] = None,
+    smoke: Annotated[bool, flag("Two seconds of speech through every stage too.", "--smoke")] = False,
+):
+    "Is this machine fit? Ends with 0 if it is, 1 if not."
+    import json
+    from ecg_audio_nb.environment import examine, fix
+    try: report = examine(profile, only, smoke)
+    except ValueError as e: usage(f"doctor: {e}")
+    done = fix(report.findings) if mend else []
+    if done: report = examine(profile, only, smoke)
+    if as_json: typer.echo(json.dumps({**report.as_dict(), "fixed": done}))
+    else:
+        for line in done: typer.echo(f"fixed: {line}")
+        _doctor_table(report.findings)
+        typer.echo("fit" if report.fit else "not fit: " + ", ".join(f.name for f in report.findings if f.status == "fail"))
+    if not report.fit: raise typer.Exit(1)
 
 # %% ../nbs/70_cli.ipynb #8bdb3402
 def main(): app()
