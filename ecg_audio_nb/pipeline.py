@@ -20,7 +20,7 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/pipeline.html.md"""
 __all__ = ['STAGES', 'OnEvent', 'SILENCE', 'StageEvent', 'Run', 'hear_words', 'Heard', 'listen_to', 'silences', 'mark_silence',
            'measure', 'to_segments', 'to_speakers', 'versions', 'peak_rss_mb', 'to_metadata', 'analyze']
 
-# %% ../nbs/20_pipeline.ipynb #3a319fc1
+# %% ../nbs/20_pipeline.ipynb #11a7d0b7
 import platform, sys, threading, time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +32,7 @@ from typing import Any, Literal
 import ecg_audio_nb
 from .acoustics import adapt, emphasized, frames, pool, speech_seconds, spread
 from .align import Aligned, RecognizerTimes, choose_aligner, in_order, interpolate
+from .environment import fingerprint, watch
 from .fetch import Source, fetched
 from .media import Audio, load_audio
 from .schema import Analysis, FullFeatures, Metadata, RunTiming, Segment, Speaker, Turn, VoiceRanges, Word
@@ -229,7 +230,7 @@ def peak_rss_mb()->float|None:
     import resource
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
 
-# %% ../nbs/20_pipeline.ipynb #1e03a8db
+# %% ../nbs/20_pipeline.ipynb #a31a1e64
 _NOT_THE_RESULTS = {"runtime": {"data_dir"}, "fetch": True}
 
 def _models(heard):
@@ -257,9 +258,9 @@ def to_metadata(
     return Metadata(name, source.sha256, audio.duration, audio.sample_rate, len(segments), len(speakers), language,
         words and words.language, words and words.language_probability, _models(heard),
         settings.model_dump(mode="json", exclude=_NOT_THE_RESULTS), _notes(audio, heard, settings, run),
-        versions(any(m.engine in ("whisperx", "ctc", "pyannote") for m in _models(heard).values())))
+        versions(any(m.engine in ("whisperx", "ctc", "pyannote") for m in _models(heard).values())), fingerprint())
 
-# %% ../nbs/20_pipeline.ipynb #fda1f548
+# %% ../nbs/20_pipeline.ipynb #cf699b4d
 def analyze(
     source, # path, or http(s):// or s3:// address, of an audio or video file
     settings:Settings|Mapping|None=None, # all settings, or those that differ: {"diarize.num_speakers": 2}
@@ -274,6 +275,13 @@ def analyze(
     started, run = time.perf_counter(), Run(on_event)
     if not isinstance(settings, Settings): settings = load_settings(settings, profile)
     engines = _engines(settings, engines or {}, run)
+    with watch(every=0.25) as seen:
+        found = _analyze(source, settings, engines, run)
+    return replace(found, metadata=replace(found.metadata, timing=_timing(started, run, found.metadata.duration, seen)))
+
+# %% ../nbs/20_pipeline.ipynb #f266210b
+def _analyze(source, settings, engines, run):
+    "All stages, but for what they cost"
     with ExitStack() as stack: # a downloaded file is gone when it has been decoded
         source = fetched(source, settings.fetch, settings.runtime.data_dir / "tmp")
         found = run.stage("fetch", stack.enter_context, source)
@@ -281,15 +289,15 @@ def analyze(
     heard = listen_to(run, audio, settings, engines)
     segments, turns = to_segments(heard, settings), heard.diarization.turns if heard.diarization else []
     speakers = to_speakers(turns, segments, heard.frames)
-    metadata = to_metadata(found, audio, heard, segments, speakers, settings, run)
-    return Analysis(segments, tuple(turns), speakers, replace(metadata, timing=_timing(started, run, audio)))
+    return Analysis(segments, tuple(turns), speakers, to_metadata(found, audio, heard, segments, speakers, settings, run))
 
-# %% ../nbs/20_pipeline.ipynb #8a2fe6a5
-def _timing(started, run, audio):
-    "The costs of a run that ends now"
+# %% ../nbs/20_pipeline.ipynb #5bdb28a0
+def _timing(started, run, duration, seen):
+    "The costs of a run that ends now; memory of the processes that it starts counts too"
     seconds, now = time.perf_counter() - started, datetime.now(timezone.utc).isoformat(timespec="seconds")
-    factor = seconds / audio.duration if audio.duration else None
-    return RunTiming(now, seconds, factor, {k: run.seconds[k] for k in STAGES if k in run.seconds}, peak_rss_mb())
+    factor, stages = seconds / duration if duration else None, {k: run.seconds[k] for k in STAGES if k in run.seconds}
+    peak = max((mb for mb in (peak_rss_mb(), seen.peak(1)) if mb is not None), default=None)
+    return RunTiming(now, seconds, factor, stages, peak, seen.peak(2))
 
 def _engines(settings, given, run):
     "The instance at work in each stage"
