@@ -353,13 +353,15 @@ EVERY = frames(SPEECHLIKE, settings=FULL)
 
 @settings(max_examples=60, deadline=None)
 @given(a=st.integers(0, 300), length=st.integers(12, 300))
+@example(a=148, length=12)
 def test_all_features_of_a_span_are_those_of_its_samples_cut_out(a, length):
     b = min(a + length, 350)
     cut = frames(SPEECHLIKE[160 * a:160 * b], settings=FULL)
     inner = (0.03, (b - a) / 100 - 0.03)
     [here], [there] = pool(EVERY, [(a / 100 + inner[0], a / 100 + inner[1])]), pool(cut, [inner])
-    for name, close in (("mfcc", dict(abs=1.5)), ("zero_crossing_rate", dict(abs=0.02)), ("volume_peak_db", dict(abs=0.1)), ("hnr_db", dict(abs=3)),
-                        ("pitch_slope", dict(abs=3, rel=0.2)), ("voiced_fraction", dict(abs=0.25))):
+    # each is about the mean of its own file, and a short cut has another mean: faint noise crosses it, and peaks over it, otherwise
+    for name, close in (("mfcc", dict(abs=0.1)), ("zero_crossing_rate", dict(abs=0.08)), ("volume_peak_db", dict(abs=1)),
+                        ("hnr_db", dict(abs=0.5)), ("pitch_slope", dict(abs=0.1)), ("voiced_fraction", dict(abs=0.05))):
         x, y = getattr(here, name), getattr(there, name)
         if x is not None and y is not None: assert x == pytest.approx(y, **close), name
 
