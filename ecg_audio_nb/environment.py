@@ -467,7 +467,7 @@ def torch_cuda()->str|None: # such as 12.8; None: a build without CUDA, or no to
     said = re.search(r"^cuda\b.*?=\s*['\"]([\d.]+)", text, re.M)
     return said[1] if said else None
 
-# %% ../nbs/02_environment.ipynb #a2e979f5
+# %% ../nbs/02_environment.ipynb #d6159813
 def _driver():
     return probe("nvml", limit=20) if find_spec("pynvml") else {"error": "the driver can't be asked: pip install nvidia-ml-py"}
 
@@ -483,10 +483,11 @@ def check_gpu(settings:Settings, said:dict|None=None, built:str|None=None)->Find
         if _has_card() and find_spec("pynvml"): return fail(seen, "the driver does not answer; after its update, restart", "reboot")
         return Finding("gpu", "skip", f"{seen}: everything runs on the processor")
     why = [w for c in cards for w in _card_faults(c)]
-    seen = "; ".join([*map(_card_words, cards), f"driver {said['driver']} serves programs of CUDA {said['cuda']} and older (what nvidia-smi "
-                      f"shows: the driver's, not an installed toolkit's), torch brings {built or 'none'}"])
+    seen = "; ".join([*map(_card_words, cards), f"driver {said['driver']} serves CUDA {said['cuda']} and older (what nvidia-smi shows: "
+                      f"the driver's, not an installed toolkit's), torch brings {built or 'none'}"])
     major = lambda v: int(v.split(".")[0])
-    if built and major(built) > major(said["cuda"]): return fail(seen, "the driver is too old for this torch: update it, or install a torch for its CUDA")
+    if built and major(built) > major(said["cuda"]):
+        return fail(seen, "the driver is too old for this torch: update it, or install a torch for its CUDA")
     if not built and find_spec("torch"): why.append("torch was built without CUDA: it won't use the card")
     return Finding("gpu", "warn" if why else "ok", seen, "; ".join(why))
 

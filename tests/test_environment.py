@@ -31,7 +31,7 @@ def doctor(*args, **more):
 
 def compiled(path, source, *flags):
     path.parent.mkdir(parents=True, exist_ok=True)
-    subprocess.run([CC, "-x", "c", "-", "-o", path, *flags], input=source, text=True, check=True)
+    subprocess.run([CC, "-x", "c", "-", "-o", path, "-x", "none", *flags], input=source, text=True, check=True)
     return path
 
 
@@ -90,16 +90,17 @@ def test_wrong_names_are_wrong_usage():
 
 def test_a_full_cache_is_found_and_fixed(tmp_path):
     with small_disk(tmp_path / "full", "size=400m") as disk:
-        pip = disk / "pip/http-v2/a/b"
+        pip = disk / "pip/wheels/a/b"
         pip.mkdir(parents=True)
-        with pytest.raises(OSError, match="No space left"): (pip / "download").write_bytes(bytes(1 << 29))
+        with pytest.raises(OSError, match="No space left"): (pip / "big-1-py3-none-any.whl").write_bytes(bytes(1 << 29))
         around = {"HF_HOME": str(disk / "hf"), "PIP_CACHE_DIR": str(disk / "pip"), "ECG_DATA_DIR": str(tmp_path),
                   "ECG_TRANSCRIBE__MODEL": "tiny", "ECG_ENGINE": "whisperx"}
         status, found = doctor("--only", "disk", **around)
         assert status == 1 and "No space left on device" in found["disk"]["why"] and "pip cache purge" in found["disk"]["cure"]
         assert "pip cache holds" in found["disk"]["seen"] and found["disk"]["fixable"]
         status, found = doctor("--only", "disk", "--fix", **around)
-        assert (status, found["disk"]["status"]) in ((0, "ok"), (0, "warn")) and "pip cache purge" in found["fixed"][0]
+        assert (status, found["disk"]["status"]) == (0, "warn"), found # 400 MB are enough, and little
+        assert "pip cache purge" in found["fixed"][0]
 
 
 def test_no_inodes_left(tmp_path):
@@ -209,15 +210,17 @@ def test_which_cudnn(version, cudnn): assert (env.cudnn_for(version) or {"cudnn"
 # 4. ffmpeg
 
 @needs_cc
-def test_an_ffmpeg_that_lacks_a_library(tmp_path, monkeypatch):
-    gl = compiled(tmp_path / "lib/libGL.so.1", "int gl(void) { return 0; }", "-shared", "-fPIC", "-Wl,-soname,libGL.so.1")
-    compiled(tmp_path / "bin/ffmpeg", "int gl(void); int main(void) { return gl(); }", str(gl), f"-Wl,-rpath,{gl.parent}")
+@pytest.mark.parametrize("name, cure", [("libgl_gone.so.1", "apt-file search libgl_gone.so.1"), ("libGL.so.1", "apt-get install libgl1")])
+def test_an_ffmpeg_that_lacks_a_library(tmp_path, monkeypatch, name, cure):
+    lib = compiled(tmp_path / "lib" / name, "int gl(void) { return 0; }", "-shared", "-fPIC", f"-Wl,-soname,{name}")
+    compiled(tmp_path / "bin/ffmpeg", "int gl(void); int main(void) { return gl(); }", str(lib), f"-Wl,-rpath,{lib.parent}")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     assert env.check_ffmpeg(load_settings()).status == "ok"
-    gl.unlink()
+    lib.unlink()
     found = env.check_ffmpeg(load_settings())
-    if found.status == "ok": pytest.skip("this machine has a libGL.so.1 of its own")
-    assert found.status == "fail" and "lacks libGL.so.1" in found.seen and "you don't need it" in found.why and found.cure == ("apt-get install libgl1",)
+    if "symbol lookup error" in found.seen: pytest.skip(f"this machine has a {name} of its own")
+    assert found.status == "fail" and f"lacks {name}" in found.seen and "you don't need it" in found.why and found.cure == (cure,)
+    assert doctor("--only", "ffmpeg")[0] == 1
 
 
 def test_no_ffmpeg_is_no_fault(tmp_path, monkeypatch):
@@ -341,3 +344,22 @@ def test_watch_ends_with_the_block_that_fails():
     n = len(seen.samples)
     time.sleep(.05)
     assert len(seen.samples) == n
+
+
+# The job
+
+@pytest.mark.parametrize("fit", [True, False])
+def test_the_job_refuses_to_start_on_a_machine_that_is_not_fit(root, tmp_path, fit):
+    cells = json.loads((root / "nbs/jobs/environment.ipynb").read_text())["cells"]
+    [parameters] = [c for c in cells if "parameters" in c["metadata"].get("tags", [])]
+    code = ["".join(c["source"]) for c in cells if c["cell_type"] == "code"]
+    at = code.index("".join(parameters["source"])) + 1
+    given = [f"only, report_path = ['memory', 'jupyter'], {str(tmp_path / 'found.json')!r}"]
+    if not fit:
+        spec = tmp_path / "kernels/python3/kernel.json"
+        spec.parent.mkdir(parents=True)
+        spec.write_text('{"argv": ["/nowhere/python"]}')
+    done = subprocess.run([sys.executable, "-c", "\n".join(code[:at] + given + code[at:])], capture_output=True, text=True,
+                          env=os.environ | {"JUPYTER_PATH": str(tmp_path)})
+    assert (done.returncode == 0) == fit and json.loads((tmp_path / "found.json").read_text())["fit"] == fit
+    assert fit or "this machine is not fit: jupyter" in done.stderr
