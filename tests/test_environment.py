@@ -1,0 +1,365 @@
+"""The environment checks, each against a fault that is made: the real loader, the real file system, the real child process"""
+import json, os, shutil, subprocess, sys, time
+from contextlib import contextmanager
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+
+import pytest
+
+from ecg_audio_nb import environment as env
+from ecg_audio_nb.settings import load_settings
+
+CC = shutil.which("cc")
+needs_cc = pytest.mark.skipif(not CC, reason="no C compiler to make the fault with")
+
+
+@pytest.fixture(autouse=True)
+def plain(monkeypatch, tmp_path):
+    "Nothing of the caller's that a check reads"
+    for name in ("LD_LIBRARY_PATH", "HF_HOME", "HF_HUB_CACHE", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH", "JUPYTER_PATH", "OMP_NUM_THREADS",
+                 "MKL_NUM_THREADS", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "TORCH_HOME", "PIP_CACHE_DIR"): monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def doctor(*args, **more):
+    "(exit status, the JSON of `ecg doctor`)"
+    command = [sys.executable, "-m", "ecg_audio_nb", "doctor", "--json", *args]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **more}, timeout=120)
+    assert done.stdout, done.stderr
+    return done.returncode, {f["name"]: f for f in json.loads(done.stdout)["findings"]} | {"fixed": json.loads(done.stdout)["fixed"]}
+
+
+def compiled(path, source, *flags):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    subprocess.run([CC, "-x", "c", "-", "-o", path, "-x", "none", *flags], input=source, text=True, check=True)
+    return path
+
+
+@contextmanager
+def small_disk(folder, options="size=256k"):
+    folder.mkdir(parents=True, exist_ok=True)
+    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True).returncode:
+        pytest.skip("a small file system can only be mounted by root")
+    try: yield folder
+    finally: subprocess.run(["umount", "-l", folder], check=True)
+
+
+# The report
+
+def test_a_finding_is_frozen_and_a_report_is_fit_without_a_fail():
+    finding = env.Finding("cpu", "warn", "few")
+    with pytest.raises(FrozenInstanceError): finding.seen = "many"
+    assert env.Report((finding,)).fit and not env.Report((finding, env.Finding("disk", "fail", "full"))).fit
+
+
+def test_the_table_escapes_what_it_shows():
+    assert "<script>" not in env.Report((env.Finding("x", "fail", "<script>", "<script>", ("<script>",)),))._repr_html_()
+
+
+def test_a_check_that_breaks_is_a_finding(monkeypatch):
+    monkeypatch.setitem(env.CHECKS, "cpu", lambda settings: 1 / 0)
+    assert "ZeroDivisionError" in env.examine(only="cpu")["cpu"].seen
+
+
+def test_a_healthy_machine_is_fit_and_says_so_quickly():
+    doctor("--profile", "demo") # what the disk has to read is read
+    began = time.monotonic()
+    status, found = doctor("--profile", "demo")
+    assert (status, [n for n, f in found.items() if n != "fixed" and f["status"] == "fail"]) == (0, [])
+    assert set(found) == set(env.CHECKS) - {"smoke"} | {"fixed"} and time.monotonic() - began < 15 # 5 s on a machine with nothing else to do
+
+
+def test_the_smoke_run_passes_every_stage():
+    smoke = env.examine("demo", "smoke")["smoke"]
+    assert smoke.status == "ok" and all(s in smoke.seen for s in ("media", "voice", "transcribe", "align", "diarize", "acoustics"))
+
+
+def test_the_doctor_imports_neither_torch_nor_ctranslate2():
+    code = "import sys; from ecg_audio_nb.environment import *; examine('demo'); fingerprint(); print({'torch', 'ctranslate2', 'av'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "set()"
+
+
+def test_wrong_names_are_wrong_usage():
+    command = [sys.executable, "-m", "ecg_audio_nb", "doctor"]
+    for wrong, word in ((["--only", "weather"], "there are cpu"), (["--profile", "t44"], "nearest: t4")):
+        done = subprocess.run([*command, *wrong], capture_output=True, text=True)
+        assert done.returncode == 2 and word in done.stderr
+
+
+# 1. Disk
+
+def test_a_full_cache_is_found_and_fixed(tmp_path):
+    with small_disk(tmp_path / "full", "size=400m") as disk:
+        pip = disk / "pip/wheels/a/b"
+        pip.mkdir(parents=True)
+        with pytest.raises(OSError, match="No space left"): (pip / "big-1-py3-none-any.whl").write_bytes(bytes(1 << 29))
+        around = {"HF_HOME": str(disk / "hf"), "PIP_CACHE_DIR": str(disk / "pip"), "ECG_DATA_DIR": str(tmp_path),
+                  "ECG_TRANSCRIBE__MODEL": "tiny", "ECG_ENGINE": "whisperx"}
+        status, found = doctor("--only", "disk", **around)
+        assert status == 1 and "No space left on device" in found["disk"]["why"] and "pip cache purge" in found["disk"]["cure"]
+        assert "pip cache holds" in found["disk"]["seen"] and found["disk"]["fixable"]
+        status, found = doctor("--only", "disk", "--fix", **around)
+        assert (status, found["disk"]["status"]) == (0, "warn"), found # 400 MB are enough, and little
+        assert "pip cache purge" in found["fixed"][0]
+
+
+def test_no_inodes_left(tmp_path):
+    with small_disk(tmp_path / "many", "size=4g,nr_inodes=20") as disk:
+        with pytest.raises(OSError, match="No space left"):
+            for i in range(30): (disk / str(i)).touch()
+        status, seen, why = env._space("cache", disk, 1)
+        assert status == "fail" and "inodes" in why
+
+
+def test_a_read_only_cache(tmp_path):
+    with small_disk(tmp_path / "cache/huggingface", "size=3g,ro"):
+        disk = env.check_disk(load_settings())
+    assert disk.status == "fail" and "can't be written: Read-only file system" in disk.why
+
+
+def test_a_file_where_the_cache_should_be(tmp_path, monkeypatch):
+    (tmp_path / "hf").touch()
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    assert "it is no folder" in env.check_disk(load_settings()).why
+    assert "Hugging Face cache" not in env.check_disk(load_settings(profile="demo")).why # which needs none
+
+
+def test_fix_takes_our_leftovers_and_nothing_else(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("PIP_CACHE_DIR", str(tmp_path / "pip"))
+    model = tmp_path / "cache/huggingface/hub/models--a--b/blobs/x"
+    for p in ("ecg-fetch-old/part", "ecg-fetch-new/part", "other/part", str(model)): (tmp_path / p).parent.mkdir(parents=True), (tmp_path / p).touch()
+    for p in ("ecg-fetch-old", "other"): os.utime(tmp_path / p, (1, 1))
+    assert env.fix([env.Finding("disk", "ok", "", fixable=True)]) == []
+    assert env.fix([env.Finding("disk", "fail", "", fixable=True)])[0] == f"removed {tmp_path / 'ecg-fetch-old'}"
+    assert model.exists() and sorted(p.name for p in tmp_path.iterdir() if p.name not in ("pip", "cache")) == ["ecg-fetch-new", "other"]
+
+
+# 2. CUDA libraries
+
+@needs_cc
+@pytest.mark.skipif(not any(p.name.startswith("libcusparse.so") for p in env.nvidia_libraries()), reason="NVIDIA's wheels are not installed")
+def test_an_older_nvjitlink_on_the_path(tmp_path):
+    old, harmless = tmp_path / "cuda-12.0/lib64", tmp_path / "harmless"
+    harmless.mkdir()
+    compiled(old / "libnvJitLink.so.12", "int nothing(void) { return 0; }", "-shared", "-fPIC", "-Wl,-soname,libnvJitLink.so.12")
+    status, found = doctor("--only", "cuda", LD_LIBRARY_PATH=f"{harmless}:{old}")
+    cuda = found["cuda"]
+    assert status == 1 and "libcusparse.so.12: undefined symbol: __nvJitLink" in cuda["why"]
+    assert f"{old} in LD_LIBRARY_PATH" in cuda["why"] and cuda["cure"][0] == f"export LD_LIBRARY_PATH={harmless}"
+    assert f"libnvJitLink.so.12 leads to {old}" in cuda["seen"]
+    status, found = doctor("--only", "cuda", LD_LIBRARY_PATH=str(harmless))
+    assert (status, found["cuda"]["status"]) == (0, "ok")
+
+
+def test_where_an_entry_is_set(tmp_path, monkeypatch):
+    from ecg_audio_nb import _machine
+    file = tmp_path / "cuda.sh"
+    file.write_text("# LD_LIBRARY_PATH=/usr/local/cuda-11/lib64\nexport LD_LIBRARY_PATH=/usr/local/cuda-12.0/lib64:$LD_LIBRARY_PATH\n")
+    monkeypatch.setattr(_machine, "_SET_IN", (str(tmp_path / "*.sh"),))
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/usr/local/cuda-12.0/lib64/")
+    assert [p.name for p in _machine.set_in("/usr/local/cuda-12.0/lib64/")] == ["cuda.sh"] and not list(_machine.set_in("/usr/local/cuda-11/lib64"))
+    unset, edit = _machine.without(["/usr/local/cuda-12.0/lib64/"])
+    assert unset == "unset LD_LIBRARY_PATH"
+    subprocess.run(edit, shell=True, check=True)
+    assert not list(_machine.set_in("/usr/local/cuda-12.0/lib64"))
+
+
+@needs_cc
+def test_a_library_that_crashes_is_an_answer(tmp_path):
+    bad = compiled(tmp_path / "libbad.so", "#include <stdlib.h>\n__attribute__((constructor)) void f(void) { abort(); }", "-shared", "-fPIC")
+    assert "ended with status" in env.probe("libraries", bad)["faults"][str(bad)]
+
+
+def test_a_torch_that_does_not_import(tmp_path, monkeypatch):
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch/__init__.py").write_text("import ctypes\nctypes.CDLL('libmissing_here.so.12')\n")
+    status, found = doctor("--only", "torch", PYTHONPATH=f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
+    assert status == 1 and "libmissing_here.so.12: cannot open shared object file" in found["torch"]["seen"]
+
+
+def test_a_probe_that_hangs_ends(tmp_path, monkeypatch):
+    (tmp_path / "torch.py").write_text("import time; time.sleep(60)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert env.probe("torch", "", limit=1) == {"error": "no answer within 1 s"}
+
+
+# 3. Versions
+
+@pytest.mark.skipif("whisperx" not in env.versions(), reason="whisperx is not installed")
+@pytest.mark.parametrize("record", [True, False], ids=["installed there", "copied there"])
+def test_another_ctranslate2_in_a_side_folder(tmp_path, record):
+    (tmp_path / "ctranslate2").mkdir()
+    (tmp_path / "ctranslate2/__init__.py").write_text('__version__ = "4.4.0"\n')
+    if record:
+        (tmp_path / "ctranslate2-4.4.0.dist-info").mkdir()
+        (tmp_path / "ctranslate2-4.4.0.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: ctranslate2\nVersion: 4.4.0\n")
+    status, found = doctor("--only", "versions", "--only", "ctranslate2", PYTHONPATH=f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
+    assert status == 1 and found["versions"]["status"] == "fail"
+    assert "but you have ctranslate2 4.4.0" in found["versions"]["why"] and "ctranslate2 4.4.0 (tested: 4.8)" in found["versions"]["why"]
+    if not record: assert f"imported from {tmp_path}" in found["versions"]["why"]
+    assert "wants cuDNN 8, and no libcudnn_ops_infer.so.8 is here" in found["ctranslate2"]["why"]
+    _, found = doctor("--only", "ctranslate2", "--profile", "t4", PYTHONPATH=f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
+    assert found["ctranslate2"]["status"] == "fail" # on a card it would end there
+
+
+@pytest.mark.parametrize("version, cudnn", [("3.24.0", 8), ("4.4.0", 8), ("4.5.0", 9), ("4.6.3", 9), ("4.8.5", None), ("4.10.0", None)])
+def test_which_cudnn(version, cudnn): assert (env.cudnn_for(version) or {"cudnn": None})["cudnn"] == cudnn
+
+
+# 4. ffmpeg
+
+@needs_cc
+@pytest.mark.parametrize("name, cure", [("libgl_gone.so.1", "apt-file search libgl_gone.so.1"), ("libGL.so.1", "apt-get install libgl1")])
+def test_an_ffmpeg_that_lacks_a_library(tmp_path, monkeypatch, name, cure):
+    lib = compiled(tmp_path / "lib" / name, "int gl(void) { return 0; }", "-shared", "-fPIC", f"-Wl,-soname,{name}")
+    compiled(tmp_path / "bin/ffmpeg", "int gl(void); int main(void) { return gl(); }", str(lib), f"-Wl,-rpath,{lib.parent}")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    assert env.check_ffmpeg(load_settings()).status == "ok"
+    lib.unlink()
+    found = env.check_ffmpeg(load_settings())
+    if "symbol lookup error" in found.seen: pytest.skip(f"this machine has a {name} of its own")
+    assert found.status == "fail" and f"lacks {name}" in found.seen and "you don't need it" in found.why and found.cure == (cure,)
+    assert doctor("--only", "ffmpeg")[0] == 1
+
+
+def test_no_ffmpeg_is_no_fault(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert env.check_ffmpeg(load_settings()).status == "skip"
+
+
+# 5. Models, memory, kernels
+
+def test_a_token_nobody_may_read(tmp_path, monkeypatch):
+    token = tmp_path / "cache/huggingface/token"
+    token.parent.mkdir(parents=True)
+    token.write_text("hf_made_up")
+    token.chmod(0o600)
+    assert str(token) in env.check_models(load_settings()).seen and "token" not in env.check_models(load_settings()).why
+    token.chmod(0)
+    found = env.check_models(load_settings())
+    assert found.status == "fail" and f"chmod 600 {token}" in found.cure
+    token.chmod(0o644)
+    assert "every user of this machine" in env.check_models(load_settings()).why
+    assert "hf_made_up" not in json.dumps(env.Report((found,)).as_dict())
+
+
+def test_missing_models_that_may_not_be_fetched(monkeypatch):
+    assert env.check_models(load_settings({"engine": "whisperx"})).status == "warn"
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert env.check_models(load_settings({"engine": "whisperx"})).status == "fail"
+    assert env.check_models(load_settings()).status == "warn" # the embedded engines stand in
+    assert env.check_models(load_settings(profile="demo")).status == "skip"
+
+
+def test_models_that_are_here(tmp_path):
+    for need in env.needs(load_settings()):
+        home = tmp_path / "cache/huggingface/hub" / f"models--Systran--faster-whisper-{need.name}"
+        if need.stage == "transcribe":
+            for p, text in (("refs/main", "abc"), ("snapshots/abc/model.bin", "")):
+                (home / p).parent.mkdir(parents=True), (home / p).write_text(text)
+        if need.stage == "align":
+            file = tmp_path / "cache/torch/hub/checkpoints" / env._catalogue()[need.name]["file"]
+            file.parent.mkdir(parents=True)
+            file.touch()
+    assert {n.stage: n.here for n in env.needs(load_settings())} == {"transcribe": True, "align": True, "diarize": False}
+
+
+@pytest.mark.parametrize("files, memory, cores", [
+    ({"memory.max": "314572800", "cpu.max": "50000 100000"}, 300, .5),
+    ({"memory.max": "max", "cpu.max": "max 100000"}, None, None),
+    ({"memory/memory.limit_in_bytes": "314572800", "cpu/cpu.cfs_quota_us": "50000", "cpu/cpu.cfs_period_us": "100000"}, 300, .5),
+    ({"memory/memory.limit_in_bytes": str(2**63 - 4096), "cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, None, None),
+])
+def test_limits_of_a_container(tmp_path, files, memory, cores):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text + "\n")
+    assert env.memory_mb(tmp_path) == (memory or env.meminfo()["MemTotal"]) and env.cores(tmp_path) == (cores or env.threads())
+    assert env.check_memory(load_settings(), tmp_path).status == ("fail" if memory else "ok")
+    if cores: assert env.check_cpu(load_settings(), tmp_path).status == "warn"
+
+
+def test_too_many_threads_and_too_few(monkeypatch, tmp_path):
+    monkeypatch.setattr(env, "cores", lambda root: 4.0)
+    monkeypatch.setenv("OMP_NUM_THREADS", "64")
+    assert "slower than few" in env.check_cpu(load_settings(), tmp_path).why
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert "idle" in env.check_cpu(load_settings(), tmp_path).why
+
+
+def test_a_kernel_that_points_nowhere(tmp_path, monkeypatch):
+    spec = tmp_path / "kernels/python3/kernel.json"
+    spec.parent.mkdir(parents=True)
+    spec.write_text(json.dumps({"argv": [str(tmp_path / "gone/bin/python"), "-m", "ipykernel_launcher"]}))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    found = env.check_jupyter(load_settings())
+    assert found.status == "fail" and str(tmp_path / "gone/bin/python") in found.seen and f"rm -r {spec.parent}" in found.cure
+    spec.write_text(json.dumps({"argv": [sys.executable, "-m", "ipykernel_launcher"]}))
+    assert env.check_jupyter(load_settings()).status == "ok"
+    spec.write_text(json.dumps({"argv": ["/bin/sh"]}))
+    assert env.check_jupyter(load_settings()).status == "warn"
+
+
+# The card
+
+def test_without_a_card_the_checks_are_skipped(monkeypatch):
+    none = {"error": "NVML Shared Library Not Found"}
+    monkeypatch.setattr(env, "_has_card", lambda: False)
+    assert env.check_gpu(load_settings(), none).status == "skip" and env.check_gpu(load_settings(profile="t4"), none).status == "fail"
+
+
+def test_a_driver_too_old_for_torch():
+    card = {"name": "Tesla T4", "total_mb": 15360, "free_mb": 15000, "capability": [7, 5], "celsius": 40, "ecc": True, "errors": 0, "throttle": 0, "processes": []}
+    said = {"driver": "470.1", "cuda": "11.4", "cards": [card]}
+    assert env.check_gpu(load_settings(), said, "12.8").status == "fail" and env.check_gpu(load_settings(), said | {"cuda": "12.4"}, "12.8").status == "ok"
+
+
+@pytest.mark.gpu
+def test_a_real_card():
+    gpu, smoke = env.check_gpu(load_settings()), env.check_smoke(load_settings({"runtime.device": "cuda"}))
+    assert gpu.status in ("ok", "warn") and "compute capability" in gpu.seen and "matrix product" in smoke.seen
+
+
+# Fingerprint and watch
+
+def test_the_fingerprint_is_plain_and_cheap():
+    env.fingerprint()
+    began = time.perf_counter()
+    mark = env.fingerprint()
+    assert time.perf_counter() - began < 1 and json.loads(json.dumps(mark)) == mark # 0.2 s where nothing else runs
+    assert mark["packages"]["numpy"] and mark["cores"] > 0
+
+
+def test_watch_sees_the_peak_also_of_a_child():
+    with env.watch(every=.02) as seen:
+        subprocess.run([sys.executable, "-c", "import time; b = bytearray(b'x') * 200_000_000; time.sleep(.5)"], check=True)
+    taken = seen.as_dict()
+    assert taken["peak_rss_mb"] - seen.samples[-1][1] > 150 and taken["mean_rss_mb"] < taken["peak_rss_mb"] and "<svg" in seen._repr_html_()
+
+
+def test_watch_ends_with_the_block_that_fails():
+    with pytest.raises(KeyError):
+        with env.watch(every=.01) as seen: raise KeyError
+    n = len(seen.samples)
+    time.sleep(.05)
+    assert len(seen.samples) == n
+
+
+# The job
+
+@pytest.mark.parametrize("fit", [True, False])
+def test_the_job_refuses_to_start_on_a_machine_that_is_not_fit(root, tmp_path, fit):
+    cells = json.loads((root / "nbs/jobs/environment.ipynb").read_text())["cells"]
+    [parameters] = [c for c in cells if "parameters" in c["metadata"].get("tags", [])]
+    code = ["".join(c["source"]) for c in cells if c["cell_type"] == "code"]
+    at = code.index("".join(parameters["source"])) + 1
+    given = [f"only, report_path = ['memory', 'jupyter'], {str(tmp_path / 'found.json')!r}"]
+    if not fit:
+        spec = tmp_path / "kernels/python3/kernel.json"
+        spec.parent.mkdir(parents=True)
+        spec.write_text('{"argv": ["/nowhere/python"]}')
+    done = subprocess.run([sys.executable, "-c", "\n".join(code[:at] + given + code[at:])], capture_output=True, text=True,
+                          env=os.environ | {"JUPYTER_PATH": str(tmp_path)})
+    assert (done.returncode == 0) == fit and json.loads((tmp_path / "found.json").read_text())["fit"] == fit
+    assert fit or "this machine is not fit: jupyter" in done.stderr
