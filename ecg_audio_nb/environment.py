@@ -13,11 +13,11 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/environment.html.md"""
 # %% auto #0
 __all__ = ['Status', 'CHECKS', 'FIXES', 'DECODERS', 'Finding', 'Report', 'check', 'caches', 'Need', 'needs', 'check_cpu',
            'check_memory', 'own_leftovers', 'check_disk', 'fix', 'check_media', 'check_ffmpeg', 'offline_flags',
-           'check_models', 'versions', 'conflicts', 'check_versions', 'nvidia_libraries', 'shadows', 'check_cuda',
-           'check_torch', 'cudnn_for', 'check_ctranslate2', 'torch_cuda', 'check_gpu', 'kernelspecs', 'check_jupyter',
-           'check_smoke', 'examine', 'fingerprint', 'Watched', 'watch']
+           'check_models', 'check_versions', 'nvidia_libraries', 'shadows', 'check_cuda', 'check_torch', 'cudnn_for',
+           'check_ctranslate2', 'torch_cuda', 'check_gpu', 'check_jupyter', 'check_smoke', 'examine', 'fingerprint',
+           'Watched', 'watch']
 
-# %% ../nbs/02_environment.ipynb #6c0ac0a6
+# %% ../nbs/02_environment.ipynb #404fed98
 import html, json, os, platform, re, shutil, subprocess, sys, tempfile, threading, time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager, suppress
@@ -27,11 +27,12 @@ from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
-from ._machine import (CGROUP, card_now, cards, cores, cpu_model, folder_mb, meminfo, memory_mb, probe, rss_mb, threads,
-                                   without)
+from ._machine import (CGROUP, PACKAGES, SET, cache_home, card_faults, card_now, card_words, cards, conflicts, cores,
+    cpu_model, folder_mb, kernelspecs, meminfo, memory_mb, missing_libraries, probe, rss_mb, short, side, space, starts_here,
+    table_html, threads, token, versions, without)
 from .settings import Settings, load_settings
 
-# %% ../nbs/02_environment.ipynb #5a6204af
+# %% ../nbs/02_environment.ipynb #ae3d51cc
 Status = Literal["ok", "warn", "fail", "skip"]
 
 @dataclass(frozen=True)
@@ -53,17 +54,7 @@ class Report:
     def fit(self)->bool: return not any(f.status == "fail" for f in self.findings)
     def __getitem__(self, name:str)->Finding: return next(f for f in self.findings if f.name == name)
     def as_dict(self)->dict: return {"fit": self.fit, "findings": [asdict(f) for f in self.findings]}
-    def _repr_html_(self): return _table(self.findings)
-
-_TINT = {"ok": "#2a9d5c", "warn": "#c77f0a", "fail": "#c8323c", "skip": "#8a8f98"}
-
-def _table(findings):
-    cell = '<td style="text-align:left;vertical-align:top">{}</td>'
-    def row(f):
-        cure = "".join(f"<br><code>{html.escape(c)}</code>" for c in f.cure)
-        mark = f'<b style="color:{_TINT[f.status]}">{f.status}</b>'
-        return "<tr>" + "".join(map(cell.format, (html.escape(f.name), mark, html.escape(f.seen), html.escape(f.why) + cure))) + "</tr>"
-    return "<table><tr><th>check<th><th>seen<th>why, and the cure</tr>" + "".join(map(row, findings)) + "</table>"
+    def _repr_html_(self): return table_html(self.findings)
 
 # %% ../nbs/02_environment.ipynb #044f1897
 CHECKS: dict[str, Callable[[Settings], Finding]] = {}
@@ -73,16 +64,15 @@ def check(f):
     CHECKS[f.__name__.removeprefix("check_")] = f
     return f
 
-# %% ../nbs/02_environment.ipynb #7dbd539f
+# %% ../nbs/02_environment.ipynb #70fdb39e
 def _catalogue(): return json.loads((files("ecg_audio_nb") / "assets/catalogue.json").read_text(encoding="utf-8"))
-def _cache_home(): return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 def caches(settings:Settings)->dict[str, Path]:
     "The folders that grow"
-    hugging = Path(os.environ.get("HF_HOME") or _cache_home() / "huggingface")
+    hugging = Path(os.environ.get("HF_HOME") or cache_home() / "huggingface")
     return {"Hugging Face cache": Path(os.environ.get("HF_HUB_CACHE") or hugging / "hub").expanduser(),
-            "torch cache": Path(os.environ.get("TORCH_HOME") or _cache_home() / "torch").expanduser() / "hub/checkpoints",
-            "pip cache": Path(os.environ.get("PIP_CACHE_DIR") or _cache_home() / "pip"),
+            "torch cache": Path(os.environ.get("TORCH_HOME") or cache_home() / "torch").expanduser() / "hub/checkpoints",
+            "pip cache": Path(os.environ.get("PIP_CACHE_DIR") or cache_home() / "pip"),
             "own data": settings.runtime.data_dir}
 
 @dataclass(frozen=True)
@@ -150,38 +140,12 @@ def check_memory(settings:Settings, root:Path=CGROUP)->Finding:
     if min(have, info["MemAvailable"]) < wanted: return Finding("memory", "warn", seen, "other programs hold what the run wants")
     return Finding("memory", "ok", seen)
 
-# %% ../nbs/02_environment.ipynb #cbc58f5a
+# %% ../nbs/02_environment.ipynb #b06b227f
 def own_leftovers(age:float=3600)->list[Path]: # not touched for `age` seconds
     "Temporary folders of ours whose process is gone"
     found = Path(tempfile.gettempdir()).glob("ecg-*")
     return [p for p in found if time.time() - p.stat().st_mtime > age and p.stat().st_uid == os.getuid()]
 
-# %% ../nbs/02_environment.ipynb #bc75bb82
-def _short(path): return str(path).replace(sys.prefix, "…").replace(str(Path.home()), "~") if path else path
-
-def _standing(folder):
-    "The folder, or what would hold it"
-    while not folder.exists() and folder != folder.parent: folder = folder.parent
-    return folder
-
-def _writable(folder):
-    "None, or why nothing can be written"
-    if not folder.is_dir(): return "it is no folder"
-    try: tempfile.TemporaryFile(dir=folder).close()
-    except OSError as e: return e.strerror
-
-def _space(what, folder, wanted):
-    "(status, seen, why) of one folder"
-    at = _standing(folder)
-    s, fault = os.statvfs(at), _writable(at)
-    free, inodes = s.f_bavail * s.f_frsize / 2**20, s.f_favail / s.f_files if s.f_files else 1
-    seen = f"{what} {_short(folder)}: {free:,.0f} MB free"
-    if free < wanted: return "fail", seen, f"{what}: {wanted:,.0f} MB are wanted; writing ends with `No space left on device`"
-    if inodes < .001: return "fail", seen, f"{what}: no inodes left, which reads as `No space left on device` too"
-    if fault: return "fail", seen, f"{what} can't be written: {fault}"
-    return ("warn", seen, f"{what}: little room") if free < wanted + 1024 else ("ok", seen, "")
-
-# %% ../nbs/02_environment.ipynb #3e82b691
 def _places(settings, output):
     "what -> (folder, MB a run wants there)"
     lacking, folders = {"Hugging Face cache": 64.0, "torch cache": 64.0}, caches(settings)
@@ -192,7 +156,7 @@ def _places(settings, output):
 @check
 def check_disk(settings:Settings, output:Path=Path("."))->Finding:
     "Room where a run writes, and what takes it"
-    found = [_space(n, p, mb) for n, (p, mb) in _places(settings, output).items()]
+    found = [space(n, p, mb) for n, (p, mb) in _places(settings, output).items()]
     root = shutil.disk_usage("/").free / 2**20
     if root < 64: found.append(("fail", f"root /: {root:,.0f} MB free", "root: no room; every program fails, this one too"))
     status = next(s for s in ("fail", "warn", "ok") if s in {f[0] for f in found})
@@ -218,7 +182,7 @@ def fix(findings:Iterable[Finding])->list[str]: # what was done, a line each
     "Mend what is safe to mend"
     return [line for f in findings if f.fixable and f.status in ("warn", "fail") for line in FIXES[f.name](f)]
 
-# %% ../nbs/02_environment.ipynb #cdb4b76c
+# %% ../nbs/02_environment.ipynb #a165e31e
 DECODERS = "aac", "mp3", "opus", "vorbis", "flac", "pcm_s16le", "h264", "vp9"
 
 @check
@@ -231,16 +195,7 @@ def check_media(settings:Settings)->Finding:
     if said["lacks"]: return Finding("media", "warn", f"{seen}; lacks {', '.join(said['lacks'])}", "such recordings can't be read")
     return Finding("media", "ok", seen)
 
-# %% ../nbs/02_environment.ipynb #4edce9ed
-_PACKAGES = {"libGL.so.1": "libgl1", "libgthread-2.0.so.0": "libglib2.0-0", "libglib-2.0.so.0": "libglib2.0-0", "libXext.so.6": "libxext6",
-             "libSM.so.6": "libsm6", "libXrender.so.1": "libxrender1", "libass.so.9": "libass9"}
 _NO_NEED = "you don't need it: recordings are decoded by PyAV; ffmpeg only burns captions in"
-
-def _missing_libraries(tool, said):
-    "Names of the libraries a binary lacks"
-    ldd = shutil.which("ldd")
-    told = subprocess.run([ldd, tool], capture_output=True, text=True, timeout=20).stdout if ldd else ""
-    return list(dict.fromkeys(re.findall(r"(\S+) => not found", told) or re.findall(r"libraries: (\S+?):", said)))
 
 @check
 def check_ffmpeg(settings:Settings)->Finding:
@@ -252,25 +207,13 @@ def check_ffmpeg(settings:Settings)->Finding:
     if run.returncode == 0:
         ass = re.search(r"^ *\S+ +ass ", run.stdout, re.M)
         return Finding("ffmpeg", "ok", f"{tool} starts, {'with' if ass else 'without'} libass; {_NO_NEED}")
-    lost = _missing_libraries(tool, run.stderr)
+    lost = missing_libraries(tool, run.stderr)
     seen = f"{tool} does not start" + (f": lacks {', '.join(lost)}" if lost else f": {run.stderr.strip()[-200:]}")
-    packages = " ".join(sorted({_PACKAGES.get(n, "") for n in lost} - {""}))
+    packages = " ".join(sorted({PACKAGES.get(n, "") for n in lost} - {""}))
     cure = (f"apt-get install {packages}",) if packages else tuple(f"apt-file search {n}" for n in lost)
     return Finding("ffmpeg", "fail", seen, f"a library that the binary is linked to is not there; {_NO_NEED}", cure)
 
-# %% ../nbs/02_environment.ipynb #5a48ad91
-def _token():
-    "(where the token is or None, what is wrong with it or None)"
-    if any(os.environ.get(n) for n in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")): return "in the environment", None
-    home = Path(os.environ.get("HF_HOME") or _cache_home() / "huggingface")
-    path = Path(os.environ.get("HF_TOKEN_PATH") or home / "token").expanduser()
-    try: mode, text = path.stat().st_mode, path.read_text().strip()
-    except FileNotFoundError: return None, None
-    except OSError as e: return str(path), f"can't be read: {e.strerror}"
-    if not text: return str(path), "is empty"
-    if not mode & 0o444: return str(path), "gives nobody the right to read it"
-    return str(path), "can be read by every user of this machine" if mode & 0o044 else None
-
+# %% ../nbs/02_environment.ipynb #21048d5f
 def offline_flags(settings:Settings)->list[str]:
     "What forbids the network"
     on = [n for n in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE") if os.environ.get(n, "").lower() in ("1", "true", "yes", "on")]
@@ -279,78 +222,26 @@ def offline_flags(settings:Settings)->list[str]:
 @check
 def check_models(settings:Settings)->Finding:
     "Weights here and missing, the token, and whether the network may be asked"
-    wanted, flags, (token, bad) = needs(settings), offline_flags(settings), _token()
+    wanted, flags, (key, bad) = needs(settings), offline_flags(settings), token()
     if not wanted: return Finding("models", "skip", "the embedded engines need no weights beyond the packaged ones")
     lacking = [n for n in wanted if not n.here]
     size = lambda n: f"{n.name} ({n.mb:,.0f} MB)" if n.mb else n.name
     parts = ["here: " + (", ".join(size(n) for n in wanted if n.here) or "none"), "missing: " + (", ".join(map(size, lacking)) or "none"),
-             f"token {token or 'none'}" + (f", which {bad}" if bad else ""), *(f"offline by {f}" for f in flags)]
+             f"token {key or 'none'}" + (f", which {bad}" if bad else ""), *(f"offline by {f}" for f in flags)]
     why, cure, gated = [], [f"ecg models pull {n.name}" for n in lacking], any(n.gated for n in lacking)
     if lacking and flags: why.append("they are not here and may not be fetched")
     elif lacking: why.append("they are fetched on first use; the embedded engines stand in where they can't be")
-    if gated and not token:
+    if gated and not key:
         why.append("pyannote's pipeline is gated: accept its terms on its page, then give a token")
         cure.append("hf auth login")
-    if bad: why.append(f"the token {bad}"); cure += [f"chmod 600 {token}"]
+    if bad: why.append(f"the token {bad}"); cure += [f"chmod 600 {key}"]
     broken = bad and "every user" not in bad
     status = "fail" if broken or lacking and flags and settings.engine == "whisperx" else "warn" if why else "ok"
     return Finding("models", status, "; ".join(parts), "; ".join(why), tuple(cure))
 
-# %% ../nbs/02_environment.ipynb #5f97978e
+# %% ../nbs/02_environment.ipynb #014dc895
 def _tested(): return json.loads((files("ecg_audio_nb") / "assets/tested_sets.json").read_text(encoding="utf-8"))
-def _plain(name): return re.sub(r"[-_.]+", "-", name).lower()
 
-def _installed():
-    "name -> distribution, the one that comes first on the path"
-    found = {}
-    for d in metadata.distributions():
-        with suppress(Exception): found.setdefault(_plain(d.metadata["Name"]), d) # a broken record has no name
-    return found
-
-def _shadow(d):
-    "The folder a package would really be imported from, if it is not the one pip knows"
-    spec = find_spec(_plain(d.metadata["Name"]).replace("-", "_"))
-    own = Path(str(d.locate_file(""))).resolve()
-    return None if not spec or not spec.origin or Path(spec.origin).resolve().is_relative_to(own) else Path(spec.origin).parent
-
-_SET = "torch", "torchaudio", "torchcodec", "ctranslate2", "faster-whisper", "whisperx", "transformers", "numpy"
-
-def versions()->dict[str, str]: # name -> version; those that are installed
-    "The packages that must fit each other, as they would be imported"
-    found = {"python": platform.python_version()}
-    for name in (*_SET, "pyannote-audio"):
-        with suppress(metadata.PackageNotFoundError): found[name] = _version(metadata.distribution(name), name)
-    return found
-
-def _side(name):
-    with suppress(metadata.PackageNotFoundError): return _shadow(metadata.distribution(name))
-
-def _version(d, name):
-    if name == "pyannote-audio" or not (folder := _shadow(d)): return d.version # a namespace package has no file of its own
-    texts = [(folder / f).read_text(errors="replace") for f in ("version.py", "__init__.py") if (folder / f).exists()]
-    said = re.search(r"__version__\s*=\s*[\"'](.+?)[\"']", "\n".join(texts))
-    return said[1] if said else d.version
-
-# %% ../nbs/02_environment.ipynb #1d558954
-def _requirement(text):
-    try: from packaging.requirements import Requirement
-    except ImportError: from pip._vendor.packaging.requirements import Requirement
-    return Requirement(text)
-
-def conflicts(have:dict[str, str])->list[str]: # as pip says them
-    "What the installed packages require of the set, and don't get"
-    out = []
-    for name, d in _installed().items():
-        for text in d.requires or []:
-            version = have.get(_plain(re.match(r"[\w.-]*", text)[0]))
-            if not version: continue
-            r = _requirement(text)
-            if r.marker and not r.marker.evaluate({"extra": ""}): continue
-            if not r.specifier.contains(version, prereleases=True):
-                out.append(f"{name} {d.version} requires {r.name}{r.specifier}, but you have {r.name} {version}")
-    return out
-
-# %% ../nbs/02_environment.ipynb #5e968800
 def _differences(have):
     "What differs from the nearest tested set, and the set's name"
     fits = lambda name, wanted: name not in have or any((have[name] + ".").startswith(w + ".") for w in wanted)
@@ -364,12 +255,12 @@ def check_versions(settings:Settings, have:dict|None=None)->Finding:
     have = have or versions()
     if "whisperx" not in have and "torch" not in have:
         return Finding("versions", "skip", f"python {have['python']}; whisperx is not installed, the embedded engines need none of this")
-    side = [f"{n} is imported from {_short(at)}, but pip knows {metadata.version(n)}" for n in _SET if (at := _side(n))]
+    beside = [f"{n} is imported from {short(at)}, but pip knows {metadata.version(n)}" for n in SET if (at := side(n))]
     clash, (odd, nearest) = conflicts(have), _differences(have)
     seen = ", ".join(f"{n} {v}" for n, v in have.items())
     cure = (f"pip install {' '.join(f'{n}=={w[0]}.*' for n, w in nearest['versions'].items() if n in have and n != 'python')}", "pip check")
-    if side: cure = ("unset PYTHONPATH", *cure)
-    if clash or side: return Finding("versions", "fail", seen, "they don't fit as a set: " + "; ".join([*side, *clash, *odd]), cure)
+    if beside: cure = ("unset PYTHONPATH", *cure)
+    if clash or beside: return Finding("versions", "fail", seen, "they don't fit as a set: " + "; ".join([*beside, *clash, *odd]), cure)
     if odd: return Finding("versions", "warn", seen, "not a tested set: " + "; ".join(odd), cure)
     return Finding("versions", "ok", f"{seen}: a tested set ({nearest['name']})")
 
@@ -393,7 +284,7 @@ def shadows(
         if names: out[entry] = names
     return out
 
-# %% ../nbs/02_environment.ipynb #c6174baf
+# %% ../nbs/02_environment.ipynb #352b8c3a
 def _lacks_hardware(fault):
     "Whether a fault is no fault: a library of the driver or the network card, which no wheel brings, is not here"
     lost = re.match(r"(\S+?): cannot open shared object file", fault)
@@ -411,7 +302,7 @@ def check_cuda(settings:Settings)->Finding:
     if "error" in said: return Finding("cuda", "fail", said["error"], "NVIDIA's libraries could not be tried")
     faults, over = {p: f for p, f in said["faults"].items() if not _lacks_hardware(f)}, shadows(own)
     seen = "; ".join([f"{len(own) - len(faults)} of {len(own)} libraries load alone" if faults else f"{len(own)} libraries load alone",
-                      *(f"{n} leads to {_short(p)}" for n, p in led.items() if p and n != "error")])
+                      *(f"{n} leads to {short(p)}" for n, p in led.items() if p and n != "error")])
     if faults:
         told = "; ".join(f"{Path(p).name}: {f.split(': ', 1)[-1]}" for p, f in faults.items())
         cure = tuple(without(over)) if over else ("pip install --force-reinstall 'torch==2.8.*'",)
@@ -467,7 +358,7 @@ def torch_cuda()->str|None: # such as 12.8; None: a build without CUDA, or no to
     said = re.search(r"^cuda\b.*?=\s*['\"]([\d.]+)", text, re.M)
     return said[1] if said else None
 
-# %% ../nbs/02_environment.ipynb #d6159813
+# %% ../nbs/02_environment.ipynb #1dc2748a
 def _driver():
     return probe("nvml", limit=20) if find_spec("pynvml") else {"error": "the driver can't be asked: pip install nvidia-ml-py"}
 
@@ -482,8 +373,8 @@ def check_gpu(settings:Settings, said:dict|None=None, built:str|None=None)->Find
         if settings.runtime.device == "cuda": return fail(seen, "the settings ask for cuda", "nvidia-smi", "export ECG_RUNTIME__DEVICE=cpu")
         if _has_card() and find_spec("pynvml"): return fail(seen, "the driver does not answer; after its update, restart", "reboot")
         return Finding("gpu", "skip", f"{seen}: everything runs on the processor")
-    why = [w for c in cards for w in _card_faults(c)]
-    seen = "; ".join([*map(_card_words, cards), f"driver {said['driver']} serves CUDA {said['cuda']} and older (what nvidia-smi shows: "
+    why = [w for c in cards for w in card_faults(c)]
+    seen = "; ".join([*map(card_words, cards), f"driver {said['driver']} serves CUDA {said['cuda']} and older (what nvidia-smi shows: "
                       f"the driver's, not an installed toolkit's), torch brings {built or 'none'}"])
     major = lambda v: int(v.split(".")[0])
     if built and major(built) > major(said["cuda"]):
@@ -491,47 +382,16 @@ def check_gpu(settings:Settings, said:dict|None=None, built:str|None=None)->Find
     if not built and find_spec("torch"): why.append("torch was built without CUDA: it won't use the card")
     return Finding("gpu", "warn" if why else "ok", seen, "; ".join(why))
 
-_SLOW = {0x4: "power cap", 0x8: "hardware slowdown", 0x20: "heat", 0x40: "heat", 0x80: "power brake"} # NVML's clocks throttle reasons
-
-def _card_words(c):
-    cap = ".".join(map(str, c["capability"] or ["?"]))
-    return (f"{c['name']}, {c['total_mb']:,} MB ({c['free_mb']:,} free), compute capability {cap}, {c['celsius']} °C, "
-            f"ECC {'on' if c['ecc'] else 'off'}")
-
-def _card_faults(c):
-    if c["processes"]: yield f"{len(c['processes'])} other processes on the card: {', '.join(map(str, c['processes']))}"
-    if c["free_mb"] < 0.5 * c["total_mb"]: yield "less than half of its memory is free"
-    if c["errors"]: yield f"{c['errors']} memory errors that ECC could not correct"
-    if slow := sorted({word for bit, word in _SLOW.items() if (c["throttle"] or 0) & bit}): yield f"slowed down by {', '.join(slow)}"
-    if (c["capability"] or [7])[0] < 5: yield "older than today's torch and CTranslate2 support"
-
-# %% ../nbs/02_environment.ipynb #fa07dc19
-def kernelspecs()->dict[str, tuple[Path, list[str]]]: # name -> its folder and command; the first on Jupyter's path
-    "The kernels Jupyter finds"
-    home = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share")
-    roots = [*os.environ.get("JUPYTER_PATH", "").split(os.pathsep), os.environ.get("JUPYTER_DATA_DIR"), f"{sys.prefix}/share/jupyter",
-             home / "jupyter", "/usr/local/share/jupyter", "/usr/share/jupyter"]
-    found = {}
-    for spec in (p for r in roots if r for p in sorted(Path(r).glob("kernels/*/kernel.json"))):
-        with suppress(OSError, ValueError):
-            found.setdefault(spec.parent.name.lower(), (spec.parent, json.loads(spec.read_text()).get("argv", [])))
-    return found
-
-def _same(command):
-    "Does a kernel's command start this environment's interpreter? None: it can't start at all"
-    if re.fullmatch(r"python[\d.]*", command): return True # Jupyter puts its own interpreter there
-    where = shutil.which(command)
-    return os.path.abspath(os.path.dirname(where)) == os.path.dirname(os.path.abspath(sys.executable)) if where else None
-
+# %% ../nbs/02_environment.ipynb #f0f5cdf9
 @check
 def check_jupyter(settings:Settings, kernel:str="python3")->Finding:
     "Whether notebooks and jobs would run in this environment"
     if not find_spec("ipykernel"): return Finding("jupyter", "skip", "no ipykernel; notebooks need: pip install 'ecg-audio-nb[lab]'")
     where, argv = kernelspecs().get(kernel, (None, ["python"]))
-    same, cure = _same(argv[0] if argv else ""), (f"python -m ipykernel install --sys-prefix --name {kernel}",)
+    same, cure = starts_here(argv[0] if argv else ""), (f"python -m ipykernel install --sys-prefix --name {kernel}",)
     engines = [e for e in metadata.entry_points(group="papermill.engine") if e.value.startswith("ecg_audio_nb")]
     lost = [e.name for e in engines if not find_spec(e.module)]
-    seen = "; ".join([f"kernel {kernel} starts {argv[0] if argv else 'nothing'}" + (f" ({_short(where)})" if where else ""),
+    seen = "; ".join([f"kernel {kernel} starts {argv[0] if argv else 'nothing'}" + (f" ({short(where)})" if where else ""),
                       f"papermill is {'' if find_spec('papermill') else 'not '}installed", *(f"engine {e.name}" for e in engines)])
     fail = lambda why, *cure: Finding("jupyter", "fail", seen, why, cure)
     if same is None: return fail("the kernel's interpreter is not there: no notebook starts", f"rm -r {where}", *cure)

@@ -2,7 +2,6 @@
 import json, os, shutil, subprocess, sys, time
 from contextlib import contextmanager
 from dataclasses import FrozenInstanceError
-from pathlib import Path
 
 import pytest
 
@@ -107,7 +106,7 @@ def test_no_inodes_left(tmp_path):
     with small_disk(tmp_path / "many", "size=4g,nr_inodes=20") as disk:
         with pytest.raises(OSError, match="No space left"):
             for i in range(30): (disk / str(i)).touch()
-        status, seen, why = env._space("cache", disk, 1)
+        status, seen, why = env.space("cache", disk, 1)
         assert status == "fail" and "inodes" in why
 
 
