@@ -66,7 +66,7 @@ def check(f):
     CHECKS[f.__name__.removeprefix("check_")] = f
     return f
 
-# %% ../nbs/02_environment.ipynb #70fdb39e
+# %% ../nbs/02_environment.ipynb #3143b6f1
 def _catalogue(): return json.loads((files("ecg_audio_nb") / "assets/catalogue.json").read_text(encoding="utf-8"))
 
 def caches(settings:Settings)->dict[str, Path]:
@@ -91,7 +91,8 @@ def needs(settings:Settings)->list[Need]:
     "The models that the settings ask for, beyond the packaged ones"
     if settings.engine == "embedded": return []
     known, code = _catalogue(), "en" if settings.transcribe.language == "auto" else settings.transcribe.language
-    whisper = "small" if settings.runtime.device == "cpu" or not _has_card() else "large-v3-turbo"
+    card = settings.runtime.device == "cuda" or settings.runtime.device == "auto" and _has_card()
+    whisper = "large-v3-turbo" if card else "small"
     aligner = next((n for n, m in known.items() if m["stage"] == "align" and code in m["languages"]), None)
     asked = {"transcribe": settings.transcribe.model or whisper, "align": settings.align.model or aligner,
              "diarize": settings.diarize.model or "pyannote/speaker-diarization-community-1"}
@@ -399,7 +400,7 @@ def check_jupyter(settings:Settings, kernel:str="python3")->Finding:
     if not same: return Finding("jupyter", "warn", seen, "the kernel runs in another environment than this one", cure)
     return Finding("jupyter", "ok", seen)
 
-# %% ../nbs/02_environment.ipynb #acd03b91
+# %% ../nbs/02_environment.ipynb #c906b4b4
 def _analyze_cut(settings, folder, profile, limit):
     "(seconds each stage took, None) or (None, what went wrong)"
     cut = probe("cut", files("ecg_audio_nb") / "assets/sample.mp4", f"{folder}/cut.wav", "4.3", "2")
@@ -418,10 +419,11 @@ def check_smoke(settings:Settings, profile:str|None=None, limit:float=240)->Find
     "Two seconds of speech through every stage, and a little work on the card"
     began = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="ecg-smoke-") as d: stages, fault = _analyze_cut(settings, Path(d), profile, limit)
+    took = time.perf_counter() - began
     whole = probe("torch", "whole", limit=120) if find_spec("torch") else {}
     fault = fault or whole.get("error")
     if fault: return Finding("smoke", "fail", fault, "two seconds of the packaged sample can't be analysed", ("ecg doctor",))
-    seen = f"{time.perf_counter() - began:.1f} s for 2 s of speech: " + ", ".join(f"{n} {s:.2f}" for n, s in stages.items())
+    seen = f"{took:.1f} s for 2 s of speech: " + ", ".join(f"{n} {s:.2f}" for n, s in stages.items())
     if not _has_card() or settings.runtime.device == "cpu" or not find_spec("torch"): return Finding("smoke", "ok", seen)
     card = probe("card_work", limit=120)
     if "error" in card or not card["right"]: return Finding("smoke", "fail", seen, f"on the card: {card.get('error', 'a wrong product')}")
