@@ -118,5 +118,6 @@ def card_work():
 PROBES = {f.__name__: f for f in (libraries, found, torch, ctranslate2, nvml, media, cut, card_work)}
 
 if __name__ == "__main__":
-    del sys.path[0] # this file's own folder: its modules are not what `import torch` is to find
+    own = os.path.dirname(os.path.abspath(__file__)) # not to be searched: a module of the package is no top-level package
+    sys.path[:] = [p for p in sys.path if os.path.abspath(p) != own]
     print("\n" + json.dumps(PROBES[sys.argv[1]](*sys.argv[2:])))

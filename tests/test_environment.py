@@ -243,6 +243,12 @@ def test_a_token_nobody_may_read(tmp_path, monkeypatch):
     assert "hf_made_up" not in json.dumps(env.Report((found,)).as_dict())
 
 
+def test_a_profile_for_a_card_is_judged_as_such(monkeypatch):
+    monkeypatch.setattr(env, "_has_card", lambda: False)
+    names = lambda profile: [n.name for n in env.needs(load_settings(profile=profile))][:1]
+    assert (names("t4"), names("cpu"), names("demo")) == (["large-v3-turbo"], ["small"], [])
+
+
 def test_missing_models_that_may_not_be_fetched(monkeypatch):
     assert env.check_models(load_settings({"engine": "whisperx"})).status == "warn"
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -335,6 +341,15 @@ def test_watch_sees_the_peak_also_of_a_child():
         subprocess.run([sys.executable, "-c", "import time; b = bytearray(b'x') * 200_000_000; time.sleep(.5)"], check=True)
     taken = seen.as_dict()
     assert taken["peak_rss_mb"] - seen.samples[-1][1] > 150 and taken["mean_rss_mb"] < taken["peak_rss_mb"] and "<svg" in seen._repr_html_()
+
+
+def test_watch_draws_in_a_notebook(monkeypatch):
+    drawn = []
+    class Handle:
+        def update(self, seen): drawn.append(seen._repr_html_())
+    monkeypatch.setattr(env, "_display", lambda seen: Handle())
+    with env.watch(every=.01, live=True): time.sleep(.1)
+    assert len(drawn) > 2
 
 
 def test_watch_ends_with_the_block_that_fails():
