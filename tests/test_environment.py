@@ -134,6 +134,25 @@ def test_fix_takes_our_leftovers_and_nothing_else(tmp_path, monkeypatch):
     assert model.exists() and sorted(p.name for p in tmp_path.iterdir() if p.name not in ("pip", "cache")) == ["ecg-fetch-new", "other"]
 
 
+def test_fix_takes_revisions_that_nothing_names_and_keeps_the_model(tmp_path, monkeypatch):
+    pytest.importorskip("huggingface_hub")
+    hub = tmp_path / "hub"
+    for name, revisions in (("models--a--b", ("1" * 40, "2" * 40)), ("models--c--d", ("3" * 40,))): # the second has no ref at all
+        for r in revisions:
+            (hub / name / "snapshots" / r).mkdir(parents=True)
+            (hub / name / "blobs").mkdir(exist_ok=True)
+            (hub / name / "blobs" / r).write_bytes(bytes(1000))
+            (hub / name / "snapshots" / r / "model.bin").symlink_to(hub / name / "blobs" / r)
+            os.utime(hub / name / "blobs" / r, (1, 1))
+    (hub / "models--a--b/refs").mkdir()
+    (hub / "models--a--b/refs/main").write_text("2" * 40)
+    monkeypatch.setenv("HF_HUB_CACHE", str(hub))
+    monkeypatch.setenv("PIP_CACHE_DIR", str(tmp_path / "pip"))
+    assert env.unused_revisions(hub) == ("1" * 40,)
+    assert any("1 unused revisions" in line for line in env.fix([env.Finding("disk", "fail", "", fixable=True)]))
+    assert sorted(p.name[0] for p in hub.glob("*/snapshots/*")) == ["2", "3"] and env.unused_revisions(hub) == ()
+
+
 # 2. CUDA libraries
 
 @needs_cc
