@@ -140,6 +140,21 @@ def rss_mb()->float|None:
 def cache_home(): return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
+def hub_home():
+    "The folder of the Hugging Face libraries"
+    return Path(os.environ.get("HF_HOME") or cache_home() / "huggingface")
+
+
+def hub_cache()->Path:
+    "The folder of the Hugging Face cache, as its own library reads the environment"
+    return Path(os.environ.get("HF_HUB_CACHE") or hub_home() / "hub").expanduser()
+
+
+def torch_cache()->Path:
+    "The folder torch keeps what it downloaded in"
+    return Path(os.environ.get("TORCH_HOME") or cache_home() / "torch").expanduser() / "hub/checkpoints"
+
+
 # How findings look
 
 _TINT = {"ok": "#2a9d5c", "warn": "#c77f0a", "fail": "#c8323c", "skip": "#8a8f98"}
@@ -200,8 +215,7 @@ def missing_libraries(tool, said):
 def token():
     "(where the token is or None, what is wrong with it or None)"
     if any(os.environ.get(n) for n in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")): return "in the environment", None
-    home = Path(os.environ.get("HF_HOME") or cache_home() / "huggingface")
-    path = Path(os.environ.get("HF_TOKEN_PATH") or home / "token").expanduser()
+    path = Path(os.environ.get("HF_TOKEN_PATH") or hub_home() / "token").expanduser()
     try: mode, text = path.stat().st_mode, path.read_text().strip()
     except FileNotFoundError: return None, None
     except OSError as e: return str(path), f"can't be read: {e.strerror}"

@@ -390,9 +390,9 @@ def _volumes(edges, f): # dBFS of each span, None in digital silence
     energy, samples = np.diff(_energy_until(edges, f))[:, 0], np.diff(edges)[:, 0]
     return [10*log10(e/n) if e > 0 and n > 0 else None for e, n in zip(energy, samples)]
 
-# %% ../nbs/16_acoustics.ipynb #6ef1d600
-def _pitches(within, f): # median F0 of each span, None with fewer than 3 voiced frames
-    return [_at(np.sort(f0), 0.5) if len(f0) >= 3 else None for _, f0 in _voiced(within, f)]
+# %% ../nbs/16_acoustics.ipynb #93cf40f8
+def _pitches(voices): # of `_voiced`; median F0 of each span, None with fewer than 3 voiced frames
+    return [_at(np.sort(f0), 0.5) if len(f0) >= 3 else None for _, f0 in voices]
 
 def _voiced(within, f): # (seconds, F0) of each span's voiced frames
     voiced = ~np.isnan(f.f0)
@@ -417,8 +417,8 @@ def _carriers(speech, f): # regions in seconds, or None -> bool, shape (frames,)
     np.add.at(inside, within[:, 1], -1)
     return np.cumsum(inside)[:-1] > 0
 
-# %% ../nbs/16_acoustics.ipynb #92756b15
-def _more(edges, within, f, carries): # the other features of each span, as keywords
+# %% ../nbs/16_acoustics.ipynb #1afa6fb7
+def _more(edges, within, f, carries, voices): # the other features of each span, as keywords
     n = np.diff(within)[:, 0]
     def over(x, where):
         x = np.where(where if x.ndim == 1 else where[:, None], np.nan_to_num(x), 0)
@@ -429,7 +429,7 @@ def _more(edges, within, f, carries): # the other features of each span, as keyw
     keys = "volume_peak_db", "voiced_fraction", "zero_crossing_rate", "hnr_db", "mfcc"
     clear, crossed = over(f.harmonicity, f.f0 > 0), over(f.crossings, carries)
     columns = _peaks(edges, f), ratio(voiced, n), ratio(crossed, heard*f.hop), ratio(clear, voiced), mfcc
-    return [dict(zip(keys, row)) | _contour(t, f0) for *row, (t, f0) in zip(*columns, _voiced(within, f))]
+    return [dict(zip(keys, row)) | _contour(t, f0) for *row, (t, f0) in zip(*columns, voices)]
 
 def _peaks(edges, f): # largest sample of each span, dBFS, to the tick
     pairs = np.stack([edges[:, 0]//f.tick, np.ceil(edges[:, 1]/f.tick)], 1).astype(int)
@@ -442,7 +442,7 @@ def _contour(t, f0): # seconds, Hz of voiced frames -> range and slope, None wit
     x, y = t - t.mean(), np.sort(semitones)
     return {"pitch_range_semitones": _at(y, 0.9) - _at(y, 0.1), "pitch_slope": float(x @ semitones/(x @ x))}
 
-# %% ../nbs/16_acoustics.ipynb #79f08981
+# %% ../nbs/16_acoustics.ipynb #b5c11bfc
 def pool(
     frames:Frames, # of the whole file
     spans:list[tuple[float, float]], # (start, end) seconds, in any order; `(None, None)`: no times
@@ -452,10 +452,10 @@ def pool(
     if not frames.n_samples: return [AcousticFeatures() if frames.peak is None else FullFeatures() for _ in spans]
     edges = _edges(spans, frames)
     within = _frames_in(edges, frames)
-    carries = _carriers(speech, frames)
-    columns = _volumes(edges, frames), _pitches(within, frames), _centroids(within, frames, carries)
+    carries, voices = _carriers(speech, frames), _voiced(within, frames)
+    columns = _volumes(edges, frames), _pitches(voices), _centroids(within, frames, carries)
     if frames.peak is None: return [AcousticFeatures(*row) for row in zip(*columns)]
-    return [FullFeatures(*row[:3], **row[3]) for row in zip(*columns, _more(edges, within, frames, carries))]
+    return [FullFeatures(*row[:3], **row[3]) for row in zip(*columns, _more(edges, within, frames, carries, voices))]
 
 # %% ../nbs/16_acoustics.ipynb #929a204e
 LEAST_WORDS = 5

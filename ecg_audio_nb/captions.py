@@ -17,7 +17,7 @@ __all__ = ['Colour', 'Named', 'Changed', 'ENOUGH', 'FLICKER', 'CONTAINERS', 'Cap
            'caption_style', 'UsualVoice', 'usual_voices', 'loudness', 'intonation', 'CaptionWord', 'Caption',
            'caption_lines', 'ass_text', 'legible', 'to_ass', 'write_captions', 'find_ffmpeg', 'frame_size', 'burn']
 
-# %% ../nbs/31_captions.ipynb #a074b267
+# %% ../nbs/31_captions.ipynb #91222f56
 import difflib, os, re, secrets, tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
@@ -32,6 +32,7 @@ from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass as checked
 from . import _ffmpeg
 from ._display import colours
+from .acoustics import LEAST_WORDS
 from .export import columns, spoken_words, write_whole
 from .fetch import unreadable
 from .schema import Analysis, Segment, Word
@@ -123,8 +124,8 @@ def caption_style(
         first = e.errors()[0]
         raise CaptionError(f"{where}: {first['loc'][0]} = {first['input']!r}: {first['msg'].lower()}") from None
 
-# %% ../nbs/31_captions.ipynb #47db5f71
-ENOUGH = 5 # measured words from which a speaker's usual voice is known
+# %% ../nbs/31_captions.ipynb #e994bba7
+ENOUGH = LEAST_WORDS # measured words from which a speaker's usual voice is known
 
 @dataclass(frozen=True)
 class UsualVoice:

@@ -17,10 +17,9 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/models.html.md"""
 # %% auto #0
 __all__ = ['ModelError', 'packaged_models', 'available_threads', 'keep', 'release', 'is_oom', 'Halving', 'hand_back_memory',
            'quiet', 'pick_device', 'free_mb', 'onnx_session', 'packaged_info', 'catalogue', 'Weights', 'missing_files',
-           'hub_cache', 'torch_cache', 'cached', 'need_extra', 'no_telemetry', 'find_weights', 'pull', 'gated_message',
-           'weights_info']
+           'cached', 'need_extra', 'no_telemetry', 'find_weights', 'pull', 'gated_message', 'weights_info']
 
-# %% ../nbs/03_models.ipynb #864747d5
+# %% ../nbs/03_models.ipynb #7895ec63
 import difflib, gc, json, logging, os, sys, threading, warnings
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager, suppress
@@ -29,6 +28,7 @@ from functools import lru_cache
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
+from ._machine import hub_cache, meminfo, threads, torch_cache
 from .schema import ModelInfo
 from .settings import RuntimeSettings
 
@@ -44,13 +44,12 @@ def packaged_models()->dict[str, dict]: # name -> what models.json says of it
 def _folder(): return Path(str(files("ecg_audio_nb") / "assets/models"))
 def _read(name): return json.loads((_folder() / name).read_text(encoding="utf-8"))
 
-# %% ../nbs/03_models.ipynb #d777d5f0
+# %% ../nbs/03_models.ipynb #ccbe8ea9
 def available_threads(
     wanted:int=0, # 0: as many as this process may use
 )->int: # at least 1
     "Processor threads to work with, within what the system lets this process have"
-    mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(wanted, mine) if wanted else mine
+    return min(wanted, threads()) if wanted else threads()
 
 # %% ../nbs/03_models.ipynb #c6b54473
 class _Slot:
@@ -186,14 +185,13 @@ def _cuda_devices():
     try: return ctranslate2.get_cuda_device_count()
     except RuntimeError: return 0 # a driver that can't be talked to
 
-# %% ../nbs/03_models.ipynb #4ecd8c12
+# %% ../nbs/03_models.ipynb #3b1ee360
 def free_mb(device:str)->float|None: # MB; None where it can't be told
     "Memory that is free on a card (`cuda`) or in the machine (`cpu`)"
     if device == "cuda":
         import torch
         return torch.cuda.mem_get_info()[0] / 2**20
-    found = Path("/proc/meminfo").read_text().split("MemAvailable:") if Path("/proc/meminfo").exists() else []
-    return int(found[1].split()[0]) / 1024 if len(found) > 1 else None
+    return meminfo().get("MemAvailable")
 
 # %% ../nbs/03_models.ipynb #d8a382de
 def onnx_session(
@@ -270,17 +268,6 @@ _PATTERNS = { # what is fetched of a repository
 def missing_files(folder:Path, stage:str)->list[str]: # in words, such as "model.bin"
     "What a model's folder lacks"
     return [need.replace("|", " or ") for need in _NEEDS[stage] if not any((folder / f).is_file() for f in need.split("|"))]
-
-# %% ../nbs/03_models.ipynb #d1c7bb5f
-def hub_cache()->Path:
-    "The folder of the Hugging Face cache, as its own library reads the environment"
-    home = Path(os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "huggingface")
-    return Path(os.environ.get("HF_HUB_CACHE") or home / "hub").expanduser()
-
-def torch_cache()->Path:
-    "The folder torch keeps what it downloaded in"
-    home = os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "torch"
-    return Path(home).expanduser() / "hub/checkpoints"
 
 # %% ../nbs/03_models.ipynb #cae9648b
 def cached(
