@@ -12,6 +12,7 @@ Modules:
 - `ecg_audio_nb.export`: An analysis as files: captions, tables and labels for the tools that read them, each written whole or not at all
 - `ecg_audio_nb.fetch`: A path or an address to a readable file, within limits: the one door through which anything comes in
 - `ecg_audio_nb.jobqueue`: The durable queue: claim, lease, fence, finish; the batch and the service share it
+- `ecg_audio_nb.jobs`: The batch: sources in, executed notebooks and results out, resumed wherever it was cut off
 - `ecg_audio_nb.media`: Any readable file to 16 kHz mono float32, decoded in a child process that may crash or hang without harm
 - `ecg_audio_nb.models`: Where weights come from, and the only place that finds, loads, keeps and releases them
 - `ecg_audio_nb.pipeline`: `analyze()`: the stages as a small graph, from a file to a transcript in which every word has a measured voice

@@ -135,6 +135,15 @@ def rss_mb()->float|None:
     return total
 
 
+def die_with_parent(number:int):
+    "Have this signal sent to this process when the one that started it ends; Linux alone knows how"
+    if not sys.platform.startswith("linux"): return
+    import ctypes
+    parent = os.getppid()
+    ctypes.CDLL(None, use_errno=True).prctl(1, number) # PR_SET_PDEATHSIG
+    if os.getppid() != parent: os.kill(os.getpid(), number) # it ended in between
+
+
 # Caches
 
 def cache_home(): return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
