@@ -37,7 +37,9 @@ from .settings import load_settings
 from ._index import index_html
 from .warm import Stopped, TimedOut, close_kernels, run_notebook, warm_up
 
-# %% ../nbs/52_jobs.ipynb #925c77df
+# %% ../nbs/52_jobs.ipynb #c7cf8efa
+_log = logging.getLogger("ecg_audio_nb")
+
 class JobsError(ValueError):
     "A batch that can't be planned: its message names what, and the way out"
 
@@ -59,7 +61,7 @@ def _in_list(path, apart):
     for line in (s.strip() for s in lines):
         if line and not line.startswith("#"): yield from _expand(line if "://" in line else os.path.join(os.path.dirname(path), line), apart)
 
-# %% ../nbs/52_jobs.ipynb #b5114d1c
+# %% ../nbs/52_jobs.ipynb #3ab8cf32
 def _expand(source, apart):
     if source.startswith("s3://"): yield from _in_bucket(source)
     elif "://" in source: yield source
@@ -70,8 +72,10 @@ def _expand(source, apart):
 
 def _in_bucket(url):
     "The recordings below a prefix that ends in a slash or has a pattern; else the object itself"
+    fs = bucket()
+    fs.invalidate_cache() # its listings stay otherwise, and with them what `content_of` is told
     if not url.endswith("/") and not glob.has_magic(url): yield url; return
-    files = bucket().glob(url) if glob.has_magic(url) else bucket().find(url)
+    files = fs.glob(url) if glob.has_magic(url) else fs.find(url)
     yield from (f"s3://{f}" for f in sorted(files) if glob.has_magic(url) or is_media(f))
 
 def bucket():
@@ -267,7 +271,7 @@ def _write_whole(path, text):
     part.write_text(text, encoding="utf-8")
     os.replace(part, path)
 
-# %% ../nbs/52_jobs.ipynb #6cb53463
+# %% ../nbs/52_jobs.ipynb #20b81577
 class Bucket:
     "Results below `s3://bucket/prefix`; the queue stays on this machine"
     def __init__(self, url:str, data_dir:Path):
@@ -276,10 +280,7 @@ class Bucket:
 
     def __str__(self): return self.url
     def queue_file(self)->Path: return self.local / ".jobs/queue.sqlite"
-    def names(self)->set[str]:
-        try: return {p.rpartition("/")[2] for p in self.fs.ls(self.url, detail=False, refresh=True)}
-        except FileNotFoundError: return set()
-
+    def names(self)->set[str]: return {p.rpartition("/")[2] for p in self._ls()}
     def write(self, name:str, text:str): self.fs.pipe_file(f"{self.url}/{name}", text.encode())
     def part(self, job:Job): return Folder.part(Folder(self.local), job)
     def _beside(self, job): return f"{self.url}/.parts/{job.name}.{job.attempt}"
@@ -299,7 +300,15 @@ class Bucket:
         if (notebook := part / f"{job.name}.ipynb").exists(): self.fs.put_file(str(notebook), f"{self.url}/failed/{notebook.name}")
 
     def sweep(self, running:Iterable[Job]):
+        "Remove what killed runners left, here and in the bucket"
         Folder(self.local).sweep(running)
+        ours = {f"{j.name}.{j.attempt}" for j in running}
+        for sent in self._ls(".parts"):
+            if sent.rpartition("/")[2] not in ours: self.fs.rm(f"s3://{sent}", recursive=True)
+
+    def _ls(self, name=""):
+        try: return self.fs.ls(f"{self.url}/{name}".rstrip("/"), detail=False, refresh=True)
+        except FileNotFoundError: return []
 
 def _files(part): return sorted(p for p in part.rglob("*") if p.is_file())
 
@@ -413,7 +422,7 @@ def perform_here(
         except Exception as e: return fault_of(e)
     return perform
 
-# %% ../nbs/52_jobs.ipynb #f162ce9a
+# %% ../nbs/52_jobs.ipynb #cb66610f
 def run_job(
     queue:Queue, place:Folder|Bucket,
     job:Job, # as it was claimed
@@ -441,16 +450,18 @@ def _published(queue, place, job, folder):
 
 def _not_done(queue, place, job, folder, fault):
     if fault.kind == "stopped": return give_back(queue, job)
-    again = fail(queue, job, fault.kind, fault.error, lambda db: folder and place.publish_failed(job, folder))
-    return "again" if again else "failed"
+    def publish(db):
+        try: place.publish_failed(job, folder)
+        except OSError as e: _log.warning("the notebook of %s can't be shown: %s", job.name, e) # that it failed is known all the same
+    return "again" if fail(queue, job, fault.kind, fault.error, folder and publish) else "failed"
 
 def _patiently(act, stopping, pause=2.0):
     "The queue's disk may be full, too: wait for room"
     while True:
         try: return act()
-        except (sqlite3.OperationalError, OSError) as e:
+        except sqlite3.OperationalError as e:
             if stopping.is_set(): raise
-            logging.getLogger("ecg_audio_nb").warning("the queue can't be written (%s); waiting for room", e)
+            _log.warning("the queue can't be written (%s); waiting for room", e)
             stopping.wait(pause)
 
 def outcome(folder:Path)->dict:
@@ -585,7 +596,7 @@ def stage_words(job:Job)->str:
     share = f" {100 * job.share:.0f} %" if job.share is not None else ""
     return f"{job.name}: {job.stage or 'starting'}{share}"
 
-# %% ../nbs/52_jobs.ipynb #0cb9bfcb
+# %% ../nbs/52_jobs.ipynb #81f15f58
 def batch(
     sources:Iterable[str], # files, folders, globs, lists, s3:// prefixes, addresses
     output:str|os.PathLike, # a folder, or s3://bucket/prefix
@@ -593,7 +604,7 @@ def batch(
     crew:Runners|None=None, # who does the work; None: one runner
     watch:bool=False, # go on for ever, with what comes into the folders
     retry_failed:bool=False, # let failed jobs wait again
-    say:Callable[[str], None]=logging.getLogger("ecg_audio_nb").info, # told of every job that ended
+    say:Callable[[str], None]=_log.info, # told of every job that ended
     on_look:Callable[[Look], None]|None=None, # twice a second
     stopping:threading.Event|None=None, # set it to stop gently
 )->tuple[list[Job], list[str]]: # this command's jobs as they are at the end, and the sources that could not be read
