@@ -52,7 +52,7 @@ def analysis_html(analysis, rows:int=20)->str:
             f"{len(analysis.segments)} segments · {len(analysis.speakers)} speakers")
     table = "".join(_row(s, colour.get(s.speaker_id, "transparent")) for s in analysis.segments[:rows])
     more = f"<p>… and {len(analysis.segments) - rows} more segments</p>" if len(analysis.segments) > rows else ""
-    titles = "".join(f"<th>{t}</th>" for t in ("start", "speaker", "text", "level", "F0", "centroid"))
+    titles = "<th>start</th><th>speaker</th><th style=\"text-align:left\">text</th><th>level</th><th>F0</th><th>centroid</th>"
     notes = "".join(f"<p><small>{escape(w)}</small></p>" for w in m.warnings)
     table = f'<table style="white-space:nowrap"><tr>{titles}</tr>{table}</table>'
     return f"<div>{head}<br>{strip_svg(analysis)}{table}{more}{notes}</div>"
@@ -120,7 +120,7 @@ def settings_html(values, changed)->str:
 def _fact(value):
     if value in (None, "", (), [], {}): return "–"
     if isinstance(value, dict): return ", ".join(f"{k} {v}" for k, v in value.items())
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else f"{value:,}" if isinstance(value, int) else str(value)
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else f"{value:,g}" if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e6 else str(value)
 
 
 def metadata_html(m)->str:
@@ -132,7 +132,7 @@ def metadata_html(m)->str:
     facts = [(escape(k.replace("memory_mb", "memory, MB").replace("_", " ")), _left(escape(_fact(v))))
              for k, v in m.environment.items() if k != "packages"]
     rows = [(escape(k), _left(escape(str(v)))) for k, v in sorted(packages.items())]
-    return (f'<div>{_table(("stage", _left("engine"), _left("model"), "device", "numbers"), models)}{_table((), facts)}'
+    return (f'<div>{_table(("stage", _left("engine"), _left("model"), "device", "compute type"), models)}{_table((), facts)}'
             f"<details><summary>versions of {len(rows)} packages</summary>{_table((), rows)}</details></div>")
 
 
@@ -150,6 +150,6 @@ def _curve(points, label, unit):
 def watched_html(samples)->str:
     "Memory and card over the seconds of a block; `samples` as of `environment.Watched`"
     known = lambda i: [(s[0], s[i]) for s in samples if s[i] is not None]
-    curves = _curve(known(1), "memory of this process", "MB")
+    curves = _curve(known(1), "memory of this process and those it started", "MB")
     if not known(2) and not known(3): return f"<div>{curves}<small>no GPU was seen</small></div>"
     return f'<div>{curves}{_curve(known(2), "GPU memory", "MB")}{_curve(known(3), "GPU at work", "%")}</div>'

@@ -351,7 +351,7 @@ class Kept:
         "The recording, where it is a local file"
         return path if (path := self.made["fetch"].path).exists() else None
 
-# %% ../nbs/20_pipeline.ipynb #1447cd0a
+# %% ../nbs/20_pipeline.ipynb #6f9362ce
 def commands(
     source:str, # path or address; an address is shown without its secrets
     settings:Settings,
@@ -360,13 +360,17 @@ def commands(
 )->str: # two commands for a shell
     "How to do it again"
     name = shown(source) if "://" in str(source) else str(source)
+    folder = shlex.quote(str(parameters.get("output_dir", ".")))
+    given = shlex.quote(json.dumps({"source": name, **parameters}, ensure_ascii=False))
+    job = f"papermill {shlex.quote(str(notebook))} {shlex.quote(f'{stem_of(name)}.ipynb')} -y {given}"
+    return " \\\n  ".join([f"ecg analyze {shlex.quote(name)} -o {folder}", *_options(settings)]) + f"\n\n{job}"
+
+def _options(settings, most=4):
+    "`--set` for every setting, a few of one stage a line; where data lie is the machine's own"
     stages = {}
     for key, text in spelled(settings).items():
-        if key != "runtime.data_dir": stages.setdefault(key.partition(".")[0], []).append(shlex.quote(f"{key}={text}"))
-    lines = [f"ecg analyze {shlex.quote(name)}", *("  " + " ".join(f"--set {x}" for x in xs) for xs in stages.values())]
-    given = shlex.quote(json.dumps({"source": name, **parameters}, ensure_ascii=False))
-    job = ["papermill", shlex.quote(str(notebook)), shlex.quote(f"{stem_of(name)}.ipynb"), "-y", given]
-    return " \\\n".join(lines) + "\n\n" + " ".join(job)
+        if key != "runtime.data_dir": stages.setdefault(key.partition(".")[0], []).append(f"--set {shlex.quote(f'{key}={text}')}")
+    return [" ".join(xs[i:i+most]) for xs in stages.values() for i in range(0, len(xs), most)]
 
 # %% ../nbs/20_pipeline.ipynb #d493ebd7
 @dataclass(frozen=True)
