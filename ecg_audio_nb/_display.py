@@ -76,18 +76,19 @@ def _left(text): return f'<div style="text-align:left">{text}</div>'
 def _number(value, unit="", digits=2): return "–" if value is None else f"{value:,.{digits}f}{unit}"
 
 
-def _bar(start, end, whole, mark=None):
-    "A bar from one value to another of the same unit, and a stroke"
+def _bar(value, whole, best=None, worst=None):
+    "A bar on a scale from 0 to `whole`; and from the best to the worst, a line with ends"
     x = lambda v: 200 * v / (whole or 1)
-    stroke = "" if mark is None else f'<rect x="{x(mark):.1f}" y="0" width="2" height="12" fill="currentColor"/>'
-    return (f'<svg width="204" height="12" role="img"><rect x="{x(start):.1f}" y="2" height="8" fill="{_BAR}" '
-            f'width="{max(x(end) - x(start), 0.7):.1f}"/>{stroke}</svg>')
+    whisker = "" if best is None else (f'<path d="M{x(best):.1f} 2v8M{x(best):.1f} 6H{x(worst):.1f}M{x(worst):.1f} 2v8" '
+                                       'stroke="currentColor" fill="none"/>')
+    return (f'<svg width="204" height="12" role="img"><rect x="0" y="2" height="8" fill="{_BAR}" '
+            f'width="{max(x(value), 0.7):.1f}"/>{whisker}</svg>')
 
 
 def timing_html(timing)->str:
     "Seconds a stage as bars, then what the run cost as a whole"
     whole = max(timing.stages.values(), default=0)
-    rows = [(escape(name), _number(s, " s"), _bar(0, s, whole)) for name, s in timing.stages.items()]
+    rows = [(escape(name), _number(s, " s"), _bar(s, whole)) for name, s in timing.stages.items()]
     total = [("the whole run", _number(timing.processing_time, " s"), _left("stages overlap, so it is less than their sum")),
              ("real-time factor", _number(timing.real_time_factor, digits=3), _left("seconds of work for a second of sound")),
              ("peak memory", _number(timing.peak_rss_mb, " MB", 0), ""), ("peak GPU memory", _number(timing.peak_gpu_mb, " MB", 0), "")]
@@ -95,18 +96,18 @@ def timing_html(timing)->str:
 
 
 def costs_html(costs)->str:
-    "Seconds a stage over several runs: a bar from the best to the worst, a stroke at the median"
+    "Seconds a stage over several runs: a bar for the median, a line from the best to the worst"
     stages = {**costs.stages, "the whole run": costs.whole}
     whole = max((s["worst"] for s in costs.stages.values()), default=0)
     def row(name, s):
-        bar = _bar(s["best"], s["worst"], whole, s["median"]) if name in costs.stages else ""
+        bar = _bar(s["median"], whole, s["best"], s["worst"]) if name in costs.stages else ""
         return escape(name), *(_number(s[k], " s") for k in ("first", "median", "best")), bar
     facts = (f"{len(costs.runs)} run{'' if len(costs.runs) == 1 else 's'} over {clock(costs.duration)} of sound · real-time factor "
              f"{_number(costs.real_time_factor, digits=3)} (median) · peak memory {_number(costs.peak_rss_mb, ' MB', 0)} · "
              f"peak GPU memory {_number(costs.peak_gpu_mb, ' MB', 0)} · "
              f"{'every run gave the same result' if costs.same_result else '<b>the runs gave different results</b>'}")
-    note = "<small>bar: best to worst, on one scale of seconds; stroke: median</small>"
-    return f'<div>{facts}{_table(("stage", "first", "median", "best", note), [row(*x) for x in stages.items()])}</div>'
+    table = _table(("stage", "first", "median", "best", ""), [row(*x) for x in stages.items()])
+    return f"<div>{facts}{table}<small>bar: median; line: best to worst run; stages overlap</small></div>"
 
 
 def settings_html(values, changed)->str:

@@ -218,7 +218,7 @@ def _rows(s):
             ("DER, collar 0.25 s", rate(s.der_collar_025), ""), ("JER", rate(s.jer), ""),
             ("speakers", count(s.speakers_found), f"{count(s.speakers_reference)} in the reference")]
 
-# %% ../nbs/40_evaluate.ipynb #cb289ec0
+# %% ../nbs/40_evaluate.ipynb #aa1faffc
 @dataclass(frozen=True)
 class Scores:
     "How far a result is from its references; None where there is no reference, or no rate can be told"
@@ -243,8 +243,9 @@ class Scores:
     def rows(self)->list[tuple[str, str, str]]: return _rows(self) # name, value, what it is made of
 
     def _repr_html_(self):
-        rows = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in self.rows())
-        return f"<table><tr><th>score</th><th></th><th>made of</th></tr>{rows}</table>"
+        left = ' style="text-align:left"'
+        rows = "".join(f"<tr><td{left}>{name}</td><td>{value}</td><td{left}>{made_of}</td></tr>" for name, value, made_of in self.rows())
+        return f"<table><tr><th{left}>score</th><th></th><th{left}>made of</th></tr>{rows}</table>"
 
 # %% ../nbs/40_evaluate.ipynb #813ca665
 def _heard(analysis, utterances):
