@@ -413,7 +413,7 @@ def perform_here(
         except Exception as e: return fault_of(e)
     return perform
 
-# %% ../nbs/52_jobs.ipynb #ae44975d
+# %% ../nbs/52_jobs.ipynb #f162ce9a
 def run_job(
     queue:Queue, place:Folder|Bucket,
     job:Job, # as it was claimed
@@ -429,13 +429,17 @@ def run_job(
             fault = perform(job, folder, heart)
             if not fault: place.send(job, folder)
         except Exception as e: fault = fault_of(e)
-        try: return _patiently(lambda: _end(queue, place, job, folder, fault), stopping)
+        try:
+            fault = fault or _published(queue, place, job, folder)
+            return _patiently(lambda: _not_done(queue, place, job, folder, fault), stopping) if fault else "done"
         except LeaseLost: return "lost"
 
-def _end(queue, place, job, folder, fault):
-    if fault is None:
-        try: finish(queue, job, lambda db: place.publish(job, folder), outcome(folder)); return "done"
-        except OSError as e: fault = fault_of(e)
+def _published(queue, place, job, folder):
+    "None if the job is done now; a disk that is full at that moment is a fault like any other"
+    try: finish(queue, job, lambda db: place.publish(job, folder), outcome(folder))
+    except (OSError, sqlite3.OperationalError) as e: return fault_of(e)
+
+def _not_done(queue, place, job, folder, fault):
     if fault.kind == "stopped": return give_back(queue, job)
     again = fail(queue, job, fault.kind, fault.error, lambda db: folder and place.publish_failed(job, folder))
     return "again" if again else "failed"
