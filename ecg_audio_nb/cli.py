@@ -10,9 +10,9 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/cli.html.md"""
 
 # %% auto #0
 __all__ = ['app', 'Version', 'Sources', 'Lines', 'models', 'Output', 'jobs', 'Where', 'Keys', 'complain', 'failing', 'usage',
-           'overrides', 'stems', 'stage_bars', 'summary', 'flag', 'analyze', 'read_result', 'captions', 'report',
-           'models_list', 'models_pull', 'models_path', 'evaluate', 'doctor', 'batch_view', 'batch', 'jobs_status',
-           'jobs_list', 'jobs_show', 'jobs_retry', 'jobs_cancel', 'jobs_prune', 'main']
+           'overrides', 'stems', 'stage_bars', 'summary', 'flag', 'analyze', 'captions', 'report', 'models_list',
+           'models_pull', 'models_path', 'evaluate', 'doctor', 'batch_view', 'batch', 'jobs_status', 'jobs_list',
+           'jobs_show', 'jobs_retry', 'jobs_cancel', 'jobs_prune', 'main']
 
 # %% ../nbs/70_cli.ipynb #bca87356
 from collections.abc import Iterable, Sequence
@@ -181,17 +181,7 @@ def analyze(
     summary(rows)
     if any(fault for *_, fault in rows): raise typer.Exit(1)
 
-# %% ../nbs/70_cli.ipynb #47fca7fa
-def read_result(path:Path):# -> Analysis
-    "What `ecg analyze` wrote; raises `ValueError` for anything else"
-    import json
-    from ecg_audio_nb.schema import from_dict
-    try: return from_dict(json.loads(path.read_text(encoding="utf-8")))
-    except OSError as e:
-        raise ValueError(f"{path}: {e.strerror}; give the .json file that `ecg analyze` wrote") from None
-    except ValueError as e: raise ValueError(f"{path}: this is no result of `ecg analyze`: {e}") from None
-
-# %% ../nbs/70_cli.ipynb #d75805de
+# %% ../nbs/70_cli.ipynb #73c60212
 @app.command()
 def captions(
     result: Annotated[Path, typer.Argument(metavar="RESULT.json", help="What `ecg analyze` wrote.")],
@@ -202,6 +192,7 @@ def captions(
     "Captions that grow with loudness, one colour a speaker."
     import sys, tempfile
     from ecg_audio_nb.captions import burn as draw, frame_size, write_captions
+    from ecg_audio_nb.schema import read_result
     out = output or (burn or result).with_name((burn or result).stem + (".captions.mp4" if burn else ".ass"))
     with failing(ValueError, OSError):
         if not burn: typer.echo(write_captions(read_result(result), out, style)); return
@@ -210,7 +201,7 @@ def captions(
             draw(burn, ass, out, lambda share: bar.update(round(100 * share) - bar.pos))
         typer.echo(out)
 
-# %% ../nbs/70_cli.ipynb #1e17357b
+# %% ../nbs/70_cli.ipynb #4ffa5ed5
 @app.command()
 def report(
     result: Annotated[Path, typer.Argument(metavar="RESULT.json", help="What `ecg analyze` wrote.")],
@@ -220,6 +211,7 @@ def report(
 ):
     "One HTML page: player, transcript, lanes, search."
     from ecg_audio_nb.report import write_report
+    from ecg_audio_nb.schema import read_result
     with failing(ValueError, OSError):
         typer.echo(write_report(read_result(result), output or result.with_suffix(".html"), media, embed=embed))
 
@@ -290,7 +282,7 @@ def models_path(
     with failing(ModelError): found = find_weights(name, stage, download=False)
     typer.echo(found.folder / found.file if found.file else found.folder)
 
-# %% ../nbs/70_cli.ipynb #7f3326f5
+# %% ../nbs/70_cli.ipynb #760f19ea
 @app.command()
 def evaluate(
     result: Annotated[Path, typer.Argument(metavar="RESULT.json", help="What `ecg analyze` wrote.")],
@@ -301,6 +293,7 @@ def evaluate(
     "Score a result against references: word error, diarization error, speakers."
     import json
     from ecg_audio_nb.evaluate import evaluate
+    from ecg_audio_nb.schema import read_result
     if transcript is None and turns is None:
         usage("evaluate: give a reference, --transcript REF.stm|.txt, --turns REF.rttm or both")
     with failing(ValueError, ImportError): scores = evaluate(read_result(result), transcript, turns)

@@ -19,8 +19,8 @@ __all__ = ['Status', 'CHECKS', 'FIXES', 'DECODERS', 'Finding', 'Report', 'check'
            'check_torch', 'cudnn_for', 'check_ctranslate2', 'torch_cuda', 'check_gpu', 'check_jupyter', 'check_smoke',
            'examine', 'fingerprint', 'Watched', 'watch']
 
-# %% ../nbs/02_environment.ipynb #8b361a85
-import html, json, os, platform, re, shutil, subprocess, sys, tempfile, threading, time
+# %% ../nbs/02_environment.ipynb #84effedc
+import json, os, platform, re, shutil, subprocess, sys, tempfile, threading, time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -29,6 +29,7 @@ from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
+from ._display import watched_html
 from ._machine import (CGROUP, PACKAGES, SET, cache_home, card_faults, card_now, card_words, cards, conflicts, cores,
     cpu_model, folder_mb, hub_cache, kernelspecs, meminfo, memory_mb, missing_libraries, probe, rss_mb, short, side, space, starts_here,
     table_html, threads, torch_cache, token, versions, without)
@@ -466,7 +467,7 @@ def fingerprint()->dict: # plain values; None or empty where unknown
             "memory_mb": memory and round(memory), "gpus": list(names), "driver": driver, "torch_cuda": torch_cuda(),
             "packages": {n: v for n, v in versions().items() if n != "python"}}
 
-# %% ../nbs/02_environment.ipynb #a12d7be6
+# %% ../nbs/02_environment.ipynb #c752fefd
 @dataclass
 class Watched:
     "Samples of one block: (seconds since its start, RSS MB, GPU MB, GPU percent)"
@@ -482,12 +483,7 @@ class Watched:
         names = {1: "rss_mb", 2: "gpu_mb", 3: "gpu_percent"}
         return {k: v for i, n in names.items() for k, v in ((f"peak_{n}", rounded(self.peak(i))), (f"mean_{n}", rounded(self.mean(i))))}
 
-    def _repr_html_(self):
-        end, top = max(self.peak(0) or 0, 1e-9), max(self.peak(1) or 0, 1e-9)
-        points = " ".join(f"{300 * s[0] / end:.1f},{50 - 48 * s[1] / top:.1f}" for s in self.samples if s[1] is not None)
-        line = f'<svg width="300" height="52"><polyline fill="none" stroke="#2f6fde" stroke-width="1.5" points="{points}"/></svg>'
-        words = ", ".join(f"{n} {v:,}" for n, v in self.as_dict().items() if v is not None)
-        return f"<div>{line}<br>{html.escape(words)} over {end:.1f} s</div>"
+    def _repr_html_(self): return watched_html(self.samples)
 
 # %% ../nbs/02_environment.ipynb #b86504d2
 @contextmanager

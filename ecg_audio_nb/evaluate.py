@@ -14,9 +14,9 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/evaluate.html.md"""
 
 # %% auto #0
 __all__ = ['LETTERS', 'EvaluateError', 'normalize_text', 'WordErrors', 'wer', 'Utterance', 'read_transcript', 'read_turns',
-           'TurnErrors', 'der', 'jer', 'Scores', 'evaluate']
+           'TurnErrors', 'der', 'jer', 'Scores', 'evaluate', 'find_references', 'result_of']
 
-# %% ../nbs/40_evaluate.ipynb #5b85b7db
+# %% ../nbs/40_evaluate.ipynb #1abc3cba
 import os, re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -24,7 +24,10 @@ from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from .export import recording, spoken_words
-from .schema import Analysis, Turn, as_number
+from .fetch import stem_of
+from .pipeline import OnEvent, analyze
+from .schema import Analysis, Turn, as_number, read_result
+from .settings import Settings
 
 # %% ../nbs/40_evaluate.ipynb #0981b1b8
 class EvaluateError(ValueError):
@@ -215,7 +218,7 @@ def _rows(s):
             ("DER, collar 0.25 s", rate(s.der_collar_025), ""), ("JER", rate(s.jer), ""),
             ("speakers", count(s.speakers_found), f"{count(s.speakers_reference)} in the reference")]
 
-# %% ../nbs/40_evaluate.ipynb #cb289ec0
+# %% ../nbs/40_evaluate.ipynb #aa1faffc
 @dataclass(frozen=True)
 class Scores:
     "How far a result is from its references; None where there is no reference, or no rate can be told"
@@ -240,8 +243,9 @@ class Scores:
     def rows(self)->list[tuple[str, str, str]]: return _rows(self) # name, value, what it is made of
 
     def _repr_html_(self):
-        rows = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in self.rows())
-        return f"<table><tr><th>score</th><th></th><th>made of</th></tr>{rows}</table>"
+        left = ' style="text-align:left"'
+        rows = "".join(f"<tr><td{left}>{name}</td><td>{value}</td><td{left}>{made_of}</td></tr>" for name, value, made_of in self.rows())
+        return f"<table><tr><th{left}>score</th><th></th><th{left}>made of</th></tr>{rows}</table>"
 
 # %% ../nbs/40_evaluate.ipynb #813ca665
 def _heard(analysis, utterances):
@@ -283,3 +287,27 @@ def evaluate(
     words = _score_words(analysis, transcript, language) if transcript is not None else {}
     spoken = _score_turns(analysis, turns) if turns is not None else {}
     return Scores(speakers_found=len({t.speaker_id for t in analysis.turns}), **words, **spoken)
+
+# %% ../nbs/40_evaluate.ipynb #f8aeb9c3
+def find_references(
+    source:str, # a recording or a result: path or address
+    folder:str|Path|None=None, # where `STEM.stm` or `STEM.txt`, and `STEM.rttm`, are looked for
+    transcript:str|Path|None=None, turns:str|Path|None=None, # known already
+)->dict[str, Path|None]: # `transcript` and `turns`, for `evaluate`
+    "The references of a source; raises `EvaluateError` if there is none at all"
+    stem, found = stem_of(str(source)), {"transcript": transcript, "turns": turns}
+    if folder is not None:
+        for kind, endings in (("transcript", ("stm", "txt")), ("turns", ("rttm",))):
+            there = [p for p in (Path(folder) / f"{stem}.{e}" for e in endings) if p.is_file()]
+            found[kind] = found[kind] or next(iter(there), None)
+    if any(found.values()): return {k: v and Path(v) for k, v in found.items()}
+    where = "no reference was given" if folder is None else f"{folder} holds no {stem}.stm, {stem}.txt or {stem}.rttm"
+    raise EvaluateError(f"{stem}: {where}; name a transcript (.stm or .txt), turns (.rttm) or a folder that holds them")
+
+def result_of(
+    source:str, # a result's .json file, or what `analyze` takes
+    settings:Settings, # for a recording
+    on_event:OnEvent|None=None,
+)->Analysis:
+    "Read a result, or make it first"
+    return read_result(source) if str(source).lower().endswith(".json") else analyze(source, settings, on_event)

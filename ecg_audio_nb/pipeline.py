@@ -18,25 +18,28 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/pipeline.html.md"""
 
 # %% auto #0
 __all__ = ['STAGES', 'OnEvent', 'SILENCE', 'StageEvent', 'Run', 'hear_words', 'Heard', 'listen_to', 'silences', 'mark_silence',
-           'measure', 'to_segments', 'to_speakers', 'versions', 'peak_rss_mb', 'to_metadata', 'analyze']
+           'measure', 'to_segments', 'to_speakers', 'versions', 'peak_rss_mb', 'to_metadata', 'analyze', 'same_result',
+           'set_seeds', 'Kept', 'commands', 'Costs', 'benchmark']
 
-# %% ../nbs/20_pipeline.ipynb #11a7d0b7
-import platform, sys, threading, time
+# %% ../nbs/20_pipeline.ipynb #f7c8735b
+import json, platform, random, shlex, statistics, sys, threading, time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Literal
+import numpy as np
 import ecg_audio_nb
 from .acoustics import adapt, emphasized, frames, pool, speech_seconds, spread
 from .align import Aligned, RecognizerTimes, choose_aligner, in_order, interpolate
 from .environment import fingerprint, watch
-from .fetch import Source, fetched
+from .fetch import Source, fetched, shown, stem_of
 from .media import Audio, load_audio
-from .schema import Analysis, FullFeatures, Metadata, RunTiming, Segment, Speaker, Turn, VoiceRanges, Word
-from .settings import Settings, load_settings
+from .schema import Analysis, FullFeatures, Metadata, RunTiming, Segment, Speaker, Turn, VoiceRanges, Word, to_dict
+from .settings import Settings, load_settings, spelled
 from .speakers import PyannoteDiarizer, assign_speakers, choose_diarizer, group_words
 from .transcribe import UNSPACED, Transcript, WhisperXTranscriber, choose_transcriber
 from .voice import STEP, SPEECH_STEP, Activity, Spans, listen
@@ -311,3 +314,113 @@ def _engines(settings, given, run):
         choose("align", choose_aligner, "whisperx" if isinstance(chosen["transcribe"], WhisperXTranscriber) else "embedded")
     if settings.diarize.enabled: choose("diarize", choose_diarizer)
     return chosen
+
+# %% ../nbs/20_pipeline.ipynb #a1f6db3c
+def same_result(
+    a:Analysis, b:Analysis,
+)->bool:
+    "Whether two results differ in nothing but when, how fast and on what they were made"
+    def rest(x): return to_dict(replace(x, metadata=replace(x.metadata, timing=RunTiming(), environment={})))
+    return rest(a) == rest(b)
+
+def set_seeds(
+    seed:int, # 0 to 2**32 - 1
+):
+    "Begin chance anew in Python, numpy and, where it is loaded, torch; raises `ValueError`"
+    if not 0 <= seed < 2**32: raise ValueError(f"seed = {seed}: a seed is from 0 to {2**32 - 1}")
+    random.seed(seed); np.random.seed(seed)
+    if "torch" in sys.modules: sys.modules["torch"].manual_seed(seed)
+
+# %% ../nbs/20_pipeline.ipynb #f08f240e
+@dataclass(frozen=True)
+class Kept:
+    "What the stages made, by name; an instance is a hook for `analyze`"
+    made: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def __call__(self, event:StageEvent):
+        if event.status == "done": self.made[event.stage] = event.artefact
+
+    @property
+    def audio(self)->Audio: return self.made["media"]
+
+    @property
+    def frames(self): return self.made.get("adapt", self.made["acoustics"]) # of the acoustics
+
+    @property
+    def path(self)->Path|None: # None for what was downloaded, which is gone by now
+        "The recording, where it is a local file"
+        return path if (path := self.made["fetch"].path).exists() else None
+
+# %% ../nbs/20_pipeline.ipynb #6f9362ce
+def commands(
+    source:str, # path or address; an address is shown without its secrets
+    settings:Settings,
+    notebook:str|Path, # that papermill runs
+    parameters:Mapping[str, Any], # of the notebook, but for `source`
+)->str: # two commands for a shell
+    "How to do it again"
+    name = shown(source) if "://" in str(source) else str(source)
+    folder = shlex.quote(str(parameters.get("output_dir", ".")))
+    given = shlex.quote(json.dumps({"source": name, **parameters}, ensure_ascii=False))
+    job = f"papermill {shlex.quote(str(notebook))} {shlex.quote(f'{stem_of(name)}.ipynb')} -y {given}"
+    return " \\\n  ".join([f"ecg analyze {shlex.quote(name)} -o {folder}", *_options(settings)]) + f"\n\n{job}"
+
+def _options(settings, most=4):
+    "`--set` for every setting, a few of one stage a line; where data lie is the machine's own"
+    stages = {}
+    for key, text in spelled(settings).items():
+        if key != "runtime.data_dir": stages.setdefault(key.partition(".")[0], []).append(f"--set {shlex.quote(f'{key}={text}')}")
+    return [" ".join(xs[i:i+most]) for xs in stages.values() for i in range(0, len(xs), most)]
+
+# %% ../nbs/20_pipeline.ipynb #d493ebd7
+@dataclass(frozen=True)
+class Costs:
+    "What several runs over one input cost"
+    runs: tuple[RunTiming, ...]
+    duration: float # of the input, seconds
+    same_result: bool # whether all runs gave the same
+
+    @property
+    def stages(self)->dict[str, dict[str, float]]: # seconds at work
+        "First, median, best and worst run of every stage"
+        return {k: _spread([r.stages[k] for r in self.runs]) for k in self.runs[0].stages}
+
+    @property
+    def whole(self)->dict[str, float]: return _spread([r.processing_time for r in self.runs])
+
+    @property
+    def real_time_factor(self)->float|None: return self.whole["median"] / self.duration if self.duration else None
+
+    @property
+    def peak_rss_mb(self)->float|None: return _most(r.peak_rss_mb for r in self.runs)
+
+    @property
+    def peak_gpu_mb(self)->float|None: return _most(r.peak_gpu_mb for r in self.runs)
+
+    def as_dict(self)->dict: # JSON-ready
+        names = "duration", "same_result", "real_time_factor", "peak_rss_mb", "peak_gpu_mb", "whole", "stages"
+        return {"runs": len(self.runs), **{k: getattr(self, k) for k in names}}
+
+    def _repr_html_(self):
+        from ecg_audio_nb._display import costs_html
+        return costs_html(self)
+
+def _spread(seconds): return {"first": seconds[0], "median": statistics.median(seconds), "best": min(seconds), "worst": max(seconds)}
+def _most(values): return max((v for v in values if v is not None), default=None)
+
+# %% ../nbs/20_pipeline.ipynb #cb4830b0
+def benchmark(
+    source, # as of `analyze`
+    settings:Settings,
+    repeats:int=3,
+    on_event:OnEvent|None=None,
+)->tuple[Costs, Analysis]: # and the first run's result
+    "Analyze a few times and tell what it costs; raises `ValueError` for no repeats, and what `analyze` raises"
+    if repeats < 1: raise ValueError(f"repeats = {repeats}: at least 1")
+    first = analyze(source, settings, on_event)
+    timings, same = [first.metadata.timing], True
+    for _ in range(repeats - 1):
+        result = analyze(source, settings, on_event)
+        timings.append(result.metadata.timing)
+        same = same and same_result(result, first)
+    return Costs(tuple(timings), first.metadata.duration, same), first

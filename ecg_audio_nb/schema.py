@@ -16,14 +16,15 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/schema.html.md"""
 # %% auto #0
 __all__ = ['Seconds', 'Measure', 'Share', 'Timing', 'Features', 'AcousticFeatures', 'FullFeatures', 'Word', 'WordError',
            'as_number', 'normalize_word', 'Turn', 'Segment', 'Range', 'VoiceRanges', 'Speaker', 'ModelInfo',
-           'RunTiming', 'Metadata', 'Analysis', 'to_dict', 'ResultError', 'from_dict', 'json_schema']
+           'RunTiming', 'Metadata', 'Analysis', 'to_dict', 'ResultError', 'from_dict', 'read_result', 'json_schema']
 
-# %% ../nbs/00_schema.ipynb #be69db88
-import math
+# %% ../nbs/00_schema.ipynb #b05d2d27
+import json, math
 from collections.abc import Mapping
 from dataclasses import field
 from decimal import Decimal
 from numbers import Real
+from pathlib import Path
 from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
@@ -205,7 +206,7 @@ class ModelInfo:
     device: str|None = None
     compute_type: str|None = None
 
-# %% ../nbs/00_schema.ipynb #f25bd0e9
+# %% ../nbs/00_schema.ipynb #6744997b
 @dataclass(frozen=True)
 class RunTiming:
     "The costs of one run, and when it was; all that may differ between two runs over one input"
@@ -216,7 +217,11 @@ class RunTiming:
     peak_rss_mb: Measure|None = None
     peak_gpu_mb: Measure|None = None
 
-# %% ../nbs/00_schema.ipynb #95adf7f6
+    def _repr_html_(self):
+        from ecg_audio_nb._display import timing_html
+        return timing_html(self)
+
+# %% ../nbs/00_schema.ipynb #28c6bde8
 @dataclass(frozen=True)
 class Metadata:
     "What is known about a result as a whole"
@@ -235,6 +240,10 @@ class Metadata:
     versions: dict[str, str] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
     timing: RunTiming = RunTiming()
+
+    def _repr_html_(self):
+        from ecg_audio_nb._display import metadata_html
+        return metadata_html(self)
 
 # %% ../nbs/00_schema.ipynb #2525d9de
 @dataclass(frozen=True)
@@ -290,6 +299,16 @@ def _first_error(e):
     error = e.errors()[0] if hasattr(e, "errors") else {"loc": (), "msg": str(e)}
     where = ".".join(map(str, error["loc"])) or "the result"
     return f"{where}: {error['msg']}. A result is what `ecg analyze` writes; its schema is ecg_audio_nb/assets/result.schema.json"
+
+# %% ../nbs/00_schema.ipynb #b9dbdeb3
+def read_result(
+    path:str|Path, # the .json file that `ecg analyze` wrote
+)->Analysis:
+    "Read a result's file; raises `ResultError` for anything else"
+    try: return from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+    except OSError as e:
+        raise ResultError(f"{path}: {e.strerror}; give the .json file that `ecg analyze` wrote") from None
+    except ValueError as e: raise ResultError(f"{path}: this is no result of `ecg analyze`: {e}") from None
 
 # %% ../nbs/00_schema.ipynb #7e3a9960
 def json_schema()->dict: # JSON Schema, draft 2020-12

@@ -19,7 +19,7 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/settings.html.md"""
 __all__ = ['Engine', 'Unit', 'Names', 'Text', 'Count', 'StageEngine', 'FORMATS', 'USUAL', 'SettingsError', 'StageSettings',
            'RuntimeSettings', 'FetchSettings', 'MediaSettings', 'VoiceSettings', 'TranscribeSettings', 'AlignSettings',
            'DiarizeSettings', 'AcousticsSettings', 'ExportSettings', 'Settings', 'profiles', 'known_keys',
-           'load_settings']
+           'load_settings', 'spelled', 'changed']
 
 # %% ../nbs/01_settings.ipynb #269193f2
 import configparser, difflib, os
@@ -169,7 +169,7 @@ class _Environment(EnvSettingsSource):
             if value: d.setdefault("runtime", {}).setdefault(short, value)
         return d
 
-# %% ../nbs/01_settings.ipynb #e9854702
+# %% ../nbs/01_settings.ipynb #7a1ee855
 class Settings(BaseSettings):
     "All settings of one analysis"
     model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix="ECG_", env_nested_delimiter="__",
@@ -192,6 +192,10 @@ class Settings(BaseSettings):
     def engine_for(self, stage:str)->str:
         "The engine a stage is asked to use: its own, or the chain's"
         return getattr(self, stage).engine or self.engine
+
+    def _repr_html_(self):
+        from ecg_audio_nb._display import settings_html
+        return settings_html(spelled(self), changed(self))
 
 # %% ../nbs/01_settings.ipynb #c0b8efe8
 def _ini_files():
@@ -273,3 +277,27 @@ def _explain(e):
         if error["type"] == "extra_forbidden": lines.append(_unknown(key))
         else: lines.append(f"{key} = {error['input']!r:.60}: {error['msg'].removeprefix('Value error, ')}")
     return "; ".join(dict.fromkeys(lines))
+
+# %% ../nbs/01_settings.ipynb #efcf18df
+def spelled(
+    settings:Settings,
+)->dict[str, str]: # by dotted name, in the order of `known_keys`
+    "Every setting as text, as `--set` and `load_settings` take it"
+    found = {}
+    for key in known_keys():
+        value = settings
+        for name in key.split("."): value = getattr(value, name)
+        found[key] = _text_of(value)
+    return found
+
+def _text_of(value):
+    if value is None or isinstance(value, bool): return str(value).lower()
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+def changed(
+    settings:Settings,
+)->list[str]: # dotted names
+    "The settings that are not at their defaults"
+    default = {name: f.get_default(call_default_factory=True) for name, f in Settings.model_fields.items()}
+    usual = spelled(Settings.model_construct(**default))
+    return [key for key, text in spelled(settings).items() if text != usual[key]]
