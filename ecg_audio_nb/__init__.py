@@ -22,7 +22,8 @@ Modules:
 - `ecg_audio_nb.settings`: Every knob of an analysis: one small frozen class a stage, composed into `Settings`, read from four places in a fixed order
 - `ecg_audio_nb.speakers`: Which diarizer is used, and who said which word
 - `ecg_audio_nb.transcribe`: Speech to words: the engines, and which of them is used
-- `ecg_audio_nb.voice`: Where there is speech, and how many talk at once: one pass of a network that the recognizer and the diarizer share"""
+- `ecg_audio_nb.voice`: Where there is speech, and how many talk at once: one pass of a network that the recognizer and the diarizer share
+- `ecg_audio_nb.warm`: The papermill engine whose kernel stays: the package is imported and the models are loaded once, not once a notebook"""
 
 __version__ = "0.1.0"
 __all__ = ["analyze", "__version__"]
