@@ -185,7 +185,8 @@ def _malloc_trim():
 
 
 def _resident(thread):
-    "Threads of libraries that stay by design: progress bars, pools of torch, IPython's own"
+    "Threads that stay by design: the package's (its children are listened to), progress bars, pools of torch, IPython's own"
+    if (getattr(getattr(thread, "_target", None), "__module__", None) or "").partition(".")[0] == _OURS: return True
     return type(thread).__module__.split(".")[0] in ("tqdm", "torch", "IPython", "ipykernel", "zmq", "tornado", "asyncio")
 
 

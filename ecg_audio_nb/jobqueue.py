@@ -25,14 +25,15 @@ __all__ = ['LEASE', 'Publish', 'STATES', 'QueueError', 'LeaseLost', 'Queue', 'Jo
            'claim', 'beat', 'finish', 'back_off', 'fail', 'give_back', 'find', 'counts', 'listed', 'attempts', 'retry',
            'cancel', 'prune', 'file_digest']
 
-# %% ../nbs/50_jobqueue.ipynb #64f83cec
+# %% ../nbs/50_jobqueue.ipynb #48d5fd46
 import hashlib, json, os, random, socket, sqlite3, threading, time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
-# %% ../nbs/50_jobqueue.ipynb #7b178b5d
+# %% ../nbs/50_jobqueue.ipynb #88a5c100
 class QueueError(ValueError):
     "The queue's file can't be used, or it knows no such job"
 
@@ -42,7 +43,7 @@ class LeaseLost(Exception):
 _VERSION = 1
 _TABLES = """
 create table if not exists jobs(
-  seq integer primary key, id text not null unique, name text not null unique, source text not null, task text not null,
+  seq integer primary key, id text not null unique, name text not null unique collate nocase, source text not null, task text not null,
   state text not null default 'queued', attempt integer not null default 0, tries integer not null default 0,
   most integer not null, due real not null, owner text, lease real, wish text, stage text, share real,
   kind text, error text, result text, created real not null, started real, ended real) strict;
@@ -136,7 +137,7 @@ def _job(row):
     d = {k: row[k] for k in row.keys() if k != "seq"}
     return Job(**d | {"task": json.loads(d["task"]), "result": d["result"] and json.loads(d["result"])})
 
-# %% ../nbs/50_jobqueue.ipynb #a83ab526
+# %% ../nbs/50_jobqueue.ipynb #8ef3ecbd
 def add(
     queue:Queue,
     jobs:Iterable[Job],
@@ -157,7 +158,7 @@ def _known(db, id):
 def _insert(db, job, now):
     name = job.name
     for n in (8, 64):
-        if not db.execute("select 1 from jobs where lower(name)=lower(?)", (name,)).fetchone(): break
+        if not db.execute("select 1 from jobs where name=?", (name,)).fetchone(): break
         name = f"{job.name}-{job.id[:n]}"
     db.execute("insert into jobs(id, name, source, task, most, due, created) values(?, ?, ?, ?, ?, ?, ?)",
                (job.id, name, job.source, json.dumps(job.task), job.most, max(now, job.due), now))
@@ -186,7 +187,7 @@ def is_gone(owner:str)->bool:
     *_, machine, pid, began = owner.rsplit("/", 3)
     return machine == _machine() != "unknown" and began != "unknown" and _began(pid) != began
 
-# %% ../nbs/50_jobqueue.ipynb #cd9dde0e
+# %% ../nbs/50_jobqueue.ipynb #875e868c
 LEASE = 30.0 # seconds
 
 def claim(
@@ -207,9 +208,10 @@ def claim(
 
 def _recover(db, now):
     "Jobs whose runner is gone or silent wait again; the third time is the last"
+    gone = cache(is_gone) # many jobs, few runners
     for row in db.execute("select * from jobs where state='running'").fetchall():
-        if row["lease"] >= now and not is_gone(row["owner"]): continue
-        why = "its runner died" if is_gone(row["owner"]) else "its runner was not heard of until its lease ended"
+        if row["lease"] >= now and not gone(row["owner"]): continue
+        why = "its runner died" if gone(row["owner"]) else "its runner was not heard of until its lease ended"
         _end_attempt(db, row, now, "lost", why)
         if row["wish"] == "cancel": _set(db, row["id"], state="cancelled", ended=now)
         elif row["tries"] < row["most"]: _set(db, row["id"], state="queued", due=now, error=why)

@@ -13,10 +13,12 @@ __all__ = ['TOGETHER', 'AIR', 'LONGEST', 'SPEECH_LEVEL', 'ENGLISH', 'MAX_PAUSE',
            'compute_type', 'decoder_layers', 'batch_size', 'load_whisper', 'decode', 'spread', 'decide_language',
            'WhisperXTranscriber', 'default_model', 'choose_transcriber']
 
-# %% ../nbs/13_transcribe.ipynb #0932d4bb
+# %% ../nbs/13_transcribe.ipynb #1aee8bac
 import json, zlib
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
@@ -136,7 +138,25 @@ def _region_words(child, audio, region, gain):
     return [normalize_word({"word": w.split("(")[0], "start": start + s, "end": min(start + e, end), "score": min(p, 1)})
             for w, s, e, p in answer["words"]]
 
-# %% ../nbs/13_transcribe.ipynb #351f9bbe
+# %% ../nbs/13_transcribe.ipynb #a24e4ac3
+class _Children:
+    "Recognizers that wait for work"
+    def __init__(self, most:int): self.idle, self.most = deque(), most
+
+    @contextmanager
+    def one(self):
+        "A child for this thread alone"
+        try: child = self.idle.pop()
+        except IndexError: child = Child("ecg_audio_nb.transcribe:_recognize", timeout=600)
+        try: yield child
+        finally:
+            if len(self.idle) < self.most: self.idle.append(child)
+            else: child.close()
+
+def _children()->_Children:
+    return keep(("transcribe", "pocketsphinx", "cpu"), lambda: _Children(available_threads(0)))
+
+# %% ../nbs/13_transcribe.ipynb #f13d4095
 ENGLISH = ("en", "en-us", "en_us", "english")
 _UNHEARD = "the language was not detected: the embedded recognizer knows US English only and took it for that"
 
@@ -152,10 +172,10 @@ class EmbeddedTranscriber:
         _check_language(language)
         notes = (_UNHEARD,) if language == "auto" else ()
         hear, gain = regions_to_hear(audio, regions), speech_gain(audio, regions)
-        todo, found = SimpleQueue(), {}
+        todo, found, children = SimpleQueue(), {}, _children()
         for i, region in enumerate(hear): todo.put((i, region))
         def work(_):
-            with Child("ecg_audio_nb.transcribe:_recognize", timeout=600) as child:
+            with children.one() as child:
                 while (job := _next(todo)) is not None:
                     found[job[0]] = _region_words(child, audio, job[1], gain)
                     on_progress(len(found) / len(hear))
