@@ -6,6 +6,7 @@ Modules:
 - `ecg_audio_nb.align`: Words to times: every word gets a place on the time line, and says how it came by it
 - `ecg_audio_nb.captions`: Captions that show the voice: size from loudness, colour from speaker, slant from pitch, burnt into the picture if wished
 - `ecg_audio_nb.cli`: The `ecg` command: thin, every verb one call into the modules above
+- `ecg_audio_nb.cluster`: The same jobs on many machines, carried by dask.distributed; the queue stays the truth
 - `ecg_audio_nb.diarize`: Who spoke when, without torch, a download or a token
 - `ecg_audio_nb.environment`: Is this machine fit? Each known fault found, named and explained, with its cure
 - `ecg_audio_nb.evaluate`: How far an analysis is from the truth: word errors, speaker errors, and the number of speakers

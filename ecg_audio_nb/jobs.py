@@ -17,9 +17,9 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/jobs.html.md"""
 # %% auto #0
 __all__ = ['MEDIA', 'Perform', 'JobsError', 'is_media', 'bucket', 'expand', 'content_of', 'job_notebook', 'parameter_names',
            'notebook_digest', 'Plan', 'parameters', 'to_jobs', 'safe_name', 'enqueue', 'kept_notebook', 'Folder',
-           'Bucket', 'place_for', 'JobStopped', 'job_hook', 'Heart', 'Fault', 'fault_of', 'perform_here', 'run_job',
-           'outcome', 'work', 'stop_on_signals', 'runner', 'Runners', 'Look', 'Watcher', 'in_words', 'tally',
-           'stage_words', 'batch', 'Inbox']
+           'Bucket', 'job_files', 'place_for', 'JobStopped', 'job_hook', 'read_stage', 'Heart', 'Fault', 'fault_of',
+           'perform_here', 'run_job', 'outcome', 'work', 'stop_on_signals', 'runner', 'Runners', 'Look', 'Watcher',
+           'in_words', 'tally', 'stage_words', 'batch', 'Inbox']
 
 # %% ../nbs/52_jobs.ipynb #5ca7a606
 import ast, fnmatch, glob, hashlib, json, logging, os, re, shutil, signal, sqlite3, subprocess, sys, tempfile, threading, time
@@ -271,7 +271,7 @@ def _write_whole(path, text):
     part.write_text(text, encoding="utf-8")
     os.replace(part, path)
 
-# %% ../nbs/52_jobs.ipynb #20b81577
+# %% ../nbs/52_jobs.ipynb #4085389a
 class Bucket:
     "Results below `s3://bucket/prefix`; the queue stays on this machine"
     def __init__(self, url:str, data_dir:Path):
@@ -287,11 +287,11 @@ class Bucket:
 
     def send(self, job:Job, part:Path):
         "Upload beside the final place"
-        for path in _files(part): self.fs.put_file(str(path), f"{self._beside(job)}/{path.relative_to(part).as_posix()}")
+        for path in job_files(part): self.fs.put_file(str(path), f"{self._beside(job)}/{path.relative_to(part).as_posix()}")
 
     def publish(self, job:Job, part:Path):
         "Copy within the bucket"
-        for path in _files(part):
+        for path in job_files(part):
             name = path.relative_to(part).as_posix()
             self.fs.cp_file(f"{self._beside(job)}/{name}", f"{self.url}/{job.name}/{name}")
         self.fs.rm(self._beside(job), recursive=True)
@@ -310,7 +310,9 @@ class Bucket:
         try: return self.fs.ls(f"{self.url}/{name}".rstrip("/"), detail=False, refresh=True)
         except FileNotFoundError: return []
 
-def _files(part): return sorted(p for p in part.rglob("*") if p.is_file())
+def job_files(part:Path)->list[Path]:
+    "All that a job made"
+    return sorted(p for p in part.rglob("*") if p.is_file())
 
 def place_for(
     output:str|os.PathLike, # a folder, or s3://bucket/prefix
@@ -338,7 +340,12 @@ def job_hook(
             raise JobStopped(f"asked to stop; stage {event.stage} was the last")
     return on_event
 
-# %% ../nbs/52_jobs.ipynb #baa1f9a7
+# %% ../nbs/52_jobs.ipynb #0cc6981b
+def read_stage(folder:Path)->list|None: # stage and share
+    "What a notebook wrote down"
+    try: return json.loads((folder / "stage").read_text())
+    except (OSError, ValueError): return None
+
 class Heart:
     "While a job runs: renews its claim, tells the queue its stage, and hears of wishes"
     def __init__(self, queue:Queue, job:Job,
@@ -374,14 +381,11 @@ class Heart:
         self.queue.close()
 
     def _beat(self):
-        said = self._read()
+        said = read_stage(self.folder)
         if (said == self._said or time.monotonic() - self._when < 1) and time.monotonic() - self._when < self.lease / 3: return
         if beat(self.queue, self.job, self.lease, *(said or ())) == "cancel": self._end()
         self._said, self._when = said, time.monotonic()
 
-    def _read(self):
-        try: return json.loads((self.folder / "stage").read_text())
-        except (OSError, ValueError): return None
 
     def _end(self):
         if not self.stop.is_set(): (self.folder / "stop").touch()
@@ -466,7 +470,7 @@ def _patiently(act, stopping, pause=2.0):
 
 def outcome(folder:Path)->dict:
     "What a list of jobs shows of a result: its files, and of an analysis its length and counts"
-    found = {"files": [p.relative_to(folder).as_posix() for p in _files(folder)]}
+    found = {"files": [p.relative_to(folder).as_posix() for p in job_files(folder)]}
     for path in sorted(folder.glob("*.json")):
         try: m = json.loads(path.read_text(encoding="utf-8"))["metadata"]
         except (ValueError, KeyError, TypeError): continue
