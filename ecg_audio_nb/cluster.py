@@ -99,7 +99,10 @@ def _plugin():
         def teardown(self, worker): worker.executors["default"].submit(close_kernels).result(10)
     return Warm()
 
-# %% ../nbs/53_cluster.ipynb #08c78a3d
+# %% ../nbs/53_cluster.ipynb #641249dc
+_TLS = "DASK_DISTRIBUTED__COMM__TLS__"
+_NO_TLS = f"{{}}: a tls:// address needs certificates: set {_TLS}CA_FILE, {_TLS}CLIENT__CERT and {_TLS}CLIENT__KEY"
+
 class Machines:
     "The workers of a Dask scheduler"
     def __init__(self,
@@ -113,6 +116,7 @@ class Machines:
     def begin(self, queue:Queue, place:Folder|Bucket, data_dir:Path, forever:bool=False):
         "Connect, and begin to hand jobs out; raises `JobsError`"
         self.queue, self.place, self.forever = queue, place, forever
+        if self.address.startswith("tls://") and not _distributed().Security().tls_client_cert: raise JobsError(_NO_TLS.format(self.address))
         try: self._connect()
         except (OSError, TimeoutError) as e:
             raise JobsError(f"{self.address}: no Dask scheduler answers ({e}); is it started, and this machine let in?") from None

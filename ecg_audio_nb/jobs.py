@@ -21,7 +21,7 @@ __all__ = ['MEDIA', 'Perform', 'JobsError', 'is_media', 'bucket', 'expand', 'con
            'perform_here', 'run_job', 'outcome', 'work', 'stop_on_signals', 'runner', 'Runners', 'Look', 'Watcher',
            'in_words', 'tally', 'stage_words', 'batch', 'Inbox']
 
-# %% ../nbs/52_jobs.ipynb #5ca7a606
+# %% ../nbs/52_jobs.ipynb #54d95cef
 import ast, fnmatch, glob, hashlib, json, logging, os, re, shutil, signal, sqlite3, subprocess, sys, tempfile, threading, time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -32,7 +32,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from ._machine import die_with_parent
 from .fetch import shown, stem_of, unreadable
 from .jobqueue import (LEASE, Job, LeaseLost, Queue, add, beat, claim, counts, fail, file_digest, find, finish, give_back,
-                                   job_id, listed, owner_name, retry)
+                                   is_gone, job_id, listed, owner_name, retry)
 from .settings import load_settings
 from ._index import index_html
 from .warm import Stopped, TimedOut, close_kernels, run_notebook, warm_up
@@ -600,7 +600,7 @@ def stage_words(job:Job)->str:
     share = f" {100 * job.share:.0f} %" if job.share is not None else ""
     return f"{job.name}: {job.stage or 'starting'}{share}"
 
-# %% ../nbs/52_jobs.ipynb #81f15f58
+# %% ../nbs/52_jobs.ipynb #e86ef9ba
 def batch(
     sources:Iterable[str], # files, folders, globs, lists, s3:// prefixes, addresses
     output:str|os.PathLike, # a folder, or s3://bucket/prefix
@@ -616,7 +616,7 @@ def batch(
     data_dir, stopping = load_settings(profile=plan.profile).runtime.data_dir, stopping or threading.Event()
     place, crew = place_for(output, data_dir), crew or Runners()
     queue = Queue(place.queue_file())
-    place.sweep(listed(queue, "running"))
+    _sweep(queue, place)
     inbox = Inbox(queue, plan, place, sources, retry_failed, say, watch)
     inbox.look()
     watcher = Watcher(queue)
@@ -626,8 +626,11 @@ def batch(
         finally:
             crew.end()
             _show(watcher.look(), say, on_look)
+            _sweep(queue, place)
     place.write("index.html", index_html(listed(queue), place))
     return [find(queue, id) for id in inbox.ids], inbox.faults
+
+def _sweep(queue, place): place.sweep([j for j in listed(queue, "running") if not is_gone(j.owner)])
 
 def _tend(crew, inbox, watcher, say, on_look, stopping):
     while not stopping.wait(0.5) and crew.tend():
