@@ -14,13 +14,13 @@ def free_port():
 
 class Part:
     "One process of the cluster"
-    def __init__(self, args, log, env):
-        self.args, self.log, self.env = [str(a) for a in args], log, {**os.environ, **ENV, **(env or {})}
+    def __init__(self, args, log, env=None, before=()):
+        self.command, self.log, self.env = [*before, sys.executable, "-m", *(str(a) for a in args)], log, {**os.environ, **ENV, **(env or {})}
         self.start()
 
     def start(self):
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen([sys.executable, "-m", *self.args], stdout=log, stderr=log, env=self.env, start_new_session=True)
+            self.process = subprocess.Popen(self.command, stdout=log, stderr=log, env=self.env, start_new_session=True)
 
     def supervise(self):
         "Start it again if it has ended"
@@ -36,27 +36,36 @@ class Part:
         except subprocess.TimeoutExpired: self.kill()
 
 
-@contextmanager
-def cluster(folder, workers=2, scheme="tcp", options=(), env=None, resource="CPU"):
-    "(address, scheduler, workers) on loopback"
+def scheduler(folder, host="127.0.0.1", scheme="tcp", options=(), env=None):
+    "(address, its process)"
     port = free_port()
-    address, parts = f"{scheme}://127.0.0.1:{port}", []
+    part = Part(["distributed.cli.dask_scheduler", "--host", f"{scheme}://{host}", "--port", port, "--no-dashboard", "--no-show", *options],
+                folder / "scheduler.log", env)
+    until_open(host, port)
+    return f"{scheme}://{host}:{port}", part
+
+
+def worker(folder, address, name, options=(), env=None, resource="CPU", before=()):
+    return Part(["distributed.cli.dask_worker", address, "--nthreads", 1, "--nworkers", 1, "--no-dashboard", "--no-nanny", "--resources", f"{resource}=1",
+                 "--name", name, "--local-directory", folder / name, *options], folder / f"{name}.log", env, before)
+
+
+@contextmanager
+def cluster(folder, workers=2, scheme="tcp", env=None):
+    "(address, scheduler, workers) on loopback"
+    parts = []
     try:
-        scheduler = Part(["distributed.cli.dask_scheduler", "--host", f"{scheme}://127.0.0.1", "--port", port, "--no-dashboard", "--no-show", *options],
-                         folder / "scheduler.log", env)
-        parts.append(scheduler)
-        for i in range(workers):
-            parts.append(Part(["distributed.cli.dask_worker", address, "--nthreads", 1, "--nworkers", 1, "--no-dashboard", "--no-nanny", "--resources", f"{resource}=1",
-                               "--name", f"w{i}", "--local-directory", folder / f"w{i}", *options], folder / f"w{i}.log", env))
-        until_open(port)
-        yield address, scheduler, parts[1:]
+        address, part = scheduler(folder, scheme=scheme, env=env)
+        parts.append(part)
+        parts += [worker(folder, address, f"w{i}", env=env) for i in range(workers)]
+        yield address, part, parts[1:]
     finally:
         for p in reversed(parts): p.end()
 
 
-def until_open(port):
+def until_open(host, port):
     for _ in range(600):
         with socket.socket() as s:
-            if s.connect_ex(("127.0.0.1", port)) == 0: return
+            if s.connect_ex((host, port)) == 0: return
         time.sleep(0.05)
     raise AssertionError("no scheduler")

@@ -1,17 +1,18 @@
 """Jobs on many machines, played by processes over TCP: kills, a lost scheduler, TLS, stopping"""
-import os, subprocess, sys, threading, time
+import os, shutil, subprocess, sys, threading, time
 from datetime import datetime, timedelta, timezone
 from ipaddress import ip_address
 from pathlib import Path
 
 import psutil
 import pytest
+from distributed import Client
 
 from ecg_audio_nb import cluster as module
 from ecg_audio_nb.cluster import Machines
 from ecg_audio_nb.jobqueue import Queue, attempts, cancel, counts, find, listed
 from ecg_audio_nb.jobs import Folder, JobsError, Plan, batch, enqueue
-from dask_loopback import cluster, free_port
+from dask_loopback import cluster, free_port, scheduler, worker
 from toys import STAGES, made_of, notebook, recordings
 
 
@@ -121,6 +122,56 @@ def test_chaos(tmp_path):
         assert all(sum(a["outcome"] == "done" for a in attempts(queue, j)) == 1 for j in listed(queue))
         assert sum(len(attempts(queue, j)) for j in listed(queue)) > 80, "no kill hit a job at work"
         assert not leftovers(out)
+
+
+def ip(*args): subprocess.run(["ip", *args], check=True, capture_output=True)
+
+@pytest.fixture
+def other_machine():
+    "A network namespace with one cable to this one: (what to put before a command, this end's address, cut(bool))"
+    if os.geteuid() or not shutil.which("ip"): pytest.skip("network namespaces need root and iproute2")
+    name, here, there = f"ecg{os.getpid()}", "10.213.77.1", "10.213.77.2"
+    try: ip("netns", "add", name)
+    except subprocess.CalledProcessError as e: pytest.skip(f"no network namespace can be made here: {e.stderr.decode().strip()}")
+    try:
+        ip("link", "add", f"{name}a", "type", "veth", "peer", "name", f"{name}b", "netns", name)
+        ip("addr", "add", f"{here}/24", "dev", f"{name}a")
+        ip("link", "set", f"{name}a", "up")
+        for args in (("addr", "add", f"{there}/24", "dev", f"{name}b"), ("link", "set", f"{name}b", "up"), ("link", "set", "lo", "up")): ip("-n", name, *args)
+        yield ["ip", "netns", "exec", name], here, lambda off: ip("link", "set", f"{name}a", "down" if off else "up")
+    finally: ip("netns", "del", name)
+
+
+@pytest.mark.slow
+def test_a_worker_is_cut_off_and_returns(tmp_path, other_machine):
+    "Its job is done elsewhere; when the cable is back, it takes jobs again"
+    before, here, cut = other_machine
+    out, parts = tmp_path / "out", []
+    path = notebook(tmp_path / "toy.ipynb", seconds=1.0)
+    try:
+        address, part = scheduler(tmp_path, host=here, env={"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "4s"})
+        far = worker(tmp_path, address, "far", before=before)
+        parts += [part, worker(tmp_path, address, "near"), far]
+        recordings(tmp_path / "in", 10)
+        p = ecg("batch", tmp_path / "in", "-o", out, "--notebook", path, "--cluster", address)
+        until(lambda: (out / ".jobs/queue.sqlite").exists())
+        queue = Queue(out / ".jobs/queue.sqlite")
+        until(lambda: counts(queue)["done"] >= 2 and counts(queue)["running"] == 2)
+        cut(True)
+        said = p.communicate(timeout=120)[0]
+        assert p.returncode == 0 and counts(queue)["done"] == 10, said
+        assert all(sum(a["outcome"] == "done" for a in attempts(queue, j)) == 1 for j in listed(queue))
+        assert any(a["outcome"] == "infra" for j in listed(queue) for a in attempts(queue, j)), "no job was lost with the cable"
+        cut(False)
+        with Client(address) as client: # a worker that its scheduler gave up ends, and systemd starts it again
+            until(lambda: far.supervise() or len(client.scheduler_info()["workers"]) == 2)
+        recordings(tmp_path / "more", 8, "more")
+        where = notebook(tmp_path / "where.ipynb", "import os, pathlib, time\ntime.sleep(0.5)\npathlib.Path('where.txt').write_text(os.readlink('/proc/self/ns/net'))")
+        said = ecg("batch", tmp_path / "more", "-o", tmp_path / "out2", "--notebook", where, "--cluster", address).communicate(timeout=120)[0]
+        assert len({p.read_text() for p in (tmp_path / "out2").glob("*/where.txt")}) == 2, said
+    finally:
+        cut(False)
+        for p in reversed(parts): p.end()
 
 
 def certificate(folder):
