@@ -465,12 +465,12 @@ def _patiently(act, stopping, pause=2.0):
             stopping.wait(pause)
 
 def outcome(folder:Path)->dict:
-    "What a list of jobs shows of a result: its files, and of an analysis its length and counts"
+    "What a list of jobs shows of a result: its files, and of an analysis its length, counts and warnings"
     found = {"files": [p.relative_to(folder).as_posix() for p in _files(folder)]}
     for path in sorted(folder.glob("*.json")):
         try: m = json.loads(path.read_text(encoding="utf-8"))["metadata"]
         except (ValueError, KeyError, TypeError): continue
-        return found | {k: m.get(k) for k in ("duration", "total_segments", "unique_speakers")}
+        return found | {k: m.get(k) for k in ("duration", "total_segments", "unique_speakers", "warnings")}
     return found
 
 # %% ../nbs/52_jobs.ipynb #81da13b6
@@ -622,7 +622,7 @@ def batch(
         finally:
             crew.end()
             _show(watcher.look(), say, on_look)
-    place.write("index.html", index_html(listed(queue), place))
+    place.write("index.html", index_html(listed(queue), place, shown))
     return [find(queue, id) for id in inbox.ids], inbox.faults
 
 def _tend(crew, inbox, watcher, say, on_look, stopping):
