@@ -31,9 +31,9 @@ rect.failed{fill:var(--failed)}rect.running{fill:var(--running)}rect.queued{fill
 code{font:.88em ui-monospace,monospace;overflow-wrap:anywhere}.error{margin:.3rem 0;font-weight:550}
 table{border-collapse:collapse;width:100%}caption{text-align:left;padding-bottom:.4rem}
 th,td{padding:.45rem .6rem;text-align:left;border-bottom:1px solid var(--line);vertical-align:top}thead th{font-weight:600;border-bottom:2px solid var(--line)}
-tbody th{font-weight:550;min-width:15rem;max-width:26rem}tbody th small{font-weight:400}.n{text-align:right;font-variant-numeric:tabular-nums}td.n{white-space:nowrap}
+tbody th{font-weight:550;min-width:12rem;max-width:26rem}tbody th small{font-weight:400}.n{text-align:right;font-variant-numeric:tabular-nums}td.n{white-space:nowrap}td.t{min-width:6.3rem}
 th:first-child,td:first-child{padding-left:0}td.files{min-width:11rem}details{font-weight:400;font-size:.85em}summary{cursor:pointer}details ul{margin:.2rem 0;padding-left:1.1rem}
-@media(max-width:48rem){table,tbody,tr,th,td,caption{display:block}thead{position:absolute;clip-path:inset(50%);height:1px;width:1px;overflow:hidden}
+@media(max-width:64rem){table,tbody,tr,th,td,caption{display:block}thead{position:absolute;clip-path:inset(50%);height:1px;width:1px;overflow:hidden}
 tr{border-bottom:1px solid var(--line);padding:.7rem 0}tbody th,td{border:0;padding:.08rem 0;min-width:0;max-width:none}td:empty{display:none}
 td.n,td.t{text-align:left;display:inline-block;margin-right:1rem}td[data-is]:not(:empty)::before{content:attr(data-is) " ";color:var(--soft)}}
 """

@@ -22,7 +22,7 @@ def record(folder):
     (folder / "notes.mp4").write_text("Bring cake on Thursday.\n")
 
 
-def photograph(page, out, width=1000, scheme="light"):
+def photograph(page, out, width=1080, scheme="light"):
     with sync_playwright() as p:
         tool = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
         browser = p.chromium.launch(executable_path=tool, args=["--no-sandbox"])
@@ -37,14 +37,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "nbs/images/batch.png")
     parser.add_argument("--page", type=Path, help="photograph this page instead of making one")
-    parser.add_argument("--width", type=int, default=1000)
+    parser.add_argument("--width", type=int, default=1080)
     parser.add_argument("--scheme", default="light", choices=("light", "dark"))
     args = parser.parse_args()
     if args.page: return photograph(args.page.resolve(), args.out, args.width, args.scheme)
     with tempfile.TemporaryDirectory() as tmp:
         record(Path(tmp, "talks"))
         command = [sys.executable, "-m", "ecg_audio_nb", "batch", "talks", "-o", "out", "--profile", "demo"]
-        if (status := subprocess.run(command, cwd=tmp).returncode) != 1: sys.exit(f"one recording should have failed, and no more: {status}")
+        status = subprocess.run(command, cwd=tmp).returncode
+        if status != 1: sys.exit(f"one recording should have failed, and no more; the batch ended with {status}")
         page = Path(tmp, "out/index.html")
         page.write_text(page.read_text().replace(f"{tmp}/", ""))
         photograph(page, args.out, args.width, args.scheme)

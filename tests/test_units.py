@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import typer
-from typer.testing import CliRunner
 
 from ecg_audio_nb.cli import app
 from ecg_audio_nb.settings import load_settings
@@ -88,8 +87,7 @@ def test_the_cron_line():
 
 
 def test_a_misspelt_option_would_be_found():
-    with pytest.raises(Exception, match="worker"): understood([ECG, "batch", "a", "-o", "b", "--wokers", "1"])
-    assert CliRunner().invoke(app, ["batch", "--help"]).exit_code == 0
+    with pytest.raises(Exception, match="No such option: --wokers"): understood([ECG, "batch", "a", "-o", "b", "--wokers", "1"])
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd on this machine: its files are read as text only")
