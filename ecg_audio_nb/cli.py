@@ -366,20 +366,20 @@ def _told(console):
     return say
 
 # %% ../nbs/70_cli.ipynb #838e40e2
-Output = Annotated[str, flag("Folder of the batch, or s3://bucket/prefix.", "-o", "--output")]
+Output = Annotated[str, flag("Folder for the results and the list of jobs, or s3://bucket/prefix.", "-o", "--output")]
 
 @app.command()
 def batch(
-    sources: Annotated[list[str], typer.Argument(metavar="SOURCES...", help="Files, folders, globs, lists (.txt), s3:// prefixes.")],
+    sources: Annotated[list[str], typer.Argument(metavar="SOURCES...", help="Files, folders, globs in quotes, lists (.txt, a source a line), addresses, s3:// prefixes.")],
     output: Output,
-    notebook: Annotated[str, flag("analyze, benchmark, evaluate, or a notebook of your own.")] = "analyze",
-    workers: Annotated[int, flag("Runner processes, each with one warm kernel.")] = 1,
+    notebook: Annotated[str, flag("analyze, benchmark, evaluate, or the path of your own.")] = "analyze",
+    workers: Annotated[int, flag("Runner processes, each with one warm kernel; one a GPU.")] = 1,
     profile: Annotated[Optional[str], flag("Section of settings.ini: t4, cpu, demo or your own.")] = None,
     set_: Lines = None,
-    timeout: Annotated[Optional[float], flag("Seconds a job may take.")] = None,
-    retry_failed: Annotated[bool, flag("Try failed jobs again.", "--retry-failed")] = False,
-    watch: Annotated[bool, flag("Go on for ever with what comes into the folders.", "--watch")] = False,
-    cold: Annotated[bool, flag("A new kernel for every job.", "--cold")] = False,
+    timeout: Annotated[Optional[float], flag("Seconds a job may take; a job that takes longer is tried again, three times in all.")] = None,
+    retry_failed: Annotated[bool, flag("Try again what failed or was cancelled.", "--retry-failed")] = False,
+    watch: Annotated[bool, flag("Go on for ever with what comes into the folders; Ctrl-C ends it.", "--watch")] = False,
+    cold: Annotated[bool, flag("A new kernel for every job: slower, and nothing stays between two of them.", "--cold")] = False,
     cluster: Annotated[Optional[str], flag("Dask scheduler, such as tcp://10.0.0.5:8786, instead of runners here.")] = None,
 ):
     "Run a notebook over many recordings; run again, it does what is missing."
@@ -401,7 +401,7 @@ def _batch_end(jobs, faults, output, stopped):
     n = {s: sum(j.state == s for j in jobs) for s in ("done", "failed", "cancelled", "queued", "running")}
     parts = [f"{n['done']} of {len(jobs)} done", *(f"{n[s]} {s}" for s in ("failed", "cancelled", "queued", "running") if n[s])]
     unread = [f"{len(faults)} {'source' if len(faults) == 1 else 'sources'} not read"] * bool(faults)
-    typer.echo(", ".join(parts + unread) + f": {output.rstrip('/')}/index.html")
+    typer.echo("stopped: " * stopped + ", ".join(parts + unread) + f": {output.rstrip('/')}/index.html")
     if stopped: return
     if n["failed"] or faults or not jobs: raise typer.Exit(1)
 

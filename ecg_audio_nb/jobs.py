@@ -110,6 +110,7 @@ def content_of(
         parts = urlsplit(source)
         query = [(k, v) for k, v in parse_qsl(parts.query, keep_blank_values=True) if not _SIGNATURE.match(k)]
         return "url:" + urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=urlencode(query), fragment=""))
+    if (name := source.encode("utf-8", "replace").decode()) != source: raise JobsError(f"{shown(name)}: its name is no UTF-8; rename it")
     if fault := unreadable(source): raise JobsError(f"{shown(source)}: {fault}")
     try: return "sha256:" + file_digest(queue, source)
     except OSError as e: raise JobsError(f"{shown(source)}: it can't be read ({e.strerror})") from None
@@ -629,6 +630,7 @@ def _tend(crew, inbox, watcher, say, on_look, stopping):
     while not stopping.wait(0.5) and crew.tend():
         if inbox: inbox.look()
         _show(watcher.look(), say, on_look)
+    if stopping.is_set(): say("stopping when the stage in hand ends; asked once more, at once. The same command goes on later")
 
 def _show(look, say, on_look):
     for a in look.ended: say(f"{in_words(a)} [{tally(look)}]")
