@@ -110,6 +110,7 @@ def content_of(
         parts = urlsplit(source)
         query = [(k, v) for k, v in parse_qsl(parts.query, keep_blank_values=True) if not _SIGNATURE.match(k)]
         return "url:" + urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=urlencode(query), fragment=""))
+    if (name := source.encode("utf-8", "replace").decode()) != source: raise JobsError(f"{shown(name)}: its name is no UTF-8; rename it")
     if fault := unreadable(source): raise JobsError(f"{shown(source)}: {fault}")
     try: return "sha256:" + file_digest(queue, source)
     except OSError as e: raise JobsError(f"{shown(source)}: it can't be read ({e.strerror})") from None
@@ -469,12 +470,12 @@ def _patiently(act, stopping, pause=2.0):
             stopping.wait(pause)
 
 def outcome(folder:Path)->dict:
-    "What a list of jobs shows of a result: its files, and of an analysis its length and counts"
+    "What a list of jobs shows of a result: its files, and of an analysis its length, counts and warnings"
     found = {"files": [p.relative_to(folder).as_posix() for p in job_files(folder)]}
     for path in sorted(folder.glob("*.json")):
         try: m = json.loads(path.read_text(encoding="utf-8"))["metadata"]
         except (ValueError, KeyError, TypeError): continue
-        return found | {k: m.get(k) for k in ("duration", "total_segments", "unique_speakers")}
+        return found | {k: m.get(k) for k in ("duration", "total_segments", "unique_speakers", "warnings")}
     return found
 
 # %% ../nbs/52_jobs.ipynb #81da13b6
@@ -627,7 +628,7 @@ def batch(
             crew.end()
             _show(watcher.look(), say, on_look)
             _sweep(queue, place)
-    place.write("index.html", index_html(listed(queue), place))
+    place.write("index.html", index_html(listed(queue), place, shown))
     return [find(queue, id) for id in inbox.ids], inbox.faults
 
 def _sweep(queue, place): place.sweep([j for j in listed(queue, "running") if not is_gone(j.owner)])
@@ -636,6 +637,7 @@ def _tend(crew, inbox, watcher, say, on_look, stopping):
     while not stopping.wait(0.5) and crew.tend():
         if inbox: inbox.look()
         _show(watcher.look(), say, on_look)
+    if stopping.is_set(): say("stopping when the stage in hand ends; asked once more, at once. The same command goes on later")
 
 def _show(look, say, on_look):
     for a in look.ended: say(f"{in_words(a)} [{tally(look)}]")

@@ -400,3 +400,11 @@ def test_a_lost_lease_stops_the_work(queue, place, tmp_path, inbox):
     with Heart(queue, job, threading.Event(), lease=0.3) as heart:
         assert heart.stop.wait(10) and heart.lost and (heart.folder / "stop").exists()
     assert run_job(queue, place, job, lambda *_: None, threading.Event(), lease=0.3) == "lost" and not leftovers(place.path)
+
+
+def test_a_name_that_is_no_utf8_stops_nobody_else(tmp_path, inbox, queue, place):
+    odd = os.fsdecode(bytes(tmp_path / "in") + b"/b\xe4d.wav")
+    try: Path(odd).write_text("1")
+    except OSError: pytest.skip("this disk takes no such name")
+    jobs, notes = enqueue(queue, Plan(notebook(tmp_path / "toy.ipynb")), expand([str(tmp_path / "in")])[0], place)
+    assert len(jobs) == 4 and len(notes) == 1 and "b?d.wav: its name is no UTF-8; rename it" in notes[0]

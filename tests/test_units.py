@@ -1,0 +1,101 @@
+"""The service, timer and cron files of the batch, as text: what they call exists, and systemd understands them"""
+import configparser, re, shlex, shutil, subprocess
+from functools import cache
+from pathlib import Path
+
+import pytest
+import typer
+
+from ecg_audio_nb.cli import app
+from ecg_audio_nb.settings import load_settings
+
+UNITS = Path(__file__).resolve().parents[1] / "ecg_audio_nb/assets/units"
+SERVICES = sorted(UNITS.glob("*.service"))
+ECG = "/opt/ecg/bin/ecg"
+
+
+class Unit(configparser.RawConfigParser):
+    "A unit file, in which a key may stand more than once"
+    def __init__(self, path):
+        super().__init__(delimiters=("=",), comment_prefixes=("#",), strict=False)
+        self.optionxform = str
+        self.read_string(path.read_text())
+        self.lines = [line.partition("=")[::2] for line in path.read_text().splitlines() if line and line[0] not in "#["]
+
+    def all(self, key): return [v for k, v in self.lines if k == key]
+
+
+@cache
+def command(name): return typer.main.get_command(app).commands[name]
+
+
+def understood(words):
+    "What `ecg` would make of a command line: its parameters, as typer reads them; a misspelt option raises"
+    tool, name, *rest = words
+    assert tool == ECG
+    return command(name).make_context(name, rest).params
+
+
+def commands_of_cron():
+    line = next(s for s in (UNITS / "ecg-batch.cron").read_text().splitlines() if s and not s.startswith("#"))
+    return line, [shlex.split(part) for part in re.search(r"sh -c '([^']+)'", line)[1].split("&&")]
+
+
+def test_all_kinds_are_there():
+    assert {p.name for p in UNITS.iterdir()} == {"ecg-batch.service", "ecg-batch.timer", "ecg-batch.cron", "ecg-inbox.service"}
+
+
+@pytest.mark.parametrize("path", SERVICES, ids=lambda p: p.name)
+def test_a_service_calls_what_there_is(path):
+    unit = Unit(path)
+    batch, = (understood(shlex.split(v)) for v in unit.all("ExecStart"))
+    doctor, = (understood(shlex.split(v)) for v in unit.all("ExecStartPre"))
+    assert batch["profile"] == doctor["profile"] and load_settings(profile=batch["profile"])
+    assert batch["output"] in unit["Service"]["ReadWritePaths"].split() and batch["workers"] == 1 and batch["timeout"]
+
+
+@pytest.mark.parametrize("path", SERVICES, ids=lambda p: p.name)
+def test_a_service_stops_gently_and_writes_little(path):
+    service = Unit(path)["Service"]
+    assert (service["KillMode"], service["KillSignal"], service["ProtectSystem"], service["User"]) == ("mixed", "SIGTERM", "strict", "ecg")
+    assert int(service["TimeoutStopSec"]) >= 60 and int(service["Nice"]) > 0
+    assert service["EnvironmentFile"].startswith("-/"), "tokens stand in a file of their own, and it may be missing"
+    assert not re.search(r"token|secret|password", "".join(f"{k}={v}" for k, v in Unit(path).lines), re.I)
+
+
+def test_the_night_ends_and_the_inbox_does_not():
+    night, inbox = Unit(UNITS / "ecg-batch.service"), Unit(UNITS / "ecg-inbox.service")
+    assert night["Service"]["Type"] == "oneshot" and "Install" not in night, "the timer starts it, and nobody else"
+    assert "Restart" not in night["Service"] and inbox["Service"]["Restart"] == "always"
+    assert not understood(shlex.split(night["Service"]["ExecStart"]))["watch"] and understood(shlex.split(inbox["Service"]["ExecStart"]))["watch"]
+    assert inbox["Unit"]["StartLimitIntervalSec"] == "0" and inbox["Install"]["WantedBy"] == "multi-user.target"
+
+
+def test_the_timer_names_a_time():
+    timer = Unit(UNITS / "ecg-batch.timer")
+    assert timer["Install"]["WantedBy"] == "timers.target" and timer["Timer"]["Persistent"] == "true"
+    assert re.fullmatch(r"\*-\*-\* ([01]\d|2[0-3]):[0-5]\d:[0-5]\d", timer["Timer"]["OnCalendar"])
+
+
+def test_the_cron_line():
+    line, (doctor, batch) = commands_of_cron()
+    bounds, rest = [(0, 59), (0, 23), (1, 31), (1, 12), (0, 7)], line.split(maxsplit=5)
+    assert all(f == "*" or low <= int(f) <= high for f, (low, high) in zip(rest[:5], bounds))
+    assert "flock -n" in rest[5] and "%" not in line, "cron takes % for the end of a line"
+    assert understood(doctor)["profile"] == understood(batch)["profile"] and understood(batch)["timeout"]
+    assert not subprocess.run(["sh", "-n", "-c", rest[5]], capture_output=True).returncode
+
+
+def test_a_misspelt_option_would_be_found():
+    with pytest.raises(Exception, match="No such option: --wokers"): understood([ECG, "batch", "a", "-o", "b", "--wokers", "1"])
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd on this machine: its files are read as text only")
+def test_systemd_understands_them(tmp_path):
+    tool = shutil.which("true")
+    for path in (*SERVICES, UNITS / "ecg-batch.timer"): (tmp_path / path.name).write_text(path.read_text().replace(ECG, tool))
+    done = subprocess.run(["systemd-analyze", "verify", *sorted(tmp_path.iterdir())], capture_output=True, text=True)
+    said = [line for line in done.stderr.splitlines() if str(tmp_path) in line or line.startswith("ecg-")]
+    assert not said, done.stderr
+    when = Unit(UNITS / "ecg-batch.timer")["Timer"]["OnCalendar"]
+    assert subprocess.run(["systemd-analyze", "calendar", when], capture_output=True).returncode == 0
