@@ -148,7 +148,7 @@ def notebook_digest(path:Path)->str: # SHA-256, hexadecimal
     "Of a notebook's cells, without their outputs"
     return hashlib.sha256(json.dumps(_cells(path)).encode("utf-8", "surrogatepass")).hexdigest()
 
-# %% ../nbs/52_jobs.ipynb #567d23da
+# %% ../nbs/52_jobs.ipynb #79cba3bb
 @dataclass(frozen=True)
 class Plan:
     "What is done with every source"
@@ -165,8 +165,8 @@ def parameters(
 )->dict: # all but `source` and `seed`
     "What the notebook is given; raises `JobsError` and `SettingsError`"
     names = parameter_names(plan.notebook)
-    own = {k: v for k, v in plan.given.items() if k in names and k not in ("source", "output_dir", "overrides", "seed")}
-    overrides = {k: v for k, v in plan.given.items() if k not in own}
+    own = {k: _anchored(v) for k, v in plan.given.items() if k in names and k not in ("source", "output_dir", "overrides", "seed")}
+    overrides = {k: _anchored(v) if os.sep in str(v) else v for k, v in plan.given.items() if k not in own}
     load_settings(overrides, plan.profile) # what is wrong is said before the work begins
     if "source" not in names: raise JobsError(f"{plan.notebook}: its cell `parameters` has no `source`")
     if overrides and "overrides" not in names:
@@ -174,7 +174,11 @@ def parameters(
     given = {"output_dir": ".", "profile": plan.profile, "overrides": overrides}
     return {k: v for k, v in given.items() if k in names} | own
 
-# %% ../nbs/52_jobs.ipynb #bfd30f43
+def _anchored(value):
+    "A path that exists here must mean the same in a job's own folder"
+    return os.path.abspath(value) if isinstance(value, str) and os.path.exists(value) else value
+
+# %% ../nbs/52_jobs.ipynb #625f97d8
 def to_jobs(
     queue:Queue, plan:Plan,
     sources:Iterable[str], # absolute paths and addresses
@@ -182,12 +186,20 @@ def to_jobs(
     "A job a source; raises `JobsError` and `SettingsError` for what is wrong with the plan"
     shared, digest, names = parameters(plan), notebook_digest(plan.notebook), parameter_names(plan.notebook)
     in_force = load_settings(shared.get("overrides"), plan.profile).model_dump(mode="json", exclude=_NOT_THE_RESULTS)
+    counts_too = {"settings": in_force, "inputs": dict(_inputs(queue, shared))}
     for source in sources:
-        try: id = job_id(content_of(queue, source), digest, {**shared, "settings": in_force})
+        try: id = job_id(content_of(queue, source), digest, {**shared, **counts_too})
         except JobsError as e: yield str(e); continue
         given = {"source": source, **shared} | ({"seed": int(id[:8], 16)} if "seed" in names else {})
         task = {"notebook": digest, "parameters": given, "timeout": plan.timeout}
         yield Job(id, safe_name(stem_of(source)), source, task, most=plan.most)
+
+def _inputs(queue, given):
+    "What lies behind parameters that are paths: references that were mended make other work"
+    for key, path in given.items():
+        if key == "output_dir" or not isinstance(path, str) or not os.path.isabs(path): continue
+        found = [path] if os.path.isfile(path) else sorted(str(p) for p in Path(path).glob("*") if p.is_file())
+        yield key, [file_digest(queue, p) for p in found]
 
 def safe_name(stem:str)->str:
     "A name that can be a folder's anywhere, and is none of ours"
@@ -322,7 +334,7 @@ def place_for(
     "Where a batch's results go"
     return Bucket(str(output), data_dir) if str(output).startswith("s3://") else Folder(output)
 
-# %% ../nbs/52_jobs.ipynb #68224541
+# %% ../nbs/52_jobs.ipynb #188bd1fd
 class JobStopped(Exception):
     "The runner was asked to stop; raised in the notebook when a stage has ended"
 
@@ -332,7 +344,7 @@ def job_hook(
     "Tell the runner of every stage; between two stages, stop if that is wished"
     folder, last = os.environ.get("ECG_JOB_DIR"), [0.0]
     def on_event(event):
-        if then: then(event)
+        if then is not None: then(event)
         if not folder: return
         if event.status == "progress" and time.monotonic() - last[0] < 0.5: return
         last[0] = time.monotonic()
@@ -514,7 +526,7 @@ def runner():
     try: work(queue, place, perform_here(queue, spec["engine"]), stopping, spec["forever"], spec["lease"])
     finally: close_kernels()
 
-# %% ../nbs/52_jobs.ipynb #79d4efdf
+# %% ../nbs/52_jobs.ipynb #d65f2d69
 class Runners:
     "The runner processes of one command; those that die are started again"
     def __init__(self,
@@ -535,7 +547,7 @@ class Runners:
     def _start(self):
         command = [sys.executable, "-P", "-c", "from ecg_audio_nb.jobs import runner; runner()", self.spec]
         with open(self.log, "ab") as log:
-            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=_surroundings())
 
     def tend(self)->bool:
         "Start again what died; False when all have ended; raises `JobsError` if they can't live"
@@ -552,6 +564,11 @@ class Runners:
         for p in self.processes:
             if p.poll() is None: p.terminate()
         for p in self.processes: p.wait()
+
+def _surroundings():
+    "A job's folder is not this one: its `settings.ini` must be found from there"
+    own = {"ECG_SETTINGS": os.path.abspath("settings.ini")} if os.path.exists("settings.ini") else {}
+    return own | os.environ
 
 def _tail(path, n=1500): return path.read_bytes()[-n:].decode("utf-8", "replace").strip()
 

@@ -57,7 +57,7 @@ class StageEvent:
 STAGES = ("fetch", "media", "voice", "transcribe", "align", "diarize", "acoustics", "adapt")
 OnEvent = Callable[[StageEvent], None]
 
-# %% ../nbs/20_pipeline.ipynb #f9044124
+# %% ../nbs/20_pipeline.ipynb #640c1aa7
 class Run:
     "What one analysis knows of itself while it runs: its hook, its timings, its warnings"
     def __init__(self,
@@ -67,7 +67,7 @@ class Run:
 
     def tell(self, event:StageEvent):
         with self.lock:
-            if self.on_event: self.on_event(event)
+            if self.on_event is not None: self.on_event(event)
 
     def stage(self, name:str, work:Callable, *args, **kwargs):
         "Do one stage's work, timed and told"

@@ -408,3 +408,23 @@ def test_a_name_that_is_no_utf8_stops_nobody_else(tmp_path, inbox, queue, place)
     except OSError: pytest.skip("this disk takes no such name")
     jobs, notes = enqueue(queue, Plan(notebook(tmp_path / "toy.ipynb")), expand([str(tmp_path / "in")])[0], place)
     assert len(jobs) == 4 and len(notes) == 1 and "b?d.wav: its name is no UTF-8; rename it" in notes[0]
+
+
+def test_paths_and_profiles_mean_the_same_in_a_jobs_folder(tmp_path):
+    "A relative path among the parameters, and a profile of the folder the command was given in"
+    recordings(tmp_path / "in", 1)
+    (tmp_path / "refs").mkdir()
+    (tmp_path / "refs/recording000.txt").write_text("one")
+    (tmp_path / "settings.ini").write_text("[mine]\nvoice.onset = 0.7\n")
+    cell = ("import json\nfrom pathlib import Path\nfrom ecg_audio_nb.settings import load_settings\n"
+            "said = {'ref': next(Path(references).glob('*')).read_text(), 'onset': load_settings(overrides, profile).voice.onset}\n"
+            "Path('result.txt').write_text(json.dumps(said))")
+    path = notebook(tmp_path / "nb.ipynb", cell, parameters="source = None\nreferences = None\nprofile = None\noverrides = {{}}")
+    def run():
+        p = ecg("batch", "in", "-o", "out", "--notebook", path, "--profile", "mine", "--set", "references=refs", cwd=tmp_path)
+        said, log = p.communicate(timeout=60)
+        assert p.returncode == 0, log
+        return {p.parent.name: json.loads(p.read_text()) for p in sorted((tmp_path / "out").glob("*/result.txt"))}
+    assert list(run().values()) == [{"ref": "one", "onset": 0.7}]
+    (tmp_path / "refs/recording000.txt").write_text("two")
+    assert [v["ref"] for v in run().values()] == ["one", "two"], "mended references are other work"

@@ -10,7 +10,8 @@ from ecg_audio_nb.cli import app
 from ecg_audio_nb.settings import load_settings
 
 UNITS = Path(__file__).resolve().parents[1] / "ecg_audio_nb/assets/units"
-SERVICES = sorted(UNITS.glob("*.service"))
+SERVICES = sorted(UNITS.glob("ecg-*.service"))
+DASK = sorted(UNITS.glob("dask-*.service"))
 ECG = "/opt/ecg/bin/ecg"
 
 
@@ -42,7 +43,8 @@ def commands_of_cron():
 
 
 def test_all_kinds_are_there():
-    assert {p.name for p in UNITS.iterdir()} == {"ecg-batch.service", "ecg-batch.timer", "ecg-batch.cron", "ecg-inbox.service"}
+    assert {p.name for p in UNITS.iterdir()} == {"ecg-batch.service", "ecg-batch.timer", "ecg-batch.cron", "ecg-inbox.service",
+                                                    "dask-scheduler.service", "dask-worker@.service"}
 
 
 @pytest.mark.parametrize("path", SERVICES, ids=lambda p: p.name)
@@ -99,3 +101,26 @@ def test_systemd_understands_them(tmp_path):
     assert not said, done.stderr
     when = Unit(UNITS / "ecg-batch.timer")["Timer"]["OnCalendar"]
     assert subprocess.run(["systemd-analyze", "calendar", when], capture_output=True).returncode == 0
+
+
+# The cluster's
+
+def dask_understood(words):
+    "What Dask's own command would make of a command line; a misspelt option raises"
+    from distributed.cli.dask_scheduler import main as scheduler
+    from distributed.cli.dask_worker import main as worker
+    tool, name, *rest = words
+    assert tool == "/opt/ecg/bin/dask"
+    return {"scheduler": scheduler, "worker": worker}[name].make_context(name, rest, ignore_unknown_options=False, allow_extra_args=False).params
+
+
+@pytest.mark.parametrize("path", DASK, ids=lambda p: p.name)
+def test_dask_units_call_what_there_is_and_are_started_again(path):
+    unit = Unit(path)
+    [params] = (dask_understood(shlex.split(v)) for v in unit.all("ExecStart"))
+    assert unit["Service"]["Restart"] == "always" and unit["Unit"]["StartLimitIntervalSec"] == "0"
+    assert "tls" in (params.get("protocol") or params["scheduler"]) and unit["Service"]["EnvironmentFile"].startswith("-/")
+    if "worker" in path.name:
+        assert params["nthreads"] == 1 and params["n_workers"] in (1, "1") and params["resources"] == "GPU=1" and not params["nanny"]
+        assert "CUDA_VISIBLE_DEVICES=%i" in unit.all("Environment")
+    else: assert "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES=0" in unit.all("Environment")
