@@ -55,13 +55,14 @@ def main():
     for workers in (1, 2):
         with tempfile.TemporaryDirectory() as top, cluster(Path(top), workers) as (address, *_):
             wait_for_workers(address, workers)
-            batch_seconds(Path(top) / "first", address, 2 * workers) # kernels are warm after it
+            batch_seconds(Path(top) / "first", address, 2 * workers)  # kernels are warm after it
             found[workers] = batch_seconds(Path(top) / "all", address, n), plain_seconds(address, n)
     figures = {"scaling": round(found[1][0] / found[2][0], 2), "dask_scaling": round(found[1][1] / found[2][1], 2),
                "seconds_two_workers": round(found[2][0], 2), "ideal_seconds": n * 0.25}
     if not asked.quick:
         began = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "pytest", "-q", "tests/test_cluster.py", "-k", "chaos"], cwd=ROOT, check=True, capture_output=True)
+        chaos = [sys.executable, "-m", "pytest", "-q", "tests/test_cluster.py", "-k", "chaos"]
+        subprocess.run(chaos, cwd=ROOT, check=True, capture_output=True)
         figures["chaos_s"] = round(time.perf_counter() - began, 1)
     keep("cluster", figures, asked.quick, {"jobs": n, "seconds": {str(k): v for k, v in found.items()}})
 

@@ -117,7 +117,8 @@ def throughput(folder: Path, n: int) -> dict:
         for path in sorted(inbox.iterdir()):
             out = folder / "papermill" / path.stem
             out.mkdir(parents=True)
-            papermill_run(job_notebook("analyze"), out / f"{path.stem}.ipynb", {"source": str(path), "output_dir": str(out), "profile": "demo"})
+            given = {"source": str(path), "output_dir": str(out), "profile": "demo"}
+            papermill_run(job_notebook("analyze"), out / f"{path.stem}.ipynb", given)
 
     found = {"ours": 60 * n / ours(1), "papermill": 60 * n / seconds(theirs)}
     same = [_same(folder / "out1" / p.stem / f"{p.stem}.json", folder / "papermill" / p.stem / f"{p.stem}.json") for p in inbox.iterdir()]

@@ -21,13 +21,12 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/cluster.html.md"""
 # %% auto #0
 __all__ = ['job_there', 'stop_there', 'Machines', 'package_version']
 
-# %% ../nbs/53_cluster.ipynb #cbb3d115
+# %% ../nbs/53_cluster.ipynb #994d2648
 import secrets, tempfile, threading, time
 from asyncio import CancelledError
 from concurrent.futures import CancelledError as CancelledFuture
 from pathlib import Path
 import ecg_audio_nb
-from .fetch import shown
 from .jobqueue import LEASE, Job, Queue, claim, counts, owner_name
 from .jobs import Bucket, Fault, Folder, Heart, JobsError, fault_of, job_files, kept_notebook, read_stage, run_job
 from .warm import close_kernels, run_notebook, warm_up
@@ -99,7 +98,7 @@ def _plugin():
         def teardown(self, worker): worker.executors["default"].submit(close_kernels).result(10)
     return Warm()
 
-# %% ../nbs/53_cluster.ipynb #641249dc
+# %% ../nbs/53_cluster.ipynb #3a2843b8
 _TLS = "DASK_DISTRIBUTED__COMM__TLS__"
 _NO_TLS = f"{{}}: a tls:// address needs certificates: set {_TLS}CA_FILE, {_TLS}CLIENT__CERT and {_TLS}CLIENT__KEY"
 
@@ -116,7 +115,8 @@ class Machines:
     def begin(self, queue:Queue, place:Folder|Bucket, data_dir:Path, forever:bool=False):
         "Connect, and begin to hand jobs out; raises `JobsError`"
         self.queue, self.place, self.forever = queue, place, forever
-        if self.address.startswith("tls://") and not _distributed().Security().tls_client_cert: raise JobsError(_NO_TLS.format(self.address))
+        if self.address.startswith("tls://") and not _distributed().Security().tls_client_cert:
+            raise JobsError(_NO_TLS.format(self.address))
         try: self._connect()
         except (OSError, TimeoutError) as e:
             raise JobsError(f"{self.address}: no Dask scheduler answers ({e}); is it started, and this machine let in?") from None

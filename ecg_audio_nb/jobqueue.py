@@ -325,10 +325,11 @@ def listed(
     rows = queue.db.execute(f"select * from jobs {where} order by seq desc limit ?", (*states, limit))
     return [_job(r) for r in rows][::-1]
 
-# %% ../nbs/50_jobqueue.ipynb #76a2ab50
+# %% ../nbs/50_jobqueue.ipynb #8218eb38
 def attempts(queue:Queue, job:Job)->list[dict]: # n, owner, began, ended, outcome, error
     "All that was tried of a job, the first first"
-    return [dict(r) for r in queue.db.execute("select n, owner, began, ended, outcome, error from attempts where job=? order by n", (job.id,))]
+    rows = queue.db.execute("select n, owner, began, ended, outcome, error from attempts where job=? order by n", (job.id,))
+    return [dict(r) for r in rows]
 
 def retry(
     queue:Queue,
@@ -351,7 +352,7 @@ def cancel(
         db.execute("update jobs set wish='cancel' where id=? and state='running'", (job.id,))
         return _known(db, job.id).state
 
-# %% ../nbs/50_jobqueue.ipynb #4fc021fc
+# %% ../nbs/50_jobqueue.ipynb #4d4bb6c5
 def prune(
     queue:Queue,
     before:float, # seconds since 1970
@@ -359,8 +360,9 @@ def prune(
 )->int: # how many were forgotten
     "Forget jobs that ended before a time, and give the room back; a forgotten job runs again when it is added again"
     which = [s for s in states if s in STATES[2:]]
+    marks = ",".join("?" * len(which))
     with queue.transaction() as db:
-        gone = db.execute(f"delete from jobs where ended<? and state in ({','.join('?' * len(which))}) returning id", (before, *which)).fetchall()
+        gone = db.execute(f"delete from jobs where ended<? and state in ({marks}) returning id", (before, *which)).fetchall()
         db.executemany("delete from attempts where job=?", [(r["id"],) for r in gone])
     queue.db.execute("vacuum")
     return len(gone)

@@ -21,8 +21,8 @@ __all__ = ['MEDIA', 'Perform', 'JobsError', 'is_media', 'bucket', 'expand', 'con
            'perform_here', 'run_job', 'outcome', 'work', 'stop_on_signals', 'runner', 'Runners', 'Look', 'Watcher',
            'in_words', 'tally', 'stage_words', 'batch', 'Inbox']
 
-# %% ../nbs/52_jobs.ipynb #54d95cef
-import ast, fnmatch, glob, hashlib, json, logging, os, re, shutil, signal, sqlite3, subprocess, sys, tempfile, threading, time
+# %% ../nbs/52_jobs.ipynb #b8723292
+import ast, glob, hashlib, json, logging, os, re, shutil, signal, sqlite3, subprocess, sys, tempfile, threading, time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -37,7 +37,7 @@ from .settings import load_settings
 from ._index import index_html
 from .warm import Stopped, TimedOut, close_kernels, run_notebook, warm_up
 
-# %% ../nbs/52_jobs.ipynb #c7cf8efa
+# %% ../nbs/52_jobs.ipynb #ae30bcfd
 _log = logging.getLogger("ecg_audio_nb")
 
 class JobsError(ValueError):
@@ -57,9 +57,9 @@ def _in_folder(folder, apart):
         yield from (os.path.join(where, n) for n in sorted(names) if is_media(n))
 
 def _in_list(path, apart):
-    lines = Path(path).read_text(encoding="utf-8").splitlines()
-    for line in (s.strip() for s in lines):
-        if line and not line.startswith("#"): yield from _expand(line if "://" in line else os.path.join(os.path.dirname(path), line), apart)
+    lines = [s.strip() for s in Path(path).read_text(encoding="utf-8").splitlines()]
+    for line in (s for s in lines if s and not s.startswith("#")):
+        yield from _expand(line if "://" in line else os.path.join(os.path.dirname(path), line), apart)
 
 # %% ../nbs/52_jobs.ipynb #3ab8cf32
 def _expand(source, apart):
@@ -148,7 +148,7 @@ def notebook_digest(path:Path)->str: # SHA-256, hexadecimal
     "Of a notebook's cells, without their outputs"
     return hashlib.sha256(json.dumps(_cells(path)).encode("utf-8", "surrogatepass")).hexdigest()
 
-# %% ../nbs/52_jobs.ipynb #79cba3bb
+# %% ../nbs/52_jobs.ipynb #17affaa1
 @dataclass(frozen=True)
 class Plan:
     "What is done with every source"
@@ -170,7 +170,8 @@ def parameters(
     load_settings(overrides, plan.profile) # what is wrong is said before the work begins
     if "source" not in names: raise JobsError(f"{plan.notebook}: its cell `parameters` has no `source`")
     if overrides and "overrides" not in names:
-        raise JobsError(f"{plan.notebook}: it takes no settings, but {', '.join(overrides)} were given; its parameters are {', '.join(names)}")
+        raise JobsError(f"{plan.notebook}: it takes no settings, but {', '.join(overrides)} were given; "
+                        f"its parameters are {', '.join(names)}")
     given = {"output_dir": ".", "profile": plan.profile, "overrides": overrides}
     return {k: v for k, v in given.items() if k in names} | own
 
@@ -404,14 +405,14 @@ class Heart:
         if not self.stop.is_set(): (self.folder / "stop").touch()
         self.stop.set()
 
-# %% ../nbs/52_jobs.ipynb #f1676ed6
+# %% ../nbs/52_jobs.ipynb #3c2bfd03
 @dataclass(frozen=True)
 class Fault:
     "Why a job did not end well"
     kind: str # user, infra, timeout or stopped
     error: str # one line
 
-_FULL = re.compile(r"No space left|Errno (28|122|5|12|24|30)\b|disk I/O|quota exceeded", re.I)
+_MACHINE = re.compile(r"CUDA error|No space left|Errno (28|122|5|12|24|30)\b|disk I/O|quota exceeded", re.I)
 _NETWORK = re.compile(r"try again|no connection to the host|took longer than fetch\.timeout|process that fetched it died")
 _INFRA = ("MemoryError", "OutOfMemoryError", "AcceleratorError", "BrokenProcessPool", "ChildCrashed")
 
@@ -421,7 +422,8 @@ def fault_of(e:Exception)->Fault:
     if isinstance(e, TimedOut): return Fault("timeout", str(e))
     name, text = getattr(e, "ename", type(e).__name__), str(getattr(e, "evalue", e)) or type(e).__name__
     if name == "JobStopped": return Fault("stopped", text)
-    own = hasattr(e, "ename") and not (name in _INFRA or _FULL.search(text) or "CUDA error" in text or name == "FetchError" and _NETWORK.search(text))
+    broken = name in _INFRA or _MACHINE.search(text) or name == "FetchError" and _NETWORK.search(text)
+    own = hasattr(e, "ename") and not broken
     return Fault("user" if own else "infra", f"{name}: {' '.join(text.split())}"[:500])
 
 # %% ../nbs/52_jobs.ipynb #78404328

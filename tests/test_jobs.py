@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from ecg_audio_nb.jobqueue import Queue, attempts, cancel, claim, counts, find, listed, owner_name
+from ecg_audio_nb.jobqueue import Queue, attempts, claim, counts, find, listed, owner_name
 from ecg_audio_nb.jobs import (Folder, Heart, JobsError, Plan, Runners, batch, content_of, enqueue, expand, fault_of, job_hook, job_notebook,
                                notebook_digest, parameter_names, parameters, perform_here, run_job, safe_name, work)
 from ecg_audio_nb.settings import SettingsError

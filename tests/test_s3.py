@@ -7,7 +7,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from ecg_audio_nb.jobqueue import Queue, attempts, listed, retry
+from ecg_audio_nb.jobqueue import Queue, attempts, listed
 from ecg_audio_nb.jobs import Bucket, JobsError, Plan, batch, content_of, enqueue, expand, perform_here, place_for, work
 from toys import notebook
 
