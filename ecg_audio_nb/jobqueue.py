@@ -33,13 +33,14 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-# %% ../nbs/50_jobqueue.ipynb #88a5c100
+# %% ../nbs/50_jobqueue.ipynb #9898be6f
 class QueueError(ValueError):
     "The queue's file can't be used, or it knows no such job"
 
 class LeaseLost(Exception):
     "The claim is no longer this runner's; nothing was changed"
 
+# %% ../nbs/50_jobqueue.ipynb #3e6cbf8c
 _VERSION = 1
 _TABLES = """
 create table if not exists jobs(
@@ -123,7 +124,12 @@ class Job:
     started: float|None = None
     ended: float|None = None
 
-# %% ../nbs/50_jobqueue.ipynb #7aa2a95f
+# %% ../nbs/50_jobqueue.ipynb #131505c9
+def _job(row):
+    d = {k: row[k] for k in row.keys() if k != "seq"}
+    return Job(**d | {"task": json.loads(d["task"]), "result": d["result"] and json.loads(d["result"])})
+
+# %% ../nbs/50_jobqueue.ipynb #317767b6
 def job_id(
     content:str, # what the source is, whatever it is called
     notebook:str, # what is done with it
@@ -133,11 +139,20 @@ def job_id(
     said = json.dumps([content, notebook, parameters], sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()
 
-def _job(row):
-    d = {k: row[k] for k in row.keys() if k != "seq"}
-    return Job(**d | {"task": json.loads(d["task"]), "result": d["result"] and json.loads(d["result"])})
+# %% ../nbs/50_jobqueue.ipynb #6f296b6d
+def _known(db, id):
+    row = db.execute("select * from jobs where id=?", (id,)).fetchone()
+    return row and _job(row)
 
-# %% ../nbs/50_jobqueue.ipynb #8ef3ecbd
+def _insert(db, job, now):
+    name = job.name
+    for n in (8, 64):
+        if not db.execute("select 1 from jobs where name=?", (name,)).fetchone(): break
+        name = f"{job.name}-{job.id[:n]}"
+    db.execute("insert into jobs(id, name, source, task, most, due, created) values(?, ?, ?, ?, ?, ?, ?)",
+               (job.id, name, job.source, json.dumps(job.task), job.most, max(now, job.due), now))
+
+# %% ../nbs/50_jobqueue.ipynb #85546017
 def add(
     queue:Queue,
     jobs:Iterable[Job],
@@ -151,19 +166,7 @@ def add(
             out.append((_known(db, job.id), new))
     return out
 
-def _known(db, id):
-    row = db.execute("select * from jobs where id=?", (id,)).fetchone()
-    return row and _job(row)
-
-def _insert(db, job, now):
-    name = job.name
-    for n in (8, 64):
-        if not db.execute("select 1 from jobs where name=?", (name,)).fetchone(): break
-        name = f"{job.name}-{job.id[:n]}"
-    db.execute("insert into jobs(id, name, source, task, most, due, created) values(?, ?, ?, ?, ?, ?, ?)",
-               (job.id, name, job.source, json.dumps(job.task), job.most, max(now, job.due), now))
-
-# %% ../nbs/50_jobqueue.ipynb #bfe3a077
+# %% ../nbs/50_jobqueue.ipynb #74eb83c2
 def _machine():
     "This boot of this machine, and which processes are visible"
     try:
@@ -171,23 +174,45 @@ def _machine():
         return f"{boot[:8]}.{os.stat('/proc/self/ns/pid').st_ino}"
     except OSError: return "unknown"
 
+# %% ../nbs/50_jobqueue.ipynb #a091954a
 def _began(pid):
     "When a process began, in the kernel's ticks; None if it is gone"
     try: said = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError: return None
     return None if said[0] in "ZX" else said[19]
 
+# %% ../nbs/50_jobqueue.ipynb #9f7a3215
 def owner_name(pid:int|None=None)->str: # `host/boot/process/begin`
     "What this process signs its claims with"
     pid = pid or os.getpid()
     return f"{socket.gethostname()}/{_machine()}/{pid}/{_began(pid) or 'unknown'}"
 
+# %% ../nbs/50_jobqueue.ipynb #c6165d16
 def is_gone(owner:str)->bool:
     "Whether a runner of this machine is known to have ended; False for those elsewhere"
     *_, machine, pid, began = owner.rsplit("/", 3)
     return machine == _machine() != "unknown" and began != "unknown" and _began(pid) != began
 
-# %% ../nbs/50_jobqueue.ipynb #875e868c
+# %% ../nbs/50_jobqueue.ipynb #f3408abf
+def _recover(db, now):
+    "Jobs whose runner is gone or silent wait again; the third time is the last"
+    gone = cache(is_gone) # many jobs, few runners
+    for row in db.execute("select * from jobs where state='running'").fetchall():
+        if row["lease"] >= now and not gone(row["owner"]): continue
+        why = "its runner died" if gone(row["owner"]) else "its runner was not heard of until its lease ended"
+        _end_attempt(db, row, now, "lost", why)
+        if row["wish"] == "cancel": _set(db, row["id"], state="cancelled", ended=now)
+        elif row["tries"] < row["most"]: _set(db, row["id"], state="queued", due=now, error=why)
+        else: _set(db, row["id"], state="failed", kind="crash", ended=now, error=f"{why}, {row['tries']} times over")
+
+# %% ../nbs/50_jobqueue.ipynb #efdb04c3
+def _set(db, id, **values):
+    db.execute(f"update jobs set {', '.join(f'{k}=?' for k in values)} where id=?", (*values.values(), id))
+
+def _end_attempt(db, row, now, outcome, error=None):
+    db.execute("update attempts set ended=?, outcome=?, error=? where job=? and n=?", (now, outcome, error, row["id"], row["attempt"]))
+
+# %% ../nbs/50_jobqueue.ipynb #acf8d901
 LEASE = 30.0 # seconds
 
 def claim(
@@ -206,23 +231,6 @@ def claim(
         db.execute("insert into attempts(job, n, owner, began) values(?, ?, ?, ?)", (row["id"], row["attempt"], owner, now))
         return _job(row)
 
-def _recover(db, now):
-    "Jobs whose runner is gone or silent wait again; the third time is the last"
-    gone = cache(is_gone) # many jobs, few runners
-    for row in db.execute("select * from jobs where state='running'").fetchall():
-        if row["lease"] >= now and not gone(row["owner"]): continue
-        why = "its runner died" if gone(row["owner"]) else "its runner was not heard of until its lease ended"
-        _end_attempt(db, row, now, "lost", why)
-        if row["wish"] == "cancel": _set(db, row["id"], state="cancelled", ended=now)
-        elif row["tries"] < row["most"]: _set(db, row["id"], state="queued", due=now, error=why)
-        else: _set(db, row["id"], state="failed", kind="crash", ended=now, error=f"{why}, {row['tries']} times over")
-
-def _set(db, id, **values):
-    db.execute(f"update jobs set {', '.join(f'{k}=?' for k in values)} where id=?", (*values.values(), id))
-
-def _end_attempt(db, row, now, outcome, error=None):
-    db.execute("update attempts set ended=?, outcome=?, error=? where job=? and n=?", (now, outcome, error, row["id"], row["attempt"]))
-
 # %% ../nbs/50_jobqueue.ipynb #987dd837
 def beat(
     queue:Queue,
@@ -238,7 +246,7 @@ def beat(
     if row is None: raise LeaseLost(job.name)
     return row["wish"]
 
-# %% ../nbs/50_jobqueue.ipynb #e8fe372f
+# %% ../nbs/50_jobqueue.ipynb #5676fd95
 Publish = Callable[[sqlite3.Connection], None]
 
 @contextmanager
@@ -253,6 +261,7 @@ def _ending(queue, job, publish, outcome, error=None):
         _end_attempt(db, row, now, outcome, error)
         yield db, row, now
 
+# %% ../nbs/50_jobqueue.ipynb #25fb5b5b
 def finish(
     queue:Queue,
     job:Job, # as it was claimed
@@ -296,7 +305,7 @@ def give_back(
         else: _set(db, job.id, state="queued", due=row["created"], tries=row["tries"] - 1, lease=None, stage=None)
     return "cancelled" if row["wish"] == "cancel" else "queued"
 
-# %% ../nbs/50_jobqueue.ipynb #15598176
+# %% ../nbs/50_jobqueue.ipynb #96417534
 def find(
     queue:Queue,
     key:str, # a name, or the beginning of an id
@@ -309,12 +318,14 @@ def find(
     if rows: raise QueueError(f"{key}: {len(rows)} jobs begin so: {', '.join(r['name'] for r in rows)}; write more of the id")
     raise QueueError(f"{key}: no job of this name or id; `ecg jobs list` shows them")
 
+# %% ../nbs/50_jobqueue.ipynb #ba51b2a4
 STATES = ("queued", "running", "done", "failed", "cancelled")
 
 def counts(queue:Queue)->dict[str, int]: # by state, every one of them
     "How many there are"
     return dict.fromkeys(STATES, 0) | dict(queue.db.execute("select state, count(*) from jobs group by state").fetchall())
 
+# %% ../nbs/50_jobqueue.ipynb #e24b075d
 def listed(
     queue:Queue,
     *states:str, # none: all
@@ -325,7 +336,7 @@ def listed(
     rows = queue.db.execute(f"select * from jobs {where} order by seq desc limit ?", (*states, limit))
     return [_job(r) for r in rows][::-1]
 
-# %% ../nbs/50_jobqueue.ipynb #8218eb38
+# %% ../nbs/50_jobqueue.ipynb #5e3a3634
 def attempts(queue:Queue, job:Job)->list[dict]: # n, owner, began, ended, outcome, error
     "All that was tried of a job, the first first"
     rows = queue.db.execute("select n, owner, began, ended, outcome, error from attempts where job=? order by n", (job.id,))
@@ -342,6 +353,7 @@ def retry(
             where id=? and state in ('done', 'failed', 'cancelled') returning *""", (now, j.id)).fetchone() for j in jobs]
     return [_job(r) for r in rows if r]
 
+# %% ../nbs/50_jobqueue.ipynb #4e80e6b6
 def cancel(
     queue:Queue,
     job:Job,
