@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from ecg_audio_nb.jobqueue import Queue, attempts, cancel, claim, counts, find, listed, owner_name
-from ecg_audio_nb.jobs import (Folder, Heart, JobsError, Plan, Runners, batch, content_of, enqueue, expand, fault_of, job_hook, job_notebook,
+from ecg_audio_nb.jobqueue import Queue, attempts, claim, counts, fail, find, listed, owner_name
+from ecg_audio_nb.jobs import (Folder, Heart, JobsError, Page, Plan, Runners, Watcher, batch, content_of, enqueue, expand, fault_of, job_hook, job_notebook,
                                notebook_digest, parameter_names, parameters, perform_here, run_job, safe_name, work)
 from ecg_audio_nb.settings import SettingsError
 from ecg_audio_nb.warm import Stopped, TimedOut
@@ -408,3 +408,22 @@ def test_a_name_that_is_no_utf8_stops_nobody_else(tmp_path, inbox, queue, place)
     except OSError: pytest.skip("this disk takes no such name")
     jobs, notes = enqueue(queue, Plan(notebook(tmp_path / "toy.ipynb")), expand([str(tmp_path / "in")])[0], place)
     assert len(jobs) == 4 and len(notes) == 1 and "b?d.wav: its name is no UTF-8; rename it" in notes[0]
+
+
+def test_the_page_is_kept_while_jobs_end(tmp_path, inbox, queue, place):
+    enqueue(queue, Plan(notebook(tmp_path / "toy.ipynb")), [str(inbox[0])], place)
+    page, watcher, written = Page(queue, place, every=0), Watcher(queue), place.path / "index.html"
+    page.keep(watcher.look())
+    assert not written.exists(), "nothing has ended"
+    fail(queue, claim(queue, "me"), "user", "no good")
+    place.write = lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+    page.keep(look := watcher.look())
+    assert look.ended and page.stale and not written.exists(), "a full disk ends nothing"
+    del place.write
+    page.keep(watcher.look())
+    assert "no good" in written.read_text() and not page.stale
+    page.every = 1e9
+    page.stale = True
+    written.unlink()
+    page.keep(look)
+    assert not written.exists(), "not again so soon"
