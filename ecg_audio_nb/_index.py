@@ -34,8 +34,8 @@ th,td{padding:.45rem .6rem;text-align:left;border-bottom:1px solid var(--line);v
 tbody th{font-weight:550;min-width:12rem;max-width:26rem}tbody th small{font-weight:400}.n{text-align:right;font-variant-numeric:tabular-nums}td.n{white-space:nowrap}td.t{min-width:6.3rem}
 th:first-child,td:first-child{padding-left:0}td.files{min-width:11rem}details{font-weight:400;font-size:.85em}summary{cursor:pointer}details ul{margin:.2rem 0;padding-left:1.1rem}
 @media(max-width:64rem){table,tbody,tr,th,td,caption{display:block}thead{position:absolute;clip-path:inset(50%);height:1px;width:1px;overflow:hidden}
-tr{border-bottom:1px solid var(--line);padding:.7rem 0}tbody th,td{border:0;padding:.08rem 0;min-width:0;max-width:none}td:empty{display:none}
-td.n,td.t{text-align:left;display:inline-block;margin-right:1rem}td[data-is]:not(:empty)::before{content:attr(data-is) " ";color:var(--soft)}}
+tr{border-bottom:1px solid var(--line);padding:.7rem 0}tbody th,td{border:0;padding:.08rem 0;min-width:0;max-width:none}
+td.n,td.t{text-align:left;display:inline-block;margin-right:1rem}td.n:empty,td.t:empty,td:empty{display:none}td[data-is]:not(:empty)::before{content:attr(data-is) " ";color:var(--soft)}}
 """
 _HEAD = (("job", ""), ("state", ""), ("recording", "n"), ("segments", "n"), ("speakers", "n"), ("took", "n"), ("tries", "n"),
          ("ended, UTC", "t"), ("files", "files"))

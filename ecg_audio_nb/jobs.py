@@ -19,7 +19,7 @@ __all__ = ['MEDIA', 'Perform', 'JobsError', 'is_media', 'bucket', 'expand', 'con
            'notebook_digest', 'Plan', 'parameters', 'to_jobs', 'safe_name', 'enqueue', 'kept_notebook', 'Folder',
            'Bucket', 'job_files', 'place_for', 'JobStopped', 'job_hook', 'read_stage', 'Heart', 'Fault', 'fault_of',
            'perform_here', 'run_job', 'outcome', 'work', 'stop_on_signals', 'runner', 'Runners', 'Look', 'Watcher',
-           'in_words', 'tally', 'stage_words', 'batch', 'Inbox']
+           'in_words', 'tally', 'stage_words', 'Page', 'batch', 'Inbox']
 
 # %% ../nbs/52_jobs.ipynb #b8723292
 import ast, glob, hashlib, json, logging, os, re, shutil, signal, sqlite3, subprocess, sys, tempfile, threading, time
@@ -620,7 +620,25 @@ def stage_words(job:Job)->str:
     share = f" {100 * job.share:.0f} %" if job.share is not None else ""
     return f"{job.name}: {job.stage or 'starting'}{share}"
 
-# %% ../nbs/52_jobs.ipynb #e86ef9ba
+# %% ../nbs/52_jobs.ipynb #c86588d9
+class Page:
+    "A batch's `index.html`, kept up to date while jobs end, so that a watched folder has one, too"
+    def __init__(self, queue:Queue, place:Folder|Bucket,
+        every:float=30.0, # seconds between two of them, at least
+    ):
+        self.queue, self.place, self.every, self.stale, self.last = queue, place, every, False, time.monotonic()
+
+    def write(self): self.place.write("index.html", index_html(listed(self.queue), self.place, shown))
+
+    def keep(self, look:Look):
+        "Write it if jobs have ended since the last one, and some time has gone by"
+        self.stale |= bool(look.ended)
+        if not self.stale or time.monotonic() - self.last < self.every: return
+        self.last, self.stale = time.monotonic(), False
+        try: self.write()
+        except OSError as e: self.stale = True; _log.warning("index.html can't be written now (%s)", e) # the batch goes on without
+
+# %% ../nbs/52_jobs.ipynb #1ba83e79
 def batch(
     sources:Iterable[str], # files, folders, globs, lists, s3:// prefixes, addresses
     output:str|os.PathLike, # a folder, or s3://bucket/prefix
@@ -632,35 +650,36 @@ def batch(
     on_look:Callable[[Look], None]|None=None, # twice a second
     stopping:threading.Event|None=None, # set it to stop gently
 )->tuple[list[Job], list[str]]: # this command's jobs as they are at the end, and the sources that could not be read
-    "Do what is missing, show how far it is, and write `index.html`; raises `JobsError`, `QueueError` and `SettingsError`"
+    "Do what is missing, show how far it is, and keep `index.html`; raises `JobsError`, `QueueError` and `SettingsError`"
     data_dir, stopping = load_settings(profile=plan.profile).runtime.data_dir, stopping or threading.Event()
     place, crew = place_for(output, data_dir), crew or Runners()
     queue = Queue(place.queue_file())
     _sweep(queue, place)
     inbox = Inbox(queue, plan, place, sources, retry_failed, say, watch)
     inbox.look()
-    watcher = Watcher(queue)
+    watcher, page = Watcher(queue), Page(queue, place)
     if watch or inbox.waiting():
         crew.begin(queue, place, data_dir, forever=watch)
-        try: _tend(crew, inbox if watch else None, watcher, say, on_look, stopping)
+        try: _tend(crew, inbox if watch else None, watcher, say, on_look, stopping, page)
         finally:
             crew.end()
             _show(watcher.look(), say, on_look)
             _sweep(queue, place)
-    place.write("index.html", index_html(listed(queue), place, shown))
+    page.write()
     return [find(queue, id) for id in inbox.ids], inbox.faults
 
 def _sweep(queue, place): place.sweep([j for j in listed(queue, "running") if not is_gone(j.owner)])
 
-def _tend(crew, inbox, watcher, say, on_look, stopping):
+def _tend(crew, inbox, watcher, say, on_look, stopping, page):
     while not stopping.wait(0.5) and crew.tend():
         if inbox: inbox.look()
-        _show(watcher.look(), say, on_look)
+        page.keep(_show(watcher.look(), say, on_look))
     if stopping.is_set(): say("stopping when the stage in hand ends; asked once more, at once. The same command goes on later")
 
 def _show(look, say, on_look):
     for a in look.ended: say(f"{in_words(a)} [{tally(look)}]")
     if on_look: on_look(look)
+    return look
 
 # %% ../nbs/52_jobs.ipynb #6bf31857
 class Inbox:

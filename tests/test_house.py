@@ -2,6 +2,7 @@
 import ast, json, os, re, subprocess, sys, tomllib, venv
 from fnmatch import fnmatch
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 import yaml
@@ -24,7 +25,8 @@ def flagged(text, *flags): return any(re.match(rf"\s*#\|\s*({'|'.join(flags)})\b
 
 # One file, one place
 
-@pytest.mark.parametrize("link, file", [("nbs/_quarto.yml", "_quarto.yml"), ("settings.ini", "ecg_audio_nb/settings.ini")])
+@pytest.mark.parametrize("link, file", [("nbs/_quarto.yml", "_quarto.yml"), ("settings.ini", "ecg_audio_nb/settings.ini"),
+                                        ("ecg_audio_nb/assets/jobs", "nbs/jobs")])
 def test_two_paths_are_one_file(link, file):
     assert (ROOT / link).is_symlink() and (ROOT / link).samefile(ROOT / file)
     assert not os.path.isabs(os.readlink(ROOT / link))
@@ -129,7 +131,8 @@ def test_analyze_is_all_a_user_needs():
 
 def test_package_data_is_all_there_is():
     patterns = PROJECT["tool"]["setuptools"]["package-data"]["ecg_audio_nb"]
-    data = [p.relative_to(PACKAGE).as_posix() for p in PACKAGE.rglob("*") if p.is_file() and p.suffix not in (".py", ".pyc")]
+    found = [Path(where, n) for where, _, names in os.walk(PACKAGE, followlinks=True) for n in names if ".ipynb_checkpoints" not in where]
+    data = [p.relative_to(PACKAGE).as_posix() for p in found if p.suffix not in (".py", ".pyc")] # assets/jobs is a link to nbs/jobs
     assert not [x for x in patterns if not any(fnmatch(d, x) for d in data)]
     assert not [d for d in data if not any(fnmatch(d, x) and d.count("/") == x.count("/") for x in patterns)]
     assert all((ROOT / f).is_file() for f in PROJECT["project"]["license-files"])
@@ -171,11 +174,19 @@ def test_every_range_has_both_ends_and_holds_the_tested_version():
 def wheel(tmp_path_factory):
     "The wheel, by way of the source distribution, built from a copy so that nothing old gets in"
     folder = tmp_path_factory.mktemp("build")
-    tracked = "pyproject.toml", "setup.py", "README.md", "LICENSE", "ecg_audio_nb"
+    tracked = "pyproject.toml", "setup.py", "README.md", "LICENSE", "ecg_audio_nb", "nbs"
     subprocess.run(["cp", "-R", *(ROOT / t for t in tracked), folder], check=True)
     done = python("-m", "build", "--outdir", folder / "dist", folder)
     assert not done.returncode, done.stdout[-2000:] + done.stderr[-2000:]
     return next((folder / "dist").glob("*.whl"))
+
+
+@pytest.mark.slow
+def test_the_wheel_carries_the_job_notebooks_and_the_units(wheel):
+    with ZipFile(wheel) as z: held = {n: z.read(n) for n in z.namelist() if n.startswith(("ecg_audio_nb/assets/jobs/", "ecg_audio_nb/assets/units/"))}
+    want = {f"ecg_audio_nb/assets/{p.parent.name}/{p.name}": p.read_bytes()
+            for p in (*(ROOT / "nbs/jobs").glob("*.ipynb"), *(PACKAGE / "assets/units").iterdir())}
+    assert {"ecg_audio_nb/assets/jobs/analyze.ipynb", "ecg_audio_nb/assets/units/ecg-batch.timer"} <= set(want) and held == want
 
 
 @pytest.mark.slow

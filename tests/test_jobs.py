@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from ecg_audio_nb.jobqueue import Queue, attempts, claim, counts, find, listed, owner_name
-from ecg_audio_nb.jobs import (Folder, Heart, JobsError, Plan, Runners, batch, content_of, enqueue, expand, fault_of, job_hook, job_notebook,
+from ecg_audio_nb.jobqueue import Queue, attempts, claim, counts, fail, find, listed, owner_name
+from ecg_audio_nb.jobs import (Folder, Heart, JobsError, Page, Plan, Runners, Watcher, batch, content_of, enqueue, expand, fault_of, job_hook, job_notebook,
                                notebook_digest, parameter_names, parameters, perform_here, run_job, safe_name, work)
 from ecg_audio_nb.settings import SettingsError
 from ecg_audio_nb.warm import Stopped, TimedOut
@@ -410,21 +410,20 @@ def test_a_name_that_is_no_utf8_stops_nobody_else(tmp_path, inbox, queue, place)
     assert len(jobs) == 4 and len(notes) == 1 and "b?d.wav: its name is no UTF-8; rename it" in notes[0]
 
 
-def test_paths_and_profiles_mean_the_same_in_a_jobs_folder(tmp_path):
-    "A relative path among the parameters, and a profile of the folder the command was given in"
-    recordings(tmp_path / "in", 1)
-    (tmp_path / "refs").mkdir()
-    (tmp_path / "refs/recording000.txt").write_text("one")
-    (tmp_path / "settings.ini").write_text("[mine]\nvoice.onset = 0.7\n")
-    cell = ("import json\nfrom pathlib import Path\nfrom ecg_audio_nb.settings import load_settings\n"
-            "said = {'ref': next(Path(references).glob('*')).read_text(), 'onset': load_settings(overrides, profile).voice.onset}\n"
-            "Path('result.txt').write_text(json.dumps(said))")
-    path = notebook(tmp_path / "nb.ipynb", cell, parameters="source = None\nreferences = None\nprofile = None\noverrides = {{}}")
-    def run():
-        p = ecg("batch", "in", "-o", "out", "--notebook", path, "--profile", "mine", "--set", "references=refs", cwd=tmp_path)
-        said, log = p.communicate(timeout=60)
-        assert p.returncode == 0, log
-        return {p.parent.name: json.loads(p.read_text()) for p in sorted((tmp_path / "out").glob("*/result.txt"))}
-    assert list(run().values()) == [{"ref": "one", "onset": 0.7}]
-    (tmp_path / "refs/recording000.txt").write_text("two")
-    assert [v["ref"] for v in run().values()] == ["one", "two"], "mended references are other work"
+def test_the_page_is_kept_while_jobs_end(tmp_path, inbox, queue, place):
+    enqueue(queue, Plan(notebook(tmp_path / "toy.ipynb")), [str(inbox[0])], place)
+    page, watcher, written = Page(queue, place, every=0), Watcher(queue), place.path / "index.html"
+    page.keep(watcher.look())
+    assert not written.exists(), "nothing has ended"
+    fail(queue, claim(queue, "me"), "user", "no good")
+    place.write = lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+    page.keep(look := watcher.look())
+    assert look.ended and page.stale and not written.exists(), "a full disk ends nothing"
+    del place.write
+    page.keep(watcher.look())
+    assert "no good" in written.read_text() and not page.stale
+    page.every = 1e9
+    page.stale = True
+    written.unlink()
+    page.keep(look)
+    assert not written.exists(), "not again so soon"
