@@ -21,7 +21,7 @@ __all__ = ['MEDIA', 'Perform', 'JobsError', 'is_media', 'bucket', 'expand', 'con
            'perform_here', 'run_job', 'outcome', 'work', 'stop_on_signals', 'runner', 'Runners', 'Look', 'Watcher',
            'in_words', 'tally', 'stage_words', 'Page', 'batch', 'Inbox']
 
-# %% ../nbs/52_jobs.ipynb #b8723292
+# %% ../nbs/52_jobs.ipynb #21c84f62
 import ast, glob, hashlib, json, logging, os, re, shutil, signal, sqlite3, subprocess, sys, tempfile, threading, time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -29,7 +29,7 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
-from ._machine import die_with_parent
+from ._machine import cards, die_with_parent
 from .fetch import shown, stem_of, unreadable
 from .jobqueue import (LEASE, Job, LeaseLost, Queue, add, beat, claim, counts, fail, file_digest, find, finish, give_back,
                                    is_gone, job_id, listed, owner_name, retry)
@@ -148,7 +148,7 @@ def notebook_digest(path:Path)->str: # SHA-256, hexadecimal
     "Of a notebook's cells, without their outputs"
     return hashlib.sha256(json.dumps(_cells(path)).encode("utf-8", "surrogatepass")).hexdigest()
 
-# %% ../nbs/52_jobs.ipynb #17affaa1
+# %% ../nbs/52_jobs.ipynb #8964e6ad
 @dataclass(frozen=True)
 class Plan:
     "What is done with every source"
@@ -165,6 +165,7 @@ def parameters(
 )->dict: # all but `source` and `seed`
     "What the notebook is given; raises `JobsError` and `SettingsError`"
     names = parameter_names(plan.notebook)
+    _check_kernel(plan.notebook)
     own = {k: _anchored(v) for k, v in plan.given.items() if k in names and k not in ("source", "output_dir", "overrides", "seed")}
     overrides = {k: _anchored(v) if os.sep in str(v) else v for k, v in plan.given.items() if k not in own}
     load_settings(overrides, plan.profile) # what is wrong is said before the work begins
@@ -174,6 +175,11 @@ def parameters(
                         f"its parameters are {', '.join(names)}")
     given = {"output_dir": ".", "profile": plan.profile, "overrides": overrides}
     return {k: v for k, v in given.items() if k in names} | own
+
+def _check_kernel(path):
+    about = json.loads(Path(path).read_text(encoding="utf-8")).get("metadata", {})
+    if not about.get("kernelspec", {}).get("name") or not (about["kernelspec"].get("language") or "language_info" in about):
+        raise JobsError(f"{path}: it names no kernel and language, so papermill can't run it; open it in JupyterLab and save it once")
 
 def _anchored(value):
     "A path that exists here must mean the same in a job's own folder"
@@ -528,7 +534,7 @@ def runner():
     try: work(queue, place, perform_here(queue, spec["engine"]), stopping, spec["forever"], spec["lease"])
     finally: close_kernels()
 
-# %% ../nbs/52_jobs.ipynb #d65f2d69
+# %% ../nbs/52_jobs.ipynb #4501497a
 class Runners:
     "The runner processes of one command; those that die are started again"
     def __init__(self,
@@ -544,12 +550,12 @@ class Runners:
         "Start them all"
         self.queue, spec = queue, dict(queue=str(queue.path), output=str(place), data_dir=str(data_dir), forever=forever)
         self.spec, self.log = json.dumps(spec | dict(engine=self.engine, lease=self.lease)), queue.path.parent / "runners.log"
-        self.done, self.processes = counts(queue)["done"], [self._start() for _ in range(self.n)]
+        self.done, self.processes = counts(queue)["done"], [self._start(i) for i in range(self.n)]
 
-    def _start(self):
+    def _start(self, i):
         command = [sys.executable, "-P", "-c", "from ecg_audio_nb.jobs import runner; runner()", self.spec]
         with open(self.log, "ab") as log:
-            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=_surroundings())
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=_surroundings(i))
 
     def tend(self)->bool:
         "Start again what died; False when all have ended; raises `JobsError` if they can't live"
@@ -558,7 +564,7 @@ class Runners:
             if (done := counts(self.queue)["done"]) > self.done: self.deaths, self.done = 0, done
             self.deaths += 1
             if self.deaths > self.patience: raise JobsError(f"runners die as soon as they start; the end of {self.log}:\n{_tail(self.log)}")
-            self.processes[i] = self._start()
+            self.processes[i] = self._start(i)
         return any(p.poll() is None for p in self.processes)
 
     def end(self):
@@ -567,9 +573,10 @@ class Runners:
             if p.poll() is None: p.terminate()
         for p in self.processes: p.wait()
 
-def _surroundings():
-    "A job's folder is not this one: its `settings.ini` must be found from there"
+def _surroundings(i):
+    "A job's folder is not this one: its `settings.ini` must be found from there. Of several cards, each runner has its own"
     own = {"ECG_SETTINGS": os.path.abspath("settings.ini")} if os.path.exists("settings.ini") else {}
+    if (n := len(cards()[1])) > 1: own["CUDA_VISIBLE_DEVICES"] = str(i % n)
     return own | os.environ
 
 def _tail(path, n=1500): return path.read_bytes()[-n:].decode("utf-8", "replace").strip()

@@ -427,3 +427,23 @@ def test_the_page_is_kept_while_jobs_end(tmp_path, inbox, queue, place):
     written.unlink()
     page.keep(look)
     assert not written.exists(), "not again so soon"
+
+
+def test_a_notebook_without_a_kernel_is_refused_before_the_work(tmp_path, queue, place, inbox):
+    path = notebook(tmp_path / "nb.ipynb")
+    nb = json.loads(path.read_text())
+    nb["metadata"] = {}
+    path.write_text(json.dumps(nb))
+    with pytest.raises(JobsError, match="save it once"): enqueue(queue, Plan(path), map(str, inbox), place)
+
+
+def test_of_several_cards_each_runner_has_its_own(monkeypatch):
+    from ecg_audio_nb import jobs as module
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(module, "cards", lambda: ("570", ("T4", "T4")))
+    assert [module._surroundings(i)["CUDA_VISIBLE_DEVICES"] for i in range(3)] == ["0", "1", "0"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    assert module._surroundings(0)["CUDA_VISIBLE_DEVICES"] == "3"
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.setattr(module, "cards", lambda: (None, ()))
+    assert "CUDA_VISIBLE_DEVICES" not in module._surroundings(0)

@@ -144,5 +144,5 @@ def test_a_whole_batch_of_analyses_over_s3(s3, tmp_path, sample, monkeypatch):
     [job], faults = batch(["s3://media/in/"], "s3://media/out", Plan(job_notebook("analyze"), "demo", {"export.formats": "json,srt"}))
     assert (job.state, faults) == ("done", []), job.error
     assert {"out/talk/talk.ipynb", "out/talk/talk.json", "out/talk/talk.srt", "out/talk/talk.html", "out/index.html"} <= keys(s3)
-    assert json.loads(s3.get_object(Bucket="media", Key="out/talk/talk.json")["Body"].read())["metadata"]["unique_speakers"] == 2
+    assert json.loads(s3.get_object(Bucket="media", Key="out/talk/talk.json")["Body"].read())["metadata"]["unique_speakers"] == 3
     assert Path(tmp_path / "batches").is_dir()
