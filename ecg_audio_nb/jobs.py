@@ -61,7 +61,7 @@ def _in_list(path, apart):
     for line in (s for s in lines if s and not s.startswith("#")):
         yield from _expand(line if "://" in line else os.path.join(os.path.dirname(path), line), apart)
 
-# %% ../nbs/52_jobs.ipynb #3ab8cf32
+# %% ../nbs/52_jobs.ipynb #b41e34be
 def _expand(source, apart):
     if source.startswith("s3://"): yield from _in_bucket(source)
     elif "://" in source: yield source
@@ -70,6 +70,7 @@ def _expand(source, apart):
     elif glob.has_magic(source) and not os.path.exists(source): yield from sorted(glob.glob(source, recursive=True))
     else: yield source
 
+# %% ../nbs/52_jobs.ipynb #da8f30ad
 def _in_bucket(url):
     "The recordings below a prefix that ends in a slash or has a pattern; else the object itself"
     fs = bucket()
@@ -84,6 +85,7 @@ def bucket():
     except ImportError: raise JobsError("s3:// addresses need s3fs: pip install 'ecg-audio-nb[cluster]'") from None
     return s3fs.S3FileSystem()
 
+# %% ../nbs/52_jobs.ipynb #01ed0f95
 def expand(
     sources:Iterable[str], # as a person writes them
     apart:str|os.PathLike|None=None, # a folder of results, not looked into
@@ -185,7 +187,7 @@ def _anchored(value):
     "A path that exists here must mean the same in a job's own folder"
     return os.path.abspath(value) if isinstance(value, str) and os.path.exists(value) else value
 
-# %% ../nbs/52_jobs.ipynb #625f97d8
+# %% ../nbs/52_jobs.ipynb #1afbb588
 def to_jobs(
     queue:Queue, plan:Plan,
     sources:Iterable[str], # absolute paths and addresses
@@ -201,6 +203,7 @@ def to_jobs(
         task = {"notebook": digest, "parameters": given, "timeout": plan.timeout}
         yield Job(id, safe_name(stem_of(source)), source, task, most=plan.most)
 
+# %% ../nbs/52_jobs.ipynb #41694baf
 def _inputs(queue, given):
     "What lies behind parameters that are paths: references that were mended make other work"
     for key, path in given.items():
@@ -208,6 +211,7 @@ def _inputs(queue, given):
         found = [path] if os.path.isfile(path) else sorted(str(p) for p in Path(path).glob("*") if p.is_file())
         yield key, [file_digest(queue, p) for p in found]
 
+# %% ../nbs/52_jobs.ipynb #25ce6f1e
 def safe_name(stem:str)->str:
     "A name that can be a folder's anywhere, and is none of ours"
     name = re.sub(r'[\x00-\x1f\x7f<>:"/\\|?*]', "_", stem).strip(" .").encode("utf-8", "replace")[:150].decode("utf-8", "ignore")
@@ -242,7 +246,7 @@ def _keep_notebook(queue, path, digest):
     shutil.copyfile(path, part)
     os.replace(part, target)
 
-# %% ../nbs/52_jobs.ipynb #4ce66acc
+# %% ../nbs/52_jobs.ipynb #ff3b29f9
 class Folder:
     "Results in a folder of this machine"
     def __init__(self, path:str|os.PathLike): self.path = Path(os.path.abspath(path))
@@ -261,7 +265,6 @@ class Folder:
         finally: shutil.rmtree(part, ignore_errors=True)
 
     def send(self, job:Job, part:Path): "Nothing to do before the transaction"
-
     def publish(self, job:Job, part:Path):
         "A finished job's folder takes its place, in one step"
         final, old = self.path / job.name, self.path / f".{job.name}.old"
@@ -270,9 +273,7 @@ class Folder:
         os.rename(part, final)
         shutil.rmtree(old, ignore_errors=True)
         (self.path / "failed" / f"{job.name}.ipynb").unlink(missing_ok=True)
-
     def publish_failed(self, job:Job, part:Path):
-        "A failed job's notebook"
         if (notebook := part / f"{job.name}.ipynb").exists():
             (self.path / "failed").mkdir(exist_ok=True)
             os.replace(notebook, self.path / "failed" / notebook.name)
@@ -285,6 +286,7 @@ class Folder:
         for old in self.path.glob(".*.old"): # killed between two renames
             if not (final := self.path / old.name[1:-4]).exists(): os.rename(old, final)
 
+# %% ../nbs/52_jobs.ipynb #25fa5873
 def _write_whole(path, text):
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -447,7 +449,7 @@ def perform_here(
         except Exception as e: return fault_of(e)
     return perform
 
-# %% ../nbs/52_jobs.ipynb #cb66610f
+# %% ../nbs/52_jobs.ipynb #12f99f68
 def run_job(
     queue:Queue, place:Folder|Bucket,
     job:Job, # as it was claimed
@@ -489,6 +491,7 @@ def _patiently(act, stopping, pause=2.0):
             _log.warning("the queue can't be written (%s); waiting for room", e)
             stopping.wait(pause)
 
+# %% ../nbs/52_jobs.ipynb #0e8a4925
 def outcome(folder:Path)->dict:
     "What a list of jobs shows of a result: its files, and of an analysis its length, counts and warnings"
     found = {"files": [p.relative_to(folder).as_posix() for p in job_files(folder)]}
@@ -581,7 +584,7 @@ def _surroundings(i):
 
 def _tail(path, n=1500): return path.read_bytes()[-n:].decode("utf-8", "replace").strip()
 
-# %% ../nbs/52_jobs.ipynb #4aae20f5
+# %% ../nbs/52_jobs.ipynb #588f55a5
 @dataclass(frozen=True)
 class Look:
     "A batch at one moment"
@@ -591,6 +594,7 @@ class Look:
     rate: float|None # jobs a minute since it began; None: none is done
     eta: float|None # seconds until all are done
 
+# %% ../nbs/52_jobs.ipynb #c7c196e7
 class Watcher:
     "Looks at a queue again and again"
     def __init__(self, queue:Queue):
@@ -605,6 +609,7 @@ class Watcher:
         left = n["queued"] + n["running"]
         return Look(n, listed(self.queue, "running"), [dict(r) for r in rows], rate, left / rate * 60 if rate else None)
 
+# %% ../nbs/52_jobs.ipynb #4f6da760
 def in_words(a:Mapping)->str: # of `Look.ended`
     "One line about an attempt that ended"
     what = {"done": "done", "returned": "given back", "lost": "lost"}.get(a["outcome"], "failed")
