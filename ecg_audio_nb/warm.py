@@ -51,7 +51,7 @@ def package_state()->tuple: # of names, sizes and times of change
     "The package's code as it lies on the disk"
     return tuple(sorted((p.name, (s := p.stat()).st_size, s.st_mtime_ns) for p in Path(ecg_audio_nb.__file__).parent.glob("*.py")))
 
-# %% ../nbs/51_warm.ipynb #ea1e8c08
+# %% ../nbs/51_warm.ipynb #2ed1ae44
 class WarmKernel:
     "One kernel process for many notebooks; to be used in the thread that made it"
     def __init__(self,
@@ -73,7 +73,7 @@ class WarmKernel:
         self.folder, self.code = tempfile.mkdtemp(prefix="ecg-k-"), package_state()
         self.km = _jupyter()(kernel_name=self.name, transport="ipc", ip=os.path.join(self.folder, "k"))
         extra = ["--HistoryManager.hist_file=:memory:", f"--IPKernelApp.exec_lines={self.preload or 'pass'}"]
-        run_sync(self.km.start_kernel)(extra_arguments=extra, env=dict(os.environ))
+        run_sync(self.km.start_kernel)(extra_arguments=extra, env=dict(os.environ), cwd=self.folder)
 
     def open(self, seconds:float=120):
         "A kernel that is ready; raises `KernelDied` if it can't be had"

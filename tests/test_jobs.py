@@ -262,7 +262,7 @@ def test_the_hook_does_nothing_outside_of_a_batch(monkeypatch):
 
 @pytest.mark.slow
 def test_kills_of_runner_kernel_and_batch_lose_and_double_nothing(tmp_path):
-    sources, out, path = recordings(tmp_path / "in", 60), tmp_path / "out", notebook(tmp_path / "toy.ipynb", seconds=0.25)
+    sources, out, path = recordings(tmp_path / "in", 60), tmp_path / "out", notebook(tmp_path / "toy.ipynb", seconds=0.15)
     def start(): return ecg("batch", tmp_path / "in", "-o", out, "--notebook", path, "--workers", "2")
     p, kills = start(), []
     until(lambda: (out / ".jobs/queue.sqlite").exists())
@@ -447,3 +447,15 @@ def test_of_several_cards_each_runner_has_its_own(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     monkeypatch.setattr(module, "cards", lambda: (None, ()))
     assert "CUDA_VISIBLE_DEVICES" not in module._surroundings(0)
+
+
+def test_one_kernel_does_all_jobs_though_their_folders_go(tmp_path, queue, place, inbox):
+    from ecg_audio_nb import warm
+    warm.close_kernels() # the next one begins while the process stands in a job's folder
+    enqueue(queue, Plan(notebook(tmp_path / "toy.ipynb", seconds=0)), map(str, inbox), place)
+    here, pids = perform_here(queue), set()
+    def perform(*args):
+        fault = here(*args)
+        pids.add(warm._own.kernel.pid)
+        return fault
+    assert work(queue, place, perform, threading.Event()) == {"done": 4} and len(pids) == 1
