@@ -78,7 +78,8 @@ def overhead(folder: Path, quick: bool) -> dict:
     run_notebook(path, out, {"n": 1})
     warm = [seconds(run_notebook, path, out, {"n": 1}) for _ in range(8 if quick else 40)]
     close_kernels()
-    papermill_run(path, out)
+    if not quick:
+        papermill_run(path, out)  # torch's files are in the page cache after it
     cold = [seconds(papermill_run, path, out) for _ in range(1 if quick else 7)]
     found = {"cold_s": statistics.median(cold), "warm_s": statistics.median(warm)}
     if quick:
@@ -142,7 +143,7 @@ def flat(folder: Path, n: int) -> dict:
     path, out = notebook(folder / "litter.ipynb", LITTER), folder / "o.ipynb"
 
     def look():
-        pid, page = warm._own.kernel.pid, os.sysconf("SC_PAGE_SIZE") / 2**20
+        pid, page = warm._kernel().pid, os.sysconf("SC_PAGE_SIZE") / 2**20
         mb = {who: int(Path(f"/proc/{p}/statm").read_text().split()[1]) * page for who, p in (("kernel", pid), ("runner", os.getpid()))}
         return {"pid": pid, **{f"{k}_mb": round(v, 1) for k, v in mb.items()},
                 "kernel_fds": len(os.listdir(f"/proc/{pid}/fd")), "runner_fds": len(os.listdir("/proc/self/fd"))}

@@ -24,7 +24,7 @@ Modules:
 - `ecg_audio_nb.speakers`: Which diarizer is used, and who said which word
 - `ecg_audio_nb.transcribe`: Speech to words: the engines, and which of them is used
 - `ecg_audio_nb.voice`: Where there is speech, and how many talk at once: one pass of a network that the recognizer and the diarizer share
-- `ecg_audio_nb.warm`: The papermill engine whose kernel stays: the package is imported and the models are loaded once, not once a notebook"""
+- `ecg_audio_nb.warm`: Papermill's engine on a kernel that stays: a notebook starts at once, and finds nothing of the one before it"""
 
 __version__ = "0.1.0"
 __all__ = ["analyze", "__version__"]

@@ -1,247 +1,333 @@
-"""Inside a warm kernel: what it was like before the first notebook, and how it gets back there after each.
+"""What runs inside a warm kernel: remember how it was, put it back after a notebook, and tell what can't be put back.
 
-`begin` once, then for each notebook `prepare` before it and `reset` after it. What `reset` can put back it puts back;
-what it can only notice (a patched function, a thread that stayed) it reports, and the kernel is replaced.
+A plain file that loads nothing: a kernel's start pays for it. What a notebook changes in its own process falls into
+three kinds. Most of it is put back. Some of it is seen and can't be put back safely: `reset` returns the reasons, and
+the kernel is replaced. The rest stays and isn't seen: a new attribute on a module that holds plain data, a method
+replaced on a class, the contents of a library's own containers.
 
-Resident on purpose: imported modules, and the models that the package keeps.
+Libraries patch other libraries when they are imported (torch does it to inspect, pyannote to torch). So a replaced
+function is the notebook's doing unless the module that defines the new one belongs to a top-level package from which
+something was imported in this notebook for the first time. What was defined in a notebook never passes.
 """
-import gc, logging, os, random, signal, sys, threading, types, warnings
-from pathlib import Path
+import builtins, decimal, gc, linecache, logging, os, random, signal, socket, sys, threading, time, types, warnings
 
-_SKIP = {"__main__", "__mp_main__", "builtins"} # torch makes __mp_main__; IPython changes builtins
-_STREAMS = {("sys", n) for n in ("displayhook", "excepthook", "breakpointhook", "unraisablehook")} | {("getpass", "getpass")}
-_PLAIN = (int, float, complex, str, bytes, bool, type(None), tuple, frozenset)
-_OURS = __package__
+_SKIP = {"__main__", "__mp_main__", "builtins", "sys", "getpass", __name__} # IPython itself changes these at run time
+_SIGNALS = tuple(getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGHUP", "SIGALRM", "SIGCHLD", "SIGUSR1") if hasattr(signal, n))
+_ERR = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"} # numpy's own
+_PRINT = {"edgeitems": 3, "infstr": "inf", "linewidth": 75, "nanstr": "nan", "precision": 8, "suppress": False, "threshold": 1000,
+          "formatter": None, "sign": "-", "floatmode": "maxprec", "legacy": False}
+_base, _known = {}, {} # the state to go back to; module name -> (module, its callables, ids of all its values)
 
-_base = None
+
+def _shell():
+    from IPython import get_ipython
+    return get_ipython()
 
 
-def begin(expected_parent:int=0):
-    "Die with the runner; remember everything"
-    global _base
-    if expected_parent and sys.platform.startswith("linux"):
-        import ctypes
-        ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)
-        if os.getppid() != expected_parent: os._exit(1)
+def die_with(parent:int):
+    "The system ends this process with its parent (Linux; elsewhere ipykernel's own watch on the parent must do)"
+    if sys.platform != "linux": return
+    import ctypes
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+    if os.getppid() != parent: os._exit(1)
+
+
+# -- what is remembered
+
+def baseline(parent:int|None=None)->int:
+    "Remember the state that every notebook starts from; returns the process id"
+    if parent: die_with(parent)
+    shell = _shell()
+    _base.update(ns=dict(shell.user_ns), hidden=dict(shell.user_ns_hidden), env=dict(os.environ), cwd=os.getcwd(), umask=_umask(),
+        path=list(sys.path), argv=list(sys.argv), meta=list(sys.meta_path), hooks=list(sys.path_hooks), recursion=sys.getrecursionlimit(),
+        streams={n: getattr(sys, n) for n in ("stdin", "stdout", "stderr", "displayhook", "excepthook")},
+        filters=list(warnings.filters), show=warnings.showwarning, level=logging.root.level, handlers=list(logging.root.handlers),
+        disabled=logging.root.manager.disable, decimal=decimal.getcontext().copy(), signals={s: signal.getsignal(s) for s in _SIGNALS},
+        socket=socket.getdefaulttimeout(), gc=(gc.isenabled(), gc.get_threshold()), builtins=dict(vars(builtins)), **_ipython(shell))
+    shell.history_manager.db_cache_size = 10**9 # nothing is written: the line numbers begin again with each notebook
+    _known.clear()
+    _known.update(_print())
+    _base.update(threads=set(threading.enumerate()), resident=_resident(), rss=rss_mb())
     gc.collect()
     gc.freeze()
-    _base = _Base()
-
-
-def prepare(cwd:str, env:dict, seed):
-    "The notebook's folder, environment and seeds"
-    os.chdir(cwd)
-    os.environ.update(env)
-    _seed(0 if seed is None else seed)
-
-
-def _seed(n):
-    random.seed(n)
-    if np := sys.modules.get("numpy"): np.random.seed(n % 2**32)
-    if torch := sys.modules.get("torch"):
-        if hasattr(torch, "manual_seed"): torch.manual_seed(n)
-
-
-def reset()->dict:
-    "Back to the beginning: `bad` says what could not be put back, `rss_mb` what the process holds"
-    return {"bad": _base.restore(), "rss_mb": _rss_mb()}
-
-
-def _rss_mb():
-    try: return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
-    except OSError: return None
-
-
-class _Base:
-    def __init__(self):
-        from IPython import get_ipython
-        self.ip = get_ipython()
-        self.names = dict(self.ip.user_ns)
-        self.hidden = dict(self.ip.user_ns_hidden)
-        self.magics = {kind: dict(table) for kind, table in self.ip.magics_manager.magics.items()}
-        self.hooks = {event: list(found) for event, found in self.ip.events.callbacks.items()}
-        self.env, self.cwd, self.path, self.argv = dict(os.environ), os.getcwd(), list(sys.path), list(sys.argv)
-        self.meta_path, self.path_hooks = list(sys.meta_path), list(sys.path_hooks)
-        self.recursion, self.switch, self.umask = sys.getrecursionlimit(), sys.getswitchinterval(), _umask()
-        self.streams = sys.stdout, sys.stderr, sys.displayhook, sys.excepthook
-        self.filters, root = list(warnings.filters), logging.getLogger()
-        self.level, self.handlers, self.disabled = root.level, list(root.handlers), root.manager.disable
-        self.signals = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
-        self.threads = set(threading.enumerate())
-        self.settings = {} # of libraries, from the first time they are seen
-        self.extensions = set(self.ip.extension_manager.loaded)
-        self.modules, self.marks = set(sys.modules), {}
-        self._remember(self.modules)
-        self._take_settings()
-
-    # -- back
-
-    def restore(self)->list:
-        bad = [*self._threads(), *self._extensions(), *self._patched(), *self._cuda()]
-        self._shell()
-        self._process()
-        self._libraries()
-        gc.collect()
-        if (torch := sys.modules.get("torch")) and hasattr(torch, "cuda") and torch.cuda.is_initialized(): torch.cuda.empty_cache()
-        if trim := _malloc_trim(): trim(0)
-        return bad
-
-    def _shell(self):
-        ip = self.ip
-        ip.reset(new_session=True)
-        ip.user_ns.update({k: v for k, v in self.names.items() if k not in ("In", "Out", "_ih", "_oh", "_dh")})
-        ip.user_ns_hidden.update(self.hidden)
-        for kind, table in self.magics.items():
-            ip.magics_manager.magics[kind].clear()
-            ip.magics_manager.magics[kind].update(table)
-        for event, found in self.hooks.items(): # those of libraries stay: the drawing of figures is one
-            ip.events.callbacks[event][:] = found + [f for f in ip.events.callbacks[event] if f not in found and f.__module__ != "__main__"]
-        for ns in [getattr(ip, "input_transformers_post", []), ip.ast_transformers]: ns.clear()
-        if (sys.stdout, sys.stderr, sys.displayhook, sys.excepthook) != self.streams:
-            sys.stdout, sys.stderr, sys.displayhook, sys.excepthook = self.streams
-
-    def _process(self):
-        os.environ.clear()
-        os.environ.update(self.env)
-        os.chdir(self.cwd)
-        os.umask(self.umask)
-        sys.path[:], sys.argv[:], sys.meta_path[:], sys.path_hooks[:] = self.path, self.argv, self.meta_path, self.path_hooks
-        sys.setrecursionlimit(self.recursion)
-        sys.setswitchinterval(self.switch)
-        warnings.filters[:] = self.filters
-        getattr(warnings, "_filters_mutated", getattr(warnings, "_filters_mutated_lock_held", lambda: None))()
-        root = logging.getLogger()
-        root.setLevel(self.level)
-        root.handlers[:], root.manager.disable = self.handlers, self.disabled
-        for s, handler in self.signals.items():
-            if signal.getsignal(s) is not handler: signal.signal(s, handler)
-        import decimal, socket
-        decimal.setcontext(decimal.DefaultContext.copy())
-        socket.setdefaulttimeout(None)
-
-    # -- libraries: what they were like when they were first seen
-
-    def _take_settings(self):
-        for name, (get, _) in _LIBRARIES.items():
-            if name in sys.modules and name not in self.settings: self.settings[name] = get(sys.modules[name])
-
-    def _libraries(self):
-        "Those imported by this notebook are put back to what a fresh import has, where that is known"
-        for name, (get, put) in _LIBRARIES.items():
-            if name in sys.modules: put(sys.modules[name], self.settings.get(name))
-        self._take_settings()
-
-    # -- noticed
-
-    def _threads(self):
-        new = [t for t in threading.enumerate() if t not in self.threads and t.is_alive()]
-        own = [t for t in new if _resident(t)]
-        self.threads |= set(own)
-        return [f"a thread stayed: {t.name}" for t in new if t not in own]
-
-    def _extensions(self):
-        return [f"an extension stayed: {e}" for e in set(self.ip.extension_manager.loaded) - self.extensions]
-
-    def _remember(self, names):
-        for name in names:
-            module = sys.modules.get(name)
-            if isinstance(module, types.ModuleType) and name not in _SKIP: self.marks[name] = _marks(name, module)
-
-    def _patched(self):
-        "Names that mean another function than before, unless the import of a new library put it there"
-        new, bad = set(sys.modules) - self.modules, []
-        for name, before in self.marks.items():
-            module = sys.modules.get(name)
-            if not isinstance(module, types.ModuleType): continue
-            now = _marks(name, module)
-            for key, value in before.items():
-                if key in now and now[key] is value: continue
-                if (name, key) in _STREAMS or key in now and _plainly_equal(now[key], value): continue
-                if key in now and _by_import(now[key], new): before[key] = now[key]; continue
-                bad.append(f"{name}.{key} is {'another' if key in now else 'gone'}")
-            for key in now.keys() - before.keys():
-                if getattr(now[key], "__module__", None) == "__main__": bad.append(f"{name}.{key} is the notebook's")
-        self._remember(new)
-        self.modules |= new
-        return bad
-
-    def _cuda(self):
-        torch = sys.modules.get("torch")
-        if not (torch and hasattr(torch, "cuda") and torch.cuda.is_initialized()): return []
-        try: torch.cuda.synchronize()
-        except RuntimeError as e: return [f"CUDA is in error: {e}"]
-        return []
+    return os.getpid()
 
 
 def _umask():
-    now = os.umask(0o22)
+    now = os.umask(0o022)
     os.umask(now)
     return now
 
 
-def _malloc_trim():
-    import ctypes
-    return getattr(ctypes.CDLL(None), "malloc_trim", None)
+def _ipython(shell):
+    "What a notebook may have done to IPython: magics, events, transformers, options, extensions"
+    return {"magics": {kind: dict(table) for kind, table in shell.magics_manager.magics.items()},
+            "events": {name: list(calls) for name, calls in shell.events.callbacks.items()},
+            "transforms": {n: list(getattr(shell, n)) for n in ("input_transformers_post", "ast_transformers")},
+            "lines": {n: list(getattr(shell.input_transformer_manager, n)) for n in ("cleanup_transforms", "line_transforms", "token_transformers")},
+            "options": {n: getattr(shell, n) for n in ("ast_node_interactivity", "autocall", "automagic", "autoawait", "pdb", "xmode")
+                        if hasattr(shell, n)},
+            "formatters": {name: (dict(f.type_printers), dict(f.deferred_printers), dict(f.singleton_printers), f.enabled)
+                           for name, f in shell.display_formatter.formatters.items()},
+            "extensions": set(shell.extension_manager.loaded)}
 
 
-def _resident(thread):
-    "Threads that stay by design: the package's (its children are listened to), progress bars, pools of torch, IPython's own"
-    if (getattr(getattr(thread, "_target", None), "__module__", None) or "").partition(".")[0] == _OURS: return True
-    return type(thread).__module__.split(".")[0] in ("tqdm", "torch", "IPython", "ipykernel", "zmq", "tornado", "asyncio")
-
-
-def _marks(name, module):
-    "What must stay the same of a module: its functions and classes; their methods and its constants too, where they are ours"
-    found = {k: v for k, v in vars(module).items() if callable(v)}
-    if name.partition(".")[0] == _OURS or name in ("math", "json", "pathlib", "os.path", "posixpath", "shutil", "time", "random"):
-        found |= {k: v for k, v in vars(module).items() if isinstance(v, _PLAIN) and not k.startswith("_")}
-        for k, v in list(found.items()):
-            if isinstance(v, type) and v.__module__ == name: found |= {f"{k}.{m}": f for m, f in vars(v).items() if callable(f)}
+def _print():
+    "The functions and classes that stand in each module; a module of which no value changed is not looked at again"
+    kinds, found = (types.FunctionType, types.BuiltinFunctionType, type), {}
+    for name, module in list(sys.modules.items()):
+        if name in _SKIP or not isinstance(module, types.ModuleType): continue
+        values, old = vars(module).copy(), _known.get(name)
+        ids = tuple(map(id, values.values()))
+        same = old and old[0] is module and old[2] == ids
+        found[name] = old if same else (module, {n: v for n, v in values.items() if isinstance(v, kinds)}, ids)
     return found
 
 
-def _plainly_equal(a, b): return isinstance(a, _PLAIN) and type(a) is type(b) and a == b
+def _resident():
+    "Grows when something is imported, or when the package keeps another model"
+    models = sys.modules.get("ecg_audio_nb.models")
+    return len(sys.modules), len(getattr(models, "_slots", ()))
 
 
-def _by_import(value, new):
-    "Whether a function is one of a library imported since (torch and others change modules they find)"
-    home = getattr(value, "__module__", None) or getattr(type(value), "__module__", "")
-    return home in new and home.partition(".")[0] not in sys.stdlib_module_names
+def rss_mb()->float|None: # MB of memory the process holds; None where the system doesn't tell
+    try:
+        with open("/proc/self/statm") as f: return int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+    except OSError: return None
 
 
-# -- what libraries are set to: name -> (get, put back)
+# -- before a notebook
 
-def _get_numpy(np): return np.get_printoptions(), np.geterr()
+def prepare(env:dict, cwd:str|None=None, seed:int|None=None):
+    "What a notebook gets from its job: variables (None removes one), a folder, seeds"
+    for name, value in env.items():
+        if value is None: os.environ.pop(name, None)
+        else: os.environ[name] = value
+    if "TZ" in env and hasattr(time, "tzset"): time.tzset()
+    if cwd: os.chdir(cwd)
+    _seed(seed)
 
-def _put_numpy(np, was):
-    if was is None: return # imported by this notebook: as it left it is not known to be as it came
-    np.set_printoptions(**{k: v for k, v in was[0].items() if k != "override_repr"})
-    np.seterr(**was[1])
 
-def _get_torch(torch): return None
+def _seed(seed):
+    "Seeds of what is loaded, and of numpy and torch once they are"
+    random.seed(seed)
+    for name in ("numpy", "torch"):
+        if name in sys.modules: _seed_one(name, seed)
+        elif seed is not None: sys.meta_path.insert(0, _SeedWhenImported(name, seed))
 
-def _put_torch(torch, _):
-    if not hasattr(torch, "set_default_dtype"): return
-    torch.set_default_dtype(torch.float32)
-    torch.set_grad_enabled(True)
-    torch.use_deterministic_algorithms(False)
-    if torch.get_default_device().type != "cpu": torch.set_default_device(None)
 
-def _get_matplotlib(mpl): return None
+def _seed_one(name, seed):
+    module = sys.modules[name]
+    if name == "numpy": module.random.seed(None if seed is None else seed % 2**32)
+    elif seed is None: module.seed()
+    else: module.manual_seed(seed)
 
-def _put_matplotlib(mpl, _):
+
+class _SeedWhenImported:
+    "Seeds a library at the end of its import, so that the first notebook of a kernel draws what the next ones draw"
+    def __init__(self, name, seed): self.name, self.seed, self.done = name, seed, False
+
+    def find_spec(self, name, path=None, target=None):
+        if name != self.name or self.done: return None
+        import importlib.util
+        self.done = True
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.loader is None: return spec
+        run = spec.loader.exec_module
+        def exec_module(module):
+            run(module)
+            _seed_one(name, self.seed)
+        spec.loader.exec_module = exec_module
+        return spec
+
+
+# -- after a notebook
+
+def reset(max_growth_mb:float|None=None)->list[str]: # reasons why the kernel can't go on; empty: it is as it was
+    "Put everything back that can be, and tell what can't"
+    shell, b = _shell(), _base
+    reasons = _threads() + _functions() + _extensions(shell)
+    _namespace(shell)
+    _restore_ipython(shell)
+    _process()
+    reasons += _libraries()
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized(): reasons += _card(torch)
+    resident, rss = _resident(), rss_mb()
+    if resident != b["resident"]: # growth counts from what is kept on purpose, and the collector need not look at it again
+        b.update(resident=resident, rss=rss)
+        gc.freeze()
+    elif max_growth_mb and rss is not None and rss - b["rss"] > max_growth_mb: reasons.append(f"memory grew by {rss - b['rss']:.0f} MB")
+    return reasons
+
+
+def _threads(wait=0.3):
+    "Threads that a notebook left; those that installed libraries keep for themselves may stay"
+    def left(): return [t for t in threading.enumerate() if t not in _base["threads"] and t.is_alive() and not _may_stay(t)]
+    until = time.monotonic() + wait
+    while left() and time.monotonic() < until: time.sleep(0.01)
+    return [f"thread {t.name} is left" for t in left()]
+
+
+def _may_stay(thread):
+    "What an installed library (the package is one) runs in a thread stays by design: a progress bar's clock, an exporter, a pipe's reader"
+    homes = {type(thread).__module__, getattr(getattr(thread, "_target", None), "__module__", None) or ""}
+    return isinstance(thread, threading._DummyThread) or any(map(_installed, homes - {"threading"}))
+
+
+def _installed(name):
+    "Whether a module is an installed library's: not Python's own, not the notebook's, not a file of its folder"
+    if name.split(".")[0] in sys.stdlib_module_names or name in ("", "__main__"): return False
+    file = getattr(sys.modules.get(name), "__file__", None) or ""
+    return name.split(".")[0] == __package__ or file.startswith(os.path.join(sys.prefix, ""))
+
+
+def _functions():
+    "Functions that are not what they were, and modules that were swapped"
+    now, reasons = _print(), []
+    new = [name for name in now if name not in _known]
+    fresh = {name.split(".")[0] for name in new}
+    for name, entry in _known.items():
+        here = now.get(name)
+        if here is entry: continue
+        if here is None: reasons.append(f"module {name} was removed")
+        elif here[0] is not entry[0]: reasons += [] if name.split(".")[0] in fresh else [f"module {name} was replaced"]
+        else: reasons += _differences(name, vars(here[0]), entry[1], here[1], fresh)
+    for name, value in _base["builtins"].items():
+        if name not in ("_", "input", "get_ipython", "display") and vars(builtins).get(name) is not value:
+            reasons.append(f"builtins.{name} was replaced")
+    _known.clear()
+    _known.update(now)
+    _base["new"] = new
+    return reasons[:5]
+
+
+def _differences(name, values, old, new, fresh):
+    "How a module's functions differ from what they were"
+    for attribute in old.keys() | new.keys():
+        if attribute not in values: yield f"{name}.{attribute} was removed"
+        elif (value := values[attribute]) is not old.get(attribute):
+            home = getattr(value, "__module__", None) or ""
+            library = attribute in new and str(home).split(".")[0] in fresh # a Mock is neither a function nor a class
+            if home == "__main__" or attribute in old and not library: yield f"{name}.{attribute} was replaced"
+
+
+def _from_notebook(x): return "__main__" in (getattr(x, "__module__", None), type(x).__module__)
+
+
+def _extensions(shell): return [f"extension {n} is loaded" for n in sorted(shell.extension_manager.loaded - _base["extensions"])]
+
+
+def _namespace(shell):
+    "A notebook's names, its history, and what holds its frames"
+    comms = getattr(getattr(shell, "kernel", None), "comm_manager", None)
+    if comms is not None and getattr(comms, "comms", None): comms.comms.clear()
+    for ns, old in ((shell.user_ns, _base["ns"]), (shell.user_ns_hidden, _base["hidden"])):
+        for name in [n for n in ns if n not in old]: del ns[name]
+        ns.update(old)
+    for name in ("_", "__", "___"): setattr(shell.displayhook, name, "")
+    shell.history_manager.reset(new_session=False)
+    past = shell.history_manager
+    past.input_hist_parsed[:], past.input_hist_raw[:], past._i00, past._i, past._ii, past._iii = [""], [""], "", "", "", ""
+    for cache in (past.db_input_cache, past.db_output_cache): cache.clear()
+    shell.user_ns.update(In=past.input_hist_parsed, _ih=past.input_hist_parsed, Out=past.output_hist, _oh=past.output_hist,
+                         _dh=past.dir_hist, _i="", _ii="", _iii="")
+    for name in [n for n in shell.user_ns if n not in _base["ns"]]: del shell.user_ns[name]
+    shell.execution_count = 1
+    shell.compile.reset_compiler_flags()
+    shell.InteractiveTB.tb = None
+    shell.last_execution_result = None
+    for name in ("last_type", "last_value", "last_traceback", "last_exc"):
+        if hasattr(sys, name): delattr(sys, name)
+    for name in [n for n in linecache.cache if "ipykernel_" in n or n.startswith("<ipython")]: del linecache.cache[name]
+
+
+def _restore_ipython(shell):
+    b = _base
+    for kind, table in b["magics"].items():
+        shell.magics_manager.magics[kind].clear()
+        shell.magics_manager.magics[kind].update(table)
+    for name, calls in b["events"].items(): # pyplot hangs its own on the shell when it is imported: those stay
+        shell.events.callbacks[name][:] = calls + [c for c in shell.events.callbacks[name] if c not in calls and not _from_notebook(c)]
+    for name, calls in b["transforms"].items(): setattr(shell, name, list(calls))
+    for name, calls in b["lines"].items(): setattr(shell.input_transformer_manager, name, list(calls))
+    for name, value in b["options"].items():
+        if getattr(shell, name) != value: setattr(shell, name, value)
+    for name, (types_, deferred, singles, enabled) in b["formatters"].items():
+        f = shell.display_formatter.formatters[name]
+        for table, old in ((f.type_printers, types_), (f.deferred_printers, deferred), (f.singleton_printers, singles)):
+            for key in [k for k in table if getattr(k, "__module__", "") == "__main__" or
+                        k not in old and getattr(table[k], "__module__", "") == "__main__"]: del table[key]
+            table.update(old)
+        f.enabled = enabled
+
+
+def _process():
+    "What Python and the system hold for the whole process"
+    b = _base
+    if dict(os.environ) != b["env"]:
+        for name in [n for n in os.environ if n not in b["env"]]: del os.environ[name]
+        os.environ.update(b["env"])
+        if hasattr(time, "tzset"): time.tzset()
+    os.chdir(b["cwd"])
+    os.umask(b["umask"])
+    sys.path[:], sys.argv[:], sys.path_hooks[:] = b["path"], b["argv"], b["hooks"]
+    sys.meta_path[:] = [f for f in sys.meta_path if f in b["meta"] or not (isinstance(f, _SeedWhenImported) or _from_notebook(f))]
+    _forget_local_modules()
+    for name, value in b["streams"].items(): setattr(sys, name, value)
+    sys.setrecursionlimit(b["recursion"])
+    sys.settrace(None); sys.setprofile(None)
+    warnings.filters[:] = b["filters"]
+    warnings._filters_mutated() if hasattr(warnings, "_filters_mutated") else warnings._filters_mutated_lock_held()
+    warnings.showwarning = b["show"]
+    for registry in [vars(m).get("__warningregistry__") for m in list(sys.modules.values()) if isinstance(m, types.ModuleType)]:
+        if registry: registry.clear()
+    logging.root.setLevel(b["level"])
+    logging.root.handlers[:] = b["handlers"]
+    logging.disable(b["disabled"])
+    decimal.setcontext(b["decimal"].copy())
+    for number, handler in b["signals"].items():
+        if handler is not None and signal.getsignal(number) is not handler: signal.signal(number, handler)
+    if hasattr(signal, "setitimer"): signal.setitimer(signal.ITIMER_REAL, 0)
+    socket.setdefaulttimeout(b["socket"])
+    gc.enable() if b["gc"][0] else gc.disable()
+    gc.set_threshold(*b["gc"][1])
+
+
+def _forget_local_modules():
+    "Modules that a notebook imported from a folder of its own: the next one may have others of the same name"
+    homes = tuple(os.path.join(os.path.abspath(p), "") for p in {*_base["path"], sys.prefix, sys.base_prefix} if p)
+    for path in [p for p in sys.path_importer_cache if not p.startswith(homes)]: # a finder for "." remembers the old folder
+        if path not in _base["path"]: del sys.path_importer_cache[path]
+    for name in _base["new"]:
+        file = getattr(_known[name][0], "__file__", None)
+        if isinstance(file, str) and os.path.isabs(file) and not file.startswith(homes): sys.modules.pop(name, None); del _known[name]
+
+
+def _libraries():
+    "numpy, torch and matplotlib as they are when just imported"
+    reasons = []
+    if numpy := sys.modules.get("numpy"):
+        numpy.seterr(**_ERR)
+        numpy.set_printoptions(**_PRINT)
+    if (torch := sys.modules.get("torch")) is not None and hasattr(torch, "get_default_dtype"):
+        if torch.get_default_dtype() != torch.float32: torch.set_default_dtype(torch.float32)
+        torch.set_grad_enabled(True)
+        if torch.are_deterministic_algorithms_enabled(): torch.use_deterministic_algorithms(False)
+        if hasattr(torch, "get_default_device") and torch.get_default_device().type != "cpu": reasons.append("torch's default device is another")
     if plt := sys.modules.get("matplotlib.pyplot"): plt.close("all")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore") # some names are on their way out
-        mpl.rcParams.update({k: v for k, v in mpl.rcParamsOrig.items() if k != "backend"})
-
-def _get_pandas(pd): return None
-
-def _put_pandas(pd, _):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        pd.reset_option("display")
+    if (matplotlib := sys.modules.get("matplotlib")) is not None and hasattr(matplotlib, "rc_file_defaults"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            matplotlib.rc_file_defaults()
+    return reasons
 
 
-_LIBRARIES = {"numpy": (_get_numpy, _put_numpy), "torch": (_get_torch, _put_torch),
-              "matplotlib": (_get_matplotlib, _put_matplotlib), "pandas": (_get_pandas, _put_pandas)}
+def _card(torch):
+    "An error of the card stays until the process ends; memory that nothing uses goes back to it"
+    try:
+        torch.cuda.synchronize()
+        torch.cuda.empty_cache()
+    except RuntimeError as e: return [f"the card reports: {str(e).splitlines()[0]}"]
+    return []

@@ -21,14 +21,14 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/cluster.html.md"""
 # %% auto #0
 __all__ = ['job_there', 'stop_there', 'Machines', 'package_version']
 
-# %% ../nbs/53_cluster.ipynb #994d2648
+# %% ../nbs/53_cluster.ipynb #d5bdd6fb
 import secrets, tempfile, threading, time
 from asyncio import CancelledError
 from concurrent.futures import CancelledError as CancelledFuture
 from pathlib import Path
 import ecg_audio_nb
 from .jobqueue import LEASE, Job, Queue, claim, counts, owner_name
-from .jobs import Bucket, Fault, Folder, Heart, JobsError, fault_of, job_files, kept_notebook, read_stage, run_job
+from .jobs import PRELOAD, Bucket, Fault, Folder, Heart, JobsError, fault_of, job_files, kept_notebook, read_stage, run_job
 from .warm import close_kernels, run_notebook, warm_up
 
 # %% ../nbs/53_cluster.ipynb #fdf788e1
@@ -89,12 +89,12 @@ class _Teller:
             if (said := read_stage(self.folder)) != last: self.worker.log_event(_STAGES, {"key": self.key, "said": said})
             last = said
 
-# %% ../nbs/53_cluster.ipynb #9571f6b7
+# %% ../nbs/53_cluster.ipynb #d9254156
 def _plugin():
     class Warm(_distributed().WorkerPlugin):
         name = "ecg-warm"
         idempotent = True
-        def setup(self, worker): worker.executors["default"].submit(warm_up)
+        def setup(self, worker): worker.executors["default"].submit(warm_up, PRELOAD)
         def teardown(self, worker): worker.executors["default"].submit(close_kernels).result(10)
     return Warm()
 

@@ -456,6 +456,6 @@ def test_one_kernel_does_all_jobs_though_their_folders_go(tmp_path, queue, place
     here, pids = perform_here(queue), set()
     def perform(*args):
         fault = here(*args)
-        pids.add(warm._own.kernel.pid)
+        pids.add(warm._kernel().pid)
         return fault
     assert work(queue, place, perform, threading.Event()) == {"done": 4} and len(pids) == 1
