@@ -67,7 +67,7 @@ def stop_there(key:str):
 
 def _other_version(there, here): return f"the worker runs ecg_audio_nb {there}, the coordinator {here}: install the same on both"
 
-# %% ../nbs/53_cluster.ipynb #b4c55c3a
+# %% ../nbs/53_cluster.ipynb #33c5acea
 class _Teller:
     "Sends a job's stage to the coordinator, and the wish to stop to the notebook"
     def __init__(self, key, folder, stop):
@@ -82,9 +82,15 @@ class _Teller:
         self.over.set()
         self.thread.join()
 
+    def _wanted(self):
+        "Whether somebody still waits for this task; Dask forgets it when the coordinator is gone"
+        task = self.worker.state.tasks.get(self.key)
+        return task is not None and task.state != "cancelled"
+
     def _work(self):
         last = None
         while not self.over.wait(0.5):
+            if not self._wanted(): self.stop.set()
             if self.stop.is_set(): (self.folder / "stop").touch()
             if (said := read_stage(self.folder)) != last: self.worker.log_event(_STAGES, {"key": self.key, "said": said})
             last = said

@@ -449,7 +449,7 @@ def perform_here(
         except Exception as e: return fault_of(e)
     return perform
 
-# %% ../nbs/52_jobs.ipynb #12f99f68
+# %% ../nbs/52_jobs.ipynb #b31ddbd5
 def run_job(
     queue:Queue, place:Folder|Bucket,
     job:Job, # as it was claimed
@@ -476,7 +476,7 @@ def _published(queue, place, job, folder):
     except (OSError, sqlite3.OperationalError) as e: return fault_of(e)
 
 def _not_done(queue, place, job, folder, fault):
-    if fault.kind == "stopped": return give_back(queue, job)
+    if fault.kind == "stopped": return give_back(queue, job, fault.error)
     def publish(db):
         try: place.publish_failed(job, folder)
         except OSError as e: _log.warning("the notebook of %s can't be shown: %s", job.name, e) # that it failed is known all the same

@@ -76,6 +76,21 @@ def test_a_coordinator_that_is_asked_to_stop_gives_its_jobs_back(tmp_path, two):
     assert all(j.tries == 0 for j in listed(queue)) and not leftovers(out)
 
 
+def test_a_worker_whose_coordinator_is_gone_ends_after_the_stage_in_hand(tmp_path, two):
+    [source], out = recordings(tmp_path / "in", 1), tmp_path / "out"
+    path = notebook(tmp_path / "stages.ipynb", STAGES.replace("time.sleep(seconds / 10)", f"time.sleep(seconds / 10); open({str(tmp_path / 'alive')!r}, 'a').write('.')"), seconds=1.0)
+    p = ecg("batch", source, "-o", out, "--notebook", path, "--cluster", two[0])
+    until(lambda: (tmp_path / "alive").exists())
+    p.kill()
+    p.communicate()
+    def quiet():
+        before = (tmp_path / "alive").stat().st_size
+        time.sleep(1)
+        return (tmp_path / "alive").stat().st_size == before
+    until(quiet, 30)
+    assert (tmp_path / "alive").stat().st_size < 60, "all six stages ran"
+
+
 def test_no_scheduler_is_one_clear_error(tmp_path):
     recordings(tmp_path / "in", 1)
     with pytest.raises(JobsError, match="no Dask scheduler answers"):

@@ -334,3 +334,17 @@ def test_memory_and_descriptors_stay_flat(run):
     before = descriptors()
     for _ in range(10): run(cell)
     assert descriptors() == before
+
+
+@pytest.mark.slow
+def test_models_of_torch_stay_resident(run, root):
+    "WhisperX, wav2vec2 and what they import change other modules and start threads; the second analysis finds all of it there"
+    tiny = root / "tests/fixtures/tiny"
+    settings = {"engine": "whisperx", "diarize.enabled": False, "transcribe.language": "en", "transcribe.model": str(tiny / "whisper-ct2"),
+                "align.model": str(tiny / "wav2vec2"), "runtime.device": "cpu"}
+    clip = sorted((tiny / "clips").glob("*.flac"))[0]
+    cell = (f"from ecg_audio_nb.pipeline import analyze\nfrom ecg_audio_nb import models\nbefore = len(models._slots)\n"
+            f"found = analyze({str(clip)!r}, {settings!r})\n(len(found.words) > 0, before > 0)")
+    before = pid()
+    assert run(cell)[-1] == "(True, False)" and run(cell)[-1] == "(True, True)"
+    assert pid() == before
