@@ -37,7 +37,7 @@ def _distributed():
     except ImportError: raise ImportError("jobs on many machines need dask.distributed: pip install 'ecg-audio-nb[jobs,cluster]'") from None
     return distributed
 
-# %% ../nbs/53_cluster.ipynb #8890adee
+# %% ../nbs/53_cluster.ipynb #8d11e384
 _STAGES = "ecg-stages" # Dask's topic for where jobs are
 _stops:dict[str, threading.Event] = {} # of the jobs at work in this process
 
@@ -61,6 +61,7 @@ def job_there(
         _stops.pop(key, None)
         return {"fault": fault, "files": {p.relative_to(folder).as_posix(): p.read_bytes() for p in job_files(folder)}}
 
+# %% ../nbs/53_cluster.ipynb #60f37f18
 def stop_there(key:str):
     "Called on every worker: the one that has this job ends it after the stage in hand"
     if key in _stops: _stops[key].set()
@@ -151,12 +152,13 @@ class Machines:
 
 def package_version()->str: return ecg_audio_nb.__version__
 
-# %% ../nbs/53_cluster.ipynb #0af02364
+# %% ../nbs/53_cluster.ipynb #08062e88
 def _heard(self, event):
     "A worker said where its job is"
     _, said = event
     if (heart := self.hearts.get(said["key"])) and said["said"]: heart.say(*said["said"])
 
+# %% ../nbs/53_cluster.ipynb #a31b4bc4
 def _resource(self)->tuple[str|None, int]:
     "What a job takes of a worker, and how many workers have it"
     workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
@@ -178,6 +180,7 @@ def _dispatch(self):
     for t in self.at_work.values(): t.join()
     self.queue.close()
 
+# %% ../nbs/53_cluster.ipynb #263a0a11
 def _start(self, job):
     work = lambda: (run_job(self.queue, self.place, job, self._perform, self.stopping, self.lease), self.queue.close())
     self.at_work[job.id] = threading.Thread(target=work, name=job.name, daemon=True)
@@ -194,7 +197,7 @@ def _there(self)->bool:
 
 Machines._heard, Machines._resource, Machines._dispatch, Machines._start, Machines._there = _heard, _resource, _dispatch, _start, _there
 
-# %% ../nbs/53_cluster.ipynb #5db3f94a
+# %% ../nbs/53_cluster.ipynb #d0ac0377
 _LOST = (CancelledError, CancelledFuture) # the scheduler is gone, and with it what it knew
 
 def _perform(self, job:Job, folder:Path, heart:Heart)->Fault|None:
@@ -214,6 +217,7 @@ def _perform(self, job:Job, folder:Path, heart:Heart)->Fault|None:
         (folder / name).write_bytes(content)
     return answer["fault"] and Fault(*answer["fault"])
 
+# %% ../nbs/53_cluster.ipynb #e80be1cc
 def _wait(self, client, future, key, heart):
     "What the worker answered; None if it was told to stop and did not"
     told = None

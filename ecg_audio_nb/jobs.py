@@ -246,7 +246,7 @@ def _keep_notebook(queue, path, digest):
     shutil.copyfile(path, part)
     os.replace(part, target)
 
-# %% ../nbs/52_jobs.ipynb #ff3b29f9
+# %% ../nbs/52_jobs.ipynb #ebb1dfeb
 class Folder:
     "Results in a folder of this machine"
     def __init__(self, path:str|os.PathLike): self.path = Path(os.path.abspath(path))
@@ -254,7 +254,6 @@ class Folder:
     def queue_file(self)->Path: return self.path / ".jobs/queue.sqlite"
     def names(self)->set[str]: return set(os.listdir(self.path)) if self.path.is_dir() else set()
     def write(self, name:str, text:str): _write_whole(self.path / name, text)
-
     @contextmanager
     def part(self, job:Job)->Iterator[Path]:
         "An empty folder beside the final one; gone afterwards, unless it was published"

@@ -47,7 +47,7 @@ def _need():
     for name in ("papermill", "nbclient", "ipykernel"):
         if not find_spec(name): raise JobError(f"notebooks as jobs need {name}: pip install 'ecg-audio-nb[jobs]'")
 
-# %% ../nbs/51_warm.ipynb #bab0123b
+# %% ../nbs/51_warm.ipynb #9d5751f2
 PRELOAD = "import ecg_audio_nb" # cheap: a first notebook must not wait for what it may never use
 
 def _changed(now:Mapping, then:Mapping)->dict: # name -> value, or None for one that went away
@@ -61,6 +61,7 @@ def _code_of(kernel_name:str)->tuple: # equal while the kernelspec and the packa
     found = [(e.name, e.stat().st_mtime_ns, e.stat().st_size) for e in code]
     return json.dumps(KernelSpecManager().get_kernel_spec(kernel_name).to_dict(), sort_keys=True), tuple(sorted(found))
 
+# %% ../nbs/51_warm.ipynb #2f8c8088
 def _socket_folder()->str:
     base = tempfile.gettempdir()
     return tempfile.mkdtemp(prefix="ecg-k", dir=base if len(base) < 70 else "/tmp")
@@ -95,7 +96,7 @@ class WarmKernel:
         self.pid, self.uses = self.km.provisioner.pid, 0
         return self
 
-# %% ../nbs/51_warm.ipynb #af929ad5
+# %% ../nbs/51_warm.ipynb #80019c1f
 async def _answer(kernel, code, expression, limit):
     "What an expression is worth in the kernel, by way of JSON"
     from queue import Empty
@@ -117,13 +118,14 @@ async def _answer(kernel, code, expression, limit):
 
 ANSWER = 30.0 # seconds; a kernel that hasn't put itself back by then is lost
 
+# %% ../nbs/51_warm.ipynb #317e7555
 def _ask(kernel, call, code="", limit=None):
     "Call a function of `_inkernel`"
     from jupyter_core.utils import run_sync
     inside = "__import__('ecg_audio_nb._inkernel', fromlist=['reset'])"
     return run_sync(_answer)(kernel, code, f"{inside}.{call}", limit or ANSWER)
 
-# %% ../nbs/51_warm.ipynb #786d81f8
+# %% ../nbs/51_warm.ipynb #b1bff2b9
 @contextmanager
 def _else_closed(kernel):
     "A kernel that fails here is not used again"
@@ -140,6 +142,7 @@ async def _greet(kernel, limit=60):
     kernel.kc.allow_stdin = False
     kernel.language = (await kernel.kc.kernel_info(reply=True, timeout=limit))["content"]["language_info"]
 
+# %% ../nbs/51_warm.ipynb #19dafca5
 def _open(self)->WarmKernel:
     "Wait until the kernel is ready; starts one if there is none, or if the package's code is another now"
     from jupyter_core.utils import run_sync
@@ -152,6 +155,7 @@ def _open(self)->WarmKernel:
         _ask(self, f"baseline({os.getpid()})", self.preload, limit=600)
     return self
 
+# %% ../nbs/51_warm.ipynb #c7ab07f2
 def _reset(self)->tuple[str, ...]: # empty: clean
     "Put the kernel back after a notebook; one that can't be is replaced, and the reasons told"
     self.uses += 1
@@ -161,6 +165,7 @@ def _reset(self)->tuple[str, ...]: # empty: clean
     if reasons: self.close()
     return tuple(reasons)
 
+# %% ../nbs/51_warm.ipynb #5e1e0024
 def _close(self):
     "End the process and remove its folder"
     km, kc, self.km, self.kc = self.km, self.kc, None, None
@@ -255,7 +260,7 @@ def _record(manager, fault:Exception):
     cells[at].outputs.append(new_output("error", ename=name, evalue=str(fault), traceback=[f"{name}: {fault}"]))
     manager.cell_exception(cells[at], cell_index=at)
 
-# %% ../nbs/51_warm.ipynb #8e3188fe
+# %% ../nbs/51_warm.ipynb #11cc6c08
 def _run_cells(manager, job, options):
     "All cells through papermill's client; raises what befell the kernel"
     from nbclient.exceptions import CellTimeoutError
@@ -272,6 +277,7 @@ def _run_cells(manager, job, options):
     failed = any(c.metadata.papermill["status"] == manager.FAILED for c in manager.nb.cells)
     if failed and (fault := job.watch.fault()): raise fault
 
+# %% ../nbs/51_warm.ipynb #aa4ca3b7
 def _warm_cells(client, kernel):
     "What papermill's client does in `execute`, but for asking the kernel's language at the end: a deaf one never tells"
     client.reset_execution_trackers()
@@ -341,7 +347,7 @@ class WarmEngine(ColdEngine):
         except BaseException: kernel.close(); raise
         kernel.reset()
 
-# %% ../nbs/51_warm.ipynb #2c1271fd
+# %% ../nbs/51_warm.ipynb #3c06d130
 def _write(nb, output:Path):
     "A notebook on the disk, whole"
     import nbformat
@@ -357,6 +363,7 @@ def _engine(name):
     for n, e in (("warm", WarmEngine), ("ecg-cold", ColdEngine)): papermill_engines.register(n, e)
     return name or "ecg-cold"
 
+# %% ../nbs/51_warm.ipynb #999a9a63
 def run_notebook(
     notebook:Path, # with a cell tagged `parameters`, if it takes any
     output:Path, # the same with its outputs; its folder must exist
