@@ -292,7 +292,7 @@ def _write_whole(path, text):
     part.write_text(text, encoding="utf-8")
     os.replace(part, path)
 
-# %% ../nbs/52_jobs.ipynb #4085389a
+# %% ../nbs/52_jobs.ipynb #509abb99
 class Bucket:
     "Results below `s3://bucket/prefix`; the queue stays on this machine"
     def __init__(self, url:str, data_dir:Path):
@@ -331,6 +331,7 @@ class Bucket:
         try: return self.fs.ls(f"{self.url}/{name}".rstrip("/"), detail=False, refresh=True)
         except FileNotFoundError: return []
 
+# %% ../nbs/52_jobs.ipynb #df9f7626
 def job_files(part:Path)->list[Path]:
     "All that a job made"
     return sorted(p for p in part.rglob("*") if p.is_file())
@@ -361,12 +362,13 @@ def job_hook(
             raise JobStopped(f"asked to stop; stage {event.stage} was the last")
     return on_event
 
-# %% ../nbs/52_jobs.ipynb #0cc6981b
+# %% ../nbs/52_jobs.ipynb #001b4bd9
 def read_stage(folder:Path)->list|None: # stage and share
     "What a notebook wrote down"
     try: return json.loads((folder / "stage").read_text())
     except (OSError, ValueError): return None
 
+# %% ../nbs/52_jobs.ipynb #1c67b451
 class Heart:
     "While a job runs: renews its claim, tells the queue its stage, and hears of wishes"
     def __init__(self, queue:Queue, job:Job,
@@ -538,7 +540,7 @@ def runner():
     try: work(queue, place, perform_here(queue, spec["engine"]), stopping, spec["forever"], spec["lease"])
     finally: close_kernels()
 
-# %% ../nbs/52_jobs.ipynb #4501497a
+# %% ../nbs/52_jobs.ipynb #0fc0d2c3
 class Runners:
     "The runner processes of one command; those that die are started again"
     def __init__(self,
@@ -577,6 +579,7 @@ class Runners:
             if p.poll() is None: p.terminate()
         for p in self.processes: p.wait()
 
+# %% ../nbs/52_jobs.ipynb #7133aedf
 def _surroundings(i):
     "A job's folder is not this one: its `settings.ini` must be found from there. Of several cards, each runner has its own"
     own = {"ECG_SETTINGS": os.path.abspath("settings.ini")} if os.path.exists("settings.ini") else {}
