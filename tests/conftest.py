@@ -27,10 +27,11 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session", autouse=True)
 def own_surroundings(tmp_path_factory):
-    "No ECG_* variable of the caller's reaches a test, and no test writes into the caller's data folder"
+    "No ECG_* variable of the caller's reaches a test, none writes into the caller's data folder, and what killed children leave is swept with pytest's folders"
     with pytest.MonkeyPatch.context() as patch:
         for name in [n for n in os.environ if n.startswith("ECG_")]: patch.delenv(name)
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
+        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("tmp")))
         yield
 
 

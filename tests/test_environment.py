@@ -18,6 +18,7 @@ def plain(monkeypatch, tmp_path):
     for name in ("LD_LIBRARY_PATH", "HF_HOME", "HF_HUB_CACHE", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH", "JUPYTER_PATH", "OMP_NUM_THREADS",
                  "MKL_NUM_THREADS", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "TORCH_HOME", "PIP_CACHE_DIR"): monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path)) # what killed jobs of other tests left in /tmp is not this one's to find
 
 
 def doctor(*args, **more):
