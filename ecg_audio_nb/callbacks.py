@@ -24,18 +24,18 @@ __all__ = ['STATES', 'CallbackError', 'callback_url', 'backend_result', 'prepare
            'replay', 'prune', 'webhook_keys', 'sign', 'Answer', 'verdict', 'Delivery', 'claim_due', 'settle',
            'Deliverer']
 
-# %% ../nbs/60_callbacks.ipynb #a2052c56
-import base64, hashlib, hmac, json, logging, os, queue as _queues, socket, sqlite3, threading, time, uuid
+# %% ../nbs/60_callbacks.ipynb #01d4c9dd
+import base64, hashlib, hmac, json, logging, queue as _queues, socket, sqlite3, threading, time, uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 from .fetch import shown
 from .jobqueue import Queue, back_off, is_gone, owner_name
 from .schema import Analysis, to_dict
 
 _log = logging.getLogger("ecg_audio_nb")
 
-# %% ../nbs/60_callbacks.ipynb #852011ad
+# %% ../nbs/60_callbacks.ipynb #d097c807
 class CallbackError(ValueError):
     "An address, a secret or a message that can't be used"
 
@@ -43,12 +43,12 @@ def callback_url(
     base:str, # such as https://backend.example.org
 )->str:
     "Where a backend takes results; raises `CallbackError`"
-    try: host = urlsplit(base).hostname if urlsplit(base).port != 0 else None
-    except ValueError: host = None
-    if not host or urlsplit(base).scheme.lower() not in ("http", "https"):
-        raise CallbackError(f"{shown(base)}: no address to send results to; write http://host:port or https://host")
-    path, mark, query = base.partition("?")
-    return f"{path.rstrip('/')}/api/upload-video/result{mark}{query}"
+    try:
+        at = urlsplit(base)
+        fit = at.hostname and at.port != 0 and at.scheme in ("http", "https") and base.isprintable() and " " not in base
+    except ValueError: fit = False # no port is called so
+    if not fit: raise CallbackError(f"{shown(base)}: no address to send results to; write http://host:port or https://host")
+    return urlunsplit((at.scheme, at.netloc, f"{at.path.rstrip('/')}/api/upload-video/result", at.query, ""))
 
 # %% ../nbs/60_callbacks.ipynb #e1574286
 def _backend_segment(s):
@@ -110,7 +110,7 @@ _FIELDS = tuple(Message.__dataclass_fields__)
 
 def _message(row): return Message(**{k: row[k] for k in _FIELDS} | {"final": bool(row["final"])})
 
-# %% ../nbs/60_callbacks.ipynb #5770d62d
+# %% ../nbs/60_callbacks.ipynb #0a28f0cd
 def put(
     db:sqlite3.Connection, # inside a transaction
     job_id:str,
@@ -122,7 +122,8 @@ def put(
     if not db.in_transaction: raise CallbackError("put: no transaction is open; call it in queue.transaction() or in publish")
     last, closed, gone, most, old = _so_far(db, job_id)
     if closed or (gone and not final): return None
-    if isinstance(body.get("progress"), (int, float)): body = {**body, "progress": max(body["progress"], most or 0)}
+    if isinstance(body.get("progress"), (int, float)) and (most or 0) > body["progress"]:
+        body = {**body, "progress": int(most) if most == int(most) else most}
     id, text, now = f"msg_{uuid.uuid4().hex}", _json(body), time.time()
     if old is not None and not final:
         db.execute("update outbox set id=?, url=?, host=?, body=?, progress=? where seq=?",
@@ -141,7 +142,7 @@ def _so_far(db, job):
     return last, closed, *db.execute("""select max(state='gone'), max(progress), max(case when state='waiting' then seq end)
         from outbox where job=? and seq>?""", (job, last)).fetchone()
 
-# %% ../nbs/60_callbacks.ipynb #f3872402
+# %% ../nbs/60_callbacks.ipynb #deb6e81f
 def _json(body):
     text = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     try: text.encode()
@@ -159,9 +160,9 @@ def messages(
     job:str|None=None, # of one job
 )->list[Message]: # the first written first
     "What the outbox holds"
-    where = f"state in ({','.join('?' * len(states))})" if states else "1"
-    rows = queue.db.execute(f"select * from outbox where {where} and (?1 is null or job=?1) order by seq".replace("?1", f"?{len(states) + 1}"),
-                            (*states, job))
+    which = states or STATES
+    where = f"state in ({','.join('?' * len(which))})" + (" and job=?" if job is not None else "")
+    rows = queue.db.execute(f"select * from outbox where {where} order by seq", (*which, *([job] if job is not None else [])))
     return [_message(r) for r in rows]
 
 # %% ../nbs/60_callbacks.ipynb #fcaaf6a0
@@ -195,7 +196,7 @@ def prune(
     which = [s for s in states if s in STATES[2:]]
     return queue.db.execute(f"delete from outbox where ended<? and state in ({','.join('?' * len(which))})", (before, *which)).rowcount
 
-# %% ../nbs/60_callbacks.ipynb #fc0125f4
+# %% ../nbs/60_callbacks.ipynb #06fcefdd
 def webhook_keys(
     secret:str|None, # as `ECG_WEBHOOK_SECRET` holds it: base64, `whsec_` before it or not; several with spaces between
 )->list[bytes]: # none: nothing is signed
@@ -206,7 +207,8 @@ def webhook_keys(
         try: keys.append(base64.b64decode(text + "=" * (-len(text) % 4), validate=True))
         except ValueError: keys.append(b"")
         if not keys[-1]:
-            raise CallbackError(f"ECG_WEBHOOK_SECRET: secret {n} is not base64; make one with `openssl rand -base64 32`, and write whsec_ before it")
+            raise CallbackError(f"ECG_WEBHOOK_SECRET: secret {n} is not base64; make one with `openssl rand -base64 32`"
+                                " and write whsec_ before it")
     return keys
 
 def sign(
@@ -243,11 +245,12 @@ def _pause(value, now):
     except (ValueError, TypeError, OverflowError): return None
     return min(max(seconds, 0.0), 86400.0)
 
-# %% ../nbs/60_callbacks.ipynb #3681e1f2
+# %% ../nbs/60_callbacks.ipynb #40175d9c
 @dataclass(frozen=True)
 class Delivery:
     "How messages are delivered; times in seconds"
-    at_once: int = 4 # deliveries in flight, one a job
+    at_once: int = 8 # deliveries in flight, one a job
+    per_host: int = 6 # of them, to one host: one that does not answer leaves room for the others
     timeout: float = 30 # for one delivery, from the first byte to the end of the answer
     connect: float = 10 # of it, until a connection stands
     first: float = 5 # wait after the first failure; each further one is four times as long
@@ -262,25 +265,28 @@ def claim_due(
     queue:Queue,
     owner:str, # ends as `owner_name` does
     most:int, # messages
-    lease:float=60, # seconds
+    settings:Delivery=Delivery(),
 )->list[Message]: # now `sending`, in the order they were written
     "Take messages whose time has come; first, what was lost comes back"
-    now, gone = time.time(), {}
+    now = time.time()
     with queue.transaction() as db:
         for r in db.execute("select seq, owner, lease from outbox where state='sending'").fetchall():
-            if r["lease"] < now or gone.setdefault(r["owner"], is_gone(r["owner"])): _back(db, "seq=?", r["seq"], "cut off: its process ended")
+            if r["lease"] < now or is_gone(r["owner"]): _back(db, "seq=?", r["seq"], "cut off: its process ended")
         db.execute("delete from outbox_pauses where until<=?", (now,))
         db.execute("""delete from outbox where state='waiting' and not final
             and exists(select 1 from outbox l where l.job=outbox.job and l.seq>outbox.seq)""")
-        rows = db.execute("""update outbox set state='sending', owner=?, lease=?, tries=tries+1 where seq in (select seq from outbox o
-            where state='waiting' and due<=? and host not in (select host from outbox_pauses) and not exists(select 1 from outbox e
-            where e.job=o.job and (e.state='sending' or (e.state='waiting' and e.seq<o.seq))) order by due, seq limit ?)
-            returning *""", (owner, now + lease, now, most)).fetchall()
+        rows = db.execute(f"""update outbox set state='sending', owner=?, lease=?, tries=tries+1
+            where seq in ({_DUE}) returning *""", (owner, now + settings.lease, now, settings.per_host, most)).fetchall()
     return [_message(r) for r in sorted(rows, key=lambda r: r["seq"])]
 
+_DUE = """select seq from (select seq, due, host, row_number() over (partition by host order by due, seq) n from outbox o
+    where state='waiting' and due<=? and host not in (select host from outbox_pauses) and not exists(select 1 from outbox e
+    where e.job=o.job and (e.state='sending' or (e.state='waiting' and e.seq<o.seq)))) c
+    where n + (select count(*) from outbox f where f.state='sending' and f.host=c.host) <= ? order by due, seq limit ?"""
+
 def _back(db, where, value, answer):
-    db.execute(f"update outbox set state='waiting', due=?, owner=null, lease=null, status=null, answer=? where state='sending' and {where}",
-               (time.time(), answer, value))
+    db.execute(f"update outbox set state='waiting', owner=null, lease=null, status=null, answer=? where state='sending' and {where}",
+               (answer, value))
 
 # %% ../nbs/60_callbacks.ipynb #ccb71a37
 def settle(
@@ -342,7 +348,7 @@ def _headers(m, secret, body):
     signature = {"webhook-signature": sign(secret, m.id, now, body)} if secret else {}
     return {"webhook-id": m.id, "webhook-timestamp": str(now), **signature}
 
-# %% ../nbs/60_callbacks.ipynb #217f47ea
+# %% ../nbs/60_callbacks.ipynb #b2c0c80c
 class _Sending(threading.Thread):
     "One message on its way; what came of it is put into `ended`"
     def __init__(self, client, message, secret, check, ended, timeout):
@@ -352,14 +358,14 @@ class _Sending(threading.Thread):
 
     def run(self):
         try: answer = self._try()
-        except Exception as e: answer = Answer(text=f"{type(e).__name__}: {e}")
-        if self.was_cut and answer.status is None: answer = Answer(text="no whole answer in time")
+        except Exception as e: answer = Answer(text=_line(f"{type(e).__name__}: {e}"))
+        if self.was_cut and answer.status is None: answer = Answer(text="cut off: no answer in time")
         self.ended((self.message, answer))
 
     def _try(self):
         import httpx
         try: self.check(self.message.url)
-        except ValueError as e: return Answer(text=str(e), hopeless=True)
+        except ValueError as e: return Answer(text=_line(str(e)), hopeless=True)
         body = self.message.body.encode()
         try:
             with self.client.stream("POST", self.message.url, content=body, headers=_headers(self.message, self.secret, body),
@@ -377,7 +383,7 @@ class _Sending(threading.Thread):
         try: self.line and self.line.shutdown(socket.SHUT_RDWR)
         except OSError: pass # it has ended already
 
-# %% ../nbs/60_callbacks.ipynb #a476fa09
+# %% ../nbs/60_callbacks.ipynb #bbb9ba81
 def _beginning(response):
     "An answer's first 200 characters; what follows, or fails to, changes nothing"
     import httpx
@@ -387,10 +393,13 @@ def _beginning(response):
             found += chunk
             if len(found) >= 1000: break
     except httpx.HTTPError: pass
-    text = found[:1000].decode("utf-8", "replace")
+    return _line(found[:1000].decode("utf-8", "replace"))
+
+def _line(text):
+    "Fit to be shown in a terminal: one line, no control characters, at most 200 characters"
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:200]
 
-# %% ../nbs/60_callbacks.ipynb #3013f615
+# %% ../nbs/60_callbacks.ipynb #426056c5
 class Deliverer:
     "Delivers what the outbox holds, until it is stopped"
     def __init__(self,
@@ -402,13 +411,14 @@ class Deliverer:
         self.queue, self.settings, self.check = queue, settings, check
         self.secret = secret if webhook_keys(secret) else None
         self.owner = f"{uuid.uuid4().hex[:8]}/{owner_name()}"
-        self._client, self._thread, self._until = _client(settings), None, None
+        self._client, self._thread, self._until = None, None, None
         self._flying, self._ended, self._settled, self._renewed = {}, _queues.SimpleQueue(), [], 0.0
         self._woken = threading.Event()
         prepare(queue)
 
     def start(self)->"Deliverer":
         "Begin, in a thread of its own"
+        self._client, self._until = _client(self.settings), None
         if not self.secret: _log.warning("callbacks are sent unsigned: ECG_WEBHOOK_SECRET is not set")
         self._thread = threading.Thread(target=self._run, name="callbacks", daemon=True)
         self._thread.start()
@@ -430,7 +440,7 @@ class Deliverer:
 
     def _run(self): _run(self)
 
-# %% ../nbs/60_callbacks.ipynb #49e26822
+# %% ../nbs/60_callbacks.ipynb #8f9552dc
 def _run(d):
     "The life of a deliverer's thread"
     while d._until is None or time.monotonic() < d._until:
@@ -441,7 +451,8 @@ def _run(d):
         d._woken.wait(d.settings.poll)
         d._woken.clear()
     for s in d._flying.values(): s.cut()
-    for s in d._flying.values(): s.join(1)
+    for s in d._flying.values():
+        if s.is_alive(): s.join(1)
     try:
         _settle(d, lambda answer: answer.status is not None)
         with d.queue.transaction() as db: _back(db, "owner=?", d.owner, "cut off: its process was stopped")
@@ -456,13 +467,18 @@ def _turn(d):
     for f in d._flying.values():
         if now > f.until: f.cut()
     if d._flying and now - d._renewed > s.lease / 3:
-        d.queue.db.execute("update outbox set lease=? where owner=? and state='sending'", (time.time() + s.lease, d.owner))
+        rows = [(time.time() + s.lease, id, d.owner) for id in d._flying]
+        with d.queue.transaction() as db: db.executemany("update outbox set lease=? where id=? and owner=? and state='sending'", rows)
         d._renewed = now
     free = s.at_once - len(d._flying)
-    for m in claim_due(d.queue, d.owner, free, s.lease) if free > 0 else ():
-        d._flying[m.id] = _Sending(d._client, m, d.secret, d.check, lambda end: (d._ended.put(end), d._woken.set()), s.timeout)
-        d._flying[m.id].start()
+    for m in claim_due(d.queue, d.owner, free, s) if free > 0 else (): _send(d, m)
     return bool(d._flying)
+
+def _send(d, m):
+    def ended(end): d._ended.put(end); d._woken.set()
+    d._flying[m.id] = sending = _Sending(d._client, m, d.secret, d.check, ended, d.settings.timeout)
+    try: sending.start()
+    except RuntimeError as e: ended((m, Answer(text=str(e)))) # no more threads
 
 def _settle(d, which=lambda answer: True):
     "Write down what has ended; what could not be written is tried again"
