@@ -157,17 +157,19 @@ def _host(url):
     except ValueError: return ""
     return f"{at.scheme}://{at.netloc.rpartition('@')[2]}".lower()
 
-# %% ../nbs/60_callbacks.ipynb #48fb0528
+# %% ../nbs/60_callbacks.ipynb #e07992f1
 def messages(
     queue:Queue,
     *states:str, # none: all
     job:str|None=None, # of one job
+    limit:int=-1, # the latest this many; -1: all
 )->list[Message]: # the first written first
     "What the outbox holds"
     which = states or STATES
     where = f"state in ({','.join('?' * len(which))})" + (" and job=?" if job is not None else "")
-    rows = queue.db.execute(f"select * from outbox where {where} order by seq", (*which, *([job] if job is not None else [])))
-    return [_message(r) for r in rows]
+    rows = queue.db.execute(f"select * from outbox where {where} order by seq desc limit ?",
+                            (*which, *([job] if job is not None else []), limit))
+    return [_message(r) for r in rows][::-1]
 
 # %% ../nbs/60_callbacks.ipynb #e4f21dd6
 def reopen(
@@ -452,7 +454,7 @@ class Deliverer:
 
     def _run(self): _run(self)
 
-# %% ../nbs/60_callbacks.ipynb #b5302e17
+# %% ../nbs/60_callbacks.ipynb #12bd7aea
 def _run(d):
     "The life of a deliverer's thread"
     while d._until is None or time.monotonic() < d._until:
@@ -460,7 +462,8 @@ def _run(d):
             idle = not _turn(d)
             if idle and d._until is not None: break
         except Exception as e: _log.warning("callbacks wait: %s: %s", type(e).__name__, e) # a full disk, a locked file: it passes
-        d._woken.wait(d.settings.poll)
+        left = d.settings.poll if d._until is None else d._until - time.monotonic()
+        d._woken.wait(max(min(left, d.settings.poll), 0))
         d._woken.clear()
     for s in d._flying.values(): s.cut()
     for s in d._flying.values():

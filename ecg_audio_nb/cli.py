@@ -504,7 +504,7 @@ def jobs_prune(
     with failing(ValueError, OSError):
         typer.echo(f"forgotten: {prune(_queue(output), time.time() - 86400 * days, state or ('done', 'failed', 'cancelled'))}")
 
-# %% ../nbs/70_cli.ipynb #9cba53d4
+# %% ../nbs/70_cli.ipynb #c86bcd7f
 callbacks = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="What backends were told of jobs.")
 app.add_typer(callbacks, name="callbacks")
 
@@ -517,6 +517,7 @@ def _outbox(output):
 def callbacks_list(
     output: Where = ".",
     everything: Annotated[bool, flag("Those that were delivered too.", "--all")] = False,
+    limit: Annotated[int, flag("The latest this many.")] = 200,
     as_json: Annotated[bool, flag("Print one JSON list, with what is told.", "--json")] = False,
 ):
     "The messages that are not delivered, the first written first."
@@ -525,7 +526,7 @@ def callbacks_list(
     from ecg_audio_nb.callbacks import STATES, messages
     from ecg_audio_nb.fetch import shown
     which = STATES if everything else ("waiting", "sending", "dead", "gone")
-    with failing(ValueError, OSError): found = messages(_outbox(output), *which)
+    with failing(ValueError, OSError): found = messages(_outbox(output), *which, limit=limit)
     if as_json: typer.echo(json.dumps([{**asdict(m), "url": shown(m.url), "body": json.loads(m.body)} for m in found])); return
     for m in found:
         answer = f"  ({m.status or 'no answer'}: {m.answer})" if m.answer is not None else ""
