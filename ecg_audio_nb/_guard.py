@@ -20,6 +20,7 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _KEPT = tuple(map(ipaddress.ip_network, (
     "168.63.129.16/32", # a cloud's own services answer here, to its machines alone
     "192.88.99.0/24", # relays of 6to4, withdrawn
+    "192.0.0.0/24", "2001::/23", "3fff::/20", # set aside for protocols and documents; not every Python knows it
 )))
 
 
@@ -48,12 +49,13 @@ def public_address(
     if inner: return public_address(inner)
     packed = [ip.sixtofour] if ip.sixtofour else list(ip.teredo or ())
     if packed: return all(map(public_address, packed))
-    return ip in _GLOBAL and ip.is_global and not ip.is_multicast
+    return ip in _GLOBAL and ip.is_global and not any(ip in net for net in _KEPT)
 
 
 def _host(text):
     "A host in its one spelling: a name in lower case, or an address in the usual form"
-    if text.startswith("[") or ":" in text: return str(ipaddress.IPv6Address(text.strip("[]")))
+    if "%" in text: raise ValueError(text) # the zone of a link
+    if ":" in text: return str(ipaddress.IPv6Address(text))
     text = text.encode("idna").decode().lower().rstrip(".") # full-width digits become digits here
     if not re.fullmatch(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?", text) or ".." in text or len(text) > 253: raise ValueError(text)
     if re.fullmatch(r"(0x[0-9a-f]*|[0-9]+)", text.rpartition(".")[2]): # 2130706433, 0177.1, 0x7f.0.0.1: all that C libraries take
@@ -67,12 +69,12 @@ def target(
     rules:Rules,
 )->tuple[str, str, int]: # scheme, host, port
     "What an address asks for, checked as far as it goes without a name server"
+    scheme = url.partition(":")[0].lower()
+    if scheme not in ("http", "https"): raise Refused(f"{scheme:.20}: addresses are not followed from here; only http and https are")
     if re.search(r"[\x00-\x20\x7f\\]", re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)[0]):
         raise Refused("its host holds characters no host has; check the address")
     try: parts = urlsplit(url); port = parts.port; host = _host(parts.hostname or "")
     except ValueError: raise Refused("this address names no host; write https://host/path") from None
-    scheme = parts.scheme.lower()
-    if scheme not in ("http", "https"): raise Refused(f"{scheme}: addresses are not followed from here; only http and https are")
     if parts.username is not None or parts.password is not None or "@" in parts.netloc:
         raise Refused("an address with a user or password in it is refused under fetch.public_only; use a presigned address")
     port = {"http": 80, "https": 443}[scheme] if port is None else port
@@ -122,7 +124,7 @@ def _asked(url, rules): # -> (connection, response)
         line = http.client.HTTPConnection(host, port, timeout=_PATIENCE)
         line.sock = sock # it never connects by itself
         parts = urlsplit(url)
-        path = quote(parts.path or "/", safe="%/:@!$&'()*+,;=~") + (f"?{quote(parts.query, safe='%/:?@!$&()*+,;=~')}" if parts.query else "")
+        path = quote((parts.path or "/") + (f"?{parts.query}" if parts.query else ""), safe="%/:?[]@!$&'()*+,;=~") # as it was signed
         usual = port == {"http": 80, "https": 443}[scheme]
         name = f"[{host}]" if ":" in host else host
         line.putrequest("GET", path, skip_host=True, skip_accept_encoding=True)
