@@ -1,6 +1,7 @@
 """The sound of one video of YouTube, by yt-dlp: run in a child process, with a limit of its size
 
-Only yt-dlp's readers for YouTube run, no program beside it, and nothing is kept: no cache, no cookies, no configuration.
+Only yt-dlp's readers for YouTube run, no program beside it but the JavaScript runtime
+that it may ask for, and nothing is kept: no cache, no cookies, no configuration.
 """
 import os, re
 from urllib.parse import urlsplit

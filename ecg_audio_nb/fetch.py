@@ -319,7 +319,7 @@ def _downloaded(url, settings, temp_dir):
         if fault: raise FetchError(f"{shown(url)}: {fault}") # outside of the handler: no trace of what held the address
         yield Source(path, path.name, sha256)
 
-# %% ../nbs/10_fetch.ipynb #8ca96ebe
+# %% ../nbs/10_fetch.ipynb #197da9d0
 @contextmanager
 def fetched(
     source:str|os.PathLike, # a path, or a file://, http://, https:// or s3:// address
@@ -334,15 +334,15 @@ def fetched(
         return
     path = _local_path(source, settings)
     if fault := unreadable(path): raise FetchError(f"{shown(path)}: {fault}")
-    with _held(path) if settings.public_only else nullcontext((path, None)) as (path, file):
+    with _held(path, temp_dir) if settings.public_only else nullcontext((path, None)) as (path, file):
         try: sha256 = hashlib.file_digest(file, "sha256").hexdigest() if file else _hash(path)
         except OSError as e: raise FetchError(f"{shown(path)}: it can't be read ({e.strerror}); is its disk fine?") from None
         yield Source(path, path.name, sha256)
 
 @contextmanager
-def _held(path): # what `_local_path` gave -> the very file that was checked, as (path, file)
+def _held(path, temp_dir): # what `_local_path` gave -> the very file that was checked, as (path, file)
     with ExitStack() as stack:
-        folder = stack.enter_context(_folder(None))
+        folder = stack.enter_context(_folder(temp_dir))
         try: path, file = stack.enter_context(_guard.held(str(path), str(folder)))
         except OSError as e: raise FetchError(f"{shown(path)}: it can't be opened ({e.strerror})") from None
         except _guard.Refused as e: raise FetchError(f"{shown(path)}: {e}") from None

@@ -310,12 +310,12 @@ class _Tape:
         self.samples.resize(self.n, refcheck=False)
         return self.samples
 
-# %% ../nbs/11_media.ipynb #5a839595
+# %% ../nbs/11_media.ipynb #be88a95d
 def _decode(path, settings): # absolute path -> Audio
     most = int(min(settings.max_seconds + 2, 1e7) * SAMPLE_RATE)
     request = {"path": path, "audio_track": settings.audio_track, "max_seconds": settings.max_seconds}
-    cpu = math.ceil(60 + settings.max_seconds / 4) # seconds of a processor: no decoder is as slow as that
-    with Child("ecg_audio_nb.media:_decode_stream", settings.timeout, memory_mb=2048, cpu_seconds=min(cpu, 10**6)) as child:
+    cpu = math.ceil(60 + min(settings.max_seconds, 1e7) / 4) # seconds of a processor: no decoder is as slow as that
+    with Child("ecg_audio_nb.media:_decode_stream", settings.timeout, memory_mb=2048, cpu_seconds=cpu) as child:
         parts = child.stream(request)
         declared = next(parts)[0].get("seconds") or 60
         tape, told = _Tape(int((declared + 1) * SAMPLE_RATE), most), []
