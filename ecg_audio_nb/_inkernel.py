@@ -105,6 +105,7 @@ def prepare(env:dict, cwd:str|None=None, seed:int|None=None):
         else: os.environ[name] = value
     if "TZ" in env and hasattr(time, "tzset"): time.tzset()
     if cwd: os.chdir(cwd)
+    _base["job"] = os.getcwd()
     _seed(seed)
 
 
@@ -266,6 +267,7 @@ def _restore_ipython(shell):
 def _process():
     "What Python and the system hold for the whole process"
     b = _base
+    own_folders = {os.path.abspath(p) for p in (b.get("job") or ".", ".", *(p for p in sys.path if p not in b["path"]))}
     if dict(os.environ) != b["env"]:
         for name in [n for n in os.environ if n not in b["env"]]: del os.environ[name]
         os.environ.update(b["env"])
@@ -274,7 +276,7 @@ def _process():
     os.umask(b["umask"])
     sys.path[:], sys.argv[:], sys.path_hooks[:] = b["path"], b["argv"], b["hooks"]
     sys.meta_path[:] = [f for f in sys.meta_path if f in b["meta"] or not (isinstance(f, _SeedWhenImported) or _from_notebook(f))]
-    _forget_local_modules()
+    _forget_local_modules(own_folders)
     for name, value in b["streams"].items(): setattr(sys, name, value)
     sys.setrecursionlimit(b["recursion"])
     sys.settrace(None); sys.setprofile(None)
@@ -295,14 +297,16 @@ def _process():
     gc.set_threshold(*b["gc"][1])
 
 
-def _forget_local_modules():
+def _forget_local_modules(folders):
     "Modules that a notebook imported from a folder of its own: the next one may have others of the same name"
-    homes = tuple(os.path.join(os.path.abspath(p), "") for p in {*_base["path"], sys.prefix, sys.base_prefix} if p)
-    for path in [p for p in sys.path_importer_cache if not p.startswith(homes)]: # a finder for "." remembers the old folder
-        if path not in _base["path"]: del sys.path_importer_cache[path]
+    own = tuple(os.path.join(p, "") for p in folders)
+    installed = tuple(os.path.join(p, "") for p in (sys.prefix, sys.base_prefix, os.path.dirname(os.path.abspath(__file__))))
+    def local(path): return os.path.abspath(path).startswith(own) and not os.path.abspath(path).startswith(installed)
+    for path in [p for p in sys.path_importer_cache if p not in _base["path"]]:
+        if not os.path.isabs(path) or local(os.path.join(path, "x")): del sys.path_importer_cache[path] # one for "." remembers the old folder
     for name in _base["new"]:
         file = getattr(_known[name][0], "__file__", None)
-        if isinstance(file, str) and os.path.isabs(file) and not file.startswith(homes): sys.modules.pop(name, None); del _known[name]
+        if isinstance(file, str) and os.path.isabs(file) and local(file): sys.modules.pop(name, None); del _known[name]
 
 
 def _libraries():
