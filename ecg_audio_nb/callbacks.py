@@ -35,10 +35,11 @@ from .schema import Analysis, to_dict
 
 _log = logging.getLogger("ecg_audio_nb")
 
-# %% ../nbs/60_callbacks.ipynb #d097c807
+# %% ../nbs/60_callbacks.ipynb #5c7d4c24
 class CallbackError(ValueError):
     "An address, a secret or a message that can't be used"
 
+# %% ../nbs/60_callbacks.ipynb #4177ebc4
 def callback_url(
     base:str, # such as https://backend.example.org
 )->str:
@@ -50,13 +51,14 @@ def callback_url(
     if not fit: raise CallbackError(f"{shown(base)}: no address to send results to; write http://host:port or https://host")
     return urlunsplit((at.scheme, at.netloc, f"{at.path.rstrip('/')}/api/upload-video/result", at.query, ""))
 
-# %% ../nbs/60_callbacks.ipynb #e1574286
+# %% ../nbs/60_callbacks.ipynb #1ce5265a
 def _backend_segment(s):
     words = [{"word": w["word"], "start": w["start_time"], "end": w["end_time"], "acoustic_features": w["acoustic_features"]}
              for w in s["words"] if w["kind"] == "word"]
     return {**{k: s[k] for k in ("id", "start_time", "end_time", "duration")}, "speaker": {"speaker_id": s["speaker_id"]},
             "text": s["text"], "acoustic_features": s["acoustic_features"], "words": words}
 
+# %% ../nbs/60_callbacks.ipynb #b58d41c0
 def backend_result(
     analysis:Analysis,
 )->dict: # JSON-ready; what is not known is None
@@ -110,7 +112,7 @@ _FIELDS = tuple(Message.__dataclass_fields__)
 
 def _message(row): return Message(**{k: row[k] for k in _FIELDS} | {"final": bool(row["final"])})
 
-# %% ../nbs/60_callbacks.ipynb #0a28f0cd
+# %% ../nbs/60_callbacks.ipynb #bdfda1bb
 def put(
     db:sqlite3.Connection, # inside a transaction
     job_id:str,
@@ -135,6 +137,7 @@ def put(
         "gone" if gone else "waiting", now, now, now if gone else None))
     return id
 
+# %% ../nbs/60_callbacks.ipynb #d67124a0
 def _so_far(db, job):
     "Of a job since it was (re)opened: its last final, whether that closes it, 410 said, the most progress, progress that waits"
     last = db.execute("select coalesce(max(seq), 0) from outbox where job=? and final", (job,)).fetchone()[0]
@@ -142,7 +145,7 @@ def _so_far(db, job):
     return last, closed, *db.execute("""select max(state='gone'), max(progress), max(case when state='waiting' then seq end)
         from outbox where job=? and seq>?""", (job, last)).fetchone()
 
-# %% ../nbs/60_callbacks.ipynb #deb6e81f
+# %% ../nbs/60_callbacks.ipynb #8e8e1c69
 def _json(body):
     text = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     try: text.encode()
@@ -154,18 +157,21 @@ def _host(url):
     except ValueError: return ""
     return f"{at.scheme}://{at.netloc.rpartition('@')[2]}".lower()
 
+# %% ../nbs/60_callbacks.ipynb #e07992f1
 def messages(
     queue:Queue,
     *states:str, # none: all
     job:str|None=None, # of one job
+    limit:int=-1, # the latest this many; -1: all
 )->list[Message]: # the first written first
     "What the outbox holds"
     which = states or STATES
     where = f"state in ({','.join('?' * len(which))})" + (" and job=?" if job is not None else "")
-    rows = queue.db.execute(f"select * from outbox where {where} order by seq", (*which, *([job] if job is not None else [])))
-    return [_message(r) for r in rows]
+    rows = queue.db.execute(f"select * from outbox where {where} order by seq desc limit ?",
+                            (*which, *([job] if job is not None else []), limit))
+    return [_message(r) for r in rows][::-1]
 
-# %% ../nbs/60_callbacks.ipynb #fcaaf6a0
+# %% ../nbs/60_callbacks.ipynb #e4f21dd6
 def reopen(
     db:sqlite3.Connection, # inside the transaction that lets the job run again
     job_id:str,
@@ -173,6 +179,7 @@ def reopen(
     "The job runs again: its earlier last word, delivered or not, may be followed by others"
     db.execute("update outbox set closes=0 where job=?", (job_id,))
 
+# %% ../nbs/60_callbacks.ipynb #47e4cd0b
 def replay(
     queue:Queue,
     key:str, # a job's id, or the beginning of a webhook-id
@@ -187,6 +194,7 @@ def replay(
             returning *""", (time.time(), seq)).fetchone() for seq in which]
     return [_message(r) for r in found]
 
+# %% ../nbs/60_callbacks.ipynb #f7c4a3fd
 def prune(
     queue:Queue,
     before:float, # seconds since 1970
@@ -196,7 +204,7 @@ def prune(
     which = [s for s in states if s in STATES[2:]]
     return queue.db.execute(f"delete from outbox where ended<? and state in ({','.join('?' * len(which))})", (before, *which)).rowcount
 
-# %% ../nbs/60_callbacks.ipynb #06fcefdd
+# %% ../nbs/60_callbacks.ipynb #c753d11a
 def webhook_keys(
     secret:str|None, # as `ECG_WEBHOOK_SECRET` holds it: base64, `whsec_` before it or not; several with spaces between
 )->list[bytes]: # none: nothing is signed
@@ -211,6 +219,7 @@ def webhook_keys(
                                 " and write whsec_ before it")
     return keys
 
+# %% ../nbs/60_callbacks.ipynb #ee30e806
 def sign(
     secret:str, # one, or several with spaces between
     id:str, # webhook-id
@@ -221,7 +230,7 @@ def sign(
     signed = f"{id}.{timestamp}.".encode() + (body.encode() if isinstance(body, str) else body)
     return " ".join("v1," + base64.b64encode(hmac.digest(k, signed, hashlib.sha256)).decode() for k in webhook_keys(secret))
 
-# %% ../nbs/60_callbacks.ipynb #739e9ab7
+# %% ../nbs/60_callbacks.ipynb #73ac0388
 @dataclass(frozen=True)
 class Answer:
     "What came of one try"
@@ -230,6 +239,7 @@ class Answer:
     pause: float|None = None # seconds the receiver asks for (Retry-After)
     hopeless: bool = False # the address can't be used, today or tomorrow
 
+# %% ../nbs/60_callbacks.ipynb #a7f734b4
 def verdict(answer:Answer)->str: # delivered, gone, again (as long as it takes), refused (a few times), never
     "What an answer means for its message"
     s = answer.status
@@ -237,6 +247,7 @@ def verdict(answer:Answer)->str: # delivered, gone, again (as long as it takes),
     if s is None or s in (408, 425, 429) or s >= 500: return "again"
     return "delivered" if 200 <= s < 300 else "gone" if s == 410 else "refused"
 
+# %% ../nbs/60_callbacks.ipynb #0e6fea38
 def _pause(value, now):
     "Seconds of a Retry-After, a number or a date; None where there is none that makes sense"
     from email.utils import parsedate_to_datetime
@@ -245,7 +256,7 @@ def _pause(value, now):
     except (ValueError, TypeError, OverflowError): return None
     return min(max(seconds, 0.0), 86400.0)
 
-# %% ../nbs/60_callbacks.ipynb #40175d9c
+# %% ../nbs/60_callbacks.ipynb #efe1dc44
 @dataclass(frozen=True)
 class Delivery:
     "How messages are delivered; times in seconds"
@@ -261,6 +272,7 @@ class Delivery:
     poll: float = 0.5 # between two looks at the outbox
     pace: float = 1.0 # factor to back-off and `give_up`
 
+# %% ../nbs/60_callbacks.ipynb #7088f049
 def claim_due(
     queue:Queue,
     owner:str, # ends as `owner_name` does
@@ -284,11 +296,12 @@ _DUE = """select seq from (select seq, due, host, row_number() over (partition b
     where e.job=o.job and (e.state='sending' or (e.state='waiting' and e.seq<o.seq)))) c
     where n + (select count(*) from outbox f where f.state='sending' and f.host=c.host) <= ? order by due, seq limit ?"""
 
+# %% ../nbs/60_callbacks.ipynb #9465ea10
 def _back(db, where, value, answer):
     db.execute(f"update outbox set state='waiting', owner=null, lease=null, status=null, answer=? where state='sending' and {where}",
                (answer, value))
 
-# %% ../nbs/60_callbacks.ipynb #ccb71a37
+# %% ../nbs/60_callbacks.ipynb #dbc874cc
 def settle(
     queue:Queue,
     owner:str, # as in the claim
@@ -305,6 +318,7 @@ def settle(
                 verdict(a) == "refused", a.status, a.text[:200], None if state == "waiting" else now, m.id, owner, m.tries)).rowcount
             if done: _consequences(db, m, a, state, now)
 
+# %% ../nbs/60_callbacks.ipynb #60480b51
 def _next(m, a, s):
     "A message's state after an answer, and the seconds until its next try"
     found = verdict(a)
@@ -440,7 +454,7 @@ class Deliverer:
 
     def _run(self): _run(self)
 
-# %% ../nbs/60_callbacks.ipynb #8f9552dc
+# %% ../nbs/60_callbacks.ipynb #12bd7aea
 def _run(d):
     "The life of a deliverer's thread"
     while d._until is None or time.monotonic() < d._until:
@@ -448,7 +462,8 @@ def _run(d):
             idle = not _turn(d)
             if idle and d._until is not None: break
         except Exception as e: _log.warning("callbacks wait: %s: %s", type(e).__name__, e) # a full disk, a locked file: it passes
-        d._woken.wait(d.settings.poll)
+        left = d.settings.poll if d._until is None else d._until - time.monotonic()
+        d._woken.wait(max(min(left, d.settings.poll), 0))
         d._woken.clear()
     for s in d._flying.values(): s.cut()
     for s in d._flying.values():
@@ -460,6 +475,7 @@ def _run(d):
     d._client.close()
     d.queue.close()
 
+# %% ../nbs/60_callbacks.ipynb #8d278395
 def _turn(d):
     "Settle, cut, renew, claim; whether anything is in flight"
     _settle(d)
@@ -480,6 +496,7 @@ def _send(d, m):
     try: sending.start()
     except RuntimeError as e: ended((m, Answer(text=str(e)))) # no more threads
 
+# %% ../nbs/60_callbacks.ipynb #d05f6c9f
 def _settle(d, which=lambda answer: True):
     "Write down what has ended; what could not be written is tried again"
     while not d._ended.empty(): d._settled.append(d._ended.get())

@@ -25,12 +25,13 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/server.html.md"""
 # %% auto #0
 __all__ = ['CODES', 'Id', 'Language', 'Address', 'ServerSettings', 'server_settings', 'in_words', 'told', 'Progress', 'Failure',
            'failure_of', 'ServerError', 'Service', 'guarded', 'sweep', 'ProcessRequest', 'TranscribeRequest',
-           'check_source', 'check_backend', 'to_job', 'submit', 'wait_seconds', 'JobStatus', 'code_of', 'status_of',
-           'Hook', 'say_processing', 'say_failed', 'work_on', 'settings_of', 'announce', 'start', 'stop', 'metrics',
-           'readiness', 'Accepted', 'build_app', 'own_job', 'callback_for', 'cancel_job', 'serve', 'log_as_json']
+           'check_source', 'check_address', 'check_backend', 'to_job', 'submit', 'wait_seconds', 'JobStatus', 'code_of',
+           'status_of', 'Hook', 'say_processing', 'say_failed', 'work_on', 'settings_of', 'announce', 'start', 'stop',
+           'metrics', 'readiness', 'Accepted', 'build_app', 'own_job', 'callback_for', 'cancel_job', 'serve',
+           'log_as_json']
 
-# %% ../nbs/61_server.ipynb #55a1267f
-import fcntl, hashlib, json, logging, os, re, shutil, signal, sqlite3, statistics, tempfile, threading, time, uuid
+# %% ../nbs/61_server.ipynb #7af9c153
+import fcntl, hashlib, json, logging, os, re, shutil, signal, sqlite3, statistics, sys, tempfile, threading, time, uuid
 from collections.abc import Mapping
 from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ from ._http import LOOPBACK, PROBLEM, Allowance, Gate, JsonLines, Problem, clean
 from ._machine import card_now
 from .callbacks import Deliverer, Delivery, backend_result, callback_url, prepare, put, reopen
 from .callbacks import prune as prune_messages
-from .fetch import FetchError, shown, stem_of
+from .fetch import FetchError, _check, check_callback, stem_of
 from .jobqueue import (LEASE, Job, LeaseLost, Queue, add, beat, cancel, claim, counts, fail, finish, get, give_back, listed,
                                    owner_name, prune)
 from .jobs import _INFRA, _MACHINE, _NETWORK, Heart, JobStopped, safe_name, unsigned
@@ -185,7 +186,7 @@ class Service:
     def now(self, id:str)->Job|None: return get(self.queue, id)
     def result_file(self, id:str)->Path: return self.results / f"{hashlib.sha256(id.encode()).hexdigest()}.json"
 
-# %% ../nbs/61_server.ipynb #6030fea5
+# %% ../nbs/61_server.ipynb #66b0ec8e
 def _make(service):
     "Folders that only this user reads, and no second service in them"
     try:
@@ -198,8 +199,8 @@ def _make(service):
 def guarded(settings:Settings, service)->Settings:
     "Settings for sources that strangers name: temporary files in one place, uploads readable"
     roots = (*settings.fetch.media_roots, str(service.uploads))
-    more = {"public_only": not service.limits.private} if "public_only" in type(settings.fetch).model_fields else {}
-    return settings.model_copy(update={"fetch": settings.fetch.model_copy(update={"media_roots": roots, **more}),
+    fetch = settings.fetch.model_copy(update={"media_roots": roots, "public_only": not service.limits.private})
+    return settings.model_copy(update={"fetch": fetch,
                                        "runtime": settings.runtime.model_copy(update={"data_dir": service.root})})
 
 # %% ../nbs/61_server.ipynb #63b23797
@@ -239,12 +240,13 @@ class TranscribeRequest(BaseModel):
     language: Language = "auto"
     job_id: Id|None = None
 
-# %% ../nbs/61_server.ipynb #19ef28c0
+# %% ../nbs/61_server.ipynb #92693160
 def check_source(service:Service, text:str)->str:
     "A source that may be asked for; raises `Problem`"
-    scheme = text.partition("://")[0].lower() if "://" in text else None
-    if scheme in ("http", "https", "s3"): return text
-    if scheme is not None: raise _invalid("no way to fetch such addresses; there are http://, https:// and s3://")
+    if "://" in text:
+        try: check_address(text, service.settings.fetch)
+        except ValueError as e: raise _invalid(clean(str(e))) from None
+        return text
     path, roots = os.path.realpath(text) if "\0" not in text else "", [os.path.realpath(os.path.expanduser(r)) for r in _roots(service)]
     if os.path.isabs(text) and any(Path(path).is_relative_to(r) for r in roots): return path
     raise _invalid("local paths are absolute and lie below one of fetch.media_roots")
@@ -253,9 +255,18 @@ def _roots(service): return [r for r in service.settings.fetch.media_roots if r 
 
 def _invalid(why): return Problem(422, why, "INVALID_REQUEST")
 
+def check_address(text, rules):
+    "An address that a stranger names; raises `ValueError`"
+    if text.partition("://")[0].lower() not in ("http", "https", "s3"): raise ValueError("only http://, https:// and s3:// are fetched here")
+    _check(text, rules)
+
 def check_backend(service:Service, url:str):
-    "An address that may be told of jobs; raises `ValueError`"
-    callback_url(url)
+    "An address that may be told of jobs: the operator's own, or one that `fetch.callback_hosts` allows; raises `ValueError`, or `OSError`"
+    if service.backend and url == callback_url(service.backend) or service.limits.private: return
+    try: check_callback(url, service.settings.fetch)
+    except FetchError as e:
+        if "the network" in str(e): raise OSError(clean(str(e))) from None # it may be known tomorrow
+        raise
 
 # %% ../nbs/61_server.ipynb #baae3b14
 def to_job(
@@ -598,7 +609,7 @@ def _first(errors):
     where = ".".join(str(p) for p in errors[0]["loc"] if p not in ("body", "path"))
     return f"{where or 'the body'}: {errors[0]['msg']}"
 
-# %% ../nbs/61_server.ipynb #d1cbbf9d
+# %% ../nbs/61_server.ipynb #149d7a8e
 def own_job(service:Service, id:str, caller:str, keyed:bool)->Job:
     "A job that this caller may see; raises `Problem`"
     job = service.now(id)
@@ -614,7 +625,7 @@ def callback_for(service:Service, base:str|None)->str|None:
     "Where a job's backend is told; raises `Problem`"
     if not (base := base or service.backend): return None
     try: url = callback_url(base); check_backend(service, url)
-    except ValueError as e: raise _invalid(f"fastapi_base_url: {clean(str(e))}") from None
+    except (ValueError, OSError) as e: raise _invalid(f"fastapi_base_url: {clean(str(e))}") from None
     return url
 
 # %% ../nbs/61_server.ipynb #3e98f22c
@@ -814,7 +825,7 @@ def _own_routes(app, service, threaded):
 _CSP = ("default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; img-src data:; "
         "form-action 'none'; base-uri 'none'; frame-ancestors 'none'")
 
-# %% ../nbs/61_server.ipynb #eb1b5b8d
+# %% ../nbs/61_server.ipynb #1cba60de
 def serve(
     settings:Settings,
     limits:ServerSettings|None=None,
@@ -849,3 +860,6 @@ def log_as_json():
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    def unexpected(args): _log.error("unexpected %s", getattr(args.exc_type, "__name__", "fault"))
+    threading.excepthook = sys.unraisablehook = unexpected
+    sys.excepthook = lambda kind, *_: _log.error("unexpected %s", kind.__name__)

@@ -1,5 +1,5 @@
 """Callbacks over real sockets: receivers that are slow, busy, broken, moved, gone or down, and deliverers that are killed"""
-import json, logging, signal, socket, sqlite3, struct, subprocess, sys, threading, time, zlib
+import json, logging, signal, socket, sqlite3, ssl, struct, subprocess, sys, threading, time, zlib
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -393,7 +393,7 @@ def test_a_live_delivery_keeps_its_lease(queue):
 def test_stop_delivers_what_is_due_and_keeps_the_rest(queue):
     open_ = threading.Event()
     with Receiver(lambda n, body: 500 if body["job_id"] == "later" else (open_.wait(20) and 200 if body["job_id"] == "slow" else 200)) as r:
-        d = Deliverer(queue, Delivery(poll=60), SECRET)
+        d = Deliverer(queue, Delivery(poll=3600), SECRET)
         for job in ("later", *(f"job{i}" for i in range(20))): say(queue, job, r.url)
         d.start()
         assert d.stop(30) == 1 # what failed waits for the next start
@@ -401,7 +401,7 @@ def test_stop_delivers_what_is_due_and_keeps_the_rest(queue):
         say(queue, "slow", r.url)
         d.start()
         until(lambda: messages(queue, "sending"))
-        assert d.stop(0) == 2 # cut in flight
+        assert d.stop(0.1) == 2 and not d._thread.is_alive() # cut in flight, and no sleep until the next look
         assert [m.answer for m in messages(queue, job="slow")] == ["cut off: its process was stopped"]
         open_.set()
         r.script = lambda n, body: 200
@@ -542,10 +542,51 @@ def test_cookies_and_proxies_change_nothing(queue, monkeypatch):
     assert len(r.took) == 6 and not [h for h, _ in r.took if "cookie" in {k.lower() for k in h}]
 
 
+def certificate(folder):
+    "A certificate for this machine, signed by itself"
+    from datetime import datetime, timedelta, timezone
+    from ipaddress import ip_address
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization as to
+    from cryptography.hazmat.primitives.asymmetric import ec
+    key, name, now = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "ecg")]), datetime.now(timezone.utc)
+    cert = (x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
+            .not_valid_before(now - timedelta(1)).not_valid_after(now + timedelta(1))
+            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), False)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), True).sign(key, hashes.SHA256()))
+    (folder / "cert.pem").write_bytes(cert.public_bytes(to.Encoding.PEM))
+    (folder / "key.pem").write_bytes(key.private_bytes(to.Encoding.PEM, to.PrivateFormat.PKCS8, to.NoEncryption()))
+    return str(folder / "cert.pem"), str(folder / "key.pem")
+
+
+def test_https_is_checked_and_can_be_cut(queue, tmp_path, monkeypatch):
+    cert, key = certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    with Receiver(lambda n, body: (time.sleep(1) if body["job_id"] == "slow" else None) or 200) as r:
+        r.server.socket = context.wrap_socket(r.server.socket, server_side=True)
+        url = r.url.replace("http:", "https:")
+        say(queue, "j", url)
+        d = Deliverer(queue, Delivery(poll=0.01), SECRET).start() # knows nothing of this authority
+        m = until(lambda: [m for m in messages(queue, "waiting") if m.tries])[0]
+        d.stop(0)
+        assert m.status is None and "CERTIFICATE_VERIFY_FAILED" in m.answer and not r.took
+        monkeypatch.setenv("SSL_CERT_FILE", cert)
+        replay(queue, "j")
+        deliver(queue)
+        assert only(queue).state == "delivered" and len(r.took) == 1
+        say(queue, "slow", url)
+        d = Deliverer(queue, Delivery(poll=0.01, timeout=0.3), SECRET).start()
+        m = until(lambda: [m for m in messages(queue, "waiting") if m.tries])[0]
+        d.stop(0)
+    assert m.status is None and m.answer
+
+
 # The shape, and the command
 
+@pytest.mark.slow
 def test_a_result_has_the_shape_that_the_backend_reads(sample):
-    a = analyze(sample, load_settings({"media.max_seconds": 600, "transcribe.engine": "embedded"}, "demo"))
+    a = analyze(sample, load_settings(profile="demo"))
     told = backend_result(a)
     assert json.loads(json.dumps(told, allow_nan=False)) == told
     assert set(told) == {"segments", "word_segments", "speakers", "text", "language", "duration", "metadata"}
