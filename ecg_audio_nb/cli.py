@@ -504,7 +504,7 @@ def jobs_prune(
     with failing(ValueError, OSError):
         typer.echo(f"forgotten: {prune(_queue(output), time.time() - 86400 * days, state or ('done', 'failed', 'cancelled'))}")
 
-# %% ../nbs/70_cli.ipynb #3046beeb
+# %% ../nbs/70_cli.ipynb #1d9b6609
 @app.command()
 def serve(
     host: Annotated[str, flag("Address to listen on; beyond this machine keys are needed.")] = "127.0.0.1",
@@ -515,7 +515,7 @@ def serve(
 ):
     "Serve transcripts over HTTP, with models that stay loaded; SIGTERM ends it gently."
     from ecg_audio_nb.models import hand_back_memory
-    from ecg_audio_nb.server import log_as_json, serve as run, server_settings
+    from ecg_audio_nb.server import end_process, log_as_json, serve as run, server_settings
     from ecg_audio_nb.settings import load_settings
     hand_back_memory()
     given = overrides(set_ or [])
@@ -524,6 +524,7 @@ def serve(
         settings, limits = load_settings(given, profile), server_settings(own)
         log_as_json()
         run(settings, limits, host, port, without_keys)
+    end_process()
 
 # %% ../nbs/70_cli.ipynb #c86bcd7f
 callbacks = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="What backends were told of jobs.")

@@ -28,10 +28,10 @@ __all__ = ['CODES', 'Id', 'Language', 'Address', 'ServerSettings', 'server_setti
            'check_source', 'check_address', 'check_backend', 'to_job', 'submit', 'wait_seconds', 'JobStatus', 'code_of',
            'status_of', 'Hook', 'say_processing', 'say_failed', 'work_on', 'settings_of', 'announce', 'start', 'stop',
            'metrics', 'readiness', 'Accepted', 'build_app', 'own_job', 'callback_for', 'cancel_job', 'serve',
-           'log_as_json']
+           'end_process', 'log_as_json']
 
-# %% ../nbs/61_server.ipynb #7af9c153
-import fcntl, hashlib, json, logging, os, re, shutil, signal, sqlite3, statistics, sys, tempfile, threading, time, uuid
+# %% ../nbs/61_server.ipynb #713ca3e7
+import fcntl, gc, hashlib, json, logging, os, re, shutil, signal, sqlite3, statistics, sys, tempfile, threading, time, uuid
 from collections.abc import Mapping
 from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -776,13 +776,12 @@ def _result_routes(app, service, threaded):
         path = await done(request, job_id)
         return HTMLResponse(await threaded(lambda: build_report(from_dict(json.loads(path.read_text(encoding="utf-8"))))))
 
-# %% ../nbs/61_server.ipynb #88c8e67f
+# %% ../nbs/61_server.ipynb #907cfb00
 def _event_route(app, service, threaded):
     from fastapi import Request
     from starlette.responses import StreamingResponse
     @app.get("/jobs/{job_id}/events", tags=["jobs"], operation_id="events", response_class=StreamingResponse, responses={
-        200: {"description": "A JobStatus at every change, the last when it has ended", "content": {"text/event-stream": {
-              "schema": {"type": "string"}}}}, **_problems(404, *_ALWAYS)})
+        200: {"description": "A JobStatus at every change, the last when it has ended", "content": {"text/event-stream": {}}}, **_problems(404, *_ALWAYS)})
     async def events(job_id:str, request:Request):
         "How far a job is, as it happens (server-sent events)."
         await threaded(_mine, service, request, job_id)
@@ -825,7 +824,7 @@ def _own_routes(app, service, threaded):
 _CSP = ("default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; img-src data:; "
         "form-action 'none'; base-uri 'none'; frame-ancestors 'none'")
 
-# %% ../nbs/61_server.ipynb #1cba60de
+# %% ../nbs/61_server.ipynb #86e688f7
 def serve(
     settings:Settings,
     limits:ServerSettings|None=None,
@@ -834,7 +833,7 @@ def serve(
     without_keys:bool=False, # True: beyond loopback nobody needs a key
     environ:Mapping[str, str]=os.environ, # ECG_API_KEYS, ECG_BACKEND_URL, ECG_WEBHOOK_SECRET
 ):
-    "Run the service until it is asked to stop; raises `ServerError`, `ValueError`"
+    "Run the service until it is asked to stop, and then `end_process`; raises `ServerError`, `ValueError`"
     try: import uvicorn
     except ImportError: raise ImportError("the service needs uvicorn: pip install 'ecg-audio-nb[server]'") from None
     keys = read_keys(environ.get("ECG_API_KEYS"))
@@ -849,11 +848,16 @@ def serve(
     _on_signals(service, server)
     server.run()
     if not server.started: raise ServerError(f"{host}:{port} can't be listened on; is it taken? Choose another --port")
-    if service.worker.is_alive(): logging.shutdown(); os._exit(0) # a stage that does not end; its claim went back
 
 def _on_signals(service, server):
     def asked(number, frame): service.stopping.set(); server.should_exit = True
     for number in (signal.SIGTERM, signal.SIGINT): signal.signal(number, asked)
+
+def end_process():
+    "All is written down: end with status 0, though a stage may still be at work"
+    gc.collect() # children of the analysis end with their owners
+    logging.shutdown()
+    os._exit(0)
 
 def log_as_json():
     "Every line of the log, uvicorn's too, as one JSON object to standard error"

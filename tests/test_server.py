@@ -306,3 +306,52 @@ def test_an_allowance_is_each_callers_own():
 @pytest.mark.parametrize("text, shown", [("/data/in/talk.mp4: no such file", "talk.mp4: no such file"),
     ("https://user:pass@x.org/a.mp4?key=1: gone", "https://x.org/a.mp4"), ("'/a/b c/d.mp4'", "'b c/d.mp4'"), ("one\ntwo", "one two")])
 def test_what_may_be_said(text, shown): assert clean(text).startswith(shown) and "pass" not in clean(text) and "key=" not in clean(text)
+
+
+# Called by its own description
+
+@pytest.mark.slow
+def test_no_request_of_the_description_breaks_it(tmp_path, media):
+    checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+    with another(tmp_path, media, "--set", "server.requests=1000000", "--set", "fetch.allow_hosts=media.example.org", ECG_SERVER_PRIVATE="1") as s:
+        until(lambda: s.http.get("/ready").status_code == 200)
+        command = [sys.executable, "-m", "schemathesis.cli", "run", f"{s.http.base_url}/openapi.json", "--checks", checks, "--max-examples", "20",
+                   "--phases", "examples,fuzzing", "--seed", "1", "--request-timeout", "30", "--suppress-health-check", "all", "--no-color"]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+        assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
+        assert not [r for r in s.lines() if r["message"].startswith("unexpected")]
+
+
+# The page
+
+@pytest.fixture(scope="module")
+def chromium():
+    sync = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: the page is not driven")
+    if not (tool := shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")):
+        pytest.skip("no chromium on this machine: the page is not driven")
+    with sync.sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=tool, args=["--no-sandbox", "--mute-audio"])
+        yield browser
+        browser.close()
+
+@pytest.mark.slow
+def test_page_takes_a_file_and_shows_what_came_of_it(served, media, chromium):
+    context = chromium.new_context(viewport={"width": 900, "height": 900})
+    page, said = context.new_page(), []
+    page.on("console", lambda m: said.append(m.text) if m.type in ("error", "warning") else None)
+    page.on("pageerror", lambda e: said.append(str(e)))
+    page.goto(f"{served.http.base_url}/")
+    page.get_by_role("button", name="Transcribe").click()
+    page.get_by_role("alert").get_by_text("Choose a file").wait_for()
+    page.get_by_label("A file of yours").set_input_files(str(media / "talk.mp4"))
+    page.get_by_role("button", name="Transcribe").click()
+    page.locator(".job.completed").wait_for(timeout=60_000)
+    assert "SPEAKER_" in page.get_by_role("region", name="Transcript").inner_text()
+    page.get_by_label("or an address").fill(str(media / "notes.mp4"))
+    page.get_by_role("button", name="Transcribe").click()
+    page.locator(".job.failed").wait_for(timeout=60_000)
+    if picture := os.environ.get("PICTURE"): page.screenshot(path=picture)
+    with context.expect_page() as opened: page.get_by_role("button", name="Open the report").click()
+    opened.value.wait_for_selector("html[data-ready]")
+    assert said == []
+    context.close()
