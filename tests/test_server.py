@@ -264,15 +264,17 @@ def test_beyond_loopback_a_key_is_needed(tmp_path):
 # Killed, and stopped
 
 def test_killed_and_stopped_it_goes_on(tmp_path, media, backend):
-    def at_work(): return s.http.get("/jobs/hard").json()["progress"] > 5
+    def at_work(attempt):
+        begun = any(r["message"] == "begins" and r["attempt"] == attempt for r in s.lines())
+        return begun and s.http.get("/jobs/hard").json()["progress"] > 5
     with another(tmp_path, media) as s:
         s.post("hard", media / "long.wav", backend)
-        until(at_work)
+        until(lambda: at_work(1))
         s.stop(signal.SIGKILL)
         (s.data / "service/tmp/left.part").touch()
         s.start()
         assert not (s.data / "service/tmp/left.part").exists()
-        until(at_work)
+        until(lambda: at_work(2))
         assert s.stop() == 0
         assert any(r["message"] == "ended before its time: queued" for r in s.lines())
         s.start()
@@ -347,10 +349,10 @@ def test_page_takes_a_file_and_shows_what_came_of_it(served, media, chromium):
     page.get_by_role("button", name="Transcribe").click()
     page.locator(".job.completed").wait_for(timeout=60_000)
     assert "SPEAKER_" in page.get_by_role("region", name="Transcript").inner_text()
+    if picture := os.environ.get("PICTURE"): page.screenshot(path=picture)
     page.get_by_label("or an address").fill(str(media / "notes.mp4"))
     page.get_by_role("button", name="Transcribe").click()
     page.locator(".job.failed").wait_for(timeout=60_000)
-    if picture := os.environ.get("PICTURE"): page.screenshot(path=picture)
     with context.expect_page() as opened: page.get_by_role("button", name="Open the report").click()
     opened.value.wait_for_selector("html[data-ready]")
     assert said == []
