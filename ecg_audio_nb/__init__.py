@@ -21,6 +21,7 @@ Modules:
 - `ecg_audio_nb.plots`: Pictures of an analysis: waveform and words, F0 and level, speakers, talk time, likeness of voices
 - `ecg_audio_nb.report`: One HTML page a result: the recording, every word lit as it is spoken, who spoke when, and how it sounded
 - `ecg_audio_nb.schema`: The data an analysis is made of: words, segments, turns, speakers and what is known about how they came about
+- `ecg_audio_nb.server`: The service: one process with warm models that works off the queue and tells the backend
 - `ecg_audio_nb.settings`: Every knob of an analysis: one small frozen class a stage, composed into `Settings`, read from four places in a fixed order
 - `ecg_audio_nb.speakers`: Which diarizer is used, and who said which word
 - `ecg_audio_nb.transcribe`: Speech to words: the engines, and which of them is used

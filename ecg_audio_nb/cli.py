@@ -12,8 +12,8 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/cli.html.md"""
 __all__ = ['app', 'Version', 'Sources', 'Lines', 'models', 'Params', 'Many', 'Output', 'jobs', 'Where', 'Keys', 'callbacks',
            'complain', 'failing', 'usage', 'overrides', 'stems', 'stage_bars', 'summary', 'flag', 'analyze', 'captions',
            'report', 'models_list', 'models_pull', 'models_path', 'evaluate', 'doctor', 'batch_view', 'plain', 'batch',
-           'jobs_status', 'jobs_list', 'jobs_show', 'jobs_retry', 'jobs_cancel', 'jobs_prune', 'callbacks_list',
-           'callbacks_replay', 'main']
+           'jobs_status', 'jobs_list', 'jobs_show', 'jobs_retry', 'jobs_cancel', 'jobs_prune', 'serve',
+           'callbacks_list', 'callbacks_replay', 'main']
 
 # %% ../nbs/70_cli.ipynb #bca87356
 from collections.abc import Iterable, Mapping, Sequence
@@ -504,6 +504,28 @@ def jobs_prune(
     from ecg_audio_nb.jobqueue import prune
     with failing(ValueError, OSError):
         typer.echo(f"forgotten: {prune(_queue(output), time.time() - 86400 * days, state or ('done', 'failed', 'cancelled'))}")
+
+# %% ../nbs/70_cli.ipynb #1d9b6609
+@app.command()
+def serve(
+    host: Annotated[str, flag("Address to listen on; beyond this machine keys are needed.")] = "127.0.0.1",
+    port: Annotated[int, flag("Port to listen on.")] = 8080,
+    profile: Annotated[Optional[str], flag("Section of settings.ini: t4, cpu, demo or your own.")] = None,
+    set_: Annotated[Optional[list[str]], typer.Option("--set", metavar="KEY=VALUE", help="Any setting, or server.KEY; repeatable.")] = None,
+    without_keys: Annotated[bool, flag("Let anybody in who reaches it.", "--without-keys")] = False,
+):
+    "Serve transcripts over HTTP, with models that stay loaded; SIGTERM ends it gently."
+    from ecg_audio_nb.models import hand_back_memory
+    from ecg_audio_nb.server import end_process, log_as_json, serve as run, server_settings
+    from ecg_audio_nb.settings import load_settings
+    hand_back_memory()
+    given = overrides(set_ or [])
+    own = {k.removeprefix("server."): given.pop(k) for k in list(given) if k.startswith("server.")}
+    with failing(ValueError, ImportError, OSError):
+        settings, limits = load_settings(given, profile), server_settings(own)
+        log_as_json()
+        run(settings, limits, host, port, without_keys)
+    end_process()
 
 # %% ../nbs/70_cli.ipynb #c86bcd7f
 callbacks = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="What backends were told of jobs.")
