@@ -32,7 +32,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urljoin, urlsplit
 from . import _guard
 from ._child import Child, ChildCrashed, ChildError, ChildTimeout
-from ._guard import public_address
+from ._guard import public_address # noqa: F401
 from ._youtube import is_youtube
 from .settings import FetchSettings
 
@@ -253,7 +253,8 @@ _CAUSES = {
     "ClientConnectorCertificateError": "the host's TLS certificate is not valid; check the address",
     "TooManyRedirects": "it redirects in a circle; check the address",
     "SSLCertVerificationError": "the host's TLS certificate is not valid; check the address",
-    "IncompleteRead": _BROKEN, "RemoteDisconnected": _BROKEN, "ConnectionResetError": _BROKEN, "TimeoutError": "the server is silent; try again later",
+    "IncompleteRead": _BROKEN, "RemoteDisconnected": _BROKEN, "ConnectionResetError": _BROKEN,
+    "TimeoutError": "the server is silent; try again later",
     "BadStatusLine": "this is no web server; check the address",
     "NoSound": "YouTube gave no sound for it; is it a single video that is over?",
     "DownloadError": "YouTube does not give it; is the video public, and yt-dlp up to date?",
