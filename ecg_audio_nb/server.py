@@ -561,7 +561,7 @@ def _problems(*statuses):
 
 _ALWAYS = (400, 401, 403, 421, 422, 429, 431)
 
-# %% ../nbs/61_server.ipynb #e05fe07f
+# %% ../nbs/61_server.ipynb #5dd52f06
 def build_app(
     service:Service,
     keys:Mapping[str, bytes]|None=None, # digests by name, of `read_keys`; none: anybody may
@@ -583,8 +583,8 @@ def build_app(
     _error_handlers(app)
     if service.limits.origins: _cross_origin(app, service.limits.origins)
     def most(scope): return service.limits.upload_mb * 10**6 if scope["path"] in ("/transcribe", "/uploads") else 65_536
-    app.add_middleware(Gate, keys=keys or {}, requests=Allowance(service.limits.requests, 60), body_limit=most, hosts=hosts,
-                       origins=service.limits.origins)
+    app.add_middleware(Gate, keys=keys or {}, requests=Allowance(service.limits.requests, 60),
+                       body_limit=most, hosts=hosts, origins=service.limits.origins)
     return app
 
 # %% ../nbs/61_server.ipynb #b9865c08
