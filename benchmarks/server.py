@@ -57,7 +57,8 @@ def main():
         media.parent.mkdir()
         shutil.copy(SAMPLE, media)
         env = {**os.environ, "ECG_DATA_DIR": folder, "ECG_FETCH__MEDIA_ROOTS": str(media.parent)}
-        command = [sys.executable, "-m", "ecg_audio_nb", "serve", "--port", str(port), "--profile", "demo", "--set", "transcribe.enabled=false",
+        command = [sys.executable, "-m", "ecg_audio_nb", "serve", "--port", str(port), "--profile", "demo",
+                   "--set", "transcribe.enabled=false",
                    "--set", "server.queue=1000", "--set", "server.queue_per_key=1000", "--set", "server.requests=100000"]
         process = subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL)
         try:

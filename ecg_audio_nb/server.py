@@ -30,8 +30,8 @@ __all__ = ['CODES', 'Id', 'Language', 'Address', 'ServerSettings', 'server_setti
            'metrics', 'readiness', 'Accepted', 'build_app', 'own_job', 'callback_for', 'cancel_job', 'serve',
            'end_process', 'log_as_json']
 
-# %% ../nbs/61_server.ipynb #713ca3e7
-import fcntl, gc, hashlib, json, logging, os, re, shutil, signal, sqlite3, statistics, sys, tempfile, threading, time, uuid
+# %% ../nbs/61_server.ipynb #47739789
+import fcntl, gc, hashlib, json, logging, os, shutil, signal, sqlite3, statistics, sys, tempfile, threading, time, uuid
 from collections.abc import Mapping
 from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -45,14 +45,14 @@ from ._machine import card_now
 from .callbacks import Deliverer, Delivery, backend_result, callback_url, prepare, put, reopen
 from .callbacks import prune as prune_messages
 from .fetch import FetchError, _check, check_callback, stem_of
-from .jobqueue import (LEASE, Job, LeaseLost, Queue, add, beat, cancel, claim, counts, fail, finish, get, give_back, listed,
+from .jobqueue import (LEASE, Job, LeaseLost, Queue, add, cancel, claim, counts, fail, finish, get, give_back, listed,
                                    owner_name, prune)
 from .jobs import _INFRA, _MACHINE, _NETWORK, Heart, JobStopped, safe_name, unsigned
 from .media import MediaError
 from .pipeline import StageEvent, analyze
 from .report import build_report
-from .schema import Analysis, from_dict, to_dict
-from .settings import Settings, SettingsError, load_settings
+from .schema import from_dict, to_dict
+from .settings import Settings, SettingsError
 from .warm import TimedOut
 
 _log = logging.getLogger("ecg_audio_nb.server")
@@ -89,7 +89,7 @@ def server_settings(
         what = f"there is no such setting; there are {known}" if found["type"] == "extra_forbidden" else found["msg"]
         raise SettingsError(f"server.{name}: {what}") from None
 
-# %% ../nbs/61_server.ipynb #c8b42221
+# %% ../nbs/61_server.ipynb #98b79aec
 CODES = ("INVALID_REQUEST", "DOWNLOAD_ERROR", "MEDIA_ERROR", "PROCESSING_ERROR", "TIMEOUT", "CANCELLED")
 _WORDS = {
     "en": dict(queued="Waiting for its turn", start="Starting", fetch="Fetching the recording", media="Decoding", voice="Finding speech",
@@ -97,8 +97,11 @@ _WORDS = {
         adapt="Measuring voices once more", done="Done", INVALID_REQUEST="The request can't be carried out",
         DOWNLOAD_ERROR="The recording can't be fetched", MEDIA_ERROR="The recording can't be read",
         PROCESSING_ERROR="The analysis failed", TIMEOUT="The analysis took too long", CANCELLED="Cancelled"),
-    "ko": dict(queued="대기 중입니다", start="시작합니다", fetch="영상을 가져오는 중입니다", media="디코딩 중입니다", voice="음성 구간을 찾는 중입니다",
-        transcribe="음성을 인식하는 중입니다", align="단어 시간을 맞추는 중입니다", diarize="화자를 구분하는 중입니다", acoustics="음성 특징을 측정하는 중입니다",
+    "ko": dict(queued="대기 중입니다", start="시작합니다", fetch="영상을 가져오는 중입니다", media="디코딩 중입니다",
+        voice="음성 구간을 찾는 중입니다",
+        transcribe="음성을 인식하는 중입니다", align="단어 시간을 맞추는 중입니다",
+        diarize="화자를 구분하는 중입니다",
+        acoustics="음성 특징을 측정하는 중입니다",
         adapt="음성 특징을 다시 측정하는 중입니다", done="완료되었습니다", INVALID_REQUEST="요청을 처리할 수 없습니다",
         DOWNLOAD_ERROR="영상을 가져올 수 없습니다", MEDIA_ERROR="영상을 읽을 수 없습니다", PROCESSING_ERROR="분석에 실패했습니다",
         TIMEOUT="분석 시간이 초과되었습니다", CANCELLED="취소되었습니다"),
@@ -240,7 +243,7 @@ class TranscribeRequest(BaseModel):
     language: Language = "auto"
     job_id: Id|None = None
 
-# %% ../nbs/61_server.ipynb #92693160
+# %% ../nbs/61_server.ipynb #f3714097
 def check_source(service:Service, text:str)->str:
     "A source that may be asked for; raises `Problem`"
     if "://" in text:
@@ -257,11 +260,11 @@ def _invalid(why): return Problem(422, why, "INVALID_REQUEST")
 
 def check_address(text, rules):
     "An address that a stranger names; raises `ValueError`"
-    if text.partition("://")[0].lower() not in ("http", "https", "s3"): raise ValueError("only http://, https:// and s3:// are fetched here")
+    if text.partition("://")[0].lower() not in ("http", "https", "s3"): raise ValueError("only http(s):// and s3:// are fetched")
     _check(text, rules)
 
 def check_backend(service:Service, url:str):
-    "An address that may be told of jobs: the operator's own, or one that `fetch.callback_hosts` allows; raises `ValueError`, or `OSError`"
+    "The operator's own, or one that `fetch.callback_hosts` allows; raises `ValueError`, or `OSError` where it can't be told now"
     if service.backend and url == callback_url(service.backend) or service.limits.private: return
     try: check_callback(url, service.settings.fetch)
     except FetchError as e:
@@ -287,7 +290,7 @@ def to_job(
     task = dict(digest=digest, language=language, callback=callback, caller=caller, silence_marks=silence_marks, upload=upload)
     return Job(id, name, source, task, most=service.limits.tries)
 
-# %% ../nbs/61_server.ipynb #2069290b
+# %% ../nbs/61_server.ipynb #6d175baf
 def submit(service:Service, job:Job)->tuple[Job, bool]: # as it stands in the queue, and whether it is new
     "Put a job in; raises `Problem`"
     if service.stopping.is_set(): raise Problem(503, "the service is stopping; send it again in a moment", wait=10)
@@ -301,12 +304,12 @@ def submit(service:Service, job:Job)->tuple[Job, bool]: # as it stands in the qu
 
 def _room(service, job):
     "Raises `Problem` where there is none"
-    limits, waiting = service.limits, counts(service.queue)["queued"]
+    limits = service.limits
+    [waiting, own] = service.queue.db.execute("""select count(*) filter (where state='queued'), count(*) filter (where
+        json_extract(task, '$.caller')=?) from jobs where state in ('queued', 'running')""", (job.task["caller"],)).fetchone()
     if waiting >= limits.queue: raise Problem(503, f"{waiting} jobs wait already", wait=wait_seconds(service, 1) or 30)
-    if shutil.disk_usage(service.root).free < limits.free_mb * 1e6: raise Problem(503, "too little disk is free", wait=300)
-    [own] = service.queue.db.execute("""select count(*) from jobs where state in ('queued', 'running')
-        and json_extract(task, '$.caller')=?""", (job.task["caller"],)).fetchone()
     if own >= limits.queue_per_key: raise Problem(429, f"{own} jobs of yours wait already", wait=wait_seconds(service, 1) or 30)
+    if shutil.disk_usage(service.root).free < limits.free_mb * 1e6: raise Problem(503, "too little disk is free", wait=300)
 
 # %% ../nbs/61_server.ipynb #9bdab82e
 def wait_seconds(
@@ -558,7 +561,7 @@ def _problems(*statuses):
 
 _ALWAYS = (400, 401, 403, 421, 422, 429, 431)
 
-# %% ../nbs/61_server.ipynb #e05fe07f
+# %% ../nbs/61_server.ipynb #5dd52f06
 def build_app(
     service:Service,
     keys:Mapping[str, bytes]|None=None, # digests by name, of `read_keys`; none: anybody may
@@ -580,11 +583,11 @@ def build_app(
     _error_handlers(app)
     if service.limits.origins: _cross_origin(app, service.limits.origins)
     def most(scope): return service.limits.upload_mb * 10**6 if scope["path"] in ("/transcribe", "/uploads") else 65_536
-    app.add_middleware(Gate, keys=keys or {}, requests=Allowance(service.limits.requests, 60), body_limit=most, hosts=hosts,
-                       origins=service.limits.origins)
+    app.add_middleware(Gate, keys=keys or {}, requests=Allowance(service.limits.requests, 60),
+                       body_limit=most, hosts=hosts, origins=service.limits.origins)
     return app
 
-# %% ../nbs/61_server.ipynb #011c06e2
+# %% ../nbs/61_server.ipynb #b9865c08
 def _cross_origin(app, origins):
     from starlette.middleware.cors import CORSMiddleware
     app.add_middleware(CORSMiddleware, allow_origins=list(origins), allow_methods=["GET", "POST", "DELETE"],
@@ -602,7 +605,8 @@ def _error_handlers(app):
         p.headers |= e.headers or {}
         return shown_as(p)
     async def invalid(request, e): return shown_as(_invalid(_first(e.errors())))
-    for kind, handler in ((Problem, problem), (HTTPException, http), (RequestValidationError, invalid)): app.add_exception_handler(kind, handler)
+    handlers = {Problem: problem, HTTPException: http, RequestValidationError: invalid}
+    for kind, handler in handlers.items(): app.add_exception_handler(kind, handler)
 
 def _first(errors):
     "What is wrong with a request, in a line, without what was given"
@@ -667,8 +671,9 @@ def cancel_job(service:Service, id:str)->Job: # as it is now
     service.deliverer.wake()
     return service.now(id)
 
-# %% ../nbs/61_server.ipynb #658ccfe1
+# %% ../nbs/61_server.ipynb #0fbfda90
 _STATUS = dict(INVALID_REQUEST=422, DOWNLOAD_ERROR=502, MEDIA_ERROR=422, TIMEOUT=504, CANCELLED=409, PROCESSING_ERROR=500)
+_ANY_JSON = {"application/json": {"schema": {"type": "object"}}}
 _UPLOAD = {"type": "object", "required": ["file"], "properties": {"file": {"type": "string", "format": "binary"},
            "language": {"type": "string"}, "job_id": {"type": "string"}}}
 
@@ -678,7 +683,7 @@ def _transcribe_route(app, service, threaded):
     body = {"required": True, "content": {"application/json": {"schema": TranscribeRequest.model_json_schema()},
                                           "multipart/form-data": {"schema": _UPLOAD}}}
     @app.post("/transcribe", tags=["jobs"], operation_id="transcribe", openapi_extra={"requestBody": body},
-              responses={200: {"description": "The result, with [SILENCE] marks", "content": {"application/json": {"schema": {"type": "object"}}}},
+              responses={200: {"description": "The result, with [SILENCE] marks", "content": _ANY_JSON},
                          **_problems(404, 409, 413, 415, 500, 502, 503, 504, *_ALWAYS)}, response_class=FileResponse)
     async def transcribe(request:Request):
         "Work on a recording now, and answer with the result."
@@ -754,7 +759,7 @@ def _keep_upload(service, file):
     with open(path, "wb") as out: shutil.copyfileobj(file.file, out, 1 << 20)
     with open(path, "rb") as f: return folder, path, f"sha256:{hashlib.file_digest(f, 'sha256').hexdigest()}"
 
-# %% ../nbs/61_server.ipynb #5c083d9e
+# %% ../nbs/61_server.ipynb #1448af52
 def _result_routes(app, service, threaded):
     from fastapi import Request
     from starlette.responses import FileResponse, HTMLResponse
@@ -765,23 +770,25 @@ def _result_routes(app, service, threaded):
         raise Problem(409, error or "it is not done yet", code, job_id=id)
 
     @app.get("/jobs/{job_id}/result", tags=["jobs"], operation_id="result", response_class=FileResponse, responses={
-        200: {"description": "The whole result", "content": {"application/json": {"schema": {"type": "object"}}}}, **_problems(404, 409, *_ALWAYS)})
+        200: {"description": "The whole result", "content": _ANY_JSON}, **_problems(404, 409, *_ALWAYS)})
     async def result(job_id:str, request:Request):
         "What came of a job."
         return FileResponse(await done(request, job_id), media_type="application/json")
 
-    @app.get("/jobs/{job_id}/report", tags=["jobs"], operation_id="report", response_class=HTMLResponse, responses=_problems(404, 409, *_ALWAYS))
+    @app.get("/jobs/{job_id}/report", tags=["jobs"], operation_id="report", response_class=HTMLResponse,
+             responses=_problems(404, 409, *_ALWAYS))
     async def report(job_id:str, request:Request):
         "The result as a page."
         path = await done(request, job_id)
         return HTMLResponse(await threaded(lambda: build_report(from_dict(json.loads(path.read_text(encoding="utf-8"))))))
 
-# %% ../nbs/61_server.ipynb #907cfb00
+# %% ../nbs/61_server.ipynb #da85d7d3
 def _event_route(app, service, threaded):
     from fastapi import Request
     from starlette.responses import StreamingResponse
     @app.get("/jobs/{job_id}/events", tags=["jobs"], operation_id="events", response_class=StreamingResponse, responses={
-        200: {"description": "A JobStatus at every change, the last when it has ended", "content": {"text/event-stream": {}}}, **_problems(404, *_ALWAYS)})
+        200: {"description": "A JobStatus at every change, the last when it has ended", "content": {"text/event-stream": {}}},
+        **_problems(404, *_ALWAYS)})
     async def events(job_id:str, request:Request):
         "How far a job is, as it happens (server-sent events)."
         await threaded(_mine, service, request, job_id)
