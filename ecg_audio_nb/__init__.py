@@ -4,6 +4,7 @@ Modules:
 
 - `ecg_audio_nb.acoustics`: Loudness, F0 and brightness, measured once by frame and pooled over any span
 - `ecg_audio_nb.align`: Words to times: every word gets a place on the time line, and says how it came by it
+- `ecg_audio_nb.callbacks`: What a backend is told of a job: an outbox in the queue's file, delivered signed and at least once
 - `ecg_audio_nb.captions`: Captions that show the voice: size from loudness, colour from speaker, slant from pitch, burnt into the picture if wished
 - `ecg_audio_nb.cli`: The `ecg` command: thin, every verb one call into the modules above
 - `ecg_audio_nb.cluster`: The same jobs on many machines, carried by dask.distributed; the queue stays the truth
@@ -20,6 +21,7 @@ Modules:
 - `ecg_audio_nb.plots`: Pictures of an analysis: waveform and words, F0 and level, speakers, talk time, likeness of voices
 - `ecg_audio_nb.report`: One HTML page a result: the recording, every word lit as it is spoken, who spoke when, and how it sounded
 - `ecg_audio_nb.schema`: The data an analysis is made of: words, segments, turns, speakers and what is known about how they came about
+- `ecg_audio_nb.server`: The service: one process with warm models that works off the queue and tells the backend
 - `ecg_audio_nb.settings`: Every knob of an analysis: one small frozen class a stage, composed into `Settings`, read from four places in a fixed order
 - `ecg_audio_nb.speakers`: Which diarizer is used, and who said which word
 - `ecg_audio_nb.transcribe`: Speech to words: the engines, and which of them is used

@@ -240,13 +240,13 @@ def _die_with_parent(lifeline):
 
 def _limit(plan):
     import resource
-    def lower(which, value):
+    def lower(which, value, spare=0):
         _, hard = resource.getrlimit(which)
-        if hard != resource.RLIM_INFINITY: value = min(value, hard)
-        resource.setrlimit(which, (value, value))
+        most = value + spare if hard == resource.RLIM_INFINITY else min(value + spare, hard)
+        resource.setrlimit(which, (min(value, most), most))
     lower(resource.RLIMIT_CORE, 0) # a crash leaves no copy of the media on the disk
     if plan["memory_mb"] and sys.platform == "linux": lower(resource.RLIMIT_AS, plan["memory_mb"] << 20)
-    if plan["cpu_seconds"]: lower(resource.RLIMIT_CPU, int(plan["cpu_seconds"]))
+    if plan["cpu_seconds"]: lower(resource.RLIMIT_CPU, int(plan["cpu_seconds"]), 1) # SIGXCPU, which tells why, before SIGKILL
 
 
 if __name__ == "__main__": _main(json.loads(sys.argv[1]))

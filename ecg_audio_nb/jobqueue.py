@@ -22,8 +22,8 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/jobqueue.html.md"""
 
 # %% auto #0
 __all__ = ['LEASE', 'Publish', 'STATES', 'QueueError', 'LeaseLost', 'Queue', 'Job', 'job_id', 'add', 'owner_name', 'is_gone',
-           'claim', 'beat', 'finish', 'back_off', 'fail', 'give_back', 'find', 'counts', 'listed', 'attempts', 'retry',
-           'cancel', 'prune', 'file_digest']
+           'claim', 'beat', 'finish', 'back_off', 'fail', 'give_back', 'find', 'get', 'counts', 'listed', 'attempts',
+           'retry', 'cancel', 'prune', 'file_digest']
 
 # %% ../nbs/50_jobqueue.ipynb #48d5fd46
 import hashlib, json, os, random, socket, sqlite3, threading, time
@@ -318,8 +318,15 @@ def find(
     if rows: raise QueueError(f"{key}: {len(rows)} jobs begin so: {', '.join(r['name'] for r in rows)}; write more of the id")
     raise QueueError(f"{key}: no job of this name or id; `ecg jobs list` shows them")
 
-# %% ../nbs/50_jobqueue.ipynb #ba51b2a4
+# %% ../nbs/50_jobqueue.ipynb #eb2add9e
 STATES = ("queued", "running", "done", "failed", "cancelled")
+
+def get(
+    queue:Queue,
+    id:str, # whole
+)->Job|None: # None: there is none
+    "The job of an id, as a program asks for it"
+    return _known(queue.db, id)
 
 def counts(queue:Queue)->dict[str, int]: # by state, every one of them
     "How many there are"

@@ -13,8 +13,8 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/media.html.md"""
 # %% auto #0
 __all__ = ['SAMPLE_RATE', 'Audio', 'MediaError', 'load_audio']
 
-# %% ../nbs/11_media.ipynb #eb44fb76
-import html, os
+# %% ../nbs/11_media.ipynb #845ec8ae
+import html, math, os
 from collections import Counter
 from dataclasses import dataclass
 from fractions import Fraction
@@ -310,11 +310,12 @@ class _Tape:
         self.samples.resize(self.n, refcheck=False)
         return self.samples
 
-# %% ../nbs/11_media.ipynb #0e6aaa7a
+# %% ../nbs/11_media.ipynb #be88a95d
 def _decode(path, settings): # absolute path -> Audio
     most = int(min(settings.max_seconds + 2, 1e7) * SAMPLE_RATE)
     request = {"path": path, "audio_track": settings.audio_track, "max_seconds": settings.max_seconds}
-    with Child("ecg_audio_nb.media:_decode_stream", settings.timeout, memory_mb=2048) as child:
+    cpu = math.ceil(60 + min(settings.max_seconds, 1e7) / 4) # seconds of a processor: no decoder is as slow as that
+    with Child("ecg_audio_nb.media:_decode_stream", settings.timeout, memory_mb=2048, cpu_seconds=cpu) as child:
         parts = child.stream(request)
         declared = next(parts)[0].get("seconds") or 60
         tape, told = _Tape(int((declared + 1) * SAMPLE_RATE), most), []
@@ -324,7 +325,11 @@ def _decode(path, settings): # absolute path -> Audio
             told += header.get("warnings", [])
     return Audio(tape.whole(), warnings=tuple(told))
 
-# %% ../nbs/11_media.ipynb #936a5f36
+# %% ../nbs/11_media.ipynb #5b42cbf5
+def _crash(how): # the first line of what is told of a child that died
+    if "SIGXCPU" in how: return "it takes more processor time than its media.max_seconds could need; is it damaged?"
+    return f"the decoder crashed ({how}); is it damaged?"
+
 def load_audio(
     path:str|os.PathLike, # a local file
     settings:MediaSettings=MediaSettings(),
@@ -335,6 +340,6 @@ def load_audio(
         try: return _decode(os.path.abspath(path), settings)
         except MediaError as e: fault = str(e)
         except ChildError as e: fault = e.message if e.kind == "MediaError" else f"it can't be decoded ({e})"
-        except ChildCrashed as e: fault = f"the decoder crashed ({str(e).splitlines()[0]}); is it damaged?"
+        except ChildCrashed as e: fault = _crash(str(e).splitlines()[0])
         except ChildTimeout: fault = f"it takes longer than media.timeout = {settings.timeout:g} s; is it damaged?"
     raise MediaError(f"{path.name}: {' '.join(fault.split())}")

@@ -143,9 +143,9 @@ def test_package_data_is_all_there_is():
 def requirements(*extras): return [Requirement(r) for e in extras for r in EXTRAS[e]]
 
 
-def test_all_is_every_extra_but_dev():
+def test_all_is_every_extra_but_dev_and_youtube():
     [everything] = requirements("all")
-    assert everything.extras == set(EXTRAS) - {"all", "dev"}
+    assert everything.extras == set(EXTRAS) - {"all", "dev", "youtube"}
 
 
 def test_the_extras_that_messages_name_exist():
