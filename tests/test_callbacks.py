@@ -177,7 +177,7 @@ def test_a_pause_that_is_asked_for_holds_for_the_whole_host(queue):
     with Receiver(script) as r, Receiver() as other:
         say(queue, "first", r.url)
         d = Deliverer(queue, FAST, SECRET).start()
-        until(lambda: messages(queue, "waiting", job="first"))
+        until(lambda: [m for m in messages(queue, "waiting", job="first") if m.tries])
         for i in range(5): say(queue, f"later{i}", r.url)
         say(queue, "elsewhere", other.url)
         until(lambda: settled(queue))
@@ -198,6 +198,13 @@ def test_a_slow_receiver_is_cut_and_holds_up_nobody(queue):
         d.stop(0)
     late = messages(queue, "waiting")
     assert {m.job[:4] for m in late} == {"slow"} and all(m.status is None and m.answer for m in late)
+
+
+def test_one_host_leaves_room_for_others(queue):
+    for i in range(20): say(queue, f"a{i}", "http://a/")
+    say(queue, "b", "http://b/")
+    assert [m.job for m in claim_due(queue, ME, 8)] == [*(f"a{i}" for i in range(6)), "b"]
+    assert claim_due(queue, ME, 8) == []
 
 
 def test_a_byte_now_and_then_does_not_keep_a_delivery_for_ever(queue):
@@ -248,7 +255,7 @@ def test_a_stop_of_the_service_does_not_use_up_the_three_days(queue):
 def test_a_very_long_pause_with_many_tries_overflows_nothing(queue):
     say(queue, "j", "http://h/")
     queue.db.execute("update outbox set tries=100000")
-    settle(queue, ME, [(claim_due(queue, ME, 1)[0], Answer(429, "", 10.0))])
+    settle(queue, ME, [(claim_due(queue, ME, 1)[0], Answer(429, "", 10.0))], Delivery(first=5.0))
     m = only(queue)
     assert m.state == "waiting" and 9 < m.due - time.time() <= 10
 
