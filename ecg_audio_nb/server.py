@@ -543,7 +543,7 @@ def readiness(service:Service)->dict[str, bool]:
     alive = service.worker is not None and service.worker.is_alive() and not service.stopping.is_set()
     return {"models": service.warm is True, "disk": free, "queue": counts(service.queue)["queued"] < service.limits.queue, "worker": alive}
 
-# %% ../nbs/61_server.ipynb #a7218f62
+# %% ../nbs/61_server.ipynb #fa480272
 class Accepted(BaseModel):
     "The answer to a job that was taken"
     job_id: str
@@ -557,7 +557,8 @@ def _problems(*statuses):
     schema = {"type": "object", "required": ["type", "title", "status", "detail"], "properties": {
         **{k: {"type": "string"} for k in ("type", "title", "detail", "error_code", "job_id")}, "status": {"type": "integer"}}}
     example = dict(type="about:blank", title="Invalid request", status=422, detail="job_id: it is missing", error_code=CODES[0])
-    return {s: {"description": "Problem details (RFC 9457)", "content": {PROBLEM: {"schema": schema, "example": example}}} for s in statuses}
+    answer = {"description": "Problem details (RFC 9457)", "content": {PROBLEM: {"schema": schema, "example": example}}}
+    return {s: answer for s in statuses}
 
 _ALWAYS = (400, 401, 403, 421, 422, 429, 431)
 
