@@ -209,6 +209,7 @@ def _main(plan):
     os.dup2(nothing, 0)
     os.dup2(2, 1)
     _die_with_parent(plan["lifeline"])
+    _step_back()
     _limit(plan)
     import faulthandler, importlib
     faulthandler.enable(all_threads=False)
@@ -236,6 +237,14 @@ def _die_with_parent(lifeline):
         fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
         if select.select([lifeline], [], [], 0)[0]: os._exit(1) # it went away before
     else: threading.Thread(target=lambda: (os.read(lifeline, 1), os._exit(1)), daemon=True).start()
+
+
+def _step_back():
+    "A session counts as a group of its own for Linux's scheduler: the parent's niceness must be told to the group too"
+    if not (nice := os.nice(0)): return
+    try:
+        with open("/proc/self/autogroup", "w") as group: group.write(str(nice))
+    except OSError: pass # no such groups here: then niceness alone counts
 
 
 def _limit(plan):

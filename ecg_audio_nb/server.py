@@ -27,11 +27,11 @@ __all__ = ['CODES', 'Id', 'Language', 'Address', 'ServerSettings', 'server_setti
            'failure_of', 'ServerError', 'Service', 'guarded', 'sweep', 'ProcessRequest', 'TranscribeRequest',
            'check_source', 'check_address', 'check_backend', 'to_job', 'submit', 'wait_seconds', 'JobStatus', 'code_of',
            'status_of', 'Hook', 'say_processing', 'say_failed', 'work_on', 'settings_of', 'announce', 'start', 'stop',
-           'metrics', 'readiness', 'Accepted', 'build_app', 'own_job', 'callback_for', 'cancel_job', 'serve',
+           'metrics', 'readiness', 'Accepted', 'build_app', 'own_job', 'callback_for', 'Intake', 'cancel_job', 'serve',
            'end_process', 'log_as_json']
 
-# %% ../nbs/61_server.ipynb #47739789
-import fcntl, gc, hashlib, json, logging, os, shutil, signal, sqlite3, statistics, sys, tempfile, threading, time, uuid
+# %% ../nbs/61_server.ipynb #b92475db
+import asyncio, fcntl, gc, hashlib, json, logging, os, shutil, signal, sqlite3, statistics, sys, tempfile, threading, time, uuid
 from collections.abc import Mapping
 from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -290,26 +290,39 @@ def to_job(
     task = dict(digest=digest, language=language, callback=callback, caller=caller, silence_marks=silence_marks, upload=upload)
     return Job(id, name, source, task, most=service.limits.tries)
 
-# %% ../nbs/61_server.ipynb #6d175baf
-def submit(service:Service, job:Job)->tuple[Job, bool]: # as it stands in the queue, and whether it is new
-    "Put a job in; raises `Problem`"
-    if service.stopping.is_set(): raise Problem(503, "the service is stopping; send it again in a moment", wait=10)
+# %% ../nbs/61_server.ipynb #72fcbe00
+def submit(
+    service:Service,
+    jobs:list[Job], # in the order in which they came
+)->list[tuple[Job, bool]|Problem]: # of each: as it stands in the queue and whether it is new, or why it is not taken
+    "Put jobs in, all in one transaction"
+    if service.stopping.is_set(): return [Problem(503, "the service is stopping; send it again in a moment", wait=10) for _ in jobs]
     with service.lock:
-        if service.now(job.id) is None: _room(service, job)
-        [(found, new)] = add(service.queue, [job])
-    if found.task.get("digest") != job.task["digest"]:
-        raise Problem(409, "a job of this id has other parameters; give the new one its own id", "INVALID_REQUEST")
+        why_not = _room(service)
+        refused = {n: p for n, job in enumerate(jobs) if service.now(job.id) is None and (p := why_not(job))}
+        found = iter(add(service.queue, [job for n, job in enumerate(jobs) if n not in refused]))
     service.woken.set()
-    return found, new
+    return [refused.get(n) or _same(job, *next(found)) for n, job in enumerate(jobs)]
 
-def _room(service, job):
-    "Raises `Problem` where there is none"
-    limits = service.limits
-    [waiting, own] = service.queue.db.execute("""select count(*) filter (where state='queued'), count(*) filter (where
-        json_extract(task, '$.caller')=?) from jobs where state in ('queued', 'running')""", (job.task["caller"],)).fetchone()
-    if waiting >= limits.queue: raise Problem(503, f"{waiting} jobs wait already", wait=wait_seconds(service, 1) or 30)
-    if own >= limits.queue_per_key: raise Problem(429, f"{own} jobs of yours wait already", wait=wait_seconds(service, 1) or 30)
-    if shutil.disk_usage(service.root).free < limits.free_mb * 1e6: raise Problem(503, "too little disk is free", wait=300)
+def _same(job, found, new):
+    if found.task.get("digest") == job.task["digest"]: return found, new
+    return Problem(409, "a job of this id has other parameters; give the new one its own id", "INVALID_REQUEST")
+
+# %% ../nbs/61_server.ipynb #dfa6f4cf
+def _room(service):
+    "A function that counts a new job in, or says why there is no room for it"
+    limits, rows = service.limits, service.queue.db.execute("""select json_extract(task, '$.caller'), count(*), count(*) filter (where
+        state='queued') from jobs where state in ('queued', 'running') group by 1""").fetchall()
+    own, waiting, later = {r[0]: r[1] for r in rows}, sum(r[2] for r in rows), wait_seconds(service, 1) or 30
+    little = shutil.disk_usage(service.root).free < limits.free_mb * 1e6
+    def why_not(job):
+        nonlocal waiting
+        caller = job.task["caller"]
+        if waiting >= limits.queue: return Problem(503, f"{waiting} jobs wait already", wait=later)
+        if own.get(caller, 0) >= limits.queue_per_key: return Problem(429, f"{own[caller]} jobs of yours wait already", wait=later)
+        if little: return Problem(503, "too little disk is free", wait=300)
+        waiting, own[caller] = waiting + 1, own.get(caller, 0) + 1
+    return why_not
 
 # %% ../nbs/61_server.ipynb #9bdab82e
 def wait_seconds(
@@ -459,9 +472,10 @@ def _forget_upload(service, id):
     if job and job.task.get("upload") and job.state in ("done", "failed", "cancelled"):
         shutil.rmtree(service.uploads / job.task["upload"], ignore_errors=True)
 
-# %% ../nbs/61_server.ipynb #e194a81e
+# %% ../nbs/61_server.ipynb #d665281c
 def _work(service):
-    "The life of the worker's thread"
+    "The life of the worker's thread: answers to callers come before it"
+    with suppress(OSError, AttributeError): os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
     _warm_up(service)
     me, swept = owner_name(), time.monotonic()
     while not service.stopping.is_set():
@@ -483,6 +497,8 @@ def _warm_up(service):
     own = {"fetch": service.settings.fetch.model_copy(update={"media_roots": (str(files("ecg_audio_nb") / "assets"),)})}
     try: analyze(str(files("ecg_audio_nb") / "assets/sample.mp4"), service.settings.model_copy(update=own)); service.warm = True
     except Exception as e: service.warm = False; _log.error("models don't load: %s", failure_of(e).error)
+    gc.collect()
+    gc.freeze() # what the models hold is not looked through again while callers wait
 
 # %% ../nbs/61_server.ipynb #fcb6f076
 def start(service:Service):
@@ -633,15 +649,60 @@ def callback_for(service:Service, base:str|None)->str|None:
     except (ValueError, OSError) as e: raise _invalid(f"fastapi_base_url: {clean(str(e))}") from None
     return url
 
-# %% ../nbs/61_server.ipynb #3e98f22c
+# %% ../nbs/61_server.ipynb #72081f60
+class Intake:
+    "Submissions that come while others are written down are written down together"
+    def __init__(self, service:Service, threaded): self.service, self.threaded, self.waiting, self.task = service, threaded, [], None
+
+    async def take(self, make)->Accepted: # `make()` gives the job, in a thread
+        told = asyncio.get_running_loop().create_future()
+        self.waiting.append((make, told))
+        self.task = self.task or asyncio.create_task(self._write())
+        answer = await told
+        if isinstance(answer, Exception): raise answer
+        return answer
+
+    async def _write(self):
+        while self.waiting:
+            batch, self.waiting = self.waiting, []
+            try: answers = await self.threaded(_take, self.service, [make for make, _ in batch])
+            except Exception as e: answers = [e] * len(batch)
+            for (_, told), answer in zip(batch, answers):
+                if not told.done(): told.set_result(answer)
+        self.task = None
+
+def _take(service, makes):
+    made = [_or_problem(make) for make in makes]
+    put_in = iter(submit(service, [m for m in made if isinstance(m, Job)]))
+    found = [next(put_in) if isinstance(m, Job) else m for m in made]
+    estimate = _estimate(service)
+    return [f if isinstance(f, Problem) else _accepted(service, f[0], estimate) for f in found]
+
+def _estimate(service): return wait_seconds(service, counts(service.queue)["queued"] + 1)
+
+def _or_problem(make):
+    try: return make()
+    except Problem as e: return e
+
+def _accepted(service, found, estimate):
+    seen = status_of(service, found)
+    return Accepted(job_id=found.id, status=seen.status, message=seen.message, status_url=f"/jobs/{found.id}",
+                    estimated_time=estimate if found.state in ("queued", "running") else 0)
+
+# %% ../nbs/61_server.ipynb #183d3e14
 def _job_routes(app, service, threaded):
-    from fastapi import Request
+    from fastapi import Request, Response
+    intake, body = Intake(service, threaded), {"application/json": {"schema": ProcessRequest.model_json_schema()}}
     @app.post("/api/upload-video/process-video", response_model=Accepted, tags=["jobs"], operation_id="process_video",
-              responses=_problems(409, 413, 503, *_ALWAYS))
-    async def process_video(asked:ProcessRequest, request:Request):
+              openapi_extra={"requestBody": {"required": True, "content": body}}, responses=_problems(409, 413, 503, *_ALWAYS))
+    async def process_video(request:Request):
         "Take a recording to work on; its backend is told how it goes."
+        asked = _validated(ProcessRequest.model_validate_json, await request.body())
         request.scope["state"]["job"] = asked.job_id
-        return await threaded(_take, service, asked, _caller(request))
+        caller, base = _caller(request), asked.fastapi_base_url
+        told = await threaded(callback_for, service, base) if base else callback_for(service, None)
+        taken = await intake.take(lambda: to_job(service, asked.job_id, check_source(service, asked.video_url), asked.language, told, caller))
+        return Response(taken.model_dump_json(), media_type="application/json")
 
     @app.get("/jobs/{job_id}", response_model=JobStatus, tags=["jobs"], operation_id="job", responses=_problems(404, *_ALWAYS))
     async def job(job_id:str, request:Request):
@@ -654,16 +715,6 @@ def _job_routes(app, service, threaded):
         await threaded(_mine, service, request, job_id)
         return status_of(service, await threaded(cancel_job, service, job_id))
 
-def _take(service, asked, caller):
-    source, callback = check_source(service, asked.video_url), callback_for(service, asked.fastapi_base_url)
-    return _accepted(service, *submit(service, to_job(service, asked.job_id, source, asked.language, callback, caller)))
-
-def _accepted(service, found, new):
-    seen = status_of(service, found)
-    ahead = counts(service.queue)["queued"] + 1
-    return Accepted(job_id=found.id, status=seen.status, message=seen.message, status_url=f"/jobs/{found.id}",
-                    estimated_time=wait_seconds(service, ahead) if found.state in ("queued", "running") else 0)
-
 def cancel_job(service:Service, id:str)->Job: # as it is now
     "Ask for a job's end, and tell its backend"
     cancel(service.queue, service.now(id))
@@ -672,7 +723,7 @@ def cancel_job(service:Service, id:str)->Job: # as it is now
     service.deliverer.wake()
     return service.now(id)
 
-# %% ../nbs/61_server.ipynb #0fbfda90
+# %% ../nbs/61_server.ipynb #992c7619
 _STATUS = dict(INVALID_REQUEST=422, DOWNLOAD_ERROR=502, MEDIA_ERROR=422, TIMEOUT=504, CANCELLED=409, PROCESSING_ERROR=500)
 _ANY_JSON = {"application/json": {"schema": {"type": "object"}}}
 _UPLOAD = {"type": "object", "required": ["file"], "properties": {"file": {"type": "string", "format": "binary"},
@@ -702,9 +753,10 @@ def _transcribe_route(app, service, threaded):
         "Take an upload to work on."
         job = await _uploaded(service, request, threaded)
         request.scope["state"]["job"] = job.id
-        return await threaded(_accepted, service, *await threaded(_submit_upload, service, job))
+        found, _ = await threaded(_submit_upload, service, job)
+        return await threaded(lambda: _accepted(service, found, _estimate(service)))
 
-# %% ../nbs/61_server.ipynb #46231624
+# %% ../nbs/61_server.ipynb #b8cd967e
 async def _ended(service, request, id, own, threaded):
     "The job at its end; one whose caller has gone away is cancelled, if it was made for him"
     import anyio
@@ -718,11 +770,13 @@ async def _ended(service, request, id, own, threaded):
     return job
 
 def _submit_upload(service, job):
-    "What is not taken, or was there before, leaves no file"
+    "What is not taken, or was there before, leaves no file; raises `Problem`"
     new = False
     try:
-        found, new = submit(service, job)
-        return found, new
+        [answer] = submit(service, [job])
+        if isinstance(answer, Problem): raise answer
+        found, new = answer
+        return answer
     finally:
         if job.task["upload"] and not new: shutil.rmtree(service.uploads / job.task["upload"], ignore_errors=True)
 
