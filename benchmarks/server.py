@@ -117,7 +117,7 @@ def memory(http, process, media, jobs):
         names = [f"short-{tenth}-{i}" for i in range(jobs // 10)]
         for name in names:
             http.post("/api/upload-video/process-video", json={"job_id": name, "video_url": str(media)}).raise_for_status()
-        until(lambda: http.get(f"/jobs/{names[-1]}").json()["status"] == "completed")
+        until(lambda last=names[-1]: http.get(f"/jobs/{last}").json()["status"] == "completed")
         seen.append(round(rss(process), 1))
     return seen, 60 * jobs / (time.monotonic() - began)
 

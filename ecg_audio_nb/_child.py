@@ -10,6 +10,7 @@ file descriptor 1 does no harm: in the child that descriptor leads to stderr, of
 """
 import json, os, signal, struct, subprocess, sys, threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 _HEAD = struct.Struct(">cIQ")
 _MAX_HEADER, _MAX_PAYLOAD = 1 << 20, 1 << 28 # bytes; what a child may make its parent hold
@@ -183,6 +184,23 @@ class Child:
         if self._owner == os.getpid(): self._kill() # not in a fork of the owner
 
 
+_spare, _asked, _spare_lock = {}, set(), threading.Lock()
+
+@contextmanager
+def fresh(target:str, timeout:float|None=None, **limits)->Iterator[Child]:
+    """A child that answers one request and ends, as input from strangers wants it.
+
+    From the second of its kind on, a spare one is started for the next: a start takes longer than most answers do."""
+    key = (os.getpid(), target, *sorted(limits.items()))
+    with _spare_lock: child, series = _spare.pop(key, None), key in _asked
+    if child is None: child = Child(target, **limits)
+    child.timeout = timeout
+    with child: yield child
+    with _spare_lock:
+        _asked.add(key)
+        if series and key not in _spare: _spare[key] = Child(target, **limits)
+
+
 def _kill_group(proc):
     "The child leads a process group of its own"
     if proc.returncode is not None: return
@@ -215,12 +233,13 @@ def _main(plan):
     faulthandler.enable(all_threads=False)
     sys.path[:] = plan["path"]
     module, _, name = plan["target"].partition(":")
-    function = None
+    try: function, broken = getattr(importlib.import_module(module), name), None
+    except Exception as e: function, broken = None, e # told when something is asked
     while True:
         try: _, request, payload = _receive(requests)
         except EOFError: break
         try:
-            if function is None: function = getattr(importlib.import_module(module), name)
+            if broken: raise broken
             for header, data in function(request, payload): _send(answers, _MESSAGE, header, data)
         except BrokenPipeError: break
         except Exception as e: _send(answers, _ERROR, {"kind": type(e).__name__, "message": str(e)[:4000]})

@@ -13,14 +13,14 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/media.html.md"""
 # %% auto #0
 __all__ = ['SAMPLE_RATE', 'Audio', 'MediaError', 'load_audio']
 
-# %% ../nbs/11_media.ipynb #845ec8ae
+# %% ../nbs/11_media.ipynb #06842f2f
 import html, math, os
 from collections import Counter
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 import numpy as np
-from ._child import Child, ChildCrashed, ChildError, ChildTimeout
+from ._child import ChildCrashed, ChildError, ChildTimeout, fresh
 from .fetch import unreadable
 from .settings import MediaSettings
 
@@ -310,12 +310,12 @@ class _Tape:
         self.samples.resize(self.n, refcheck=False)
         return self.samples
 
-# %% ../nbs/11_media.ipynb #be88a95d
+# %% ../nbs/11_media.ipynb #e856de2f
 def _decode(path, settings): # absolute path -> Audio
     most = int(min(settings.max_seconds + 2, 1e7) * SAMPLE_RATE)
     request = {"path": path, "audio_track": settings.audio_track, "max_seconds": settings.max_seconds}
     cpu = math.ceil(60 + min(settings.max_seconds, 1e7) / 4) # seconds of a processor: no decoder is as slow as that
-    with Child("ecg_audio_nb.media:_decode_stream", settings.timeout, memory_mb=2048, cpu_seconds=cpu) as child:
+    with fresh("ecg_audio_nb.media:_decode_stream", settings.timeout, memory_mb=2048, cpu_seconds=cpu) as child:
         parts = child.stream(request)
         declared = next(parts)[0].get("seconds") or 60
         tape, told = _Tape(int((declared + 1) * SAMPLE_RATE), most), []

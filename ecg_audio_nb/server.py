@@ -689,7 +689,7 @@ def _accepted(service, found, estimate):
     return Accepted(job_id=found.id, status=seen.status, message=seen.message, status_url=f"/jobs/{found.id}",
                     estimated_time=estimate if found.state in ("queued", "running") else 0)
 
-# %% ../nbs/61_server.ipynb #183d3e14
+# %% ../nbs/61_server.ipynb #f4d15572
 def _job_routes(app, service, threaded):
     from fastapi import Request, Response
     intake, body = Intake(service, threaded), {"application/json": {"schema": ProcessRequest.model_json_schema()}}
@@ -701,7 +701,8 @@ def _job_routes(app, service, threaded):
         request.scope["state"]["job"] = asked.job_id
         caller, base = _caller(request), asked.fastapi_base_url
         told = await threaded(callback_for, service, base) if base else callback_for(service, None)
-        taken = await intake.take(lambda: to_job(service, asked.job_id, check_source(service, asked.video_url), asked.language, told, caller))
+        def make(): return to_job(service, asked.job_id, check_source(service, asked.video_url), asked.language, told, caller)
+        taken = await intake.take(make)
         return Response(taken.model_dump_json(), media_type="application/json")
 
     @app.get("/jobs/{job_id}", response_model=JobStatus, tags=["jobs"], operation_id="job", responses=_problems(404, *_ALWAYS))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ecg_audio_nb._child import Child, ChildCrashed, ChildError, ChildTimeout
+from ecg_audio_nb._child import Child, ChildCrashed, ChildError, ChildTimeout, _spare, fresh
 
 KIDS = '''
 import ctypes, os, resource, subprocess, sys, time
@@ -57,6 +57,9 @@ def greedy(request, payload):
 def busy(request, payload):
     while True: pass
     yield {}, b""
+
+def group(request, payload):
+    yield {"nice": os.nice(0), "group": open("/proc/self/autogroup").read() if os.path.exists("/proc/self/autogroup") else None}, b""
 
 def threads(request, payload):
     yield {name: os.environ[name] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}, b""
@@ -230,6 +233,45 @@ def test_it_outlives_the_thread_that_started_it(kids):
     thread = threading.Thread(target=lambda: made.append(Child("kids:echo")))
     thread.start(); thread.join()
     with made[0] as child: assert len(list(child.stream({"times": 2}))) == 2
+
+
+def test_fresh_ones_serve_once_and_the_next_is_there_before_it_is_asked_for(kids):
+    def once():
+        with fresh("kids:echo", 60, cpu_seconds=60) as child: return [h["pid"] for h, _ in child.stream({})][0]
+    def spare(): return [c._proc.pid for key, c in _spare.items() if "kids:echo" in key]
+    first, none = once(), spare()
+    second, one = once(), spare()
+    third = once()
+    assert none == [] and [third] == one and third not in spare() and len({first, second, third}) == 3
+    assert all(gone(pid) for pid in (first, second, third))
+    os.kill(spare()[0], signal.SIGKILL) # a spare that died meanwhile
+    assert gone(spare()[0]) and once() not in (first, second, third)
+
+
+def test_a_fork_leaves_the_spare_alone(kids):
+    def once():
+        with fresh("kids:echo", cpu_seconds=61) as child: return [h["pid"] for h, _ in child.stream({})][0]
+    once(), once()
+    spare = next(c._proc.pid for key, c in _spare.items() if ("cpu_seconds", 61) in key)
+    r, w = os.pipe()
+    if not (pid := os.fork()):
+        try: os.write(w, str(once()).encode())
+        finally: os._exit(0)
+    os.waitpid(pid, 0)
+    assert int(os.read(r, 100)) != spare and once() == spare
+    os.close(r), os.close(w)
+
+
+@pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="this kernel has no scheduler groups for sessions")
+def test_a_child_of_a_nice_parent_is_nice_as_a_group(kids):
+    said = {}
+    def nice():
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 7) # of this thread alone
+        with Child("kids:group") as child: said.update(next(h for h, _ in child.stream({})))
+    thread = threading.Thread(target=nice)
+    thread.start(); thread.join()
+    assert said["nice"] == 7 and said["group"].split()[-1] == "7"
+    with Child("kids:group") as child: assert next(h for h, _ in child.stream({}))["nice"] == os.nice(0)
 
 
 def _environment(): return {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}

@@ -404,7 +404,7 @@ def odd(request, payload):
 def test_a_decoder_that_fails_is_an_error_like_any_other(tmp_path, monkeypatch, what, fault):
     (tmp_path / "kids.py").write_text(KIDS)
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(media, "Child", lambda target, *args, **more: Child(f"kids:{what}", *args, **more))
+    monkeypatch.setattr(media, "fresh", lambda target, *args, **more: Child(f"kids:{what}", *args, **more))
     path = write_wav(tmp_path / "a.wav", np.ones(16000, "<i2"))
     assert fault in refusal(path, timeout=2)
 
