@@ -887,13 +887,14 @@ def _own_routes(app, service, threaded):
 _CSP = ("default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; img-src data:; "
         "form-action 'none'; base-uri 'none'; frame-ancestors 'none'")
 
-# %% ../nbs/61_server.ipynb #86e688f7
+# %% ../nbs/61_server.ipynb #b48572b4
 def serve(
     settings:Settings,
     limits:ServerSettings|None=None,
     host:str="127.0.0.1",
     port:int=8080,
     without_keys:bool=False, # True: beyond loopback nobody needs a key
+    delivery:Delivery=Delivery(), # of callbacks
     environ:Mapping[str, str]=os.environ, # ECG_API_KEYS, ECG_BACKEND_URL, ECG_WEBHOOK_SECRET
 ):
     "Run the service until it is asked to stop, and then `end_process`; raises `ServerError`, `ValueError`"
@@ -902,7 +903,7 @@ def serve(
     keys = read_keys(environ.get("ECG_API_KEYS"))
     if host not in LOOPBACK and not keys and not without_keys:
         raise ServerError(f"{host} is reached from outside, and no key is set; set ECG_API_KEYS, or say --without-keys")
-    service = Service(settings, limits, environ.get("ECG_BACKEND_URL"), environ.get("ECG_WEBHOOK_SECRET"))
+    service = Service(settings, limits, environ.get("ECG_BACKEND_URL"), environ.get("ECG_WEBHOOK_SECRET"), delivery)
     tempfile.tempdir = str(service.tmp)
     app = build_app(service, keys, LOOPBACK if host in LOOPBACK and not keys else None)
     config = uvicorn.Config(app, host=host, port=port, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=5)

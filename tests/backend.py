@@ -1,8 +1,16 @@
-"""A stand-in for the backend that the service calls: keeps what it is told, answers as it is asked to"""
-import json, threading
+"""Both sides of the service: `ecg serve` in a process, and stand-ins for the backend that it calls"""
+import json, os, signal, socket, struct, subprocess, sys, threading, time
+from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import httpx
+from standardwebhooks import Webhook
+
+from ecg_audio_nb.callbacks import callback_url
 
 PLACE = "/api/upload-video/result"
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
 class Backend:
@@ -43,3 +51,127 @@ class Backend:
     def last(self, job):
         "A job's last word, if it was said"
         return next((b for b in self.of(job) if b["status"] != "processing"), None)
+
+
+class Receiver:
+    "A backend: keeps all that it took, and answers as `script(times it saw this id, body)` says"
+    def __init__(self, script=lambda n, body: 200, port=0):
+        self.script, self.took, self.tries, self.lock, self.at_once, self.most = script, [], Counter(), threading.Lock(), Counter(), 0
+        receiver = self
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self): receiver._post(self)
+            def do_GET(self): receiver.took.append(("GET", None))
+            def log_message(self, *args): pass
+        class Server(ThreadingHTTPServer):
+            request_queue_size, daemon_threads = 64, True
+            def handle_error(self, *args): pass # a line that was cut is part of the test
+        self.server = Server(("127.0.0.1", port), Handler)
+        self.port = self.server.server_port
+        self.url = callback_url(f"http://127.0.0.1:{self.port}")
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def _post(self, h):
+        raw = h.rfile.read(int(h.headers["content-length"]))
+        body, id = json.loads(raw), h.headers["webhook-id"]
+        with self.lock:
+            self.tries[id] += 1
+            self.at_once[body["job_id"]] += 1
+            self.most = max(self.most, self.at_once[body["job_id"]])
+            n = self.tries[id]
+        answer = self.script(n, body)
+        with self.lock:
+            self.at_once[body["job_id"]] -= 1
+            if isinstance(answer, int): answer = (answer, {}, b"")
+            if answer and 200 <= answer[0] < 300: self.took.append((dict(h.headers), raw.decode()))
+        if answer is None: # reset
+            h.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            h.connection.close()
+            return
+        status, headers, text = answer
+        h.send_response(status)
+        for k, v in headers.items(): h.send_header(k, v)
+        h.end_headers()
+        h.wfile.write(text)
+
+    def bodies(self):
+        "What it takes as new, by webhook-id, in the order of arrival"
+        seen = {}
+        for headers, raw in self.took:
+            if headers != "GET": seen.setdefault(headers["webhook-id"], json.loads(raw))
+        return list(seen.values())
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+    def __enter__(self): return self
+    def __exit__(self, *_): self.close()
+
+
+def check_told(r, jobs, secret=SECRET):
+    "Each job's last word once, nothing after it, progress rising, at most one at a time, signatures true"
+    by_job = {}
+    for body in r.bodies(): by_job.setdefault(body["job_id"], []).append(body)
+    assert len(by_job) == jobs
+    for bodies in by_job.values():
+        assert [b["status"] == "processing" for b in bodies] == [True] * (len(bodies) - 1) + [False]
+        assert [b["progress"] for b in bodies] == sorted(b["progress"] for b in bodies)
+    assert r.most == 1
+    for headers, raw in r.took: Webhook(secret).verify(raw, headers)
+
+
+def until(true, seconds=90):
+    "Wait for something that must come; a net, not a measure"
+    for _ in range(seconds * 20):
+        if found := true(): return found
+        time.sleep(0.05)
+    raise AssertionError("it did not come")
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Served:
+    "`ecg serve` in a process of its own"
+    runs = [sys.executable, "-m", "ecg_audio_nb"]
+    def __init__(self, data, media, *args, **env):
+        self.data, self.media, self.args, self.env, self.port = Path(data), Path(media), args, env, free_port()
+        self.log = self.data / "log.jsonl"
+        self.process = None
+
+    def start(self):
+        env = {**os.environ, "ECG_DATA_DIR": str(self.data), "ECG_FETCH__MEDIA_ROOTS": str(self.media), **self.env}
+        with open(self.log, "ab") as log:
+            command = [*self.runs, "serve", "--port", str(self.port), "--profile", "demo", *self.args]
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=env)
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=60, trust_env=False)
+        until(self._alive)
+        return self
+
+    def _alive(self):
+        assert self.process.poll() is None, self.log.read_text()
+        try: return self.http.get("/health").status_code == 200
+        except httpx.TransportError: return False
+
+    def stop(self, how=signal.SIGTERM):
+        if self.process.poll() is None: self.process.send_signal(how)
+        return self.process.wait(60)
+
+    def post(self, job, source, backend=None, **more):
+        asked = {"job_id": job, "video_url": str(source), **({"fastapi_base_url": backend.url} if backend else {}), **more}
+        return self.http.post("/api/upload-video/process-video", json=asked)
+
+    def state(self, job): return self.http.get(f"/jobs/{job}").json().get("status")
+    def lines(self): return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+
+class Hasty(Served):
+    "The same, but what the callbacks wait for takes a fiftieth of the time"
+    runs = [sys.executable, "-c", """
+import functools
+from ecg_audio_nb import server
+server.serve = functools.partial(server.serve, delivery=server.Delivery(pace=0.02, poll=0.05))
+from ecg_audio_nb.cli import main
+main()"""]

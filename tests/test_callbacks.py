@@ -1,12 +1,12 @@
 """Callbacks over real sockets: receivers that are slow, busy, broken, moved, gone or down, and deliverers that are killed"""
-import json, logging, signal, socket, sqlite3, ssl, struct, subprocess, sys, threading, time, zlib
+import json, logging, signal, socket, sqlite3, ssl, subprocess, sys, threading, time, zlib
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from standardwebhooks import Webhook
 from typer.testing import CliRunner
 
+from backend import SECRET, Receiver, check_told
 from ecg_audio_nb.callbacks import (Answer, CallbackError, Deliverer, Delivery, backend_result, callback_url, claim_due, messages, prepare, prune, put,
                                     reopen, replay, settle, sign, verdict, webhook_keys)
 from ecg_audio_nb.cli import app
@@ -14,65 +14,9 @@ from ecg_audio_nb.jobqueue import Job, Queue, add, claim, fail, finish, owner_na
 from ecg_audio_nb.pipeline import analyze
 from ecg_audio_nb.settings import load_settings
 
-SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OTHER = "whsec_" + "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo="
 FAST = Delivery(pace=0.005, poll=0.01) # first wait 25 ms, the longest 18 s, given up after 22 minutes
 ME = owner_name()
-
-
-class Receiver:
-    "A backend: keeps all that it took, and answers as `script(times it saw this id, body)` says"
-    def __init__(self, script=lambda n, body: 200, port=0):
-        self.script, self.took, self.tries, self.lock, self.at_once, self.most = script, [], Counter(), threading.Lock(), Counter(), 0
-        receiver = self
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self): receiver._post(self)
-            def do_GET(self): receiver.took.append(("GET", None))
-            def log_message(self, *args): pass
-        class Server(ThreadingHTTPServer):
-            request_queue_size, daemon_threads = 64, True
-            def handle_error(self, *args): pass # a line that was cut is part of the test
-        self.server = Server(("127.0.0.1", port), Handler)
-        self.port = self.server.server_port
-        self.url = callback_url(f"http://127.0.0.1:{self.port}")
-        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
-
-    def _post(self, h):
-        raw = h.rfile.read(int(h.headers["content-length"]))
-        body, id = json.loads(raw), h.headers["webhook-id"]
-        with self.lock:
-            self.tries[id] += 1
-            self.at_once[body["job_id"]] += 1
-            self.most = max(self.most, self.at_once[body["job_id"]])
-            n = self.tries[id]
-        answer = self.script(n, body)
-        with self.lock:
-            self.at_once[body["job_id"]] -= 1
-            if isinstance(answer, int): answer = (answer, {}, b"")
-            if answer and 200 <= answer[0] < 300: self.took.append((dict(h.headers), raw.decode()))
-        if answer is None: # reset
-            h.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            h.connection.close()
-            return
-        status, headers, text = answer
-        h.send_response(status)
-        for k, v in headers.items(): h.send_header(k, v)
-        h.end_headers()
-        h.wfile.write(text)
-
-    def bodies(self):
-        "What it takes as new, by webhook-id, in the order of arrival"
-        seen = {}
-        for headers, raw in self.took:
-            if headers != "GET": seen.setdefault(headers["webhook-id"], json.loads(raw))
-        return list(seen.values())
-
-    def close(self):
-        self.server.shutdown()
-        self.server.server_close()
-
-    def __enter__(self): return self
-    def __exit__(self, *_): self.close()
 
 
 @pytest.fixture
@@ -311,20 +255,8 @@ def test_progress_is_merged_while_the_receiver_is_down_and_every_last_word_arriv
         for j in range(5, 10): say(queue, f"job{j}", r.url)
         until(lambda: settled(queue))
         d.stop(0)
-    _check(r, 10)
+    check_told(r, 10)
     assert len(r.bodies()) < 50
-
-
-def _check(r, jobs):
-    "Each job's last word once, nothing after it, progress rising, at most one at a time, signatures true"
-    by_job = {}
-    for body in r.bodies(): by_job.setdefault(body["job_id"], []).append(body)
-    assert len(by_job) == jobs
-    for bodies in by_job.values():
-        assert [b["status"] == "processing" for b in bodies] == [True] * (len(bodies) - 1) + [False]
-        assert [b["progress"] for b in bodies] == sorted(b["progress"] for b in bodies)
-    assert r.most == 1
-    for headers, raw in r.took: Webhook(SECRET).verify(raw, headers)
 
 
 def test_two_hundred_jobs_through_a_receiver_with_every_fault(queue):
@@ -345,7 +277,7 @@ def test_two_hundred_jobs_through_a_receiver_with_every_fault(queue):
                         put(db, f"job{j}", r.url, body, final=p is None)
         until(lambda: settled(queue), 120)
         for d in deliverers: d.stop(0)
-    _check(r, 200)
+    check_told(r, 200)
     assert Counter(m.state for m in messages(queue) if m.final) == {"delivered": 200}
     assert len(messages(queue)) <= 400 # of a job's progress, the latest stays
 
@@ -372,7 +304,7 @@ def test_a_killed_deliverer_loses_no_last_word(queue):
             p.wait()
         assert messages(queue, "waiting", "sending") # it was killed in the middle
         deliver(queue)
-        _check(r, 60)
+        check_told(r, 60)
     assert Counter(m.state for m in messages(queue)) == {"delivered": 60}
 
 

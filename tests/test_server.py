@@ -1,12 +1,12 @@
 """The service over sockets: callbacks, identity, cancel, kill and restart, keys, limits, problem details, the page"""
-import asyncio, hashlib, json, os, shutil, signal, socket, subprocess, sys, time
+import asyncio, hashlib, json, os, shutil, signal, subprocess, sys, time
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 
-from backend import Backend
+from backend import Backend, Served, until
 from ecg_audio_nb._http import Allowance, clean, read_keys, whose
 from ecg_audio_nb.schema import json_schema
 from ecg_audio_nb.server import ServerSettings, Service, build_app
@@ -15,52 +15,6 @@ from ecg_audio_nb.settings import load_settings
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = ROOT / "ecg_audio_nb/assets/sample.mp4"
 KEY, OTHER = "a-key-of-some-length", "another-key-of-some-length"
-
-
-def until(true, seconds=90):
-    "Wait for something that must come; a net, not a measure"
-    for _ in range(seconds * 20):
-        if found := true(): return found
-        time.sleep(0.05)
-    raise AssertionError("it did not come")
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-class Served:
-    "`ecg serve` in a process of its own"
-    def __init__(self, data, media, *args, **env):
-        self.data, self.media, self.args, self.env, self.port = Path(data), Path(media), args, env, free_port()
-        self.log = self.data / "log.jsonl"
-        self.process = None
-
-    def start(self):
-        env = {**os.environ, "ECG_DATA_DIR": str(self.data), "ECG_FETCH__MEDIA_ROOTS": str(self.media), **self.env}
-        with open(self.log, "ab") as log:
-            command = [sys.executable, "-m", "ecg_audio_nb", "serve", "--port", str(self.port), "--profile", "demo", *self.args]
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=env)
-        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=60, trust_env=False)
-        until(self._alive)
-        return self
-
-    def _alive(self):
-        assert self.process.poll() is None, self.log.read_text()
-        try: return self.http.get("/health").status_code == 200
-        except httpx.TransportError: return False
-
-    def stop(self, how=signal.SIGTERM):
-        if self.process.poll() is None: self.process.send_signal(how)
-        return self.process.wait(60)
-
-    def post(self, job, source, backend=None, **more):
-        asked = {"job_id": job, "video_url": str(source), **({"fastapi_base_url": backend.url} if backend else {}), **more}
-        return self.http.post("/api/upload-video/process-video", json=asked)
-
-    def state(self, job): return self.http.get(f"/jobs/{job}").json().get("status")
-    def lines(self): return [json.loads(line) for line in self.log.read_text().splitlines()]
 
 
 @pytest.fixture(scope="module")
