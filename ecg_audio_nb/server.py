@@ -724,7 +724,7 @@ def cancel_job(service:Service, id:str)->Job: # as it is now
     service.deliverer.wake()
     return service.now(id)
 
-# %% ../nbs/61_server.ipynb #992c7619
+# %% ../nbs/61_server.ipynb #d3e0950c
 _STATUS = dict(INVALID_REQUEST=422, DOWNLOAD_ERROR=502, MEDIA_ERROR=422, TIMEOUT=504, CANCELLED=409, PROCESSING_ERROR=500)
 _ANY_JSON = {"application/json": {"schema": {"type": "object"}}}
 _UPLOAD = {"type": "object", "required": ["file"], "properties": {"file": {"type": "string", "format": "binary"},
@@ -746,7 +746,8 @@ def _transcribe_route(app, service, threaded):
         ended = await _ended(service, request, found.id, new, threaded)
         if ended.state == "done": return FileResponse(service.result_file(ended.id), media_type="application/json")
         code, error = code_of(ended)
-        raise Problem(_STATUS[code], error, code, job_id=ended.id)
+        status = 422 if code == "DOWNLOAD_ERROR" and "://" not in ended.source else _STATUS[code] # a file is the caller's matter
+        raise Problem(status, error, code, job_id=ended.id)
 
     @app.post("/uploads", response_model=Accepted, tags=["jobs"], operation_id="upload", responses=_problems(409, 413, 503, *_ALWAYS),
               openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _UPLOAD}}}})
@@ -795,12 +796,13 @@ def _validated(read, *given):
     try: return read(*given)
     except ValidationError as e: raise _invalid(_first(e.errors())) from None
 
-# %% ../nbs/61_server.ipynb #b202575f
+# %% ../nbs/61_server.ipynb #7be06106
 async def _uploaded(service, request, threaded):
     "An upload, kept until its job has ended"
     async with request.form(max_files=1, max_fields=8) as form:
         file = form.get("file")
         if not hasattr(file, "file"): raise _invalid("file: the upload is missing")
+        if not file.size: raise _invalid("file: the upload is empty; was it read before?")
         fields = {k: v for k, v in form.items() if k in ("language", "job_id") and isinstance(v, str)}
         asked = _validated(TranscribeRequest.model_validate, {**fields, "video_path": "upload"})
         wait = service.bytes.take(_caller(request), file.size or 0)
