@@ -2,7 +2,6 @@
 import json, random, signal, time, zlib
 from collections import Counter
 
-import psutil
 import pytest
 import soundfile
 
