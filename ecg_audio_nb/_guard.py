@@ -82,7 +82,13 @@ def target(
         raise Refused(f"{host:.100} is not among {rules.listed_in} ({', '.join(rules.allow_hosts)})")
     if rules.allow_ports and port not in rules.allow_ports:
         raise Refused(f"port {port} is not among fetch.allow_ports ({', '.join(map(str, rules.allow_ports))})")
+    if re.fullmatch(r"[0-9.]+|.*:.*", host): _must_be_public(host, [host], rules)
     return scheme, host, port
+
+
+def _must_be_public(host, found, rules):
+    if host in map(str.lower, rules.allow_private) or all(map(public_address, found)): return
+    raise Refused(f"{host:.100} has an address that is not public, and fetch.public_only allows no other; use a public host")
 
 
 def addresses(
@@ -94,8 +100,7 @@ def addresses(
     try: found = [answer[4][0] for answer in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
     except (OSError, UnicodeError): raise Refused("no host of this name is known; check the address and the network") from None
     if not found: raise Refused("no host of this name is known; check the address and the network")
-    if host not in map(str.lower, rules.allow_private) and not all(map(public_address, found)):
-        raise Refused(f"{host:.100} has an address that is not public, and fetch.public_only allows no other; use a public host")
+    _must_be_public(host, found, rules)
     return list(dict.fromkeys(found))
 
 

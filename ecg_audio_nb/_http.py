@@ -1,5 +1,5 @@
 """What an HTTP service needs beside its own matter: problem details, keys, limits a caller, logs without secrets (ASGI alone)"""
-import hashlib, hmac, json, logging, re, threading, time
+import asyncio, hashlib, hmac, json, logging, re, threading, time
 from collections import OrderedDict
 from contextvars import ContextVar
 
@@ -132,8 +132,8 @@ class Gate:
         finally:
             more = {"method": scope["method"], "path": clean_path(scope["path"]), "status": told["status"],
                     "ms": round(1000 * (time.monotonic() - began), 1), "caller": state.get("caller")}
-            _log.info("request", extra={"more": more, "job": state.get("job")})
             job_of_log.reset(token)
+            asyncio.get_running_loop().call_soon(_log_request, {"more": more, "job": state.get("job")}) # answers that are ready go first
 
     async def _fault(self, e, out, told):
         if told.get("large"): return await self._large(out, told)
@@ -179,6 +179,8 @@ class Gate:
             return message
         return counted
 
+
+def _log_request(extra): _log.info("request", extra=extra)
 
 _HEADERS = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"), (b"x-frame-options", b"DENY")]
 

@@ -139,7 +139,7 @@ def job_id(
     said = json.dumps([content, notebook, parameters], sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()
 
-# %% ../nbs/50_jobqueue.ipynb #6f296b6d
+# %% ../nbs/50_jobqueue.ipynb #ec9cc0da
 def _known(db, id):
     row = db.execute("select * from jobs where id=?", (id,)).fetchone()
     return row and _job(row)
@@ -149,10 +149,11 @@ def _insert(db, job, now):
     for n in (8, 64):
         if not db.execute("select 1 from jobs where name=?", (name,)).fetchone(): break
         name = f"{job.name}-{job.id[:n]}"
-    db.execute("insert into jobs(id, name, source, task, most, due, created) values(?, ?, ?, ?, ?, ?, ?)",
-               (job.id, name, job.source, json.dumps(job.task), job.most, max(now, job.due), now))
+    values = job.id, name, job.source, json.dumps(job.task), job.most, max(now, job.due), now
+    return _job(db.execute("""insert into jobs(id, name, source, task, most, due, created) values(?, ?, ?, ?, ?, ?, ?)
+        returning *""", values).fetchone())
 
-# %% ../nbs/50_jobqueue.ipynb #85546017
+# %% ../nbs/50_jobqueue.ipynb #a72d9675
 def add(
     queue:Queue,
     jobs:Iterable[Job],
@@ -161,9 +162,8 @@ def add(
     out, now = [], time.time()
     with queue.transaction() as db:
         for job in jobs:
-            new = _known(db, job.id) is None
-            if new: _insert(db, job, now)
-            out.append((_known(db, job.id), new))
+            known = _known(db, job.id)
+            out.append((known or _insert(db, job, now), known is None))
     return out
 
 # %% ../nbs/50_jobqueue.ipynb #74eb83c2

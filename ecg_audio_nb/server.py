@@ -243,7 +243,7 @@ class TranscribeRequest(BaseModel):
     language: Language = "auto"
     job_id: Id|None = None
 
-# %% ../nbs/61_server.ipynb #f3714097
+# %% ../nbs/61_server.ipynb #301224d6
 def check_source(service:Service, text:str)->str:
     "A source that may be asked for; raises `Problem`"
     if "://" in text:
@@ -251,7 +251,7 @@ def check_source(service:Service, text:str)->str:
         except ValueError as e: raise _invalid(clean(str(e))) from None
         return text
     path, roots = os.path.realpath(text) if "\0" not in text else "", [os.path.realpath(os.path.expanduser(r)) for r in _roots(service)]
-    if os.path.isabs(text) and any(Path(path).is_relative_to(r) for r in roots): return path
+    if os.path.isabs(text) and any(f"{path}/".startswith(f"{r.rstrip('/')}/") for r in roots): return path
     raise _invalid("local paths are absolute and lie below one of fetch.media_roots")
 
 def _roots(service): return [r for r in service.settings.fetch.media_roots if r != str(service.uploads)]
@@ -689,12 +689,11 @@ def _accepted(service, found, estimate):
     return Accepted(job_id=found.id, status=seen.status, message=seen.message, status_url=f"/jobs/{found.id}",
                     estimated_time=estimate if found.state in ("queued", "running") else 0)
 
-# %% ../nbs/61_server.ipynb #f4d15572
+# %% ../nbs/61_server.ipynb #79148de8
 def _job_routes(app, service, threaded):
     from fastapi import Request, Response
+    from fastapi.routing import APIRoute
     intake, body = Intake(service, threaded), {"application/json": {"schema": ProcessRequest.model_json_schema()}}
-    @app.post("/api/upload-video/process-video", response_model=Accepted, tags=["jobs"], operation_id="process_video",
-              openapi_extra={"requestBody": {"required": True, "content": body}}, responses=_problems(409, 413, 503, *_ALWAYS))
     async def process_video(request:Request):
         "Take a recording to work on; its backend is told how it goes."
         asked = _validated(ProcessRequest.model_validate_json, await request.body())
@@ -704,6 +703,13 @@ def _job_routes(app, service, threaded):
         def make(): return to_job(service, asked.job_id, check_source(service, asked.video_url), asked.language, told, caller)
         taken = await intake.take(make)
         return Response(taken.model_dump_json(), media_type="application/json")
+
+    class Plain(APIRoute):
+        "What takes a request and gives a response needs no more; submissions come by the hundred"
+        def get_route_handler(self): return self.endpoint
+    app.router.add_api_route("/api/upload-video/process-video", process_video, methods=["POST"], response_model=Accepted, tags=["jobs"],
+        operation_id="process_video", openapi_extra={"requestBody": {"required": True, "content": body}},
+        responses=_problems(409, 413, 503, *_ALWAYS), route_class_override=Plain)
 
     @app.get("/jobs/{job_id}", response_model=JobStatus, tags=["jobs"], operation_id="job", responses=_problems(404, *_ALWAYS))
     async def job(job_id:str, request:Request):
@@ -889,7 +895,7 @@ def _own_routes(app, service, threaded):
 _CSP = ("default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; img-src data:; "
         "form-action 'none'; base-uri 'none'; frame-ancestors 'none'")
 
-# %% ../nbs/61_server.ipynb #b48572b4
+# %% ../nbs/61_server.ipynb #dfce35b8
 def serve(
     settings:Settings,
     limits:ServerSettings|None=None,
@@ -927,6 +933,7 @@ def end_process():
 
 def log_as_json():
     "Every line of the log, uvicorn's too, as one JSON object to standard error"
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = logging.logAsyncioTasks = False # not said, so not asked
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
