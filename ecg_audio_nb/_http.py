@@ -44,6 +44,8 @@ def clean(text:str, most:int=500)->str:
     return _PATH.sub("", text).encode("utf-8", "replace").decode()[:most]
 
 
+_LINE_ENDS = {n: f"\\u{n:04x}" for n in (0x85, 0x2028, 0x2029)} # to some readers these end a line too
+
 class JsonLines(logging.Formatter):
     "A log's record as one JSON object, with the job it is about; an exception's kind, never its trace"
     def format(self, record):
@@ -51,7 +53,7 @@ class JsonLines(logging.Formatter):
                 "level": record.levelname.lower(), "logger": record.name, "message": clean(record.getMessage(), 2000)}
         if job := getattr(record, "job", None) or job_of_log.get(): said["job_id"] = job
         if record.exc_info and record.exc_info[0]: said["error"] = record.exc_info[0].__name__
-        return json.dumps(said | getattr(record, "more", {}), ensure_ascii=False)
+        return json.dumps(said | getattr(record, "more", {}), ensure_ascii=False).translate(_LINE_ENDS)
 
 
 # Who calls

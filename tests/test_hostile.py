@@ -458,7 +458,7 @@ def test_a_decoder_that_burns_a_processor_is_told_so(tmp_path, monkeypatch):
     """))
     limits = {}
     def burning(target, timeout, **kept): limits.update(kept); return Child("burning:burn", 60, cpu_seconds=1)
-    monkeypatch.setattr(media, "Child", burning)
+    monkeypatch.setattr(media, "fresh", burning)
     with pytest.raises(MediaError, match="more processor time"): load_audio(tone_file(tmp_path / "a.wav", 1), MediaSettings(max_seconds=400))
     assert limits == {"memory_mb": 2048, "cpu_seconds": 160}
 
