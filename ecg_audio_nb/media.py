@@ -13,7 +13,7 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/media.html.md"""
 # %% auto #0
 __all__ = ['SAMPLE_RATE', 'Audio', 'MediaError', 'load_audio']
 
-# %% ../nbs/11_media.ipynb #06842f2f
+# %% ../nbs/11_media.ipynb #b19fd673
 import html, math, os
 from collections import Counter
 from dataclasses import dataclass
@@ -21,8 +21,6 @@ from fractions import Fraction
 from pathlib import Path
 import numpy as np
 from ._child import ChildCrashed, ChildError, ChildTimeout, fresh
-from .fetch import unreadable
-from .settings import MediaSettings
 
 # %% ../nbs/11_media.ipynb #a2a7f457
 def _outline(samples, columns=300, width=600, height=48):
@@ -325,17 +323,19 @@ def _decode(path, settings): # absolute path -> Audio
             told += header.get("warnings", [])
     return Audio(tape.whole(), warnings=tuple(told))
 
-# %% ../nbs/11_media.ipynb #5b42cbf5
+# %% ../nbs/11_media.ipynb #00cd5612
 def _crash(how): # the first line of what is told of a child that died
     if "SIGXCPU" in how: return "it takes more processor time than its media.max_seconds could need; is it damaged?"
     return f"the decoder crashed ({how}); is it damaged?"
 
 def load_audio(
     path:str|os.PathLike, # a local file
-    settings:MediaSettings=MediaSettings(),
+    settings=None, # MediaSettings; None: the defaults
 )->Audio: # mono, 16 kHz, float32
     "Decode any file FFmpeg reads; raises `MediaError`"
-    path = Path(os.fsdecode(path))
+    from ecg_audio_nb.fetch import unreadable # here, as the decoder's process reads this module, and needs neither
+    from ecg_audio_nb.settings import MediaSettings
+    path, settings = Path(os.fsdecode(path)), settings or MediaSettings()
     if not (fault := unreadable(path)):
         try: return _decode(os.path.abspath(path), settings)
         except MediaError as e: fault = str(e)

@@ -55,7 +55,8 @@ class Backend:
 
 class Receiver:
     "A backend: keeps all that it took, and answers as `script(times it saw this id, body)` says"
-    def __init__(self, script=lambda n, body: 200, port=0):
+    def __init__(self, script=lambda n, body: 200, port=0, secret=None):
+        self.secret, self.verified = secret, 0
         self.script, self.took, self.tries, self.lock, self.at_once, self.most = script, [], Counter(), threading.Lock(), Counter(), 0
         receiver = self
         class Handler(BaseHTTPRequestHandler):
@@ -82,7 +83,10 @@ class Receiver:
         with self.lock:
             self.at_once[body["job_id"]] -= 1
             if isinstance(answer, int): answer = (answer, {}, b"")
-            if answer and 200 <= answer[0] < 300: self.took.append((dict(h.headers), raw.decode()))
+            if answer and 200 <= answer[0] < 300:
+                self.took.append((dict(h.headers), raw.decode()))
+                if self.secret: Webhook(self.secret).verify(raw.decode(), dict(h.headers)) # now: a signature is good for five minutes
+                self.verified += bool(self.secret)
         if answer is None: # reset
             h.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             h.connection.close()
@@ -109,7 +113,7 @@ class Receiver:
 
 
 def check_told(r, jobs, secret=SECRET):
-    "Each job's last word once, nothing after it, progress rising, at most one at a time, signatures true"
+    "Each job's last word once, nothing after it, progress rising, at most one at a time, signatures true, now or when they came"
     by_job = {}
     for body in r.bodies(): by_job.setdefault(body["job_id"], []).append(body)
     assert len(by_job) == jobs
@@ -117,7 +121,9 @@ def check_told(r, jobs, secret=SECRET):
         assert [b["status"] == "processing" for b in bodies] == [True] * (len(bodies) - 1) + [False]
         assert [b["progress"] for b in bodies] == sorted(b["progress"] for b in bodies)
     assert r.most == 1
-    for headers, raw in r.took: Webhook(secret).verify(raw, headers)
+    if r.secret: assert r.verified == len(r.took)
+    else:
+        for headers, raw in r.took: Webhook(secret).verify(raw, headers)
 
 
 def until(true, seconds=90):

@@ -232,7 +232,7 @@ def test_killed_and_stopped_it_goes_on(tmp_path, media, backend):
         assert s.stop() == 0
         assert any(r["message"] == "ended before its time: queued" for r in s.lines())
         s.start()
-        assert until(lambda: backend.last("hard"))["status"] == "completed"
+        assert until(lambda: backend.last("hard"), 300)["status"] == "completed"
         assert [b["progress"] for b in backend.of("hard")] == sorted(b["progress"] for b in backend.of("hard"))
         assert [r["attempt"] for r in s.lines() if r["message"] == "begins"] == [1, 2, 3]
         assert s.stop() == 0
