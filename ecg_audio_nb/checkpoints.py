@@ -7,8 +7,9 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/checkpoints.html.md"""
 # %% auto #0
 __all__ = ['code_digest', 'key_of', 'Checkpoints', 'kept_files', 'sweep', 'checkpoints_of']
 
-# %% ../nbs/18_checkpoints.ipynb #42dab30f
-import hashlib, io, json, logging, os, tempfile, zipfile
+# %% ../nbs/18_checkpoints.ipynb #bfaefe3d
+import hashlib, io, json, logging, os, tempfile, zipfile, zlib
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -82,7 +83,7 @@ def _write(path, artefact):
 def _read(path):
     with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as found: return _artefact(json.loads(found["tree"].item()), found)
 
-# %% ../nbs/18_checkpoints.ipynb #e4dbd6c6
+# %% ../nbs/18_checkpoints.ipynb #c732fb27
 @dataclass(frozen=True)
 class Checkpoints:
     "Artefacts by key, in a folder that many processes may share"
@@ -100,7 +101,7 @@ class Checkpoints:
         except FileNotFoundError: return None
         except _BROKEN as e:
             _log.warning("a checkpoint can't be read, and is made anew (%s)", type(e).__name__)
-            path.unlink(missing_ok=True)
+            with suppress(OSError): path.unlink() # it may be another user's
             return None
         return found
 
@@ -110,9 +111,10 @@ class Checkpoints:
         except OSError as e: _log.warning("a checkpoint can't be written (%s)", e.strerror)
         else: sweep(self)
 
-_BROKEN = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
+_BROKEN = (OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, # whatever a file with other bytes
+           RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error) # makes zipfile, numpy and json say
 
-# %% ../nbs/18_checkpoints.ipynb #c7f0593e
+# %% ../nbs/18_checkpoints.ipynb #1c3b3e42
 def kept_files(
     checkpoints:Checkpoints,
 )->list[tuple[float, int, Path]]: # last use (seconds since 1970), bytes, file; longest unused first
@@ -133,7 +135,8 @@ def sweep(
     over = gone = sum(size for _, size, _ in files) - int(most * 2**20)
     for _, size, path in files:
         if over <= 0: break
-        path.unlink(missing_ok=True)
+        try: path.unlink(missing_ok=True)
+        except OSError: continue # another user's
         over -= size
     return max(0, gone - over)
 

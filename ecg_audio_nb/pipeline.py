@@ -335,21 +335,22 @@ def analyze(
         found = _analyze(source, settings, engines, run)
     return replace(found, metadata=replace(found.metadata, timing=_timing(started, run, found.metadata.duration, seen)))
 
-# %% ../nbs/20_pipeline.ipynb #19db30fa
+# %% ../nbs/20_pipeline.ipynb #d563745b
 def _analyze(source, settings, engines, run):
     "All stages, but for what they cost"
     with ExitStack() as stack:
         source = fetched(source, settings.fetch, settings.runtime.data_dir / "tmp")
         found = run.stage("fetch", stack.enter_context, source)
         content = run.checkpoints and key_of("media", found.sha256, settings.media.model_dump(mode="json"))
-        audio = run.stage("media", _audio, run, content, found.path, settings.media)
+        late = run.on_event is None or not found.path.is_relative_to(settings.runtime.data_dir / "tmp")
+        audio = run.stage("media", _audio, run, content, found.path, settings.media, late)
         if content is None: stack.close() # a downloaded file is gone when it has been decoded
         heard = listen_to(run, audio, settings, engines, content)
     segments, turns = to_segments(heard, settings), heard.diarization.turns if heard.diarization else []
     speakers = to_speakers(turns, segments, heard.frames)
     return Analysis(segments, tuple(turns), speakers, to_metadata(found, audio, heard, segments, speakers, settings, run))
 
-# %% ../nbs/20_pipeline.ipynb #f0ae54fe
+# %% ../nbs/20_pipeline.ipynb #f3117fb3
 class _LateAudio(Audio):
     "As long as it was, with the warnings it had; decoded when it is asked for its samples"
     def __init__(self, decode, n_samples, warnings):
@@ -365,14 +366,14 @@ class _LateAudio(Audio):
     @property
     def duration(self)->float: return self._n / self.sample_rate
 
-def _audio(run, content, path, settings):
+def _audio(run, content, path, settings, late): # not late: a hook may keep it, and the file will be gone
     def decode(): return load_audio(path, settings)
     if content is None: return decode()
     known = run.checkpoints.get(content)
-    run._asked.found = known is not None
-    if known: return _LateAudio(decode, **known)
+    run._asked.found = known is not None and late
+    if known and late: return _LateAudio(decode, **known)
     audio = decode()
-    run.checkpoints.put(content, {"n_samples": len(audio.samples), "warnings": audio.warnings})
+    if known is None: run.checkpoints.put(content, {"n_samples": len(audio.samples), "warnings": audio.warnings})
     return audio
 
 # %% ../nbs/20_pipeline.ipynb #5bdb28a0
@@ -489,7 +490,7 @@ class Costs:
 def _spread(seconds): return {"first": seconds[0], "median": statistics.median(seconds), "best": min(seconds), "worst": max(seconds)}
 def _most(values): return max((v for v in values if v is not None), default=None)
 
-# %% ../nbs/20_pipeline.ipynb #cb4830b0
+# %% ../nbs/20_pipeline.ipynb #70a40ca0
 def benchmark(
     source, # as of `analyze`
     settings:Settings,
@@ -498,6 +499,8 @@ def benchmark(
 )->tuple[Costs, Analysis]: # and the first run's result
     "Analyze a few times and tell what it costs; raises `ValueError` for no repeats, and what `analyze` raises"
     if repeats < 1: raise ValueError(f"repeats = {repeats}: at least 1")
+    runtime = settings.runtime.model_copy(update={"checkpoints": False})
+    settings = settings.model_copy(update={"runtime": runtime})
     first = analyze(source, settings, on_event)
     timings, same = [first.metadata.timing], True
     for _ in range(repeats - 1):
