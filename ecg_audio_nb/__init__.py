@@ -24,6 +24,7 @@ Modules:
 - `ecg_audio_nb.server`: The service: one process with warm models that works off the queue and tells the backend
 - `ecg_audio_nb.settings`: Every knob of an analysis: one small frozen class a stage, composed into `Settings`, read from four places in a fixed order
 - `ecg_audio_nb.speakers`: Which diarizer is used, and who said which word
+- `ecg_audio_nb.sweep`: Which settings serve best: every point of a grid, or a search, over recordings with references; only what differs is computed
 - `ecg_audio_nb.transcribe`: Speech to words: the engines, and which of them is used
 - `ecg_audio_nb.voice`: Where there is speech, and how many talk at once: one pass of a network that the recognizer and the diarizer share
 - `ecg_audio_nb.warm`: Papermill's engine on a kernel that stays: a notebook starts at once, and finds nothing of the one before it"""

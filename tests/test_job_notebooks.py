@@ -17,7 +17,7 @@ from ecg_audio_nb.schema import Metadata, ModelInfo, RunTiming, read_result
 from ecg_audio_nb.settings import known_keys, load_settings, spelled
 
 JOBS = Path(__file__).resolve().parents[1] / "nbs/jobs"
-NAMES = "analyze", "benchmark", "environment", "evaluate"
+NAMES = "analyze", "benchmark", "environment", "evaluate", "sweep"
 UNTIL = 9.0 # seconds of the sample: the first two speakers
 
 
@@ -147,6 +147,19 @@ def test_evaluate_scores_a_result_or_a_recording(analyzed, clip, tmp_path):
 
 def test_evaluate_wants_a_reference_before_it_works(clip, tmp_path):
     with pytest.raises(PapermillExecutionError, match="no reference was given"): run("evaluate", tmp_path / "job", source=str(clip))
+
+
+# sweep
+
+def test_a_sweep_leaves_its_table_its_pictures_and_the_best(clip, tmp_path):
+    given = dict(sources=[str(clip)], references=str(clip.parent), output_dir=".", overrides={"transcribe.enabled": False, "runtime.data_dir": str(tmp_path)},
+                 space={"diarize.threshold": [0.2, 0.7], "diarize.min_turn": [0.1, 0.5]})
+    job = run("sweep", tmp_path / "job", **given)
+    assert len((job.folder / "sweep.csv").read_text().splitlines()) == 5 == 1 + len((job.folder / "sweep.jsonl").read_text().splitlines())
+    assert re.fullmatch(r"\[best\]\ndiarize.threshold = 0.[27]\ndiarize.min_turn = 0.[15]\n", (job.folder / "best.ini").read_text())
+    assert (job.folder / "best.ini").read_text() in printed(job) and len(shown(job, "image/png")) == 2
+    job = run("sweep", tmp_path / "search", **given | {"points": 5, "space": {"diarize.threshold": {"low": 0.2, "high": 0.9}}})
+    assert len((job.folder / "sweep.csv").read_text().splitlines()) == 6 and len(shown(job, "image/png")) == 1
 
 
 def test_references_are_found_by_name(tmp_path):
