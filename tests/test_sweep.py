@@ -142,7 +142,7 @@ def test_lines_that_are_none_are_passed_over(clips, tmp_path, data, harm):
 
 
 def test_a_search_goes_on_where_it_stopped(clips, tmp_path, data):
-    space, said = {"diarize.threshold": Between(0.2, 0.9), "diarize.num_speakers": [1, 2, None]}, []
+    space = {"diarize.threshold": Between(0.2, 0.9), "diarize.num_speakers": [1, 2, None]}
     short = tried(clips[:1], space, tmp_path / "a", data, points=6)
     n = lines(tmp_path / "a/sweep.jsonl")
     long = tried(clips[:1], space, tmp_path / "a", data, points=14)
