@@ -131,14 +131,15 @@ def hear_words(
     words = in_order(interpolate(aligned.words, 0.0, audio.duration), audio.duration)
     return heard, replace(aligned, words=tuple(words))
 
-# %% ../nbs/20_pipeline.ipynb #2dceab78
+# %% ../nbs/20_pipeline.ipynb #bb3f18ad
 def tell_speakers(run:Run, audio:Audio, activity:Activity, settings:Settings, engines:Mapping, content:str|None=None)->Diarization:
-    "Who spoke when; of the embedded engine the embeddings are kept, and every setting has its say anew"
+    "Who spoke when; of the embedded engine the embeddings are kept too, for other settings to tell apart anew"
     own, runtime, engine, key = settings.diarize, settings.runtime, engines["diarize"], _keys(content, settings)
     progress = lambda share: run.tell(StageEvent("diarize", "progress", share=share))
     if engine is not diarize: return run.kept(key("diarize", identity(engine), own), engine, audio, activity, own, runtime, progress)
     check_bounds(own)
-    return tell_apart(run.kept(key("voices"), hear_voices, audio, activity, runtime, progress), activity, own, runtime)
+    def told(): return tell_apart(run.kept(key("voices"), hear_voices, audio, activity, runtime, progress), activity, own, runtime)
+    return run.kept(key("turns", own, settings.voice), told)
 
 # %% ../nbs/20_pipeline.ipynb #ae5741f9
 @dataclass(frozen=True)
