@@ -193,15 +193,11 @@ class Site:
         return {n: u for n, u in found.items() if n not in twice}
 
     def place(self, text, page):
-        "Where a name is described, if it is one, and not on the page that speaks of it"
-        name = re.fullmatch(r"(?:ecg_audio_nb\.)?(\w+(?:\.\w+)*)(?:\(\))?", text)
-        address = self.names.get(name[1]) if name else None
-        if name and page.module: address = self.names.get(f"{page.module}.{name[1]}", address)
-        if not address or len(text) < 4 or text.islower() and "." not in text and "(" not in text and text not in self.modules: return None
-        return None if address == page.url else address
-
-    @property
-    def modules(self): return {p.module for p in self.pages if p.module} - {"jobs", "voice", "media", "cluster", "export", "server", "fetch"}
+        "Where a name of the package is described; None for any other text"
+        name = re.fullmatch(r"(?:ecg_audio_nb\.)?(\w+(?:\.\w+)*)(\(\))?", text)
+        if not name or not (name[2] or re.search("[A-Z_.]", name[1])): return None # a plain word may mean anything
+        here = self.names.get(f"{page.module}.{name[1]}")
+        return here or self.names.get(name[1])
 
     def resolve(self, page, url):
         "A link of a page's text as it stands in the site: to a page, to a picture beside it, or to a file on GitHub"

@@ -35,7 +35,7 @@ def parameters_cell(notebook):
 def parameters(code):
     "(name, default, comment) of each assignment of a parameters cell"
     comments = {t.start[0]: t.string.lstrip("# ") for t in tokenize.generate_tokens(io.StringIO(code).readline) if t.type == tokenize.COMMENT}
-    return [(a.targets[0].id, ast.unparse(a.value), comments.get(a.end_lineno, "")) for a in ast.parse(code).body if isinstance(a, ast.Assign)]
+    return [(a.targets[0].id, ast.get_source_segment(code, a.value), comments.get(a.end_lineno, "")) for a in ast.parse(code).body if isinstance(a, ast.Assign)]
 
 
 def parameter_table(code):
@@ -65,7 +65,7 @@ papermill nbs/jobs/analyze.ipynb talk.ipynb -p source talk.mp4 -p output_dir out
 ecg batch inbox -o results --notebook nbs/jobs/benchmark.ipynb
 ```
 """
-    return page("Job notebooks", "What papermill and `ecg batch` run, and the parameters each takes", "\n".join([body, *parts]))
+    return page("Parameters of the jobs", "What papermill and `ecg batch` run, and the parameters each takes", "\n".join([body, *parts]))
 
 
 # What was measured
@@ -116,9 +116,9 @@ def drawn(figures):
 
 
 def explained(script):
-    "Title and text of a benchmark: its docstring, without how to call it; indented code would be the only such line"
+    "Title and text of a benchmark: its docstring, without the line that tells how to call it"
     title, _, text = ast.get_docstring(ast.parse(script.read_text())).partition("\n")
-    return title.rstrip("."), re.sub(r"^    python .*\n+", "", text.strip(), flags=re.M)
+    return title.rstrip("."), re.sub(r"^    python .*\n+", "", text, flags=re.M).strip()
 
 
 def benchmark_section(script):
