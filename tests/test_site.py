@@ -1,5 +1,5 @@
 """The site that is built without Quarto: every page, every link and picture, what it shows of the notebooks, how it behaves"""
-import json, os, re, shutil, subprocess, sys, tomllib
+import ast, json, os, re, shutil, subprocess, sys, tomllib
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -209,6 +209,23 @@ def test_make_docs_takes_quarto_where_there_is_one(tmp_path, quarto):
                           env={**os.environ, "PATH": os.pathsep.join([str(path), *others])})
     assert not done.returncode, done.stderr
     assert (tmp_path / "called").read_text().split() == (["scripts/site_pages.py", "nbdev-docs"] if quarto else ["scripts/make_site.py"])
+
+
+def test_what_an_annotation_in_quotes_names_is_defined_before_it(site):
+    "nbdev evaluates signatures cell by cell: a name that only a later cell defines would end the build with Quarto"
+    late = []
+    for page in (p for p in site.pages if p.module):
+        trees = [ast.parse(c.source) for c in page.cells if c.cell_type == "code" and not re.search(r"^\s*[%!]", c.source, re.M)]
+        defined = {}
+        for i, tree in enumerate(trees):
+            for n in tree.body:
+                if isinstance(n, ast.FunctionDef | ast.ClassDef): defined.setdefault(n.name, i)
+        for i, tree in enumerate(trees):
+            for n in ast.walk(tree):
+                told = n.annotation if isinstance(n, ast.arg) else n.returns if isinstance(n, ast.FunctionDef) else None
+                if isinstance(told, ast.Constant) and isinstance(told.value, str):
+                    late += [(page.source, x) for x in re.findall(r"\w+", told.value) if defined.get(x, i) > i]
+    assert not late
 
 
 def test_the_pages_for_quarto_have_their_front_matter():
