@@ -206,14 +206,14 @@ class Site:
                 self.faults.append(f"nbs/{page.source}: {url}: no such file in the repository")
             return url
         if url.startswith("#"):
-            self.fragments.append((page, page, url[1:]))
+            self.fragments.append((page, page, unquote(url[1:])))
             return url
         path, _, part = url.partition("#")
         target = Path(os.path.normpath((NBS / page.source).parent / unquote(path)))
         inside = target.relative_to(NBS).as_posix() if target.is_relative_to(NBS) else None
         if inside in self.by_source:
             other = self.by_source[inside]
-            if part: self.fragments.append((page, other, part))
+            if part: self.fragments.append((page, other, unquote(part)))
             return page.to(other.url + (f"#{part}" if part else ""))
         if not target.exists() or not target.is_relative_to(ROOT):
             self.faults.append(f"nbs/{page.source}: {url}: no such page or file")

@@ -90,6 +90,12 @@ def test_every_picture_is_described_and_ids_are_unique(site):
     assert {u: [i for i in p.ids if p.ids.count(i) > 1] for u, p in site.read.items() if len(set(p.ids)) < len(p.ids)} == {}
 
 
+def test_nothing_stands_below_the_title_in_its_cell():
+    "nbdev makes the first cell the head of its page, and drops what else is in it"
+    first = {p: nbformat.read(p, as_version=4).cells[0].source for p in (ROOT / "nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts}
+    assert not [p.name for p, text in first.items() if make_site.heading(text) is None or make_site.heading(text)[1].strip()]
+
+
 # What a page shows
 
 def test_hidden_cells_and_directives_are_not_shown(site):
