@@ -28,11 +28,14 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
-from site_pages import NBS, PAGES, parameter_table
+from site_pages import NBS, PAGES, in_cell, parameter_table
 
 LOOKS = ROOT / "scripts/site"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 REPOSITORY = PROJECT["project"]["urls"]["Repository"]
+GENERATED = {"benchmarks.qmd": "tree/main/benchmarks", "changelog.qmd": "blob/main/CHANGELOG.md", "job_notebooks.qmd": "tree/main/nbs/jobs"}
+UNREAD = re.compile(r"<pre[^>]*>.*?</pre>|<style.*?</style>|<svg.*?</svg>|<h\d.*?</h\d>|<summary>.*?</summary>", re.S) # by the search
+NO_TEXT = re.compile(r"<[\w.]+ (?:object )?at 0x\w+>|<[\w.]+ object>|<Figure size .+>") # of an output: tells a reader nothing
 WORDS = { # what stands around a page, by its language
     "en": {"search": "Search", "menu": "Contents", "theme": "Light or dark", "here": "On this page", "previous": "Previous", "next": "Next",
            "source": "Source", "skip": "Skip to the text", "page": "This page on GitHub", "fault": "Report a fault", "other": "한국어",
@@ -41,6 +44,9 @@ WORDS = { # what stands around a page, by its language
            "source": "소스", "skip": "본문으로", "page": "GitHub에서 이 페이지 보기", "fault": "문제 알리기", "other": "English",
            "nothing": "찾지 못했습니다", "results": "{}건"},
 }
+
+
+NEWLINE = "\n"
 
 
 class SiteError(Exception): "A page that can't be built, with the reason"
@@ -68,8 +74,7 @@ class Page:
     @property
     def origin(self):
         "Where its text stands on GitHub"
-        generated = {"benchmarks.qmd": "tree/main/benchmarks", "changelog.qmd": "blob/main/CHANGELOG.md", "job_notebooks.qmd": "tree/main/nbs/jobs"}
-        return f"{REPOSITORY}/{generated.get(self.source, f'blob/main/nbs/{self.source}')}"
+        return f"{REPOSITORY}/{GENERATED.get(self.source, f'blob/main/nbs/{self.source}')}"
 
     def to(self, url):
         "The way from this page to another address of the site"
@@ -234,9 +239,11 @@ class Site:
         if cell.cell_type != "code": return ""
         if "default_exp" in d and not cell.source: return ""
         if exported(cell): return self.exported(page, cell)
-        if "parameters" in cell.metadata.get("tags", ()): return self.markdown(page, parameter_table(cell.source)) + self.folded(page, cell.source)
-        code = ""
-        if cell.source: code = self.folded(page, cell.source, d["code-fold"] == "show") if "code-fold" in d else coloured(cell.source, "python")
+        if "parameters" in cell.metadata.get("tags", ()):
+            return self.markdown(page, parameter_table(cell.source)) + self.folded(page, cell.source)
+        if not cell.source: code = ""
+        elif "code-fold" in d: code = self.folded(page, cell.source, d["code-fold"] == "show")
+        else: code = coloured(cell.source, "python")
         outputs = "" if d.get("output") == "false" else "".join(self.output(page, o) for o in cell.outputs)
         return f'<div class="cell">{code}{outputs}</div>\n'
 
@@ -274,30 +281,32 @@ class Site:
             thing = getattr(thing, "__func__", thing)
             call = thing.fget if isinstance(thing, property) else thing
             if name[0] == "_" or not inspect.isfunction(call) or not call.__doc__ or call.__module__ != cls.__module__: continue
-            names = "" if isinstance(thing, property) else f"({', '.join(p for p in inspect.signature(call).parameters if p not in ('self', 'cls'))})"
-            rows.append(f"| `{name}{names}` | {' '.join(call.__doc__.split()).replace('|', chr(92) + '|')} |")
+            taken = ", ".join(p for p in inspect.signature(call).parameters if p not in ("self", "cls"))
+            rows.append(f"| `{name}{'' if isinstance(thing, property) else f'({taken})'}` | {in_cell(call.__doc__)} |")
         return self.markdown(page, "| method | |\n| --- | --- |\n" + "\n".join(rows)) if rows else ""
 
     def output(self, page, output):
         "An output as it was kept, in the richest form a page can show"
         if output.output_type == "stream":
-            text = re.sub(r"[^\n]*\r(?!\n)", "", output.text)
-            return f'<pre class="output" tabindex="0">{ansi2html(text.strip(chr(10)))}</pre>' if text.strip() else ""
-        if output.output_type == "error": return f'<pre class="output error" tabindex="0">{escape(strip_ansi(chr(10).join(output.traceback)))}</pre>'
+            text = re.sub(r"[^\n]*\r(?!\n)", "", output.text).strip("\n") # a progress bar: its last state
+            return f'<pre class="output" tabindex="0">{ansi2html(text)}</pre>' if text.strip() else ""
+        if output.output_type == "error":
+            return f'<pre class="output error" tabindex="0">{escape(strip_ansi(NEWLINE.join(output.traceback)))}</pre>'
         data = output.data
         if "text/html" in data: return f'<div class="output html" tabindex="0">{data["text/html"]}</div>'
         if "text/markdown" in data: return self.markdown(page, data["text/markdown"])
         if "image/svg+xml" in data: return f'<div class="output html">{data["image/svg+xml"]}</div>'
         if "image/png" in data: return self.picture(page, base64.b64decode(data["image/png"]))
         text = data.get("text/plain", "")
-        return f'<pre class="output" tabindex="0">{ansi2html(text)}</pre>' if text and not re.fullmatch(r"<[\w.]+ (?:object )?at 0x\w+>", text) else ""
+        return "" if not text or NO_TEXT.fullmatch(text) else f'<pre class="output" tabindex="0">{ansi2html(text)}</pre>'
 
     def picture(self, page, png):
         name = f"files/{hashlib.sha256(png).hexdigest()[:16]}.png"
         self.files[name] = png
         width, height = int.from_bytes(png[16:20]), int.from_bytes(png[20:24])
         part = page.contents[-1][2] if page.contents else page.title
-        return f'<img class="output" src="{page.to(name)}" width="{width}" height="{height}" alt="{escape(f"Output: {part}")}" loading="lazy">'
+        size = f'width="{width}" height="{height}"'
+        return f'<img class="output" src="{page.to(name)}" {size} alt="{escape(f"Output: {part}")}" loading="lazy">'
 
     # Writing
 
@@ -314,8 +323,7 @@ class Site:
             for i, part in enumerate(parts):
                 m = re.match(r'<h\d id="([^"]+)"', part)
                 title = next((t for _, id, t in page.contents if m and id == m[1]), "")
-                text = re.sub(r"<pre[^>]*>.*?</pre>|<style.*?</style>|<svg.*?</svg>|<h\d.*?</h\d>|<summary>.*?</summary>", " ", part, flags=re.S)
-                text = " ".join(unescape(re.sub(r"<[^>]+>", " ", text)).split())
+                text = " ".join(unescape(re.sub(r"<[^>]+>", " ", UNREAD.sub(" ", part))).split())
                 if not i: text = f"{page.description}. {text}"
                 if title or not i: yield [page.title, title, page.url + (f"#{m[1]}" if m else ""), text[:1500], page.lang]
 
@@ -325,12 +333,12 @@ class Site:
         return (same[i-1] if i else None), (same[i+1] if i + 1 < len(same) else None)
 
     def translation(self, page):
-        "The same page in the other language, or None"
-        other = page.source.removeprefix("ko/") if page.lang == "ko" else f"ko/{page.source}"
-        return self.by_source.get(other)
+        "The page of the same name in the other language, or None"
+        return next((p for p in self.pages if p.lang != page.lang and Path(p.source).stem == Path(page.source).stem), None)
 
     def write(self, folder):
-        look = jinja2.Environment(loader=jinja2.FileSystemLoader(LOOKS), autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
+        loader = jinja2.FileSystemLoader(LOOKS)
+        look = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
         sections = list(dict.fromkeys(p.section for p in self.pages))
         menu = [(s, [p for p in self.pages if p.section == s]) for s in sections]
         for page in self.pages:

@@ -19,7 +19,7 @@ def page(title, description, body, **more):
     return "---\n" + "".join(f"{k}: {json.dumps(v, ensure_ascii=False)}\n" for k, v in head.items()) + f"---\n\n{body.strip()}\n"
 
 
-def cell(text): return " ".join(str(text).split()).replace("|", r"\|")
+def in_cell(text): return " ".join(str(text).split()).replace("|", r"\|")
 
 
 # What the jobs take
@@ -34,12 +34,14 @@ def parameters_cell(notebook):
 
 def parameters(code):
     "(name, default, comment) of each assignment of a parameters cell"
-    comments = {t.start[0]: t.string.lstrip("# ") for t in tokenize.generate_tokens(io.StringIO(code).readline) if t.type == tokenize.COMMENT}
-    return [(a.targets[0].id, ast.get_source_segment(code, a.value), comments.get(a.end_lineno, "")) for a in ast.parse(code).body if isinstance(a, ast.Assign)]
+    tokens = tokenize.generate_tokens(io.StringIO(code).readline)
+    comments = {t.start[0]: t.string.lstrip("# ") for t in tokens if t.type == tokenize.COMMENT}
+    assigned = [a for a in ast.parse(code).body if isinstance(a, ast.Assign)]
+    return [(a.targets[0].id, ast.get_source_segment(code, a.value), comments.get(a.end_lineno, "")) for a in assigned]
 
 
 def parameter_table(code):
-    rows = "".join(f"| `{name}` | `{cell(default)}` | {cell(text)} |\n" for name, default, text in parameters(code))
+    rows = "".join(f"| `{name}` | `{in_cell(default)}` | {in_cell(text)} |\n" for name, default, text in parameters(code))
     return f"| parameter | if not given | what it is |\n| --- | --- | --- |\n{rows}"
 
 
@@ -128,9 +130,10 @@ def benchmark_section(script):
     if not kept.exists(): return "\n\n".join([*parts, f"No result is kept of this one yet: `python benchmarks/{script.name}` measures it."])
     result = json.loads(kept.read_text())
     figures = {k: v for k, v in result.items() if k not in APART}
-    table = "| figure | value |\n| --- | --- |\n" + "".join(f"| `{k}` | {cell(figure(v))} |\n" for k, v in figures.items())
+    table = "| figure | value |\n| --- | --- |\n" + "".join(f"| `{k}` | {in_cell(figure(v))} |\n" for k, v in figures.items())
     m, versions = result["machine"], {k: v for k, v in result["versions"].items() if v}
-    where = f"Measured on {result['date']}: {m['cpu']}, {m['cores']} core{'s' * (m['cores'] > 1)}, {m['system']}, Python {m['python']}; " + \
+    cores = f"{m['cores']} core{'s' * (m['cores'] > 1)}"
+    where = f"Measured on {result['date']}: {m['cpu']}, {cores}, {m['system']}, Python {m['python']}; " + \
             ", ".join(f"{k} {v}" for k, v in versions.items()) + "."
     return "\n\n".join([*parts, drawn(figures).strip(), table.strip(), where,
                         f"[The script](../benchmarks/{script.name}), [the whole result](../benchmarks/results/{kept.name})"])
@@ -141,7 +144,8 @@ def benchmark_page():
     body = "One script a claim. Each measures the product and, where there is one, a peer in the same run, on the same machine; " \
            "what follows is drawn from the results that the scripts keep. `ratio` says how many times faster, or how one error rate " \
            "stands to the other; a script's own words tell which."
-    return page("Benchmarks", "What was measured, on which machine, with which versions", "\n\n".join([body, *map(benchmark_section, scripts)]))
+    text = "\n\n".join([body, *map(benchmark_section, scripts)])
+    return page("Benchmarks", "What was measured, on which machine, with which versions", text)
 
 
 # What changed
