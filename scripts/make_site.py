@@ -262,10 +262,11 @@ class Site:
     def api(self, page, name):
         "As nbdev's `show_doc`: signature with its comments, docstring, the place in the source; public methods a line each"
         thing = getattr(import_module(f"ecg_audio_nb.{page.module}"), name)
-        doc = MarkdownRenderer(thing, title_level=3)
+        doc = MarkdownRenderer(thing, title_level=3, maxline=84)
         signature = re.sub(r"\b(?:\w+\.)+(?=[A-Z]\w*\b)", "", str(doc.dm).replace("collections.abc.", ""))
         if inspect.isclass(thing):
-            signature = re.sub(r"^def ", "class ", signature).replace(")->None:", ")")
+            signature = re.sub(r"\)(?:->None)?:$", ")", re.sub(r"^def ", "class ", signature))
+            if hasattr(thing, "model_fields"): signature = fields_of(page.module, name)
             if issubclass(thing, BaseException): signature = f"class {name}({', '.join(b.__name__ for b in thing.__bases__)})"
         line = definition_lines(page.module).get(name)
         head = self.markdown(page, f"### {name}")
@@ -281,7 +282,8 @@ class Site:
             thing = getattr(thing, "__func__", thing)
             call = thing.fget if isinstance(thing, property) else thing
             if name[0] == "_" or not inspect.isfunction(call) or not call.__doc__ or call.__module__ != cls.__module__: continue
-            taken = ", ".join(p for p in inspect.signature(call).parameters if p not in ("self", "cls"))
+            stars = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
+            taken = ", ".join(stars.get(p.kind, "") + k for k, p in inspect.signature(call).parameters.items() if k not in ("self", "cls"))
             rows.append(f"| `{name}{'' if isinstance(thing, property) else f'({taken})'}` | {in_cell(call.__doc__)} |")
         return self.markdown(page, "| method | |\n| --- | --- |\n" + "\n".join(rows)) if rows else ""
 
@@ -363,6 +365,16 @@ def definition_lines(module):
     "Name to line of what a module defines"
     tree = ast.parse((ROOT / f"ecg_audio_nb/{module}.py").read_text())
     return {n.name: n.lineno for n in tree.body if hasattr(n, "name")}
+
+
+def fields_of(module, name):
+    "A pydantic class as far as its fields, which its signature does not tell"
+    text = (ROOT / f"ecg_audio_nb/{module}.py").read_text()
+    cls = next(n for n in ast.parse(text).body if isinstance(n, ast.ClassDef) and n.name == name)
+    last = max((n.end_lineno for n in cls.body if isinstance(n, ast.AnnAssign)), default=cls.lineno)
+    lines = text.splitlines()[cls.lineno - 1:last]
+    if ast.get_docstring(cls) and last > cls.lineno: del lines[cls.body[0].lineno - cls.lineno:cls.body[0].end_lineno - cls.lineno + 1]
+    return "\n".join(lines)
 
 
 def code_colours():

@@ -115,6 +115,12 @@ def test_an_export_shows_how_it_is_called_and_where_it_stands(site):
     assert "import csv, difflib" not in re.sub("<[^>]+>", "", page) # what only the package needs
 
 
+def test_a_settings_class_shows_its_fields(site):
+    api = re.search(r'<section class="api">(?:(?!</section>).)*id="diarizesettings".*?</section>', site.text["settings.html"], re.S)[0]
+    plain = re.sub("<[^>]+>", "", api)
+    assert "threshold: float" in plain and "voices more alike than this are one" in plain and "**data" not in plain
+
+
 def test_every_public_definition_is_described_once(site):
     for page in (p for p in site.pages if p.module):
         cells = nbformat.read(ROOT / "nbs" / page.source, as_version=4).cells
