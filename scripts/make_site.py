@@ -4,13 +4,13 @@
 
 The sidebar of `_quarto.yml` says which pages there are. A page shows what Quarto and nbdev would show: no hidden cells, the
 signature and documentation of what a notebook exports in place of its code (which is folded below), outputs as they were kept.
-A link that leads nowhere ends the build with an error. Nothing is fetched, and nothing is executed but the package's imports.
+A link that leads nowhere ends the build with an error. Nothing is fetched, and nothing is executed:
+what a page says of the package is read from its source.
 """
-import argparse, ast, base64, hashlib, inspect, json, os, re, shutil, sys, tempfile, tomllib
+import argparse, ast, base64, hashlib, json, os, re, shutil, sys, tempfile, tomllib
 from dataclasses import dataclass, field
 from functools import cache
 from html import escape, unescape
-from importlib import import_module
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -21,7 +21,6 @@ import jinja2
 import mistune
 import nbformat
 import yaml
-from fastcore.docments import MarkdownRenderer
 from make_readme import shown
 from nbconvert.filters.ansi import ansi2html, strip_ansi
 from pygments import highlight
@@ -261,30 +260,22 @@ class Site:
 
     def api(self, page, name):
         "As nbdev's `show_doc`: signature with its comments, docstring, the place in the source; public methods a line each"
-        thing = getattr(import_module(f"ecg_audio_nb.{page.module}"), name)
-        doc = MarkdownRenderer(thing, title_level=3, maxline=84)
-        signature = re.sub(r"\b(?:\w+\.)+(?=[A-Z]\w*\b)", "", str(doc.dm).replace("collections.abc.", ""))
-        if inspect.isclass(thing):
-            signature = re.sub(r"\)(?:->None)?:$", ")", re.sub(r"^def ", "class ", signature))
-            if hasattr(thing, "model_fields"): signature = fields_of(page.module, name)
-            if issubclass(thing, BaseException): signature = f"class {name}({', '.join(b.__name__ for b in thing.__bases__)})"
-        line = definition_lines(page.module).get(name)
-        head = self.markdown(page, f"### {name}")
-        link = f"{REPOSITORY}/blob/main/ecg_audio_nb/{page.module}.py#L{line}" if line else None
-        where = f'<a class="to-source" href="{link}" aria-label="{name} on GitHub">{WORDS[page.lang]["source"]}</a>' if link else ""
-        body = coloured(signature, "python") + self.markdown(page, doc.docs or "")
-        if inspect.isclass(thing): body += self.methods(page, thing)
-        return f'<section class="api">{where}{head}{body}</section>\n'
+        lines, nodes = module_source(page.module)
+        node = nodes[name]
+        link = f"{REPOSITORY}/blob/main/ecg_audio_nb/{page.module}.py#L{node.lineno}"
+        where = f'<a class="to-source" href="{link}" aria-label="{name} on GitHub">{WORDS[page.lang]["source"]}</a>'
+        told = "\n\n".join(part for part in (ast.get_docstring(node) or "").partition("\n\n")[::2] if part)
+        body = coloured(signature(lines, node), "python") + self.markdown(page, told)
+        if isinstance(node, ast.ClassDef): body += self.methods(page, node)
+        return f'<section class="api">{where}{self.markdown(page, f"### {name}")}{body}</section>\n'
 
-    def methods(self, page, cls):
+    def methods(self, page, node):
         rows = []
-        for name, thing in vars(cls).items():
-            thing = getattr(thing, "__func__", thing)
-            call = thing.fget if isinstance(thing, property) else thing
-            if name[0] == "_" or not inspect.isfunction(call) or not call.__doc__ or call.__module__ != cls.__module__: continue
-            stars = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
-            taken = ", ".join(stars.get(p.kind, "") + k for k, p in inspect.signature(call).parameters.items() if k not in ("self", "cls"))
-            rows.append(f"| `{name}{'' if isinstance(thing, property) else f'({taken})'}` | {in_cell(call.__doc__)} |")
+        for f in (n for n in node.body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)):
+            if f.name[0] == "_" or not (said := ast.get_docstring(f)): continue
+            marks = {ast.unparse(d).rpartition(".")[2] for d in f.decorator_list}
+            taken = re.sub(r"^(self|cls)(, |$)", "", ast.unparse(bare(f.args)))
+            rows.append(f"| `{f.name}{'' if marks & {'property', 'cached_property'} else f'({taken})'}` | {in_cell(said)} |")
         return self.markdown(page, "| method | |\n| --- | --- |\n" + "\n".join(rows)) if rows else ""
 
     def output(self, page, output):
@@ -361,20 +352,38 @@ class Site:
 
 
 @cache
-def definition_lines(module):
-    "Name to line of what a module defines"
-    tree = ast.parse((ROOT / f"ecg_audio_nb/{module}.py").read_text())
-    return {n.name: n.lineno for n in tree.body if hasattr(n, "name")}
-
-
-def fields_of(module, name):
-    "A pydantic class as far as its fields, which its signature does not tell"
+def module_source(module):
+    "Lines of a module, and name to node of what it defines"
     text = (ROOT / f"ecg_audio_nb/{module}.py").read_text()
-    cls = next(n for n in ast.parse(text).body if isinstance(n, ast.ClassDef) and n.name == name)
-    last = max((n.end_lineno for n in cls.body if isinstance(n, ast.AnnAssign)), default=cls.lineno)
-    lines = text.splitlines()[cls.lineno - 1:last]
-    if ast.get_docstring(cls) and last > cls.lineno: del lines[cls.body[0].lineno - cls.lineno:cls.body[0].end_lineno - cls.lineno + 1]
-    return "\n".join(lines)
+    return text.splitlines(), {n.name: n for n in ast.parse(text).body if hasattr(n, "name")}
+
+
+def head(lines, node):
+    "A definition up to its body, as it is written: a value would tell of this machine, its name does not"
+    first = node.body[0]
+    text = lines[node.lineno - 1:first.lineno]
+    text[-1] = text[-1].encode()[:first.col_offset].decode()
+    return "\n".join(text).rstrip()
+
+
+def signature(lines, node):
+    "How a function is called; of a class what it is made of: its fields, or its `__init__`"
+    if not isinstance(node, ast.ClassDef): return head(lines, node)
+    init = next((n for n in node.body if getattr(n, "name", "") == "__init__"), None)
+    parts = [head(lines, node)]
+    if init: parts.append(head(lines, init))
+    else:
+        fields = (n for n in node.body if isinstance(n, ast.AnnAssign) and n.target.id[0] != "_")
+        parts += ["\n".join(lines[n.lineno - 1:n.end_lineno]) for n in fields]
+    return "\n".join(parts)
+
+
+def bare(args):
+    "Parameters by name alone"
+    for a in (*args.posonlyargs, *args.args, *args.kwonlyargs, args.vararg, args.kwarg):
+        if a: a.annotation = None
+    args.defaults, args.kw_defaults = [], [None] * len(args.kwonlyargs)
+    return args
 
 
 def code_colours():

@@ -42,10 +42,18 @@ class Read(HTMLParser):
         if self.tags and self.tags[-1] == "title" and not self.title: self.title = data
 
 
+CANARY = "a-secret-of-this-machine-4711"
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
+    "Built in a process of its own, with a secret in its environment, and nothing of it imported before"
     folder = tmp_path_factory.mktemp("site") / "_docs"
-    built = make_site.build(folder)
+    done = subprocess.run([sys.executable, ROOT / "scripts/make_site.py", "--out", folder], capture_output=True, text=True,
+                          env={**os.environ, "ECG_API_KEYS": CANARY})
+    assert not done.returncode, done.stderr
+    built = make_site.Site()
+    assert done.stdout.startswith(f"{len(built.pages)} pages") and "broken links 0" in done.stdout
     text = {p.url: (folder / p.url).read_text() for p in built.pages}
     return SimpleNamespace(folder=folder, pages=built.pages, text=text, read={u: Read(t) for u, t in text.items()})
 
@@ -109,10 +117,22 @@ def test_an_export_shows_how_it_is_called_and_where_it_stands(site):
     page = site.text["export.html"]
     api = re.search(r'<section class="api">(?:(?!</section>).)*id="cues".*?</section>', page, re.S)[0]
     plain = re.sub("<[^>]+>", "", api)
-    assert "names:bool=False" in plain and "write the speaker" in plain and "Captions of an analysis" in plain
+    assert "names:bool=False, # write the speaker" in plain and ")-&gt;list[Cue]: # in time order" in plain and "Captions of an analysis" in plain
     line = int(re.search(r"ecg_audio_nb/export\.py#L(\d+)", api)[1])
     assert (ROOT / "ecg_audio_nb/export.py").read_text().splitlines()[line - 1].startswith("def cues(")
     assert "import csv, difflib" not in re.sub("<[^>]+>", "", page) # what only the package needs
+
+
+@pytest.mark.parametrize("code, want", [
+    ('def f(a:int=1): return a', 'def f(a:int=1):'),
+    ('def f(\n    a, # é\n)->int: return 3', 'def f(\n    a, # é\n)->int:'),
+    ('def f(\n    a, # metres\n):\n    "Text"\n    return a', 'def f(\n    a, # metres\n):'),
+    ('class E(ValueError): "Text"', 'class E(ValueError):'),
+    ('class C:\n    "Text"\n    x: int # metres\n    _y: int = 0\n    z: float = 1.0\n    def f(self): return 1', 'class C:\n    x: int # metres\n    z: float = 1.0'),
+    ('class C:\n    "Text"\n    def __init__(self,\n            a=1, # metres\n    ):\n        self.a = a', 'class C:\n    def __init__(self,\n            a=1, # metres\n    ):'),
+])
+def test_a_signature_is_shown_as_it_is_written(code, want):
+    assert make_site.signature(code.splitlines(), ast.parse(code).body[0]) == want
 
 
 def test_a_settings_class_shows_its_fields(site):
@@ -127,6 +147,21 @@ def test_every_public_definition_is_described_once(site):
         names = {n for c in cells if c.cell_type == "code" and re.search(r"^#\| *export", c.source) for n in make_site.definitions(c.source)}
         described = re.findall(r'aria-label="(\w+) on GitHub"', site.text[page.url])
         assert sorted(described) == sorted(names), page.source
+
+
+def test_a_page_tells_nothing_of_the_machine_it_was_built_on(site):
+    told = re.compile("|".join(map(re.escape, {CANARY, str(Path.home()), str(site.folder.parent)} - {"/", "/root"})))
+    found = [p.name for p in site.folder.rglob("*") if p.suffix in (".html", ".js") and (told.search(p.read_text()) or "environ({" in p.read_text())]
+    assert not found
+
+
+def test_no_default_of_the_package_is_the_environment():
+    "nbdev shows a default by its value: a site built with Quarto would publish what the environment holds"
+    def defaults(thing):
+        for n in ast.walk(thing):
+            if isinstance(n, ast.arguments): yield from (ast.unparse(d) for d in (*n.defaults, *n.kw_defaults) if d)
+    found = {p.name: d for p in (ROOT / "ecg_audio_nb").glob("*.py") for d in defaults(ast.parse(p.read_text())) if "environ" in d}
+    assert not found
 
 
 def test_the_pages_of_jobs_list_their_parameters(site):
