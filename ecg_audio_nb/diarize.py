@@ -16,7 +16,7 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/diarize.html.md"""
 __all__ = ['HOP', 'N_FFT', 'N_MELS', 'PIECE', 'MIN_FRAMES', 'MIN_CLEAN', 'TIGHT', 'BLOCK', 'MAX_SPEAKERS', 'mel_filters',
            'mel_power', 'active', 'frames_of', 'pieces', 'embed', 'voices', 'link', 'Clusters', 'merge_path', 'large',
            'choose', 'centres', 'assign_windows', 'cluster', 'speaker_frames', 'fill', 'name_speakers', 'to_turns',
-           'Diarization', 'check_bounds', 'too_few', 'diarize']
+           'Diarization', 'check_bounds', 'too_few', 'Voices', 'hear_voices', 'tell_apart', 'diarize']
 
 # %% ../nbs/15_diarize.ipynb #e656ea62
 from collections.abc import Callable, Hashable, Iterable
@@ -353,7 +353,43 @@ def too_few(
     if not turns or found >= asked: return ()
     return (f"{found} speakers found, fewer than the {asked} asked for: no more voices could be told apart",)
 
-# %% ../nbs/15_diarize.ipynb #7a20c3d5
+# %% ../nbs/15_diarize.ipynb #c2ea70b7
+@dataclass(frozen=True, eq=False)
+class Voices:
+    "What the voice encoder heard of a file, before anybody is told apart"
+    embedded: np.ndarray # float32, shape (windows, 3, 256); NaN where a local speaker is not heard
+    mel: np.ndarray # of `mel_power`, for what only silero heard
+    level: np.ndarray
+    model: ModelInfo # that ran
+
+def _encoder(runtime): return onnx_session("voice_encoder", available_threads(runtime.threads), runtime.device)
+
+def hear_voices(
+    audio:Audio, # 16 kHz mono
+    activity:Activity, # of the same file
+    runtime:RuntimeSettings=RuntimeSettings(),
+    on_progress:Callable[[float], None]=lambda share: None, # called with the share done, 0 to 1
+)->Voices:
+    "The voice encoder over a file: what takes the time"
+    session, (mel, level) = _encoder(runtime), mel_power(audio.samples)
+    embedded = voices(activity, mel, level, session, on_progress=on_progress)
+    return Voices(embedded, mel, level, replace(packaged_info("voice_encoder", session), engine="embedded"))
+
+# %% ../nbs/15_diarize.ipynb #b03e1dfd
+def tell_apart(
+    heard:Voices,
+    activity:Activity, # of the same file
+    settings:DiarizeSettings=DiarizeSettings(),
+    runtime:RuntimeSettings=RuntimeSettings(),
+)->Diarization:
+    "Voices to turns; raises `ValueError` for bounds that contradict each other"
+    check_bounds(settings)
+    who, centre = cluster(heard.embedded, active(activity), settings)
+    talks = speaker_frames(activity, who, len(centre)) if len(centre) else np.zeros((0, 0), bool)
+    def voice_of(a, b): return embed([pieces(heard.mel[a:b], heard.level[a:b])], _encoder(runtime))[0]
+    turns = to_turns(fill(talks, activity, voice_of, centre), activity.duration, settings.min_turn)
+    return Diarization(turns, heard.model, too_few(turns, settings))
+
 def diarize(
     audio:Audio, # 16 kHz mono
     activity:Activity, # of the same file
@@ -363,11 +399,4 @@ def diarize(
 )->Diarization:
     "Who spoke when; raises `ValueError` for bounds that contradict each other"
     check_bounds(settings)
-    session = onnx_session("voice_encoder", available_threads(runtime.threads), runtime.device)
-    mel, level = mel_power(audio.samples)
-    embedded = voices(activity, mel, level, session, on_progress=on_progress)
-    who, centre = cluster(embedded, active(activity), settings)
-    talks = speaker_frames(activity, who, len(centre)) if len(centre) else np.zeros((0, 0), bool)
-    talks = fill(talks, activity, lambda a, b: embed([pieces(mel[a:b], level[a:b])], session)[0], centre)
-    turns = to_turns(talks, activity.duration)
-    return Diarization(turns, replace(packaged_info("voice_encoder", session), engine="embedded"), too_few(turns, settings))
+    return tell_apart(hear_voices(audio, activity, runtime, on_progress), activity, settings, runtime)

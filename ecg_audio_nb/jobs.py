@@ -153,7 +153,7 @@ def notebook_digest(path:Path)->str: # SHA-256, hexadecimal
     "Of a notebook's cells, without their outputs"
     return hashlib.sha256(json.dumps(_cells(path)).encode("utf-8", "surrogatepass")).hexdigest()
 
-# %% ../nbs/52_jobs.ipynb #8964e6ad
+# %% ../nbs/52_jobs.ipynb #a48590eb
 @dataclass(frozen=True)
 class Plan:
     "What is done with every source"
@@ -163,7 +163,7 @@ class Plan:
     timeout: float|None = None # seconds a job may take
     most: int = 3 # tries before a fault of the infrastructure ends a job
 
-_NOT_THE_RESULTS = {"runtime": {"data_dir", "threads"}, "fetch": True}
+_NOT_THE_RESULTS = {"runtime": {"data_dir", "threads", "checkpoints", "checkpoints_mb"}, "fetch": True}
 
 def parameters(
     plan:Plan,

@@ -187,26 +187,28 @@ def assign_speakers(
         out.append(replace(w, speaker_id=last))
     return out
 
-# %% ../nbs/17_speakers.ipynb #4d7a61ce
+# %% ../nbs/17_speakers.ipynb #224863bd
 PAUSE, BREATH, LONGEST = 1.0, 0.2, 20.0 # seconds
 
-def _ends(before, after):
+def _ends(before, after, pause):
     gap = after.start_time - before.end_time
-    return before.speaker_id != after.speaker_id or gap >= PAUSE or before.word[-1] in ".?!。？！" and gap >= BREATH
+    return before.speaker_id != after.speaker_id or gap >= pause or before.word[-1] in ".?!。？！" and gap >= BREATH
 
-def _halved(words):
-    if len(words) < 2 or words[-1].end_time - words[0].start_time <= LONGEST: return [words]
+def _halved(words, longest):
+    if len(words) < 2 or words[-1].end_time - words[0].start_time <= longest: return [words]
     gaps = [b.start_time - a.end_time for a, b in zip(words, words[1:])]
     cut = 1 + max(range(len(gaps)), key=lambda i: (round(gaps[i], 2), -abs(i - len(gaps) / 2)))
-    return [*_halved(words[:cut]), *_halved(words[cut:])]
+    return [*_halved(words[:cut], longest), *_halved(words[cut:], longest)]
 
-# %% ../nbs/17_speakers.ipynb #da28c354
+# %% ../nbs/17_speakers.ipynb #6a614acd
 def group_words(
     words:Sequence[Word], # in time order, with times and speakers
+    pause:float=PAUSE, # silence that ends a segment, seconds
+    longest:float=LONGEST, # a longer segment is cut at its pauses, seconds
 )->list[list[Word]]: # one list a segment
     "Cut a stream of words into segments"
     groups = []
     for w in words:
-        if groups and not _ends(groups[-1][-1], w): groups[-1].append(w)
+        if groups and not _ends(groups[-1][-1], w, pause): groups[-1].append(w)
         else: groups.append([w])
-    return [part for g in groups for part in _halved(g)]
+    return [part for g in groups for part in _halved(g, longest)]

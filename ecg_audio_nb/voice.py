@@ -16,7 +16,7 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/voice.html.md"""
 # %% auto #0
 __all__ = ['SAMPLE_RATE', 'WINDOW', 'STEP', 'SPEECH_STEP', 'FRAMES', 'FRAME_STEP', 'FRAME_START', 'LOCAL_SPEAKERS', 'Spans',
            'SILERO_STEP', 'peak_gain', 'n_windows', 'local_speakers', 'n_frames', 'overlap_mean', 'runs', 'above',
-           'join', 'silero_scores', 'Activity', 'listen']
+           'join', 'silero_scores', 'Activity', 'Scores', 'score', 'decide', 'listen']
 
 # %% ../nbs/12_voice.ipynb #6237d21e
 from collections.abc import Iterable
@@ -154,7 +154,44 @@ class Activity:
     @property
     def duration(self)->float: return self.n_samples / SAMPLE_RATE
 
-# %% ../nbs/12_voice.ipynb #b0a48b5a
+# %% ../nbs/12_voice.ipynb #f7a7a3cd
+@dataclass(frozen=True, eq=False)
+class Scores:
+    "What the networks say, before anything is decided"
+    local: np.ndarray # float32, shape (windows, 293, 3): probability that a local speaker talks
+    silero: np.ndarray # probability of speech in each block of `SILERO_STEP`
+    n_samples: int # of the file, at 16 kHz
+    step: float # between windows, seconds
+    models: tuple[ModelInfo, ...] # that ran
+
+def score(
+    audio:Audio, # 16 kHz mono
+    runtime:RuntimeSettings=RuntimeSettings(),
+    step:float=STEP, # between windows, seconds; the embedded diarizer needs `STEP`
+)->Scores:
+    "Both networks over a file: what takes the time"
+    threads, device = available_threads(runtime.threads), runtime.device
+    segmentation, silero = onnx_session("segmentation", threads, device), onnx_session("silero_vad", 1, "cpu")
+    with ThreadPoolExecutor(1) as pool:
+        second = pool.submit(silero_scores, audio.samples, silero)
+        local = local_speakers(audio.samples, segmentation, step=step)
+    models = packaged_info("segmentation", segmentation), packaged_info("silero_vad", silero)
+    return Scores(local, second.result(), len(audio.samples), step, models)
+
+# %% ../nbs/12_voice.ipynb #f33e4341
+def decide(
+    scores:Scores,
+    settings:VoiceSettings=VoiceSettings(),
+)->Activity:
+    "Where there is speech, and which local speakers talk"
+    duration = scores.n_samples / SAMPLE_RATE
+    speaking = overlap_mean(scores.local.max(2), scores.n_samples, scores.step)
+    by_network = above(speaking, settings.onset, settings.offset) * FRAME_STEP + FRAME_START
+    by_silero = above(scores.silero, settings.onset, settings.offset) * SILERO_STEP
+    clip = lambda spans: [(s, min(e, duration)) for s, e in spans if s < duration]
+    both = join(clip([*by_network, *by_silero]), settings.min_silence, settings.min_speech)
+    return Activity(scores.local, scores.n_samples, both, join(clip(by_silero)), scores.models)
+
 def listen(
     audio:Audio, # 16 kHz mono
     settings:VoiceSettings=VoiceSettings(),
@@ -162,15 +199,4 @@ def listen(
     step:float=STEP, # between windows, seconds; the embedded diarizer needs `STEP`
 )->Activity:
     "Where there is speech, and which local speakers talk"
-    threads, device = available_threads(runtime.threads), runtime.device
-    segmentation, silero = onnx_session("segmentation", threads, device), onnx_session("silero_vad", 1, "cpu")
-    with ThreadPoolExecutor(1) as pool:
-        second = pool.submit(silero_scores, audio.samples, silero)
-        scores = local_speakers(audio.samples, segmentation, step=step)
-    speaking = overlap_mean(scores.max(2), len(audio.samples), step)
-    by_network = above(speaking, settings.onset, settings.offset) * FRAME_STEP + FRAME_START
-    by_silero = above(second.result(), settings.onset, settings.offset) * SILERO_STEP
-    clip = lambda spans: [(s, min(e, audio.duration)) for s, e in spans if s < audio.duration]
-    both = join(clip([*by_network, *by_silero]), settings.min_silence, settings.min_speech)
-    return Activity(scores, len(audio.samples), both, join(clip(by_silero)),
-                    (packaged_info("segmentation", segmentation), packaged_info("silero_vad", silero)))
+    return decide(score(audio, runtime, step), settings)

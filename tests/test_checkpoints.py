@@ -1,0 +1,149 @@
+"""Checkpoints: the same results with them and without, nothing stale, and no harm from what others do to the folder"""
+import os, shutil, subprocess, sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import soundfile
+
+from ecg_audio_nb import checkpoints as ck, pipeline
+from ecg_audio_nb.diarize import diarize
+from ecg_audio_nb.media import load_audio
+from ecg_audio_nb.pipeline import analyze, identity, same_result
+from ecg_audio_nb.settings import load_settings
+from test_environment import small_disk
+
+INFERENCE = {"voice", "transcribe", "align", "diarize", "acoustics"}
+
+
+@pytest.fixture(scope="module")
+def talk(sample, tmp_path_factory):
+    "Seven seconds of the sample, in which two speak"
+    path, audio = tmp_path_factory.mktemp("talk") / "talk.wav", load_audio(sample)
+    soundfile.write(path, audio.cut(1, 8).samples, audio.sample_rate)
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(talk, tmp_path_factory):
+    "A data folder in which one run has left its checkpoints"
+    path = tmp_path_factory.mktemp("data")
+    run(talk, path)
+    return path
+
+
+def run(path, folder, on_event=None, engines=None, **more):
+    given = {k.replace("__", "."): v for k, v in more.items()}
+    return analyze(path, load_settings(given | {"runtime.checkpoints": folder is not None, "runtime.data_dir": str(folder or "/nowhere")}, "demo"), on_event, engines=engines)
+
+def made(path, folder, **more):
+    "The stages that did not find what they make"
+    said = {}
+    run(path, folder, lambda e: said.update({e.stage: e.kept}) if e.status == "done" else None, **more)
+    return {stage for stage, kept in said.items() if not kept} - {"fetch"}
+
+
+@pytest.mark.parametrize("more, anew", [
+    ({}, set()), ({"diarize__threshold": 0.5}, set()), ({"diarize__num_speakers": 1}, set()), ({"diarize__min_turn": 1.0}, set()),
+    ({"export__silence_marks": True}, set()), ({"export__silence_marks": True, "export__min_silence": 0.1}, set()),
+    ({"export__pause": 0.2}, set()), ({"export__longest": 2.0}, set()), ({"transcribe__enabled": False}, set()),
+    ({"voice__onset": 0.9, "voice__offset": 0.85}, {"transcribe", "align"}), ({"acoustics__f0_floor": 80.0}, {"acoustics"}),
+    ({"acoustics__features": "full"}, {"acoustics"}), ({"acoustics__adaptive": True}, {"acoustics", "adapt"}),
+    ({"diarize__enabled": False}, {"voice"}),
+])
+def test_what_differs_is_made_anew_and_nothing_else(talk, folder, tmp_path, more, anew):
+    own = tmp_path / "data"
+    shutil.copytree(folder, own)
+    assert made(talk, own, **more) == anew
+    assert made(talk, own, **more) == set()
+    assert same_result(run(talk, own, **more), run(talk, None, **more))
+
+
+def test_nothing_is_decoded_when_nothing_is_asked_of_the_sound(talk, folder, monkeypatch):
+    def none(*_): raise AssertionError("decoded")
+    monkeypatch.setattr(pipeline, "load_audio", none)
+    assert run(talk, folder, diarize__threshold=0.5).metadata.duration == 7
+    with pytest.raises(AssertionError, match="decoded"): run(talk, folder, acoustics__f0_ceiling=400.0)
+
+
+def test_another_recording_of_the_same_name_is_another(talk, folder, tmp_path):
+    audio = load_audio(talk)
+    soundfile.write(tmp_path / talk.name, audio.cut(3, 7).samples, audio.sample_rate)
+    assert made(tmp_path / talk.name, folder) == INFERENCE | {"media"}
+    os.rename(tmp_path / talk.name, tmp_path / "renamed.wav")
+    assert made(tmp_path / "renamed.wav", folder) == set()
+
+
+def test_changed_code_makes_everything_anew(talk, folder, monkeypatch):
+    monkeypatch.setattr(ck, "code_digest", lambda: "changed")
+    monkeypatch.setattr(ck.Checkpoints, "put", lambda *_: None)
+    assert made(talk, folder) == INFERENCE | {"media"}
+
+
+def test_an_engine_of_ones_own_is_asked_each_time(talk, folder):
+    asked = []
+    def mine(*args): asked.append(1); return diarize(*args)
+    for _ in range(2): run(talk, folder, engines={"diarize": mine})
+    assert len(asked) == 2 and identity(mine) is None
+
+
+def test_weights_are_known_by_their_files(tmp_path):
+    from ecg_audio_nb.models import Weights
+    from ecg_audio_nb.speakers import PyannoteDiarizer
+    (tmp_path / "weights.bin").write_bytes(b"one")
+    engine = PyannoteDiarizer(Weights("mine", tmp_path))
+    before = identity(engine)
+    (tmp_path / "weights.bin").write_bytes(b"other")
+    assert before and identity(engine) != before
+
+
+def test_what_draws_by_chance_is_not_kept(talk, folder):
+    assert made(talk, folder, transcribe__temperatures="0,0.4") == {"transcribe", "align"} == made(talk, folder, transcribe__temperatures="0,0.4")
+
+
+def test_broken_files_are_made_anew(talk, folder, tmp_path):
+    own = tmp_path / "data"
+    shutil.copytree(folder, own)
+    files = sorted((own / "checkpoints").glob("??/*.npz"))
+    for n, path in enumerate(files): path.write_bytes([b"", b"nothing", path.read_bytes()[:-100], bytes(path.stat().st_size)][n % 4])
+    assert made(talk, own) == INFERENCE | {"media"} and made(talk, own) == set()
+
+
+def test_a_full_disk_costs_the_checkpoint_alone(talk, tmp_path, caplog):
+    with small_disk(tmp_path / "small", "size=300k") as disk:
+        found = run(talk, disk)
+        assert "can't be written (No space left on device)" in caplog.text
+        assert not list(disk.rglob("*.part"))
+    assert same_result(found, run(talk, None))
+
+
+def test_two_processes_share_a_folder(talk, tmp_path):
+    script = f"from ecg_audio_nb.pipeline import analyze\nprint(len(analyze({str(talk)!r}, {{'runtime.checkpoints': True, 'runtime.data_dir': {str(tmp_path)!r}}}, profile='demo').segments))"
+    with ThreadPoolExecutor(2) as pool:
+        said = list(pool.map(lambda _: subprocess.run([sys.executable, "-c", script], capture_output=True, text=True), range(2)))
+    assert [s.returncode for s in said] == [0, 0], said
+    assert said[0].stdout == said[1].stdout and made(talk, tmp_path) == set()
+
+
+def test_the_folder_holds_no_more_than_it_may(tmp_path):
+    own = ck.Checkpoints(tmp_path / "kept", most_mb=3)
+    for n in range(10): own.put(ck.key_of("a", n), np.zeros(2**18, np.float32))
+    assert 2 <= sum(size for _, size, _ in ck.kept_files(own)) / 2**20 <= 3
+
+
+@pytest.mark.parametrize("wrong", [object(), {"a": {1, 2}}, lambda: 0])
+def test_what_is_no_artefact_is_refused(tmp_path, wrong):
+    own = ck.Checkpoints(tmp_path)
+    with pytest.raises(TypeError, match="no artefact holds a"): own.put("0" * 64, wrong)
+    assert ck.kept_files(own) == []
+
+
+def test_the_command_tells_and_clears(talk, tmp_path, monkeypatch):
+    from typer.testing import CliRunner
+    from ecg_audio_nb.cli import app
+    monkeypatch.setenv("ECG_DATA_DIR", str(tmp_path))
+    run(talk, tmp_path)
+    said = CliRunner().invoke(app, ["cache", "info"]).stdout
+    assert said.startswith(f"{len(ck.kept_files(ck.Checkpoints(tmp_path / 'checkpoints')))} files, ") and str(tmp_path) in said
+    assert CliRunner().invoke(app, ["cache", "clear"]).stdout.endswith(" MB removed\n")
+    assert CliRunner().invoke(app, ["cache", "info"]).stdout.startswith("0 files, 0.0 of 5,000 MB")
