@@ -12,8 +12,8 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/cli.html.md"""
 __all__ = ['app', 'Version', 'Sources', 'Lines', 'models', 'cache', 'Params', 'Many', 'Output', 'jobs', 'Where', 'Keys',
            'callbacks', 'complain', 'failing', 'usage', 'overrides', 'stems', 'stage_bars', 'summary', 'flag',
            'analyze', 'captions', 'report', 'models_list', 'models_pull', 'models_path', 'cache_info', 'cache_clear',
-           'evaluate', 'doctor', 'batch_view', 'plain', 'batch', 'jobs_status', 'jobs_list', 'jobs_show', 'jobs_retry',
-           'jobs_cancel', 'jobs_prune', 'serve', 'callbacks_list', 'callbacks_replay', 'main']
+           'evaluate', 'scores', 'doctor', 'batch_view', 'plain', 'batch', 'jobs_status', 'jobs_list', 'jobs_show',
+           'jobs_retry', 'jobs_cancel', 'jobs_prune', 'serve', 'callbacks_list', 'callbacks_replay', 'main']
 
 # %% ../nbs/70_cli.ipynb #bca87356
 from collections.abc import Iterable, Mapping, Sequence
@@ -324,6 +324,33 @@ def evaluate(
     with failing(ValueError, ImportError): scores = evaluate(read_result(result), transcript, turns)
     table = "\n".join(f"{name:<22}{value:>10}  {made_of}" for name, value, made_of in scores.rows())
     typer.echo(json.dumps(scores.as_dict()) if as_json else table)
+
+# %% ../nbs/70_cli.ipynb #1b13acd5
+@app.command()
+def scores(
+    results: Annotated[Path, typer.Argument(metavar="DIR", help="Results, as `ecg analyze` or `ecg batch` left them.")],
+    references: Annotated[Path, flag("Folder of NAME.stm or .txt, .rttm, .ctm or .TextGrid.")],
+    against: Annotated[Optional[Path], flag("Other results of the same files: is the difference more than chance?")] = None,
+    page: Annotated[Optional[Path], flag("Write a page with the worst stretches to listen to.")] = None,
+    as_json: Annotated[bool, flag("Print one JSON object.", "--json")] = False,
+):
+    "Score a folder of results; less is better everywhere."
+    import json
+    from dataclasses import asdict
+    from ecg_audio_nb.export import write_whole
+    from ecg_audio_nb.scores import compare, pooled, score_folder, score_page, shown
+    with failing(ValueError, ImportError, OSError):
+        own = score_folder(results, references)
+        other = compare(own, score_folder(against, references)) if against else []
+        if page: write_whole(page, score_page(own, f"{results.name} against {references.name}"))
+    whole = pooled(own)
+    if as_json:
+        typer.echo(json.dumps({"scores": {k: asdict(p) for k, p in whole.items()}, "differences": [asdict(d) for d in other]}))
+        return
+    for name, p in whole.items():
+        interval = "" if p.low is None else f"{shown(name, p.low)} to {shown(name, p.high)}"
+        typer.echo(f"{name:<20}{shown(name, p.value):>10}  {interval:<22}{p.files} files")
+    for d in other: typer.echo(f"against {against}: {d}")
 
 # %% ../nbs/70_cli.ipynb #5f0dbd4f
 def _doctor_table(findings):
