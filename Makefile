@@ -45,16 +45,17 @@ unit: $(DEV)/.installed ## pytest in two processes, slow tests too
 readme: $(DEV)/.installed ## write README.md from nbs/index.ipynb
 	@$(DEV)/bin/python scripts/make_readme.py
 
-docs: $(DEV)/.installed ## build the site into _docs/ (needs Quarto)
-	@command -v quarto >/dev/null || { echo "no quarto on the PATH: install it from https://quarto.org, then make docs"; exit 1; }
-	@PATH="$(CURDIR)/$(DEV)/bin:$$PATH" $(DEV)/bin/nbdev-docs
+docs: $(DEV)/.installed ## build the site into _docs/: with Quarto where there is one, else without
+	@if command -v quarto >/dev/null; then \
+	  $(DEV)/bin/python scripts/site_pages.py && PATH="$(CURDIR)/$(DEV)/bin:$$PATH" $(DEV)/bin/nbdev-docs; \
+	else $(DEV)/bin/python scripts/make_site.py; fi
 
 lock: $(DEV)/.installed ## write constraints.txt: the versions of .venv-dev, resolved for every Python
 	@$(DEV)/bin/python scripts/lock.py
 	@touch $(DEV)/.installed
 
 clean: ## remove what the commands left; the environments stay
-	rm -rf out build dist _docs _proc *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache .grimp_cache
+	rm -rf out build dist _docs _proc nbs/*.qmd *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache .grimp_cache
 	find nbs ecg_audio_nb tests scripts benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 	find nbs -name .ipynb_checkpoints -type d -prune -exec rm -rf {} +
 

@@ -224,7 +224,7 @@ def safe_name(stem:str)->str:
 def enqueue(
     queue:Queue, plan:Plan,
     sources:Iterable[str], # absolute paths and addresses
-    place:"Folder|Bucket", # where results go: a job is done only if they are there
+    place, # a `Folder` or a `Bucket`, where results go: a job is done only if they are there
 )->tuple[list[Job], list[str]]: # the jobs as they stand in the queue, and what can't be read
     "Put in what is missing"
     jobs, notes, there = {}, [], place.names()

@@ -903,11 +903,12 @@ def serve(
     port:int=8080,
     without_keys:bool=False, # True: beyond loopback nobody needs a key
     delivery:Delivery=Delivery(), # of callbacks
-    environ:Mapping[str, str]=os.environ, # ECG_API_KEYS, ECG_BACKEND_URL, ECG_WEBHOOK_SECRET
+    environ:Mapping[str, str]|None=None, # ECG_API_KEYS, ECG_BACKEND_URL, ECG_WEBHOOK_SECRET; None: the process's
 ):
     "Run the service until it is asked to stop, and then `end_process`; raises `ServerError`, `ValueError`"
     try: import uvicorn
     except ImportError: raise ImportError("the service needs uvicorn: pip install 'ecg-audio-nb[server]'") from None
+    environ = os.environ if environ is None else environ
     keys = read_keys(environ.get("ECG_API_KEYS"))
     if host not in LOOPBACK and not keys and not without_keys:
         raise ServerError(f"{host} is reached from outside, and no key is set; set ECG_API_KEYS, or say --without-keys")

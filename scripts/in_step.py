@@ -7,7 +7,7 @@ from pathlib import Path
 
 root = Path(__file__).resolve().parents[1]
 parts = "pyproject.toml", "_quarto.yml", "settings.ini", "README.md", "nbs", "ecg_audio_nb"
-leave_out = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints", "nbdev.yml", "*.onnx", "*.mp4")
+leave_out = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints", "nbdev.yml", "*.qmd", "*.onnx", "*.mp4")
 
 def copied(folder):
     for part in parts:

@@ -126,8 +126,8 @@ def check_told(r, jobs, secret=SECRET):
         for headers, raw in r.took: Webhook(secret).verify(raw, headers)
 
 
-def until(true, seconds=90):
-    "Wait for something that must come; a net, not a measure"
+def until(true, seconds=900):
+    "Wait for something that must come; a net, not a measure: the service's work is niced, and a busy machine lets it wait"
     for _ in range(seconds * 20):
         if found := true(): return found
         time.sleep(0.05)
@@ -152,7 +152,7 @@ class Served:
         with open(self.log, "ab") as log:
             command = [*self.runs, "serve", "--port", str(self.port), "--profile", "demo", *self.args]
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=env)
-        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=60, trust_env=False)
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=900, trust_env=False)
         until(self._alive)
         return self
 
@@ -163,7 +163,7 @@ class Served:
 
     def stop(self, how=signal.SIGTERM):
         if self.process.poll() is None: self.process.send_signal(how)
-        return self.process.wait(60)
+        return self.process.wait(300)
 
     def post(self, job, source, backend=None, **more):
         asked = {"job_id": job, "video_url": str(source), **({"fastapi_base_url": backend.url} if backend else {}), **more}

@@ -165,7 +165,7 @@ def test_costs_are_those_of_the_work(talk, folder):
 
 
 def test_a_full_disk_costs_the_checkpoint_alone(talk, tmp_path, caplog):
-    with small_disk(tmp_path / "small", "size=150k") as disk:
+    with small_disk(tmp_path / "small", "size=64k") as disk:
         found = run(talk, disk)
         assert "can't be written (No space left on device)" in caplog.text
         assert not list(disk.rglob("*.part"))

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, given, settings, strategies as st
 from backend import Served, until
 from test_hostile import serving
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +122,7 @@ methods = st.sampled_from(["GET", "POST", "POST", "POST", "DELETE", "PUT", "HEAD
 
 
 def test_ten_thousand_requests_of_any_shape_and_no_500(served):
-    seen, client = Counter(), httpx.Client(base_url=f"http://127.0.0.1:{served.port}", timeout=30, trust_env=False)
+    seen, client = Counter(), httpx.Client(base_url=f"http://127.0.0.1:{served.port}", timeout=300, trust_env=False)
 
     @settings(max_examples=10_000, deadline=None, database=None, derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
     @given(methods, paths, words, bodies, types, headers)
