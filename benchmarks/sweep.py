@@ -11,7 +11,8 @@ Of the four knobs two lie before a model (`voice.onset`, `acoustics.f0_floor`), 
 - `again_s`: the same sweep once more, answered from its file.
 - `stages`: how often each ran, of 144 runs.
 
-The scores of both sweeps are compared where they have points in common. With --quick: talks of 6 to 8 s, where 144 runs weigh more than the stages.
+The scores of both sweeps are compared where they have points in common. With --quick: talks of 6 to 8 s, where 144 runs
+weigh more than the stages.
 """
 import sys
 import tempfile
