@@ -8,9 +8,12 @@ Modules:
 - `ecg_audio_nb.captions`: Captions that show the voice: size from loudness, colour from speaker, slant from pitch, burnt into the picture if wished
 - `ecg_audio_nb.cli`: The `ecg` command: thin, every verb one call into the modules above
 - `ecg_audio_nb.cluster`: The same jobs on many machines, carried by dask.distributed; the queue stays the truth
+- `ecg_audio_nb.corrections`: What a person puts right in a result: a word, its time, who spoke; measured anew, and kept as a reference
 - `ecg_audio_nb.diarize`: Who spoke when, without torch, a download or a token
+- `ecg_audio_nb.differences`: What two results of one recording have otherwise: words, and who speaks when
 - `ecg_audio_nb.environment`: Is this machine fit? Each known fault found, named and explained, with its cure
 - `ecg_audio_nb.evaluate`: How far an analysis is from the truth: word errors, speaker errors, and the number of speakers
+- `ecg_audio_nb.explore`: Tune, listen, compare: a recording with its words, speakers and voices; a knob turned is seen and heard at once
 - `ecg_audio_nb.export`: An analysis as files: captions, tables and labels for the tools that read them, each written whole or not at all
 - `ecg_audio_nb.fetch`: A path or an address to a readable file, within limits: the one door through which anything comes in
 - `ecg_audio_nb.jobqueue`: The durable queue: claim, lease, fence, finish; the batch and the service share it
