@@ -507,7 +507,7 @@ def find_draft(
         if path.exists(): return draft_of(read_result(path)), state
     return None, ""
 
-# %% ../nbs/41_explore.ipynb #0074ebfa
+# %% ../nbs/41_explore.ipynb #739cbe99
 class _Acts:
     "The side of an explorer that acts"
     def _done(self, slot, result):
@@ -554,6 +554,7 @@ class _Acts:
         except KeyError: _log.warning("the explorer was sent %.80r", message)
         except (CorrectionError, ExportError, ExploreError) as e: self.tell(str(e))
 
+# %% ../nbs/41_explore.ipynb #05d1af02
 _ACTS = {"sound": lambda e, m: e.view.send({"kind": "sound", "chunk": m["chunk"]}, [_sound(e.desk.takes["A"].kept.audio, m)]),
          "show": lambda e, m: e.show(m["layer"]), "undo": lambda e, m: e.undo(), "save": lambda e, m: e.save(),
          "correct": lambda e, m: _corrected(e, m)}
@@ -596,7 +597,7 @@ class Explorer(_Seen, _Acts):
 
     def wait(self): self.worker.wait()
 
-# %% ../nbs/41_explore.ipynb #1a2648c5
+# %% ../nbs/41_explore.ipynb #43b2edfd
 def explore(
     source, # path, or http(s):// or s3:// address, of an audio or video file
     settings:Settings|Mapping|None=None, # as of `analyze`, like `profile` and `engines`
@@ -608,10 +609,11 @@ def explore(
 )->Explorer:
     "Open a recording to tune, hear and correct; raises what `analyze` raises, `EvaluateError` and `ExploreError`"
     _need("anywidget")
+    from IPython import get_ipython
     from IPython.display import display
     if not isinstance(settings, Settings): settings = load_settings(settings, profile)
     truth = references and find_references(str(source), references)
-    handle = display({"text/plain": "…"}, raw=True, display_id=secrets.token_hex(8))
+    handle = get_ipython() and display({"text/plain": "…"}, raw=True, display_id=secrets.token_hex(8))
     def told(e):
         if handle and e.status != "done":
             handle.update({"text/plain": f"{e.stage} {'…' if e.share is None else f'{100*e.share:.0f} %'}"}, raw=True)
