@@ -416,7 +416,7 @@ class Worker:
         while thread := self.thread: thread.join()
         self.finish()
 
-# %% ../nbs/41_explore.ipynb #0b3fc747
+# %% ../nbs/41_explore.ipynb #7a63e77d
 def _try(desk, slot, told):
     "A take, or why there is none"
     try: return take(desk.source, desk.settings[slot], told, desk.engines)
@@ -426,7 +426,7 @@ def _try(desk, slot, told):
         return f"{type(e).__name__}: {e}"
 
 def _made(made):
-    if not made: return "nothing had to be computed"
+    if not made: return "no model had to run"
     return "computed: " + ", ".join(f"{stage} {s:.1f} s" for stage, s in made.items()) + ("" if len(made) > 5 else "; all else was at hand")
 
 def _sound(audio, message):
@@ -435,7 +435,7 @@ def _sound(audio, message):
     part = audio.samples[message["chunk"]*size:(message["chunk"] + 1)*size]
     return (np.clip(part, -1, 1)*32767).astype("<i2").tobytes()
 
-# %% ../nbs/41_explore.ipynb #acecd0cd
+# %% ../nbs/41_explore.ipynb #825109ef
 class _Seen:
     "The side of an explorer that shows"
     @property
@@ -461,6 +461,10 @@ class _Seen:
         frames = self.desk.takes["B" if self.desk.shown == "B" else "A"].kept.frames
         if frames is not self.drawn: self.view.lanes, self.drawn = lanes(self.desk.takes["A"].kept.audio, frames), frames
         self.panel.show(self.settings)
+        if self.later: self.later.cancel()
+        self.later = self.handles and self.worker.loop and self.worker.loop.call_later(2, self._repaint) # it takes longer than all else
+
+    def _repaint(self):
         for handle in self.handles: handle.update(self._picture(), raw=True)
 
     def _picture(self): return {"text/plain": f"Explorer({self.desk.source!r})", "text/html": picture(self.desk, self.id)}
@@ -565,7 +569,7 @@ def _corrected(explorer, message):
         return explorer.tell("what you correct is its own layer, which is shown now; A and B are scored against it")
     explorer.correct(lambda draft: correct(draft, message))
 
-# %% ../nbs/41_explore.ipynb #9d02e4cf
+# %% ../nbs/41_explore.ipynb #56651c0d
 class Explorer(_Seen, _Acts):
     "A recording to tune, hear and correct; shows itself as a cell's value"
     def __init__(self,
@@ -574,7 +578,7 @@ class Explorer(_Seen, _Acts):
         over:bool=False, # True: in place of what is there
     ):
         self.desk, self.folder, self.over, self.id = desk, Path(folder), over, secrets.token_hex(4)
-        self.waiting, self.version, self.handles, self.drawn = {}, 0, [], None # waiting: settings not run yet, and whose
+        self.waiting, self.version, self.handles, self.drawn, self.later = {}, 0, [], None, None # waiting: not run yet, and whose
         self.worker = Worker(lambda slot: _try(desk, slot, self.told), self._done)
         self.view = _view_class()(rate=desk.takes["A"].kept.audio.sample_rate)
         self.view.on_msg(lambda _, message, buffers: self.heard(message))
