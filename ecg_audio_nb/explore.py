@@ -435,7 +435,7 @@ def _sound(audio, message):
     part = audio.samples[message["chunk"]*size:(message["chunk"] + 1)*size]
     return (np.clip(part, -1, 1)*32767).astype("<i2").tobytes()
 
-# %% ../nbs/41_explore.ipynb #825109ef
+# %% ../nbs/41_explore.ipynb #594932a7
 class _Seen:
     "The side of an explorer that shows"
     @property
@@ -462,7 +462,7 @@ class _Seen:
         if frames is not self.drawn: self.view.lanes, self.drawn = lanes(self.desk.takes["A"].kept.audio, frames), frames
         self.panel.show(self.settings)
         if self.later: self.later.cancel()
-        self.later = self.handles and self.worker.loop and self.worker.loop.call_later(2, self._repaint) # it takes longer than all else
+        if self.handles and self.worker.loop: self.later = self.worker.loop.call_later(2, self._repaint) # it takes longer than all else
 
     def _repaint(self):
         for handle in self.handles: handle.update(self._picture(), raw=True)
