@@ -1,11 +1,12 @@
 """The explorer, driven in a real JupyterLab in Chromium: as a researcher would, with mouse and keys"""
-import json, os, re, shutil, subprocess, sys, time, urllib.request
+import json, re, shutil, sys, time, urllib.request
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
-import nbformat
 import numpy as np
 import pytest
+from lab import lab, open_desk, until
 
 from ecg_audio_nb.evaluate import read_transcript, read_turns
 from ecg_audio_nb.explore import Desk, ExploreError, Explorer, at_once, controls, explore, take
@@ -112,7 +113,6 @@ def test_without_the_extra_the_way_out_is_named(monkeypatch):
 def test_text_of_a_recording_is_no_markup(given):
     evil = "<img src=x onerror=alert(1)>"
     first = take(str(SAMPLE), load_settings(given))
-    from dataclasses import replace
     named = replace(first, analysis=replace(first.analysis, metadata=replace(first.analysis.metadata, filename=evil)))
     desk = Desk(str(SAMPLE), {"A": named}, {"A": load_settings(given | {"transcribe.hotwords": evil})})
     assert evil not in Explorer(desk)._picture()["text/html"]
@@ -121,31 +121,9 @@ def test_text_of_a_recording_is_no_markup(given):
 # In JupyterLab
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory):
-    "(address with {}, folder) of a server whose home is its own"
+def served(tmp_path_factory):
     pytest.importorskip("jupyterlab", reason="jupyterlab is not installed: the explorer is not driven")
-    home = tmp_path_factory.mktemp("home")
-    (folder := home / "work").mkdir()
-    shutil.copy(SAMPLE, folder / "talk.mp4")
-    cells = ["from ecg_audio_nb.explore import explore\nexplorer = explore('talk.mp4', {'engine': 'embedded'})", "explorer"]
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    nbformat.write(nbformat.v4.new_notebook(metadata=kernel, cells=[nbformat.v4.new_code_cell(c) for c in cells]), folder / "desk.ipynb")
-    own = {"HOME": home, "JUPYTER_CONFIG_DIR": home / "c", "JUPYTER_DATA_DIR": home / "d", "JUPYTER_RUNTIME_DIR": home / "r",
-           "XDG_DATA_HOME": home / "x", "IPYTHONDIR": home / "i", "PYTHONPATH": Path(__file__).parents[1]}
-    told = home / "log"
-    with open(told, "w") as log:
-        server = subprocess.Popen([sys.executable, "-m", "jupyterlab", "--no-browser", "--port=0", "--ServerApp.token=t", "--allow-root",
-                                   "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"], cwd=folder,
-                                  env=os.environ | {k: str(v) for k, v in own.items()}, stdout=log, stderr=subprocess.STDOUT)
-    try:
-        deadline = time.monotonic() + 60
-        while not (found := re.search(r"http://(?:localhost|127\.0\.0\.1):(\d+)/lab", told.read_text())):
-            assert server.poll() is None and time.monotonic() < deadline, told.read_text()[-3000:]
-            time.sleep(0.2)
-        yield f"http://127.0.0.1:{found[1]}/{{}}?token=t", folder
-    finally:
-        server.terminate()
-        server.wait(30)
+    with lab(tmp_path_factory.mktemp("home")) as found: yield found
 
 
 @pytest.fixture(scope="module")
@@ -159,34 +137,16 @@ def browser():
         browser.close()
 
 
-@pytest.fixture(scope="module")
-def notebook(lab, browser):
-    "The notebook, run"
-    address, folder = lab
-    page = browser.new_context(viewport={"width": 1400, "height": 1000}).new_page()
-    page.set_default_timeout(60_000)
-    page.faults = []
-    page.on("pageerror", lambda e: page.faults.append(str(e)))
-    page.goto(address.format("lab/tree/desk.ipynb"))
-    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-    page.wait_for_selector(".ecg-explore[data-ready]")
-    yield page
-    page.context.close()
-
-
-def turns(page, layer="A"):
-    return page.eval_on_selector_all(f".ecg-explore .turn[data-layer={layer}]", "found => found.map(t => t.dataset.who)")
-
-
-def until(page, state, *args): page.wait_for_function(f"args => {{ const view = document.querySelector('.ecg-explore'); return {state} }}", arg=args)
+def turns(page, layer="A"): return page.eval_on_selector_all(f".ecg-explore .turn[data-layer={layer}]", "found => found.map(t => t.dataset.who)")
 
 
 @pytest.mark.slow
-def test_the_desk_in_jupyterlab(notebook, lab, tmp_path):
-    page, (address, folder) = notebook, lab
-    view = page.locator(".ecg-explore")
+def test_the_desk_in_jupyterlab(browser, served, tmp_path):
+    address, folder = served
+    page, faults = browser.new_context(viewport={"width": 1400, "height": 1000}).new_page(), []
+    page.set_default_timeout(60_000)
+    page.on("pageerror", lambda e: faults.append(str(e)))
+    view = open_desk(page, address)
     assert page.locator(".ecg-picture").is_hidden() and "85 words · 3 speakers" in view.locator(".summary").inner_text()
     assert len(set(turns(page))) == 3
 
@@ -257,7 +217,7 @@ def test_the_desk_in_jupyterlab(notebook, lab, tmp_path):
     assert "'diarize.threshold': 0.45" in view.locator("pre[data-name=code]").inner_text()
     assert '"diarize.threshold": 0.45' in view.locator("pre[data-name=papermill]").inner_text()
     page.screenshot(path=tmp_path / "live.png")
-    assert not page.faults
+    assert not faults
 
     # saved, and opened again without its kernel: a picture, and no broken view
     page.wait_for_timeout(3000) # the picture follows when nobody turns anything
