@@ -15,8 +15,8 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/diarize.html.md"""
 # %% auto #0
 __all__ = ['HOP', 'N_FFT', 'N_MELS', 'PIECE', 'MIN_FRAMES', 'MIN_CLEAN', 'TIGHT', 'BLOCK', 'MAX_SPEAKERS', 'mel_filters',
            'mel_power', 'active', 'frames_of', 'pieces', 'embed', 'voices', 'link', 'Clusters', 'merge_path', 'large',
-           'choose', 'centres', 'assign_windows', 'cluster', 'speaker_frames', 'fill', 'name_speakers', 'to_turns',
-           'Diarization', 'check_bounds', 'too_few', 'Voices', 'hear_voices', 'tell_apart', 'diarize']
+           'choose', 'centres', 'assign_windows', 'cluster', 'speaker_frames', 'fill', 'hush', 'name_speakers',
+           'to_turns', 'Diarization', 'check_bounds', 'too_few', 'Voices', 'hear_voices', 'tell_apart', 'diarize']
 
 # %% ../nbs/15_diarize.ipynb #e656ea62
 from collections.abc import Callable, Hashable, Iterable
@@ -287,7 +287,15 @@ def speaker_frames(
     place = np.argsort(np.argsort(-votes, axis=1, kind="stable"), axis=1)
     return (place < count[:, None]) & (votes > 0)
 
-# %% ../nbs/15_diarize.ipynb #a260a996
+# %% ../nbs/15_diarize.ipynb #ae3cdb3d
+def _by_silero(activity, n):
+    "Frames in which silero hears speech"
+    heard = np.zeros(n, bool)
+    for start, end in activity.silero:
+        a, b = (int(round((t - FRAME_START) / FRAME_STEP)) for t in (start, end))
+        heard[max(a, 0):max(b, 0)] = True
+    return heard
+
 def fill(
     talks:np.ndarray, # bool, shape (frames, speakers)
     activity:Activity,
@@ -295,15 +303,30 @@ def fill(
     centre:np.ndarray, # shape (speakers, 256)
 )->np.ndarray: # the same with what only silero heard filled in
     "Give speech that nobody was named for to somebody"
-    heard, talks = np.zeros(len(talks), bool), talks.copy()
-    for start, end in activity.silero:
-        a, b = (int(round((t - FRAME_START) / FRAME_STEP)) for t in (start, end))
-        heard[max(a, 0):max(b, 0)] = True
+    heard, talks = _by_silero(activity, len(talks)), talks.copy()
     busy = np.flatnonzero(talks.any(1))
     for start, end in runs(heard & ~talks.any(1)) if len(busy) else ():
         near = busy[np.abs(busy - (start + end) / 2).argmin()]
         a, b = (int((f * FRAME_STEP + FRAME_START) * 100) for f in (start, end))
         talks[start:end, int((centre @ voice_of(a, b)).argmax()) if b - a >= 80 else int(talks[near].argmax())] = True
+    return talks
+
+# %% ../nbs/15_diarize.ipynb #077e8c21
+def hush(
+    talks:np.ndarray, # bool, shape (frames, speakers)
+    activity:Activity,
+    level:np.ndarray, # mean square of each 10 ms
+    settings:DiarizeSettings,
+)->np.ndarray: # the same without pauses
+    "End a turn where its speaker is quiet"
+    if settings.quiet is None or not len(talks): return talks
+    at = ((np.arange(len(talks)) * FRAME_STEP + FRAME_START) * 100).astype(int).clip(0, len(level) - 1)
+    db = 10 * np.log10(np.maximum(np.convolve(level, np.ones(3) / 3, "same"), 1e-12))[at]
+    silent, talks = ~_by_silero(activity, len(talks)), talks.copy()
+    for own in talks.T:
+        quiet = silent & (db < np.median(db[own]) - settings.quiet) if own.any() else own
+        for start, end in runs(quiet):
+            if (end - start) * FRAME_STEP >= settings.min_pause: own[start:end] = False
     return talks
 
 # %% ../nbs/15_diarize.ipynb #032fa4f4
@@ -375,7 +398,7 @@ def hear_voices(
     embedded = voices(activity, mel, level, session, on_progress=on_progress)
     return Voices(embedded, mel, level, replace(packaged_info("voice_encoder", session), engine="embedded"))
 
-# %% ../nbs/15_diarize.ipynb #b03e1dfd
+# %% ../nbs/15_diarize.ipynb #8454f65e
 def tell_apart(
     heard:Voices,
     activity:Activity, # of the same file
@@ -387,7 +410,8 @@ def tell_apart(
     who, centre = cluster(heard.embedded, active(activity), settings)
     talks = speaker_frames(activity, who, len(centre)) if len(centre) else np.zeros((0, 0), bool)
     def voice_of(a, b): return embed([pieces(heard.mel[a:b], heard.level[a:b])], _encoder(runtime))[0]
-    turns = to_turns(fill(talks, activity, voice_of, centre), activity.duration, settings.min_turn)
+    talks = hush(fill(talks, activity, voice_of, centre), activity, heard.level, settings)
+    turns = to_turns(talks, activity.duration, settings.min_turn)
     return Diarization(turns, heard.model, too_few(turns, settings))
 
 def diarize(
