@@ -263,3 +263,24 @@ def test_scoring_loads_no_torch_and_reports_to_nobody():
     env = {k: v for k, v in os.environ.items() if k != "PYANNOTE_METRICS_ENABLED"}
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
     assert json.loads(run.stdout) == [[], [], False, "0"]
+
+A4, A5, A6 = Turn(0, 4, "A"), Turn(0, 5, "A"), Turn(0, 6, "A")
+
+# missed, false alarm, confusion, scored: seconds as NIST's md-eval-22 printed them for these turns, over a file of 10 s that its UEM scores whole
+@pytest.mark.parametrize("reference, found, printed, with_collar", [
+    ([A4, Turn(4, 8, "B")], [Turn(0, 4.6, "x"), Turn(4.6, 8, "y")], (0, 0, 0.6, 8), (0, 0, 0.35, 7)), # a late change
+    ([A5, Turn(3, 8, "B")], [Turn(0, 5, "x"), Turn(5, 8, "y")], (2, 0, 0, 10), (1.5, 0, 0, 8)), # overlap missed
+    ([Turn(1, 3, "A"), Turn(6, 9, "B")], [Turn(1, 4.5, "x"), Turn(6, 9, "y")], (0, 1.5, 0, 5), (0, 1.25, 0, 4)), # a false alarm between turns
+    ([Turn(2, 5, "A")], [Turn(0, 6, "x")], (0, 3, 0, 3), (0, 2.5, 0, 2.5)), # and outside of them: without a UEM md-eval counts none
+    ([A6, Turn(6, 9, "B")], [Turn(0, 3, "x"), Turn(3, 6, "z"), Turn(6, 9, "y")], (0, 0, 3, 9), (0, 0, 2.75, 8)), # one taken for two
+    ([A4, Turn(4, 7, "B"), Turn(7, 9, "A")], [Turn(0, 9, "x")], (0, 0, 3, 9), (0, 0, 2.5, 7.5)), # two taken for one
+    ([Turn(0, 2, "A"), Turn(2, 5, "A"), Turn(5, 8, "B")], [Turn(0, 5.5, "x"), Turn(5.5, 8, "y")], (0, 0, 0.5, 8), None), # see below
+])
+def test_der_is_md_eval_s(reference, found, printed, with_collar):
+    def seconds(collar): return [getattr(der(reference, found, 10, collar), k) for k in ("missed", "false_alarm", "confusion", "reference")]
+    assert seconds(0) == pytest.approx(printed)
+    if with_collar: assert seconds(0.25) == pytest.approx(with_collar)
+
+def test_where_one_s_turns_touch_there_is_no_edge_to_forgive():
+    touching = [Turn(0, 2, "A"), Turn(2, 5, "A"), Turn(5, 8, "B")]
+    assert der(touching, [], 10, 0.25).reference == pytest.approx(7.0) # md-eval forgives around 2 s too, and scores 6.5
