@@ -134,6 +134,7 @@ def test_benchmark_tells_what_each_stage_takes(clip, tmp_path):
 
 def test_evaluate_scores_a_result_or_a_recording(analyzed, clip, tmp_path):
     job = run("evaluate", tmp_path / "job", source=str(analyzed.folder / "my clip.json"), references=str(clip.parent), output_dir=".")
+    assert "WER" in (job.folder / "scores.html").read_text()
     found = json.loads((job.folder / "scores.json").read_text())
     assert found["speakers_found"] == found["speakers_reference"] == 2
     assert 0 <= found["wer"] < 1 and 0 <= found["der"] < 0.5 and found["reference_words"] > 10
