@@ -13,7 +13,9 @@ scored on the other. `start` is what held before: `diarize.threshold = 0.7`, wha
 
 - `der_start`, `der_heldout`: percent, all errors over all speech of the held-out clips, no collar; then by kind.
 - `gain_low`, `gain_high`: 95 % of the differences (start less held-out) over draws of clips.
+- `pauses`: the same where only the pauses are chosen, and the threshold stays as it was.
 - `best`: the point with the least mean over all clips; `by_fold`: what each fold chose.
+- `defaults`: the rates under the settings as they are now, which were decided with all of this in sight.
 
 The truth of a splice comes from silero on the clean utterances (pauses under 0.3 s are bridged), that of AMI from people.
 """
@@ -26,11 +28,13 @@ import soundfile
 from _common import keep, need_data, options
 from diarization import SAMPLE_RATE, splice
 
+from ecg_audio_nb.settings import DiarizeSettings
 from ecg_audio_nb.sweep import sweep
 
 SPACE = {"diarize.threshold": [0.65, 0.7, 0.75], "diarize.quiet": [None, 25.0, 30.0, 35.0, 40.0], "diarize.min_pause": [0.2, 0.3, 0.5]}
-QUICK = {"diarize.threshold": [0.7], "diarize.quiet": [None, 30.0], "diarize.min_pause": [0.3]}
+QUICK = {"diarize.threshold": [0.7], "diarize.quiet": [None, 35.0], "diarize.min_pause": [0.3]}
 START = {"diarize.threshold": 0.7, "diarize.quiet": None, "diarize.min_pause": 0.3}
+KINDS = {"": lambda s: True, "ami_": lambda s: meeting(s), "splices_": lambda s: not meeting(s)}
 MEETINGS = [("dev00", "dev01"), ("trn01",), ("trn04",), ("trn05",), ("trn08",)]
 
 
@@ -89,11 +93,31 @@ def least(rows: list, sources: list) -> dict:
     return min(points.values(), key=lambda p: mean_rate([r for r in rows if r.point == p and r.source in sources]))
 
 
-def gains(start: list, chosen: list) -> tuple:
+def rates(rows: list, name: str) -> dict:
+    return {f"der_{kind}{name}": round(rate([r for r in rows if wanted(r.source)]), 2) for kind, wanted in KINDS.items()}
+
+
+def short(point: dict) -> dict: return {k.partition(".")[2]: v for k, v in point.items()}
+
+
+def gains(start: list, chosen: list) -> dict:
     "95 % of the differences of pooled rates, over draws of clips"
     counts = np.array([[a.errors, b.errors, a.over] for a, b in zip(start, chosen)])
     drawn = counts[np.random.default_rng(0).integers(len(counts), size=(10_000, len(counts)))].sum(1)
-    return np.percentile(100 * (drawn[:, 0] - drawn[:, 1]) / drawn[:, 2], [2.5, 97.5])
+    low, high = np.percentile(100 * (drawn[:, 0] - drawn[:, 1]) / drawn[:, 2], [2.5, 97.5])
+    return {"gain_low": round(float(low), 2), "gain_high": round(float(high), 2)}
+
+
+def crossed(rows: list, folds: list) -> tuple:
+    "(rows before, rows with what others chose, what was chosen)"
+    start, chosen, by_fold = [], [], []
+    for train, scored in folds:
+        point = least(rows, train)
+        by_fold.append(short(point))
+        for source in scored:
+            start += [r for r in rows if r.source == source and r.point == START]
+            chosen += [r for r in rows if r.source == source and r.point == point]
+    return start, chosen, by_fold
 
 
 def main():
@@ -107,25 +131,18 @@ def main():
         rows = sweep(sources, QUICK if args.quick else SPACE, "der", None, settings, folder=name).rows
     if failed := [r.error for r in rows if r.error]:
         sys.exit(failed[0])
-    start, chosen, by_fold = [], [], []
-    for train, scored in folds:
-        point = least(rows, train)
-        by_fold.append({k.partition(".")[2]: v for k, v in point.items()})
-        for source in scored:
-            mine = [r for r in rows if r.source == source]
-            start += [r for r in mine if r.point == START]
-            chosen += [r for r in mine if r.point == point]
-    low, high = gains(start, chosen)
-    figures = {}
-    for kind, wanted in (("", lambda s: True), ("ami_", meeting), ("splices_", lambda s: not meeting(s))):
-        for when, found in (("start", start), ("heldout", chosen)):
-            figures[f"der_{kind}{when}"] = round(rate([r for r in found if wanted(r.source)]), 2)
-    best = least(rows, list(sources))
+    start, chosen, by_fold = crossed(rows, folds)
     for a, b in zip(start, chosen):
         print(f"{Path(a.source).stem:12} DER {100 * a.value:6.1f} %, with what others chose {100 * b.value:6.1f} %")
+    _, pauses, by_fold_pauses = crossed([r for r in rows if r.point["diarize.threshold"] == START["diarize.threshold"]], folds)
+    now = DiarizeSettings()
+    usual = {"diarize.threshold": now.threshold, "diarize.quiet": now.quiet, "diarize.min_pause": now.min_pause}
+    scored = [s for _, held in folds for s in held]
+    figures = rates(start, "start") | rates(chosen, "heldout") | gains(start, chosen) | {
+        "pauses": rates(pauses, "heldout") | gains(start, pauses), "best": short(least(rows, list(sources))), "by_fold": by_fold,
+        "by_fold_pauses": by_fold_pauses, "defaults": rates([r for r in rows if r.point == usual and r.source in scored], "now")}
     details = [{"clip": Path(a.source).stem, "start": a.value, "heldout": b.value, "seconds": a.over} for a, b in zip(start, chosen)]
-    keep("tuning", figures | {"gain_low": round(float(low), 2), "gain_high": round(float(high), 2),
-                              "best": {k.partition(".")[2]: v for k, v in best.items()}, "by_fold": by_fold}, args.quick, details)
+    keep("tuning", figures, args.quick, details)
 
 
 if __name__ == "__main__":

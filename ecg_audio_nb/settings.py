@@ -127,7 +127,7 @@ class AlignSettings(StageSettings):
     model: Text = None
     batch_size: Count = None
 
-# %% ../nbs/01_settings.ipynb #df9f7ea8
+# %% ../nbs/01_settings.ipynb #5970ec38
 class DiarizeSettings(StageSettings):
     "Who spoke when"
     enabled: bool = True
@@ -138,7 +138,7 @@ class DiarizeSettings(StageSettings):
     max_speakers: Count = None
     threshold: float = Field(default=0.70, ge=-1, le=1) # voices more alike than this are one
     min_turn: float = Field(default=0.1, ge=0) # shorter turns of the embedded engine are dropped, seconds
-    quiet: Decibels = None # so far below a speaker's usual level, dB, nobody speaks; None: whatever the level
+    quiet: Decibels = 35 # so far below a speaker's usual level, dB, nobody speaks; None: whatever the level
     min_pause: float = Field(default=0.3, ge=0) # shorter quiet is bridged, seconds
 
 # %% ../nbs/01_settings.ipynb #844b3b48
