@@ -19,7 +19,11 @@ def cuda_devices():
     return tuple(line for line in listed.stdout.splitlines() if line.startswith("GPU ")) if not listed.returncode else ()
 
 
+LONGEST = ("test_service.py", "test_server.py", "test_jobs.py", "test_cluster.py") # first, or one process ends long after the other
+
+
 def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
     for item in items:
         if item.get_closest_marker("gpu") and not cuda_devices():
             item.add_marker(pytest.mark.skip(reason="no CUDA device on this machine"))
