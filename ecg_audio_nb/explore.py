@@ -511,13 +511,16 @@ def find_draft(
         if path.exists(): return draft_of(read_result(path)), state
     return None, ""
 
-# %% ../nbs/41_explore.ipynb #739cbe99
+# %% ../nbs/41_explore.ipynb #27e18b5a
 class _Acts:
     "The side of an explorer that acts"
     def _done(self, slot, result):
         if isinstance(result, str): return self.tell(result)
         self.desk.takes[slot] = result
-        self.draw()
+        try: self.draw()
+        except Exception as e: # nobody sees what is raised in the kernel's loop
+            self.tell(f"{type(e).__name__}: {e}")
+            raise
         self.tell(_made(result.made))
 
     def compare(self):
