@@ -511,7 +511,7 @@ def find_draft(
         if path.exists(): return draft_of(read_result(path)), state
     return None, ""
 
-# %% ../nbs/41_explore.ipynb #27e18b5a
+# %% ../nbs/41_explore.ipynb #813cac22
 class _Acts:
     "The side of an explorer that acts"
     def _done(self, slot, result):
@@ -538,9 +538,7 @@ class _Acts:
         self.desk.correct(change)
         self._changed()
 
-    def undo(self):
-        self.desk.undo()
-        self._changed()
+    def undo(self): self.desk.undo(); self._changed()
 
     def _changed(self):
         keep_draft(self.desk)
