@@ -3,13 +3,16 @@
 A few clips cut from the packaged sample, one file that is none, run through `ecg batch` with the embedded engines.
 Needs ffmpeg, the `[jobs]` extra (matplotlib brings Pillow), playwright and a Chromium.
 """
-import argparse, shutil, subprocess, sys, tempfile
+import argparse, subprocess, sys, tempfile
 from pathlib import Path
 
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+from browsers import chromium_tool  # noqa: E402
+
 CLIPS = {"interview-01": (0, 6), "interview-02": (7, 5), "panel": (13, 8), "q-and-a": (22, 6)} # start and length in the sample, seconds
 
 
@@ -24,8 +27,7 @@ def record(folder):
 
 def photograph(page, out, width=1080, scheme="light"):
     with sync_playwright() as p:
-        tool = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-        browser = p.chromium.launch(executable_path=tool, args=["--no-sandbox"])
+        browser = p.chromium.launch(executable_path=chromium_tool(), args=["--no-sandbox"])
         tab = browser.new_context(viewport={"width": width, "height": 400}, color_scheme=scheme).new_page()
         tab.goto(page.as_uri())
         tab.screenshot(path=str(out), full_page=True)

@@ -3,7 +3,7 @@
 Two settings of the packaged sample side by side, the second with a threshold that takes two voices for one.
 Needs the `[lab]` extra, playwright and a Chromium.
 """
-import argparse, shutil, sys, tempfile
+import argparse, sys, tempfile
 from pathlib import Path
 
 from PIL import Image
@@ -11,6 +11,7 @@ from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
+from browsers import chromium_tool  # noqa: E402
 from lab import lab, open_desk, until  # noqa: E402
 
 
@@ -33,9 +34,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "nbs/images/explore.png")
     args = parser.parse_args()
-    tool = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     with tempfile.TemporaryDirectory() as home, lab(Path(home)) as (address, _), sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=tool, args=["--no-sandbox", "--mute-audio"])
+        browser = p.chromium.launch(executable_path=chromium_tool(), args=["--no-sandbox", "--mute-audio"])
         photograph(browser.new_context(viewport={"width": 1400, "height": 1000}).new_page(), address, args.out)
         browser.close()
     Image.open(args.out).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(args.out, optimize=True)

@@ -45,6 +45,6 @@ def open_desk(page, address):
     return page.locator(".ecg-explore")
 
 
-def until(page, state:str, *args):
+def until(page, state:str):
     "Wait until an expression over `view`, the explorer's element, is true"
-    page.wait_for_function(f"args => {{ const view = document.querySelector('.ecg-explore'); return {state} }}", arg=args)
+    page.wait_for_function(f"() => {{ const view = document.querySelector('.ecg-explore'); return {state} }}")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from browsers import chromium_browser
 from lab import lab, open_desk, until
 
 from ecg_audio_nb.evaluate import read_transcript, read_turns
@@ -128,13 +129,7 @@ def served(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    sync = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: the explorer is not driven")
-    if not (tool := shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")):
-        pytest.skip("no chromium on this machine: the explorer is not driven")
-    with sync.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=tool, args=["--no-sandbox", "--mute-audio"])
-        yield browser
-        browser.close()
+    with chromium_browser("the explorer is not driven", "--mute-audio") as found: yield found
 
 
 def turns(page, layer="A"): return page.eval_on_selector_all(f".ecg-explore .turn[data-layer={layer}]", "found => found.map(t => t.dataset.who)")

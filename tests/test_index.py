@@ -1,11 +1,12 @@
 """The page of a batch: what stands in it, that nothing in it can do harm, and how it looks in a browser"""
-import re, shutil
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import unquote, urljoin, urlsplit
 
 import pytest
+from browsers import chromium_browser
 
 from ecg_audio_nb._index import index_html
 from ecg_audio_nb.fetch import shown
@@ -154,13 +155,7 @@ def test_it_can_be_read_aloud():
 
 @pytest.fixture(scope="module")
 def chromium():
-    sync = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: the page is not looked at")
-    if not (tool := shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")):
-        pytest.skip("no chromium on this machine: the page is not looked at")
-    with sync.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=tool, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+    with chromium_browser("the page is not looked at") as found: yield found
 
 
 @pytest.mark.parametrize("width", [1200, 1000, 900, 420, 320])

@@ -1,10 +1,11 @@
 """The page a result becomes: what stands in it, and how it behaves in a browser"""
-import base64, gzip, json, re, shutil, wave
+import base64, gzip, json, re, wave
 from functools import cache
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from browsers import chromium_browser
 
 from ecg_audio_nb.export import ExportError, render
 from ecg_audio_nb.acoustics import frames
@@ -123,13 +124,7 @@ def test_a_large_recording_is_named_from_the_page(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def chromium():
-    sync = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: the page is not driven")
-    if not (tool := shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")):
-        pytest.skip("no chromium on this machine: the page is not driven")
-    with sync.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=tool, args=["--no-sandbox", "--autoplay-policy=no-user-gesture-required", "--mute-audio"])
-        yield browser
-        browser.close()
+    with chromium_browser("the page is not driven", "--autoplay-policy=no-user-gesture-required", "--mute-audio") as found: yield found
 
 
 @pytest.fixture

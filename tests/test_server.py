@@ -5,6 +5,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from browsers import chromium_browser
 
 from backend import Backend, Served, until
 from ecg_audio_nb._http import Allowance, clean, read_keys, whose
@@ -283,13 +284,7 @@ def test_no_request_of_the_description_breaks_it(tmp_path, media):
 
 @pytest.fixture(scope="module")
 def chromium():
-    sync = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: the page is not driven")
-    if not (tool := shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")):
-        pytest.skip("no chromium on this machine: the page is not driven")
-    with sync.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=tool, args=["--no-sandbox", "--mute-audio"])
-        yield browser
-        browser.close()
+    with chromium_browser("the page is not driven", "--mute-audio") as found: yield found
 
 @pytest.mark.slow
 def test_page_takes_a_file_and_shows_what_came_of_it(served, media, chromium):

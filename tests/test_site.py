@@ -1,5 +1,5 @@
 """The site that is built without Quarto: every page, every link and picture, what it shows of the notebooks, how it behaves"""
-import ast, json, os, re, shutil, subprocess, sys, tomllib
+import ast, json, os, re, subprocess, sys, tomllib
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,6 +7,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 import nbformat
 import pytest
+from browsers import chromium_browser
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -295,13 +296,7 @@ def test_the_workflow_builds_with_quarto_and_publishes_the_folder():
 
 @pytest.fixture(scope="module")
 def chromium():
-    sync = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: the site is not opened")
-    if not (tool := shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")):
-        pytest.skip("no chromium on this machine: the site is not opened")
-    with sync.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=tool, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+    with chromium_browser("the site is not opened") as found: yield found
 
 
 @pytest.fixture
