@@ -14,16 +14,14 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/corrections.html.md"""
 __all__ = ['BY_HAND', 'Draft', 'draft_of', 'CorrectionError', 'put_word', 'add_words', 'give', 'put_turn', 'add_turn',
            'corrected', 'to_stm', 'save_reference']
 
-# %% ../nbs/34_corrections.ipynb #fd8c3a18
+# %% ../nbs/34_corrections.ipynb #3abe59a9
 from dataclasses import dataclass, replace
 from pathlib import Path
 from .acoustics import Frames
 from .export import recording, render, spoken_text, write_files
-from .pipeline import mark_silence, measure, to_speakers
+from .pipeline import measure, segmented, to_speakers
 from .schema import Analysis, Turn, Word
 from .settings import Settings
-from .speakers import group_words
-from .transcribe import UNSPACED
 from .voice import Spans
 
 # %% ../nbs/34_corrections.ipynb #ea836548
@@ -154,16 +152,7 @@ def add_turn(draft:Draft, start:float, end:float, speaker:str)->Draft:
     words = [replace(w, speaker_id=speaker) if theirs(w) else w for w in draft.words]
     return _in_order(draft, words, [*draft.turns, Turn(start, end, speaker)])
 
-# %% ../nbs/34_corrections.ipynb #5553ea00
-def _grouped(draft, settings, speech):
-    "Words as segments, with who speaks and when; turns where there are no words at all"
-    if not draft.words: return [[] for _ in draft.turns], [(t.start_time, t.end_time, t.speaker_id) for t in draft.turns]
-    groups = group_words(draft.words, settings.export.pause, settings.export.longest)
-    who, own = [g[0].speaker_id for g in groups], settings.export.min_silence
-    least = settings.voice.min_silence if own is None else own
-    if settings.export.silence_marks: groups = mark_silence(groups, speech, least)
-    return groups, [(g[0].start_time, max(w.end_time for w in g), s) for g, s in zip(groups, who)]
-
+# %% ../nbs/34_corrections.ipynb #42eaed01
 BY_HAND = "corrected by hand" # a result's last warning
 
 def corrected(
@@ -174,9 +163,10 @@ def corrected(
     settings:Settings,
 )->Analysis:
     "The result that a draft stands for"
-    groups, spans = _grouped(draft, settings, speech)
-    space = "" if analysis.metadata.language_detected in UNSPACED else " "
-    segments = measure(groups, [s[:2] for s in spans], [s[2] for s in spans], measured, speech, space)
+    if draft.words: segments = segmented(draft.words, measured, speech, settings, analysis.metadata.language_detected)
+    else: # a turn is a segment
+        spans, who = [(t.start_time, t.end_time) for t in draft.turns], [t.speaker_id for t in draft.turns]
+        segments = measure([[] for _ in spans], spans, who, measured, speech)
     speakers = to_speakers(draft.turns, segments, measured)
     notes = dict.fromkeys([*analysis.metadata.warnings, BY_HAND])
     counts = dict(total_segments=len(segments), unique_speakers=len(speakers), warnings=tuple(notes))

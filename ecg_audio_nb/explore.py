@@ -279,7 +279,7 @@ def correct(
     if act in ("word-speaker", "segment-speaker"): return give(draft, *message["span"], who, message["of"])
     raise CorrectionError(f"act = {act!r:.40}: no such correction")
 
-# %% ../nbs/41_explore.ipynb #182642f2
+# %% ../nbs/41_explore.ipynb #f493b3b1
 @dataclass
 class Desk:
     "Settings, results and corrections of a recording"
@@ -307,9 +307,10 @@ class Desk:
         return found | {"R": self.remembered("R", (first, self.drafts[-1]), lambda: first.remade(self.drafts[-1]))}
 
     @property
-    def analysis(self)->Analysis:
-        "What is shown"
-        return self.layers()[self.shown]
+    def analysis(self)->Analysis: return self.layers()[self.shown] # what is shown
+
+    @property
+    def slot(self)->str: return "B" if self.shown == "B" else "A" # whose settings are turned
 
     def correct(self, change:Callable[[Draft], Draft]):
         "Correct what is shown, or what was corrected before; raises `CorrectionError`"
@@ -342,7 +343,7 @@ def _line(desk, name, analysis):
     counted = [f"{words} word{'' if words == 1 else 's'}", f"{voices} speaker{'' if voices == 1 else 's'}"]
     return " · ".join([*counted, *_scores(desk, name, analysis)])
 
-# %% ../nbs/41_explore.ipynb #0032c94e
+# %% ../nbs/41_explore.ipynb #42a28d36
 def page(
     desk:Desk,
 )->dict: # JSON-ready
@@ -354,7 +355,7 @@ def page(
     colour = shared_colours(layers, differ.names if differ else {})
     marks = dict(zip("AB", differ.words)) if differ else {}
     drawn = {name: layer(a, colour[name], _line(desk, name, a), marks.get(name, frozenset())) for name, a in layers.items()}
-    settings, first = desk.settings["B" if desk.shown == "B" else "A"], layers["A"].metadata
+    settings, first = desk.settings[desk.slot], layers["A"].metadata
     return {"name": first.filename, "duration": first.duration, "layers": drawn, "shown": desk.shown,
             "moved": [list(s) for s in differ.moved] if differ else [], "differences": str(differ) if differ else "",
             "texts": texts(desk.source, settings), "corrections": max(0, len(desk.drafts) - 1), "unsaved": desk.unsaved}
@@ -435,11 +436,11 @@ def _sound(audio, message):
     part = audio.samples[message["chunk"]*size:(message["chunk"] + 1)*size]
     return (np.clip(part, -1, 1)*32767).astype("<i2").tobytes()
 
-# %% ../nbs/41_explore.ipynb #594932a7
+# %% ../nbs/41_explore.ipynb #a28f73ed
 class _Seen:
     "The side of an explorer that shows"
     @property
-    def slot(self)->str: return "B" if self.desk.shown == "B" else "A" # whose settings the panel shows
+    def slot(self)->str: return self.desk.slot # whose settings the panel shows
 
     @property
     def settings(self)->Settings: return self.desk.settings[self.slot]
@@ -458,7 +459,7 @@ class _Seen:
         "Show the desk as it is"
         self.version += 1
         self.view.data = page(self.desk) | {"id": self.id, "version": self.version}
-        frames = self.desk.takes["B" if self.desk.shown == "B" else "A"].kept.frames
+        frames = self.desk.takes[self.slot].kept.frames
         if frames is not self.drawn: self.view.lanes, self.drawn = lanes(self.desk.takes["A"].kept.audio, frames), frames
         self.panel.show(self.settings)
         if self.later: self.later.cancel()

@@ -18,7 +18,7 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/pipeline.html.md"""
 
 # %% auto #0
 __all__ = ['STAGES', 'OnEvent', 'SILENCE', 'StageEvent', 'Run', 'identity', 'hear_words', 'tell_speakers', 'Heard', 'listen_to',
-           'silences', 'mark_silence', 'measure', 'to_segments', 'to_speakers', 'versions', 'peak_rss_mb',
+           'silences', 'mark_silence', 'measure', 'segmented', 'to_segments', 'to_speakers', 'versions', 'peak_rss_mb',
            'to_metadata', 'analyze', 'same_result', 'set_seeds', 'Kept', 'commands', 'Costs', 'benchmark']
 
 # %% ../nbs/20_pipeline.ipynb #c0e0dbb8
@@ -231,7 +231,21 @@ def _rate(words, seconds): # words a second of speech
     n = sum(w.kind == "word" for w in words)
     return n / seconds if n and seconds > 0 else None
 
-# %% ../nbs/20_pipeline.ipynb #fd5e85ce
+# %% ../nbs/20_pipeline.ipynb #106aa4e3
+def segmented(
+    words:Sequence[Word], # in time order, with times and speakers
+    measured, # frames of the file
+    speech:Spans,
+    settings:Settings, # of silence marks and the segments' length
+    language:str|None, # as it was detected
+)->tuple[Segment, ...]:
+    "Words to segments"
+    own, groups = settings.export, group_words(words, settings.export.pause, settings.export.longest)
+    who, least = [g[0].speaker_id for g in groups], settings.voice.min_silence if own.min_silence is None else own.min_silence
+    if own.silence_marks: groups = mark_silence(groups, speech, least)
+    spans = [(g[0].start_time, max(w.end_time for w in g)) for g in groups]
+    return measure(groups, spans, who, measured, speech, "" if language in UNSPACED else " ")
+
 def to_segments(
     heard:Heard,
     settings:Settings, # of diarization, silence marks and their length
@@ -242,13 +256,8 @@ def to_segments(
         spans, who = [(t.start_time, t.end_time) for t in turns], [t.speaker_id for t in turns]
         if not settings.diarize.enabled: spans, who = heard.activity.speech, [None] * len(heard.activity.speech)
         return measure([[] for _ in spans], spans, who, heard.frames, heard.activity.speech)
-    own, named = settings.export, assign_speakers(heard.aligned.words, heard.diarization.for_words if heard.diarization else [])
-    groups = group_words(named, own.pause, own.longest)
-    who, least = [g[0].speaker_id for g in groups], settings.voice.min_silence if own.min_silence is None else own.min_silence
-    if own.silence_marks: groups = mark_silence(groups, heard.activity.speech, least)
-    spans = [(g[0].start_time, max(w.end_time for w in g)) for g in groups]
-    space = "" if heard.transcript.language in UNSPACED else " "
-    return measure(groups, spans, who, heard.frames, heard.activity.speech, space)
+    named = assign_speakers(heard.aligned.words, heard.diarization.for_words if heard.diarization else [])
+    return segmented(named, heard.frames, heard.activity.speech, settings, heard.transcript.language)
 
 # %% ../nbs/20_pipeline.ipynb #6d873b56
 def to_speakers(

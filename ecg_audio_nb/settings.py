@@ -19,7 +19,7 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/settings.html.md"""
 __all__ = ['Engine', 'Unit', 'Names', 'Ports', 'Text', 'Count', 'Seconds', 'Decibels', 'StageEngine', 'FORMATS', 'USUAL',
            'SettingsError', 'StageSettings', 'RuntimeSettings', 'FetchSettings', 'MediaSettings', 'VoiceSettings',
            'TranscribeSettings', 'AlignSettings', 'DiarizeSettings', 'AcousticsSettings', 'ExportSettings', 'Settings',
-           'profiles', 'known_keys', 'load_settings', 'spelled', 'changed']
+           'profiles', 'known_keys', 'load_settings', 'spelled', 'text_of', 'changed']
 
 # %% ../nbs/01_settings.ipynb #269193f2
 import configparser, difflib, os
@@ -297,7 +297,7 @@ def _explain(e):
         else: lines.append(f"{key} = {error['input']!r:.60}: {error['msg'].removeprefix('Value error, ')}")
     return "; ".join(dict.fromkeys(lines))
 
-# %% ../nbs/01_settings.ipynb #efcf18df
+# %% ../nbs/01_settings.ipynb #fb1a1649
 def spelled(
     settings:Settings,
 )->dict[str, str]: # by dotted name, in the order of `known_keys`
@@ -306,12 +306,13 @@ def spelled(
     for key in known_keys():
         value = settings
         for name in key.split("."): value = getattr(value, name)
-        found[key] = _text_of(value)
+        found[key] = text_of(value)
     return found
 
-def _text_of(value):
+def text_of(value)->str:
+    "A value as `spelled`, `settings.ini` and `--set` have it"
     if value is None or isinstance(value, bool): return str(value).lower()
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 def changed(
     settings:Settings,

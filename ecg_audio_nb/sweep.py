@@ -14,7 +14,7 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/sweep.html.md"""
 __all__ = ['METRICS', 'SweepError', 'Between', 'grid', 'search', 'Row', 'run_point', 'Lanes', 'Sweep', 'sweep', 'plot_heatmap',
            'plot_parallel']
 
-# %% ../nbs/43_sweep.ipynb #0e6e143f
+# %% ../nbs/43_sweep.ipynb #09613697
 import hashlib, inspect, itertools, json, math, os, threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -31,7 +31,7 @@ from .evaluate import EvaluateError, find_references
 from .models import available_threads
 from .pipeline import analyze
 from .scores import score_file
-from .settings import Settings, load_settings, spelled
+from .settings import Settings, load_settings, spelled, text_of
 
 # %% ../nbs/43_sweep.ipynb #97f3192f
 class SweepError(ValueError):
@@ -259,14 +259,10 @@ def _points(sweep):
         return sum(r.errors for r in rows) / sum(r.over for r in rows)
     return [(point, pooled(rows)) for point, rows in found.values()]
 
-# %% ../nbs/43_sweep.ipynb #77beb9ff
-def _text(value): # as settings.ini has it
-    if isinstance(value, (list, tuple)): return ",".join(map(str, value))
-    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
-
+# %% ../nbs/43_sweep.ipynb #081bb9ad
 def _lines(sweep):
     if sweep.best is None: return "# no point has a score"
-    return "\n".join(["[best]", *(f"{k} = {_text(v)}" for k, v in sweep.best.items())])
+    return "\n".join(["[best]", *(f"{k} = {text_of(v)}" for k, v in sweep.best.items())])
 
 def _table(sweep):
     def cost(r): return {"seconds": sum(r.made.values()), "made": ", ".join(r.made), "error": r.error}
@@ -365,16 +361,16 @@ def sweep(
         rows = _of_grid(work, lanes, space) if points is None else _of_search(work, lanes, space, points, maximize, seed)
     return Sweep(tuple(rows.values()), metric if isinstance(metric, str) else getattr(metric, "__name__", "metric"), maximize)
 
-# %% ../nbs/43_sweep.ipynb #af45a060
+# %% ../nbs/43_sweep.ipynb #a1a1c43b
 def _values(sweep, knob):
     "The values of a knob as text, numbers in their order"
-    found = list(dict.fromkeys(_text(p[knob]) for p, _ in _points(sweep)))
+    found = list(dict.fromkeys(text_of(p[knob]) for p, _ in _points(sweep)))
     try: return sorted(found, key=float)
     except ValueError: return found
 
 def _scored(sweep):
     "Points as text with their scores, the best first"
-    found = [({k: _text(v) for k, v in p.items()}, score) for p, score in _points(sweep) if score is not None]
+    found = [({k: text_of(v) for k, v in p.items()}, score) for p, score in _points(sweep) if score is not None]
     if found: return sorted(found, key=lambda x: x[1], reverse=sweep.maximize)
     raise SweepError("no point has a score, so there is nothing to draw; `table()` says why")
 

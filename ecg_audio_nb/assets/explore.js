@@ -90,7 +90,7 @@ class Player {
 }
 
 function render({model, el: root}) {
-  const show = {data: model.get("data"), lanes: null, from: 0, to: 1, picked: null, chosen: null, cursor: 0}
+  const show = {data: model.get("data"), lanes: null, from: 0, to: 1, picked: null, chosen: null}
   const layer = () => show.data.layers[show.data.shown]
   const player = new Player(model, show.data.duration, () => { tellPlay(); frame() })
   const send = message => model.send(message)
@@ -162,15 +162,14 @@ function render({model, el: root}) {
   function drawWords() {
     const l = layer()
     spans = []
-    words.replaceChildren(...l.segments.map(([start, , who, first, count]) => {
+    words.replaceChildren(...l.segments.map(([start, end, who, first, count]) => {
       const said = el("p", {dir: "auto"})
       for (let i = first; i < first + count; i++) {
         const w = l.words[i], flag = w.flag
         said.append(spans[i] = el("span", {class: `w${flag & CHANGED ? " changed" : ""}${flag & GUESSED ? " guessed" : ""}`, "data-i": i}, w.text), l.space)
       }
       if (!count) said.append(el("i", {}, "no words"))
-      const name = el("button", {type: "button", class: "who", title: "play this segment", onclick: () => { player.play(start, said.end) }}, who ?? "nobody")
-      said.end = l.segments.find(s => s[0] === start && s[3] === first)[1]
+      const name = el("button", {type: "button", class: "who", title: "play this segment", onclick: () => { player.play(start, end) }}, who ?? "nobody")
       const line = el("div", {class: "said"}, name, el("small", {}, clock(start)), said)
       line.style.setProperty("--c", colourOf(who))
       return line
@@ -187,7 +186,7 @@ function render({model, el: root}) {
     show.chosen = {kind, number, layer: show.data.shown}
     const {start, end} = chosenThing()
     if (start < show.from || end > show.to) { const span = show.to - show.from; view(start - span / 3, start - span / 3 + span) }
-    show.cursor = player.at = start
+    player.at = start
     drawForm(); paint()
     if (heard) player.play(start, end)
   }
@@ -296,7 +295,7 @@ function render({model, el: root}) {
   function go(t) {
     const on = player.playing
     player.stop()
-    player.at = show.cursor = clamp(t, 0, show.data.duration)
+    player.at = clamp(t, 0, show.data.duration)
     frame()
     if (on) player.play(player.at)
   }
