@@ -1,11 +1,13 @@
-# The service in a container. Without a GPU, with the embedded engines:
+# The service in a container. Without a GPU, with Whisper's weights for the languages of `base` inside:
 #   docker build -t ecg .
-# With the large engines; torch brings CUDA's libraries, the host brings the driver and NVIDIA's container toolkit:
+# With a GPU, without torch; the host brings the driver and NVIDIA's container toolkit:
+#   docker build -t ecg --build-arg EXTRAS=cuda,server,http .
+# With wav2vec2 and pyannote; torch brings CUDA's libraries:
 #   docker build -t ecg --build-arg EXTRAS=whisperx,server,http .
 #   docker run --gpus 1 -p 127.0.0.1:8080:8080 --env-file serve.env -v ecg:/data ecg serve --host 0.0.0.0 --profile t4
 FROM python:3.11-slim
 
-ARG EXTRAS=server,http
+ARG EXTRAS=offline,server,http
 WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY ecg_audio_nb ecg_audio_nb

