@@ -242,11 +242,11 @@ def install_command(extra:str)->str:
             "or engine = whisper, which needs neither")
 
 
-def distribution_installed(name:str)->bool:
-    "Whether pip has installed a distribution here"
-    try: metadata.distribution(name)
+def is_installed(pin:str)->bool: # such as "name==1.0.0"
+    "Whether exactly that version of a distribution is installed here"
+    name, version = pin.split("==")
+    try: return metadata.version(name) == version
     except metadata.PackageNotFoundError: return False
-    return True
 
 
 def _plain(name): return re.sub(r"[-_.]+", "-", name).lower()

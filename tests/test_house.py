@@ -202,6 +202,11 @@ def test_the_same_pythons_everywhere():
     assert light == PYTHONS
 
 
+def test_the_extra_offline_is_what_the_catalogue_names():
+    known = json.loads((PACKAGE / "assets/catalogue.json").read_text())
+    assert sorted(p for m in known.values() for p in m.get("wheels", {}).get("packages", ())) == sorted(EXTRAS["offline"])
+
+
 def on(python, extra=""): return {"python_version": python, "python_full_version": f"{python}.0", "sys_platform": "linux",
                                   "platform_machine": "x86_64", "extra": extra}
 
