@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "ecg_audio_nb/assets/models"
 GUIDE = ROOT / "nbs/guides/embedded_models.ipynb"
 MODELS = json.loads((FOLDER / "models.json").read_text(encoding="utf-8"))
+PRONUNCIATIONS = {"english.txt.gz", "hanzi.txt.gz", "japanese.txt.gz"} # tests/test_phones.py
 # differ from one torch to the next, though the network is the same
 BUILD = {"sha256", "bytes", "version", "source", "made_with"}
 
@@ -36,12 +37,12 @@ def test_notice_tells_origin_licence_and_hash(name):
 
 def test_notice_carries_the_licences():
     notice = (FOLDER / "NOTICE").read_text(encoding="utf-8")
-    assert notice.count("Permission is hereby granted, free of charge") == 1
+    assert notice.count("Permission is hereby granted, free of charge") == 2 # MIT, Unicode
     assert "www.apache.org/licenses/LICENSE-2.0" in notice
 
 
 def test_nothing_else_lies_beside_them():
-    assert {p.name for p in FOLDER.iterdir()} == {m["file"] for m in MODELS.values()} | {"models.json", "NOTICE"}
+    assert {p.name for p in FOLDER.iterdir()} == {m["file"] for m in MODELS.values()} | PRONUNCIATIONS | {"models.json", "NOTICE"}
     assert sum(m["bytes"] for m in MODELS.values()) < 14e6
 
 
