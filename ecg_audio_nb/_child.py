@@ -230,7 +230,8 @@ def _main(plan):
     _step_back()
     _limit(plan)
     import faulthandler, importlib
-    faulthandler.enable(all_threads=False)
+    short = {"c_stack": False} if sys.version_info >= (3, 14) else {} # its C stack would push out the last words
+    faulthandler.enable(all_threads=False, **short)
     sys.path[:] = plan["path"]
     module, _, name = plan["target"].partition(":")
     try: function, broken = getattr(importlib.import_module(module), name), None

@@ -31,7 +31,7 @@ __all__ = ['COLUMNS', 'LINES', 'LONGEST', 'PAUSE', 'Content', 'WRITERS', 'ENDING
            'to_parquet', 'to_json', 'render', 'render_files', 'write_files', 'write_whole', 'export']
 
 # %% ../nbs/30_export.ipynb #f450467c
-import csv, difflib, io, json, os, re, secrets, unicodedata
+import csv, difflib, io, json, os, re, secrets, stat, unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from html import escape
@@ -405,9 +405,11 @@ def write_files(
 def _target(path):
     "The file a path stands for: of a link, the one it points to"
     target = path.resolve()
-    if target.is_dir(): raise OSError("it is a folder, not a file")
-    if target.exists() and not target.is_file(): raise OSError("it is a device, not a file")
-    if target.parent.is_file(): raise OSError(f"{target.parent} is a file, not a folder")
+    try: mode = os.stat(target).st_mode # Path.is_dir() of Python 3.14 says False where a name is too long
+    except FileNotFoundError: return target
+    except NotADirectoryError: raise OSError(f"{target.parent} is a file, not a folder") from None
+    if stat.S_ISDIR(mode): raise OSError("it is a folder, not a file")
+    if not stat.S_ISREG(mode): raise OSError("it is a device, not a file")
     return target
 
 def write_whole(
