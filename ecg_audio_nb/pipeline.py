@@ -35,7 +35,7 @@ import numpy as np
 from pydantic import BaseModel
 import ecg_audio_nb
 from .acoustics import adapt, emphasized, frames, pool, speech_seconds, spread
-from .align import Aligned, RecognizerTimes, choose_aligner, in_order, interpolate
+from .align import Aligned, PhoneAligner, RecognizerTimes, choose_aligner, in_order, interpolate
 from .checkpoints import Checkpoints, checkpoints_of, key_of
 from .diarize import Diarization, check_bounds, diarize, hear_voices, tell_apart
 from .environment import fingerprint, watch
@@ -45,7 +45,7 @@ from .models import ModelError, Weights
 from .schema import Analysis, FullFeatures, Metadata, RunTiming, Segment, Speaker, Turn, VoiceRanges, Word, to_dict
 from .settings import Settings, load_settings, spelled
 from .speakers import PyannoteDiarizer, assign_speakers, choose_diarizer, group_words
-from .transcribe import UNSPACED, EmbeddedTranscriber, Transcript, WhisperXTranscriber, choose_transcriber
+from .transcribe import UNSPACED, Transcript, WhisperTranscriber, choose_transcriber
 from .voice import STEP, SPEECH_STEP, Activity, Spans, decide, score
 
 # %% ../nbs/20_pipeline.ipynb #a9803b5a
@@ -97,7 +97,7 @@ class Run:
 def identity(engine, *args)->list|None: # plain values; None: it can't be told from another one
     "Which model an engine runs; `args` go to `weights` where that is a function"
     if engine is diarize: return ["diarize"]
-    if type(engine) in (EmbeddedTranscriber, RecognizerTimes): return [type(engine).__name__]
+    if type(engine) in (PhoneAligner, RecognizerTimes): return [type(engine).__name__]
     weights = getattr(engine, "weights", None)
     try: weights = weights(*args) if callable(weights) else weights
     except ModelError: return None # the engine itself will say so
@@ -278,8 +278,8 @@ def _speaker(name, spans, segments, measured):
     return Speaker(name, sum(end - start for start, end in spans), len(segments), len(words), voice, ranges)
 
 # %% ../nbs/20_pipeline.ipynb #91c89a41
-_PACKAGES = ("numpy", "scipy", "onnxruntime", "av", "pocketsphinx")
-_LARGE = ("whisperx", "ctranslate2", "faster-whisper", "torch", "torchaudio", "transformers", "pyannote-audio")
+_PACKAGES = ("numpy", "scipy", "onnxruntime", "av", "ctranslate2")
+_LARGE = ("whisperx", "torch", "torchaudio", "transformers", "pyannote-audio")
 
 def versions(
     large:bool=False, # also of what the larger engines run on
@@ -323,7 +323,7 @@ def to_metadata(
     return Metadata(name, source.sha256, audio.duration, audio.sample_rate, len(segments), len(speakers), language,
         words and words.language, words and words.language_probability, _models(heard),
         settings.model_dump(mode="json", exclude=_NOT_THE_RESULTS), _notes(audio, heard, settings, run),
-        versions(any(m.engine in ("whisperx", "ctc", "pyannote") for m in _models(heard).values())), fingerprint())
+        versions(any(m.engine in ("ctc", "pyannote") for m in _models(heard).values())), fingerprint())
 
 # %% ../nbs/20_pipeline.ipynb #81f3f557
 def analyze(
@@ -403,7 +403,7 @@ def _engines(settings, given, run):
         if settings.engine_for(stage) == "auto" and "because" in why: run.warnings.append(why)
     if settings.transcribe.enabled:
         choose("transcribe", choose_transcriber)
-        choose("align", choose_aligner, "whisperx" if isinstance(chosen["transcribe"], WhisperXTranscriber) else "embedded")
+        choose("align", choose_aligner, "whisper" if isinstance(chosen["transcribe"], WhisperTranscriber) else "given")
     if settings.diarize.enabled: choose("diarize", choose_diarizer)
     return chosen
 

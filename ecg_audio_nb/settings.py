@@ -42,7 +42,9 @@ def _no_value(value):
 
 def _split(value): return tuple(v.strip() for v in value.split(",") if v.strip()) if isinstance(value, str) else value
 
-Engine = Literal["auto", "whisperx", "embedded"]
+def _current(value): return "whisper" if value == "embedded" else value # its name before 0.2
+
+Engine = Annotated[Literal["auto", "whisper", "whisperx"], BeforeValidator(_current)]
 Unit = Annotated[float, Field(ge=0, le=1)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split), NoDecode]
 Ports = Annotated[tuple[Annotated[int, Field(ge=1, le=65535)], ...], BeforeValidator(_split), NoDecode]
@@ -105,7 +107,7 @@ class TranscribeSettings(StageSettings):
     "Speech to words"
     enabled: bool = True
     engine: StageEngine = None # None: as the chain
-    model: Text = None # name or folder; None: the engine's own choice
+    model: Text = None # name or folder; None: base on a CPU, large-v3-turbo on a GPU
     language: str = "auto"
     compute_type: Text = None
     batch_size: Count = None # chunks at a time; None: what memory allows
@@ -117,8 +119,9 @@ class TranscribeSettings(StageSettings):
     suppress_numerals: bool = False # numbers as words, which can be aligned
     temperatures: Annotated[tuple[Unit, ...], BeforeValidator(_split), NoDecode] = (0.0,) # tried in turn; above 0 by chance
     compression_ratio: float = Field(default=2.4, gt=1) # text that repeats itself more is a loop
-    log_prob: float = Field(default=-1.0, le=0) # text less probable than this (mean log) is tried again
-    no_speech: float = Field(default=0.6, ge=0, le=1) # probability of silence above which improbable text is dropped
+    log_prob: float = Field(default=-1.2, le=0) # text with a lower mean log-probability a token is dropped
+    no_speech: float = Field(default=0.75, ge=0, le=1) # probability that nobody speaks above which no_speech_log_prob holds
+    no_speech_log_prob: float = Field(default=-0.4, le=0) # there, text with a lower mean log-probability is dropped
 
 # %% ../nbs/01_settings.ipynb #3bd1ee75
 class AlignSettings(StageSettings):
@@ -131,7 +134,7 @@ class AlignSettings(StageSettings):
 class DiarizeSettings(StageSettings):
     "Who spoke when"
     enabled: bool = True
-    engine: Annotated[Literal["auto", "whisperx", "pyannote", "embedded"]|None, BeforeValidator(_no_value)] = None
+    engine: Annotated[Literal["auto", "whisper", "whisperx", "pyannote"]|None, BeforeValidator(_current), BeforeValidator(_no_value)] = None
     model: Text = None
     num_speakers: Count = None
     min_speakers: Count = None
