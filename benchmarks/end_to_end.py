@@ -1,135 +1,227 @@
-"""Transcribe and align: ours and WhisperX's own Python API, same weights and sound, warm, on the CPU, in one process.
+"""Speech detection and recognition with real Whisper weights on the CPU: ours, WhisperX, faster-whisper
 
     python benchmarks/end_to_end.py [--quick]
 
-- `ratio`: how many times faster 10 minutes are (speech activity, recognition, alignment), at the same chunk size;
-- `words_ours`, `words_whisperx`: share of the words of the truth that were found;
-- `folder_ratio`: a folder of 12 files through `ecg analyze` and through the `whisperx` command, both without diarization,
-  start of the program and loading of the models included; null with --quick;
-- `peak_mb_ours`, `peak_mb_whisperx`: peak memory of those two commands' processes.
+Files: 390 s (50 utterances of LibriSpeech, 0.6 s of silence after each) and 10 minutes of splices of them.
+Models are loaded and warm, the rounds alternate, the fastest of three counts; all use int8, beam 5 and every
+processor core.
+
+- `ratio_base`, `ratio_tiny_en`: how many times faster ours is than WhisperX 3.8 (its own chunks of 30 s,
+  batches of 8), both files together; `ratio_batched_base`, `ratio_batched_tiny_en`: than faster-whisper in
+  batches of 8; `ratio_sequential_base`, `ratio_sequential_tiny_en`: than faster-whisper in sequence with
+  silero's speech activity;
+- `cpu_ratio_...`: the same of processor seconds of one round, which another load on the machine disturbs
+  less;
+- `deleted`, `wer`: of the 390 s file's 884 words, how many each leaves out, and its word error rate, percent;
+  by model and tool.
+
+Whole commands on the 10 minutes, from start to written files, each with a process of its own:
+
+- `command_ratio_base`, `command_ratio_tiny_en`: how many times faster `ecg analyze` is than the `whisperx`
+  command with `--no_align`; both without speakers. Ours aligns its words all the same;
+- `command_mb_ours`, `command_mb_whisperx`: peak memory, by model;
+- `chain_s_base`, `chain_s_tiny_en`: `ecg analyze` with everything: words, times, speakers, voices, all usual
+  files.
+
+Details: every round, and `stages`: seconds of each stage of the whole chain, from `metadata.timing`; stages
+that run at the same time on two cores add up to more than the whole. With --quick: 20 s, tiny.en, ours
+against faster-whisper in batches.
 """
+
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
-import wave
 from pathlib import Path
 
-import numpy as np
-from _common import keep, options
-from _tiny import CHUNK, TINY, found, plain, settings, speech, without_nltk_data
+from _common import cores, keep, measured, options
+from _peers import MODELS, WHISPERX, FasterWhisper, WhisperX, weights
+from _speech import joined, librispeech, talk, write_wav
 
-from ecg_audio_nb.align import CtcAligner
+from ecg_audio_nb.evaluate import wer
 from ecg_audio_nb.media import Audio
-from ecg_audio_nb.settings import RuntimeSettings, VoiceSettings
+from ecg_audio_nb.settings import load_settings
 from ecg_audio_nb.transcribe import choose_transcriber
 from ecg_audio_nb.voice import SPEECH_STEP, listen
 
-PEER = """ # neither NLTK's model nor the ffmpeg program is needed: an untrained splitter, and samples read from the wav file
-import wave, numpy as np, whisperx.alignment, whisperx.transcribe
-from nltk.tokenize.punkt import PunktSentenceTokenizer
-def load_audio(path):
-    with wave.open(path) as f: return np.frombuffer(f.readframes(f.getnframes()), "<i2").astype(np.float32) / 32768
-whisperx.transcribe.load_audio = whisperx.alignment.load_audio = load_audio
-whisperx.alignment.nltk_load = lambda path: PunktSentenceTokenizer()
-from whisperx.__main__ import cli
-cli()
-"""
+
+class Ours:
+    "Speech activity and recognition as the pipeline runs them without speakers"
+
+    def __init__(self, model):
+        chosen = {
+            "engine": "whisper",
+            "transcribe.model": model,
+            "transcribe.language": "en",
+            "runtime.device": "cpu",
+        }
+        self.engine = choose_transcriber(load_settings(chosen))[0]
+
+    def __call__(self, samples):
+        audio = Audio(samples)
+        return " ".join(
+            w.word for w in self.engine.transcribe(audio, listen(audio, step=SPEECH_STEP).speech, "en").words
+        )
 
 
-def ours(audio, engine, aligner):
-    times, start = {}, time.perf_counter()
-    def lap(name):
-        nonlocal start
-        times[name], start = time.perf_counter() - start, time.perf_counter()
-    speech_ = listen(audio, VoiceSettings(), RuntimeSettings(device="cpu"), SPEECH_STEP).speech
-    lap("voice")
-    said = engine.transcribe(audio, speech_, "en")
-    lap("transcribe")
-    words = aligner.align(audio, said, speech_).words
-    lap("align")
-    return times, [w.word for w in words]
+def tools(model, quick):
+    "Name to what turns samples into text"
+    found = {"ours": Ours(model)}
+    if not quick:
+        found["whisperx"] = WhisperX(model)
+        found["sequential"] = FasterWhisper(model, batched=False)
+    found["batched"] = FasterWhisper(model)
+    return found
 
 
-def theirs(samples, pipe, model, about):
-    import whisperx
-    start = time.perf_counter()
-    heard = pipe.transcribe(samples, batch_size=8, chunk_size=CHUNK)
-    middle = time.perf_counter()
-    aligned = whisperx.align(heard["segments"], model, about, samples, "cpu")
-    times = {"transcribe": middle - start, "align": time.perf_counter() - middle}
-    return times, [w["word"] for s in aligned["segments"] for w in s["words"]]
+def clocked(work, samples):
+    wall, cpu = time.perf_counter(), time.process_time()
+    text = work(samples)
+    return {
+        "wall_s": round(time.perf_counter() - wall, 2),
+        "cpu_s": round(time.process_time() - cpu, 2),
+    }, text
 
 
-def write(path, samples):
-    with wave.open(str(path), "wb") as f:
-        f.setnchannels(1), f.setsampwidth(2), f.setframerate(16000)
-        f.writeframes(np.clip(samples * 32767, -32768, 32767).astype("<i2").tobytes())
+def race(model, files, rounds, quick):
+    "Every tool over every file, in turn: rounds, and the last round's texts by tool and file"
+    found, texts, times = tools(model, quick), {}, []
+    for work in found.values():
+        work(files[0].audio.samples[: 10 * 16000])
+    for i in range(rounds):
+        for clip in files:
+            row = {"model": model, "file": clip.name, "round": i}
+            for name, work in found.items():
+                row[name], texts[name, clip.name] = clocked(work, clip.audio.samples)
+            times.append(row)
+            print(row, flush=True)
+    return times, texts
 
 
-def folder(parent):
-    "Both commands on 12 files; (seconds, peak MB) of each"
-    files = []
-    for i in range(12):
-        files.append(parent / f"file{i:02}.wav")
-        write(files[-1], speech(60, seed=i)[0])
-    lines = [f"--set={k}={v}" for k, v in {"transcribe.model": TINY / "whisper-ct2", "align.model": TINY / "wav2vec2",
-             "transcribe.chunk_size": CHUNK, "transcribe.language": "en", "runtime.device": "cpu", "diarize.enabled": "false"}.items()]
-    mine = [sys.executable, "-m", "ecg_audio_nb", "analyze", *map(str, files), "-o", str(parent / "ours"), "--engine", "whisperx", *lines]
-    peer = [sys.executable, "-c", PEER, *map(str, files), "--model", str(TINY / "whisper-ct2"), "--align_model", str(TINY / "wav2vec2"),
-            "--device", "cpu", "--compute_type", "int8", "--language", "en", "--chunk_size", str(CHUNK),
-            "--output_dir", str(parent / "theirs"), "--threads", str(len(os.sched_getaffinity(0)))]
-    return measured(mine), measured(peer)
+def fastest(times, tool, files, key="wall_s"):
+    "Seconds over all files, the best round of each"
+    return sum(min(row[tool][key] for row in times if row["file"] == clip.name) for clip in files)
 
 
-def measured(command):
-    "Run a command in a process that reports the seconds and the peak of it alone"
-    code = ("import json, resource, subprocess, sys, time; t = time.perf_counter(); "
-            "done = subprocess.run(json.loads(sys.argv[1]), capture_output=True, text=True); "
-            "print(json.dumps([done.returncode, time.perf_counter() - t, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024, "
-            "done.stdout[-800:] + done.stderr[-1500:]]))")
-    env = {**os.environ, "HF_HUB_OFFLINE": "1", "PYANNOTE_METRICS_ENABLED": "0"}
-    out = subprocess.run([sys.executable, "-c", code, json.dumps(command)], capture_output=True, text=True, env=env, check=True).stdout
-    status, seconds, peak, tail = json.loads(out)
-    if status:
-        sys.exit(f"{command[1:4]} failed:\n{tail}")
-    return seconds, peak
+def ratios(model, times, files, quick):
+    "How many times faster ours is than each"
+    figures, name = {}, model.replace(".", "_")
+    for tool, word in (("whisperx", ""), ("batched", "batched_"), ("sequential", "sequential_")):
+        if tool in times[0]:
+            for prefix, key in (("", "wall_s"), ("cpu_", "cpu_s")):
+                ratio = fastest(times, tool, files, key) / fastest(times, "ours", files, key)
+                figures[f"{prefix}ratio_{word}{name}"] = round(ratio, 2)
+    return figures
+
+
+def losses(model, texts, clip):
+    "Words left out, and the word error rate, of each tool"
+    found = {tool: wer(clip.text, text, "en") for (tool, name), text in texts.items() if name == clip.name}
+    return {
+        t: {
+            "deleted": w.deletions,
+            "wer": round(100 * w.wer, 2),
+            "substituted": w.substitutions,
+            "inserted": w.insertions,
+        }
+        for t, w in found.items()
+    }
+
+
+# ---- whole commands
+
+
+def ecg(file, out, model, *more):
+    chosen = {
+        "transcribe.model": model,
+        "transcribe.language": "en",
+        "runtime.device": "cpu",
+        "runtime.offline": "true",
+    }
+    lines = [f"--set={k}={v}" for k, v in chosen.items()]
+    return [
+        sys.executable,
+        "-m",
+        "ecg_audio_nb",
+        "analyze",
+        str(file),
+        "-o",
+        str(out),
+        "--engine",
+        "whisper",
+        *lines,
+        *more,
+    ]
+
+
+def whisperx_command(file, out, model):
+    return [
+        sys.executable,
+        "-c",
+        WHISPERX,
+        str(file),
+        "--model",
+        str(weights(model)),
+        "--device",
+        "cpu",
+        "--compute_type",
+        "int8",
+        "--language",
+        "en",
+        "--no_align",
+        "--output_dir",
+        str(out),
+        "--threads",
+        str(cores()),
+    ]
+
+
+def commands(minutes, models):
+    "Whole commands: by model, ours without speakers, WhisperX, and the whole chain with its stages"
+    rows = {}
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "talk.wav"
+        write_wav(file, talk(minutes).audio.samples)
+        for model in models:
+            ours = measured(ecg(file, Path(folder) / "ours", model, "--set=diarize.enabled=false"))
+            peer = measured(whisperx_command(file, Path(folder) / "theirs", model))
+            chain = measured(ecg(file, Path(folder) / "chain", model))
+            result = json.loads((Path(folder) / "chain/talk.json").read_text(encoding="utf-8"))
+            rows[model] = {
+                "ours": ours,
+                "whisperx": peer,
+                "chain": chain,
+                "stages": result["metadata"]["timing"],
+            }
+            print(model, rows[model], flush=True)
+    return rows
 
 
 def main():
     args = options(__doc__)
-    without_nltk_data()
-    samples, truth = speech(60 if args.quick else 600)
-    said = [w.lower() for w, *_ in truth]
-    conf = settings()
-    engine, aligner = choose_transcriber(conf)[0], CtcAligner(conf)
-    import torch
-    import whisperx
-    from whisperx.asr import load_model
-    cores = len(os.sched_getaffinity(0))
-    torch.set_num_threads(cores)
-    pipe = load_model(str(TINY / "whisper-ct2"), "cpu", compute_type="int8", language="en", threads=cores)
-    model, about = whisperx.load_align_model("en", "cpu", model_name=str(TINY / "wav2vec2"))
-    warm = samples[:20 * 16000]
-    ours(Audio(warm), engine, aligner), theirs(warm, pipe, model, about)
-    runs = []
-    for _ in range(2 if args.quick else 3):
-        a, mine = ours(Audio(samples), engine, aligner)
-        b, its = theirs(samples, pipe, model, about)
-        runs.append({"ours": a, "whisperx": b})
-        print({k: round(v, 2) for k, v in a.items()}, {k: round(v, 2) for k, v in b.items()}, flush=True)
-    (mine_s, mine_mb), (its_s, its_mb) = (None, None), (None, None)
-    if not args.quick:
-        with tempfile.TemporaryDirectory() as d:
-            (mine_s, mine_mb), (its_s, its_mb) = folder(Path(d))
-    ratio = min(sum(r["whisperx"].values()) for r in runs) / min(sum(r["ours"].values()) for r in runs)
-    keep("end_to_end", {
-        "ratio": round(ratio, 2), "folder_ratio": round(its_s / mine_s, 2) if its_s else None,
-        "peak_mb_ours": mine_mb and round(mine_mb), "peak_mb_whisperx": its_mb and round(its_mb),
-        "words_ours": round(found(said, plain(" ".join(mine))), 4), "words_whisperx": round(found(said, plain(" ".join(its))), 4),
-        "folder_s_ours": mine_s and round(mine_s, 1), "folder_s_whisperx": its_s and round(its_s, 1)}, args.quick, runs)
+    models = ("tiny.en",) if args.quick else MODELS
+    files = [joined(librispeech()[:3])] if args.quick else [joined(librispeech()), talk(10)]
+    figures, details = {}, {"rounds": [], "lost": {}}
+    for model in models:
+        times, texts = race(model, files, 1 if args.quick else 3, args.quick)
+        figures |= ratios(model, times, files, args.quick)
+        details["rounds"] += times
+        details["lost"][model] = losses(model, texts, files[0])
+        print(model, details["lost"][model], flush=True)
+    for key, column in (("deleted", "deleted"), ("wer", "wer")):
+        figures[key] = {
+            m: {tool: row[column] for tool, row in lost.items()} for m, lost in details["lost"].items()
+        }
+    rows = {} if args.quick else commands(10, MODELS)
+    for model, row in rows.items():
+        name = model.replace(".", "_")
+        figures[f"command_ratio_{name}"] = round(row["whisperx"]["seconds"] / row["ours"]["seconds"], 2)
+        figures[f"chain_s_{name}"] = row["chain"]["seconds"]
+    if rows:
+        for tool in ("ours", "whisperx"):
+            figures[f"command_mb_{tool}"] = {m: row[tool]["peak_mb"] for m, row in rows.items()}
+        figures["chain_mb"] = {m: row["chain"]["peak_mb"] for m, row in rows.items()}
+    keep("end_to_end", figures, args.quick, {**details, "commands": rows})
 
 
 if __name__ == "__main__":
