@@ -22,11 +22,13 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
+from unicodedata import category
 import numpy as np
 from .forced_align import PhoneAlignment, align_phones
 from .media import Audio
 from .models import (Halving, ModelError, Weights, available_threads, catalogue, find_weights, keep, need_extra,
     packaged_models, pick_device, weights_info)
+from .phones import pronounce
 from .schema import ModelInfo, Word
 from .settings import Settings
 from .transcribe import Transcript
@@ -261,7 +263,7 @@ def why_untrusted(
         return None if np.mean(found.scores) >= LEAST_SCORE else "the text does not fit the sound"
     return None if found.margin >= LEAST_MARGIN else "the text fits hardly better than its words reversed"
 
-# %% ../nbs/14_align.ipynb #ab47504c
+# %% ../nbs/14_align.ipynb #2e4f564b
 def align_passage(
     samples:np.ndarray, # mono, float32, 16 kHz
     words:Sequence[Word], # of the passage; their times, where they have some, are a weak prior
@@ -269,19 +271,28 @@ def align_passage(
     language:str|None=None, # code such as "en"
 )->tuple[list[Word], str|None]: # times None where there are none; why no word has one
     "Find the words of one passage by their phones"
-    from ecg_audio_nb.phones import pronounce
     blank = [replace(w, start_time=None, end_time=None, timing=None) for w in words]
-    pronunciations = [pronounce(w.word, language or "") for w in words]
+    pronunciations = [pronounce(w.word, language) for w in words]
     spelled = [i for i, p in enumerate(pronunciations) if p]
     if len(spelled) < LEAST_SPELLED * len(words): return blank, "most words have no phones"
     if len(samples) > LONGEST_PASSAGE * SAMPLE_RATE: return blank, f"longer than {LONGEST_PASSAGE:g} s"
     rough = [_rough(words[i], start) for i in spelled]
-    try: found = align_phones(samples, [pronunciations[i] for i in spelled], rough if any(rough) else None)
+    found_in = [pronunciations[i] for i in spelled]
+    try: found = align_phones(samples, found_in, rough if any(rough) else None, marks=_marks(words, spelled))
     except ValueError: return blank, "too short for the words"
     if why := why_untrusted(found): return blank, why
     for i, (a, b) in zip(spelled, found.spans):
         blank[i] = replace(words[i], start_time=max(0.0, start + a), end_time=start + b, timing="aligned")
     return blank, None
+
+def _marks(words, spelled):
+    "Whether punctuation stands before each spelled word: at the end of the one before, or in place of words between"
+    ends = [_ends_in_punctuation(w.word) for w in words]
+    return [any(ends[last:i]) for last, i in zip([0, *spelled], spelled)]
+
+def _ends_in_punctuation(word):
+    last = word.rstrip("\"'’”»)]」』")[-1:]
+    return bool(last) and category(last) in ("Po", "Pd") and last not in "%&#@*/\\'"
 
 def _rough(word, start):
     known = word.start_time is not None and word.end_time is not None

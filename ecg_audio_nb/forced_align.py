@@ -11,12 +11,13 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/forced_align.html.md"""
 # %% auto #0
 __all__ = ['PHONES', 'STATES', 'SILENCE', 'PHONE_IDS', 'SAMPLE_RATE', 'HOP', 'FRAME_LENGTH', 'FFT_SIZE', 'FRAME', 'FILTERS',
            'LOWEST', 'HIGHEST', 'CEPSTRA', 'LIFTER', 'LEVEL', 'DITHER_DB', 'PREEMPHASIS', 'SMOOTHING', 'RISE', 'FALL',
-           'PEAK_DECAY', 'MASKED', 'GAIN_FLOOR', 'GAIN_CEILING', 'GAIN_WIDTH', 'NEVER', 'PAUSE_COST', 'FLATTEN',
-           'REACH', 'LOUD_COST', 'LOUD_RANGE', 'ABOVE_NOISE', 'FRAME_CENTRE', 'FINE_CENTRE', 'FAST', 'ROUGH_SLACK',
-           'ROUGH_RATE', 'ROUGH_MOST', 'PhoneModel', 'phone_model_of', 'phone_model', 'filter_bank', 'cosines',
-           'frames_of', 'filter_powers', 'remove_noise', 'Features', 'features', 'state_scores', 'StateGraph',
-           'state_graph', 'best_path', 'word_frames', 'word_scores', 'loudness_threshold', 'occupancy', 'soft_borders',
-           'PhoneAlignment', 'shortest', 'rough_penalty', 'Observed', 'observe', 'align_phones']
+           'PEAK_DECAY', 'MASKED', 'GAIN_FLOOR', 'GAIN_CEILING', 'GAIN_WIDTH', 'NEVER', 'PAUSE_COST', 'STRAY_COST',
+           'STRAY_REACH', 'FLATTEN', 'REACH', 'LOUD_COST', 'LOUD_RANGE', 'ABOVE_NOISE', 'SNAP', 'PAUSE', 'CLEAR_DB',
+           'LEVEL_STEP', 'FRAME_CENTRE', 'FINE_CENTRE', 'FAST', 'ROUGH_SLACK', 'ROUGH_RATE', 'ROUGH_MOST', 'PhoneModel',
+           'phone_model_of', 'phone_model', 'filter_bank', 'cosines', 'frames_of', 'filter_powers', 'remove_noise',
+           'Features', 'features', 'state_scores', 'StateGraph', 'state_graph', 'best_path', 'word_frames',
+           'word_scores', 'loudness_threshold', 'occupancy', 'soft_borders', 'fine_level', 'snap_to_sound',
+           'PhoneAlignment', 'shortest', 'rough_penalty', 'pause_costs', 'Observed', 'observe', 'align_phones']
 
 # %% ../nbs/05_forced_align.ipynb #883d9f72
 from collections.abc import Sequence
@@ -220,8 +221,9 @@ class StateGraph:
     costs: np.ndarray # float32, shape (k, joints): log probability of each way; `NEVER` where there is none
     final: tuple[tuple[int, float], ...] # (node, log probability) where a path may end
 
-# %% ../nbs/05_forced_align.ipynb #4c219e37
+# %% ../nbs/05_forced_align.ipynb #5f752432
 PAUSE_COST = -3.0 # log probability of a silence between two words
+STRAY_COST, STRAY_REACH = -60.0, 8 # of a silence so few phones from a mark of punctuation, but not at it
 
 class _GraphBuilder:
     "Appends chains of states; `ends` are the (node, log probability) ways out of what was last said"
@@ -440,7 +442,49 @@ def soft_borders(
     first = graph.group[:-2] + STATES # after the silence before each word
     return np.stack([passed[first], passed[graph.group[1:-1]]], 1)
 
-# %% ../nbs/05_forced_align.ipynb #76b849d4
+# %% ../nbs/05_forced_align.ipynb #16fca506
+SNAP, PAUSE, CLEAR_DB = 0.03, 0.03, 30.0 # seconds a border moves at most; shortest gap that is a pause; dB between floor and peaks
+LEVEL_STEP = 80 # samples
+
+def fine_level(
+    samples:np.ndarray, # mono, float32, 16 kHz
+)->np.ndarray: # float64, shape (n // 80,): level of each 5 ms, averaged over three, dB
+    "Level of short steps"
+    n = len(samples) // LEVEL_STEP
+    power = np.square(samples[:n * LEVEL_STEP].reshape(-1, LEVEL_STEP), dtype=np.float64).mean(1)
+    return np.convolve(10 * np.log10(power + 1e-12), np.ones(3) / 3, "same")
+
+# %% ../nbs/05_forced_align.ipynb #925d12eb
+def snap_to_sound(
+    spans:Sequence[tuple[float, float]], # start, end of each word, seconds
+    samples:np.ndarray, # mono, float32, 16 kHz
+)->list[tuple[float, float]]:
+    "Move borders beside pauses to the edge of the sound"
+    level, step = fine_level(samples), LEVEL_STEP / SAMPLE_RATE
+    if len(level) < 3: return list(spans)
+    loud, clear = level > loudness_threshold(level), np.ptp(np.percentile(level, (10, 95))) >= CLEAR_DB
+    before = [-np.inf, *(end for _, end in spans[:-1])]
+    after = [*(start for start, _ in spans[1:]), np.inf]
+    out = []
+    for (start, end), last, following in zip(spans, before, after):
+        first, stop = int(start / step), min(int(end / step), len(level) - 1)
+        sound = first + np.flatnonzero(loud[first:stop])
+        if len(sound) and clear and start - last > PAUSE and sound[0] > first + 1:
+            start = min(sound[0] * step, start + SNAP)
+        if len(sound) and following - end > PAUSE:
+            if sound[-1] >= stop - 2: end = max(end, _end_of_sound(loud, stop, min(end + SNAP, following)))
+            elif clear: end = max((sound[-1] + 1) * step, end - SNAP)
+        out.append((start, end))
+    return out
+
+def _end_of_sound(loud, first, limit):
+    "Where sound that goes on from step `first` ends, at most `limit`; seconds"
+    step = LEVEL_STEP / SAMPLE_RATE
+    stop = min(int(limit / step), len(loud))
+    quiet = np.flatnonzero(~loud[first:stop])
+    return (first + quiet[0] if len(quiet) else stop) * step
+
+# %% ../nbs/05_forced_align.ipynb #7101d318
 @dataclass(frozen=True)
 class PhoneAlignment:
     "Where each word of a passage was said, and how well it fits"
@@ -448,7 +492,7 @@ class PhoneAlignment:
     scores: tuple[float, ...] # of each word: mean over its frames of its state's log likelihood less the best of all states
     margin: float|None = None # mean score less that of the same words in reverse order; None if it was not asked for
 
-# %% ../nbs/05_forced_align.ipynb #edbdf721
+# %% ../nbs/05_forced_align.ipynb #e1257979
 FRAME_CENTRE, FINE_CENTRE = 0.0075, 0.0103 # seconds from a frame's start to its middle, less half a hop; of 5 ms frames
 FAST = 1.5 # a passage is fast where its words last less than this many times their shortest
 ROUGH_SLACK, ROUGH_RATE, ROUGH_MOST = 0.3, 20.0, 20.0 # seconds for free; log likelihood a second beyond and a frame; most of it
@@ -472,7 +516,18 @@ def rough_penalty(
         penalty[:, i] = -np.minimum(ROUGH_RATE * np.maximum(away, 0), ROUGH_MOST)
     return penalty
 
-# %% ../nbs/05_forced_align.ipynb #090b000a
+# %% ../nbs/05_forced_align.ipynb #dec25424
+def pause_costs(
+    pronunciations:Sequence[Sequence[tuple[str, ...]]], # of each word
+    marks:Sequence[bool], # whether punctuation stands before each word; the passage's start and end count anyway
+)->list[float]: # log probability of a silence before each word and at the end
+    "What a silence costs between the words of a punctuated text"
+    phones = np.concatenate([[0], np.cumsum([min(map(len, alternatives)) for alternatives in pronunciations])])
+    marked = np.array([True, *marks[1:], True])
+    away = np.abs(phones[:, None] - phones[marked]).min(1)
+    return [STRAY_COST if 0 < n <= STRAY_REACH else PAUSE_COST for n in away]
+
+# %% ../nbs/05_forced_align.ipynb #be41fb13
 @dataclass(frozen=True, eq=False)
 class Observed:
     "A passage's sound as the search sees it"
@@ -495,20 +550,21 @@ def observe(
     level = np.stack([even.level[:n], odd.level[:n]], 1).ravel()
     return Observed(state_scores(cepstra) / 2, level, FRAME / 2, FINE_CENTRE)
 
-# %% ../nbs/05_forced_align.ipynb #8be33ce9
+# %% ../nbs/05_forced_align.ipynb #ef353be0
 def align_phones(
     samples:np.ndarray, # mono, float32, shape (n,), 16 kHz
     pronunciations:Sequence[Sequence[tuple[str, ...]]], # of each word: alternatives, each of ARPAbet phones
     rough:Sequence[tuple[float, float]|None]|None=None, # where each word is thought to be, seconds; None: not known
     check:bool=True, # measure the margin
-    pause_costs:Sequence[float]|None=None, # log probability of a silence before each word and at the end; None: `PAUSE_COST`
+    marks:Sequence[bool]|None=None, # whether punctuation stands before each word; None: not known
 )->PhoneAlignment:
     "Find the words of a passage; raises `ValueError` where the sound is too short for them, or a word has no phones"
     least, n = shortest(pronunciations), max(0, (len(samples) - FRAME_LENGTH) // HOP + 1)
     if 2 * n < least + 2:
         raise ValueError(f"{len(samples) / SAMPLE_RATE:.2f} s are too short for {len(pronunciations)} words, which "
                          f"need at least {(least + 2) * FRAME / 2:.2f} s")
-    graph, fine = state_graph(pronunciations, pause_costs), n < least + 2
+    costs = None if marks is None else pause_costs(pronunciations, marks)
+    graph, fine = state_graph(pronunciations, costs), n < least + 2
     if not fine:
         sound = observe(samples)
         path = _search(graph, sound, rough)
@@ -518,13 +574,14 @@ def align_phones(
         sound = observe(samples, fine=True)
         path = _search(graph, sound, rough)
         spans = word_frames(graph, path)
-    return _alignment(graph, sound, path, spans, pronunciations if check else None)
+    found = _alignment(graph, sound, path, spans, pronunciations if check else None)
+    return replace(found, spans=tuple(snap_to_sound(found.spans, samples)))
 
 def _search(graph, sound, rough):
     penalty = None if rough is None else rough_penalty(rough, len(sound.scores), sound.frame) * (sound.frame / FRAME)
     return best_path(graph, sound.scores, penalty)
 
-# %% ../nbs/05_forced_align.ipynb #ea63046d
+# %% ../nbs/05_forced_align.ipynb #30b014ac
 def _alignment(graph, sound, path, spans, pronunciations):
     "Borders, scores and margin of a path"
     scale = FRAME / sound.frame # frames of 5 ms count half
