@@ -44,7 +44,7 @@ from .media import SAMPLE_RATE, Audio, load_audio
 from .models import ModelError, Weights
 from .schema import Analysis, FullFeatures, Metadata, RunTiming, Segment, Speaker, Turn, VoiceRanges, Word, to_dict
 from .settings import Settings, load_settings, spelled
-from .speakers import PyannoteDiarizer, assign_speakers, choose_diarizer, group_words
+from .speakers import PyannoteDiarizer, assign_speakers, choose_diarizer, group_words, move_changes
 from .transcribe import UNSPACED, Transcript, WhisperTranscriber, choose_transcriber
 from .voice import STEP, SPEECH_STEP, Activity, Spans, decide, score
 
@@ -257,7 +257,7 @@ def to_segments(
         if not settings.diarize.enabled: spans, who = heard.activity.speech, [None] * len(heard.activity.speech)
         return measure([[] for _ in spans], spans, who, heard.frames, heard.activity.speech)
     named = assign_speakers(heard.aligned.words, heard.diarization.for_words if heard.diarization else [])
-    return segmented(named, heard.frames, heard.activity.speech, settings, heard.transcript.language)
+    return segmented(move_changes(named), heard.frames, heard.activity.speech, settings, heard.transcript.language)
 
 # %% ../nbs/20_pipeline.ipynb #6d873b56
 def to_speakers(
