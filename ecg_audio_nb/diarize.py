@@ -22,6 +22,7 @@ __all__ = ['HOP', 'N_FFT', 'N_MELS', 'PIECE', 'MIN_FRAMES', 'MIN_CLEAN', 'TIGHT'
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, replace
 import numpy as np
+from ._numeric import assign, average_clusters
 from .media import Audio
 from .models import available_threads, onnx_session, packaged_info
 from .schema import ModelInfo, Turn
@@ -49,7 +50,6 @@ def mel_power(
     block:int=4096, # frames at a time
 )->tuple[np.ndarray, np.ndarray]: # mel power (n // 160, 40), mean square of each 10 ms (n // 160,); float32
     "Mel power and level of the file, every 10 ms"
-    from scipy.fft import rfft
     n, window, filters = len(samples) // HOP, np.hanning(N_FFT + 1)[:-1].astype(np.float32), mel_filters()
     mel, level = np.empty((n, N_MELS), np.float32), np.empty(n, np.float32)
     for first in range(0, n, block):
@@ -57,7 +57,7 @@ def mel_power(
         start, stop = first * HOP - N_FFT // 2, (last - 1) * HOP + N_FFT // 2
         part = np.pad(samples[max(0, start):stop], (max(0, -start), max(0, stop - len(samples))))
         frames = np.lib.stride_tricks.sliding_window_view(part, N_FFT)[::HOP]
-        mel[first:last] = np.abs(rfft(frames * window, axis=1)) ** 2 @ filters
+        mel[first:last] = np.abs(np.fft.rfft(frames * window, axis=1)) ** 2 @ filters
         level[first:last] = np.square(samples[first * HOP:last * HOP].reshape(-1, HOP)).mean(1)
     return mel, level
 
@@ -132,12 +132,11 @@ def link(
     window:np.ndarray, # int, shape (n,): which window each is of
 )->np.ndarray: # int, shape (n,): cluster, from 0
     "Put together what is nearly the same"
-    from scipy.cluster.hierarchy import fcluster, linkage
     labels, n = np.zeros(len(vectors), int), 0
     for block in np.unique(window // BLOCK):
-        here, found = np.flatnonzero(window // BLOCK == block), np.ones(1, int)
-        if len(here) > 1: found = fcluster(linkage(vectors[here], "average", "cosine"), TIGHT, "distance")
-        labels[here], n = found - 1 + n, n + found.max()
+        here = np.flatnonzero(window // BLOCK == block)
+        cluster = average_clusters(vectors[here], TIGHT)
+        labels[here], n = cluster + n, n + cluster.max() + 1
     return labels
 
 # %% ../nbs/15_diarize.ipynb #714cec82
@@ -238,13 +237,12 @@ def assign_windows(
     centre:np.ndarray, # shape (speakers, 256)
 )->np.ndarray: # int, shape (windows, 3): speaker, -1 for none
     "Which speaker each local speaker is"
-    from scipy.optimize import linear_sum_assignment
     near = np.nan_to_num(embedded) @ centre.T
     out = np.full(seconds.shape, -1)
     for window in np.flatnonzero(seconds.any(1)):
         talking = np.flatnonzero(seconds[window])
         weight = np.sqrt(np.maximum(seconds[window, talking], 0.05))[:, None]
-        rows, speakers = linear_sum_assignment(-near[window, talking] * weight)
+        rows, speakers = assign(-near[window, talking] * weight)
         out[window, talking[rows]] = speakers
     return out
 

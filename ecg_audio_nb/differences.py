@@ -14,6 +14,7 @@ import difflib, re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 import numpy as np
+from ._numeric import assign
 from .corrections import draft_of
 from .schema import Analysis, Turn
 from .voice import Spans
@@ -23,14 +24,13 @@ def counterparts(
     a:Sequence[Turn], b:Sequence[Turn],
 )->dict[str, str]: # a name of `b` to its counterpart in `a`; without those who have none
     "Who is who"
-    from scipy.optimize import linear_sum_assignment
     ours, theirs = (list(dict.fromkeys(t.speaker_id for t in turns)) for turns in (a, b))
     shared = np.zeros((len(theirs), len(ours)))
     for t in b:
         for s in a:
             both = min(t.end_time, s.end_time) - max(t.start_time, s.start_time)
             if both > 0: shared[theirs.index(t.speaker_id), ours.index(s.speaker_id)] += both
-    return {theirs[i]: ours[j] for i, j in zip(*linear_sum_assignment(-shared)) if shared[i, j]}
+    return {theirs[i]: ours[j] for i, j in zip(*assign(-shared)) if shared[i, j]}
 
 # %% ../nbs/35_differences.ipynb #8d3f3bd8
 def moved(

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 import numpy as np
+from ._numeric import assign
 from .evaluate import EvaluateError, _lines, _need, _only, _seconds, der, jer, normalize_text, read_transcript, read_turns, wer
 from .export import recording, spoken_words
 from .schema import Analysis, Word, read_result
@@ -58,14 +59,13 @@ def cp_wer(
     language:str="en",
 )->tuple[int, int, dict[str, str]]: # errors, words of the reference, speaker -> voice
     "Word errors in which the speaker counts"
-    from scipy.optimize import linear_sum_assignment
     said, heard = ({k: normalize_text(v, language).split() for k, v in d.items()} for d in (reference, hypothesis))
     names, voices = list(said), list(heard)
     size = len(names) + len(voices) # everybody may stay alone
     cost = np.zeros((size, size), int)
     for i in range(size):
         for j in range(size): cost[i, j] = _distance(said[names[i]] if i < len(names) else [], heard[voices[j]] if j < len(voices) else [])
-    rows, columns = linear_sum_assignment(cost)
+    rows, columns = assign(cost)
     given = {names[i]: voices[j] for i, j in zip(rows, columns) if i < len(names) and j < len(voices)}
     return int(cost[rows, columns].sum()), sum(map(len, said.values())), given
 
