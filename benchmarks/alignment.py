@@ -113,16 +113,12 @@ def timed_by(aligner, p: Passage, rough=None):
     return aligner.align(Audio(p.samples), given, [(0.0, p.duration)]).words
 
 
-def spans(words):
-    return [(w.start_time, w.end_time) for w in words]
-
-
 def by_phones(p):
-    return spans(timed_by(phone_aligner(), p))
+    return timed_by(phone_aligner(), p)
 
 
 def by_phones_with_prior(p):
-    return spans(timed_by(phone_aligner(), p, rough=in_order(by_cross_attention(p))))
+    return timed_by(phone_aligner(), p, rough=in_order(by_cross_attention(p)))
 
 
 @cache
@@ -173,8 +169,20 @@ def has_path(p: Passage) -> bool:
 
 
 def table(passages, ways):
-    "Errors of each way over the same passages"
-    return {name: errors(passages, [way(p) for p in passages]) for name, way in ways.items()}
+    "Errors of each way over the same passages; `aligned`: share of words that keep an aligner's own time"
+    rows = {}
+    for name, way in ways.items():
+        found = [way(p) for p in passages]
+        rows[name] = errors(passages, [answer and spans(answer) for answer in found])
+        words = [w for answer in found for w in answer or () if isinstance(w, Word)]
+        if words:
+            rows[name]["aligned"] = round(sum(w.timing == "aligned" for w in words) / len(words), 3)
+    return rows
+
+
+def spans(answer):
+    "Start and end of each word, seconds"
+    return [(w.start_time, w.end_time) if isinstance(w, Word) else w for w in answer]
 
 
 def changed(passages, condition, seeds=SEEDS):
@@ -187,6 +195,7 @@ def told(title, rows):
     for name, row in rows.items():
         print(
             f"{title:22} {name:18} {row['words']:4} words, start {row['start_ms']}, end {row['end_ms']}"
+            + (f", aligned {row['aligned']}" if "aligned" in row else "")
             + f", {row['passages_without']} passages without" * bool(row["passages_without"]),
             flush=True,
         )
@@ -225,7 +234,7 @@ def synthetic_tables(quick):
     ways = {"phones": by_phones}
     if not quick:
         wav2vec2 = CtcAligner(settings())
-        ways["wav2vec2 (fixture)"] = lambda p: spans(timed_by(wav2vec2, p))
+        ways["wav2vec2 (fixture)"] = lambda p: timed_by(wav2vec2, p)
     tables["tiny clips"] = told("tiny clips", table(tiny_clips()[:: 4 if quick else 1], ways))
     return tables
 
