@@ -13,20 +13,21 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/phones.html.md"""
 # %% auto #0
 __all__ = ['PHONES', 'VOWELS', 'Pronunciation', 'Alternatives', 'MAX_ALTERNATIVES', 'CONSONANTS', 'SIBILANTS', 'VOICELESS',
            'ENDINGS', 'PREFIXES', 'INITIALS', 'HANGUL_VOWELS', 'FINALS', 'LINKED', 'CLOSED', 'ASPIRATED', 'NASAL',
-           'HANGUL_PHONES', 'PLAIN_INITIALS', 'SOFT', 'KANA_ROWS', 'KANA', 'SMALL_Y', 'LENGTHENED', 'PINYIN_INITIALS',
-           'PINYIN_FINALS', 'WRITTEN_WITH_Y', 'SILENT_SIGNS', 'SIGNS', 'SPECIAL_NAMES', 'INHERENT', 'SCHWA_DROPPED',
-           'LISTS', 'MAPS', 'ORDINALS', 'KEPT', 'NUMBER', 'CURRENCIES', 'OTHER_SCRIPTS', 'SCRIPTS', 'choices',
-           'join_parts', 'table', 'letter_set', 'context', 'LetterRules', 'compile_rule', 'rule_texts', 'letter_rules',
-           'unaccented', 'merge_repeats', 'fill_vowels', 'read_letters', 'packed_text', 'english_lines', 'look_up',
-           'with_s', 'with_ed', 'stems', 'stem_phones', 'with_ending', 'compound', 'spelled', 'read_english',
-           'syllables', 'link', 'meet', 'sound_changes', 'initial_phone', 'changed_hangul', 'plain_hangul',
-           'read_hangul', 'katakana', 'kana_phones', 'read_kana', 'KanjiReadings', 'kanji_readings', 'read_kanji',
-           'is_kanji', 'read_japanese', 'pinyin_phones', 'hanzi_syllables', 'read_chinese', 'latin_name', 'romanize',
-           'NumberWords', 'number_words', 'below_hundred', 'below_thousand', 'plural_form', 'thousands', 'by_thousands',
-           'four_digits', 'by_myriads', 'digit_words', 'integer_words', 'parse_number', 'fraction_words', 'time_words',
-           'quantity_words', 'year_words', 'ordinal', 'plural', 'normalize', 'character_kind', 'tokens', 'after_number',
-           'written_out', 'as_year', 'as_digits', 'with_and', 'spellings', 'spell_out', 'script', 'read_latin',
-           'latin_letters', 'read_east_asian', 'read_run', 'pronunciations', 'pronounce']
+           'HANGUL_PHONES', 'PLAIN_INITIALS', 'SOFT', 'KANA_ROWS', 'OTHER_KANA', 'KANA', 'SMALL_Y', 'HELD',
+           'PINYIN_INITIALS', 'PINYIN_FINALS', 'NO_INITIAL', 'BUZZED', 'SILENT_SIGNS', 'SIGNS', 'SPECIAL_NAMES',
+           'INHERENT', 'SCHWA_DROPPED', 'LISTS', 'MAPS', 'ORDINALS', 'KEPT', 'NUMBER', 'CURRENCIES', 'OTHER_SCRIPTS',
+           'SCRIPTS', 'OWN_CYRILLIC', 'pairs', 'choices', 'join_parts', 'table', 'letter_set', 'context', 'LetterRules',
+           'compile_rule', 'rule_texts', 'letter_rules', 'unaccented', 'merge_repeats', 'fill_vowels', 'read_letters',
+           'packed_text', 'english_lines', 'look_up', 'with_s', 'with_ed', 'stems', 'stem_phones', 'with_ending',
+           'compound', 'spelled', 'read_english', 'syllables', 'link', 'meet', 'sound_changes', 'initial_phone',
+           'changed_hangul', 'plain_hangul', 'read_hangul', 'katakana', 'kana_phones', 'read_kana', 'KanjiReadings',
+           'kanji_readings', 'read_kanji', 'is_kanji', 'read_japanese', 'pinyin_phones', 'hanzi_syllables',
+           'read_chinese', 'latin_name', 'drop_schwas', 'romanize', 'NumberWords', 'number_words', 'below_hundred',
+           'below_thousand', 'plural_form', 'thousands', 'by_thousands', 'four_digits', 'by_myriads', 'digit_words',
+           'integer_words', 'parse_number', 'fraction_words', 'time_words', 'quantity_words', 'year_words', 'ordinal',
+           'plural', 'normalize', 'character_kind', 'tokens', 'after_number', 'written_out', 'as_year', 'as_digits',
+           'with_and', 'spellings', 'spell_out', 'script', 'read_latin', 'latin_letters', 'read_east_asian', 'read_run',
+           'pronunciations', 'pronounce']
 
 # %% ../nbs/04_phones.ipynb #d967567f
 import gzip, re, tomllib, unicodedata
@@ -37,14 +38,23 @@ from functools import cache, lru_cache
 from importlib.resources import files
 from itertools import groupby, islice, product
 
-# %% ../nbs/04_phones.ipynb #1d1f7f84
-PHONES = tuple("AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH SIL T TH UH UW V W Y Z ZH".split())
+# %% ../nbs/04_phones.ipynb #30c77bfe
+PHONES = tuple(("AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K "
+                "L M N NG OW OY P R S SH SIL T TH UH UW V W Y Z ZH").split())
 VOWELS = frozenset("AA AE AH AO AW AY EH ER EY IH IY OW OY UH UW".split())
 Pronunciation = tuple[str, ...] # ARPAbet names
 Alternatives = list[Pronunciation] # of one word, the likeliest first
 MAX_ALTERNATIVES = 8 # of a word: each costs the aligner time
 
-# %% ../nbs/04_phones.ipynb #fc697ca6
+# %% ../nbs/04_phones.ipynb #d41233bd
+def pairs(
+    text:str, # "ch=CH qu=K_W"
+)->dict[str, str]: # {"ch": "CH", "qu": "K W"}
+    "Read a table of one line or several"
+    entries = (entry.rpartition("=") for entry in text.split())
+    return {key: value.replace("_", " ") for key, _, value in entries}
+
+# %% ../nbs/04_phones.ipynb #6c89c73b
 def choices(
     parts:list[Alternatives], # of each part, none of them empty
 )->Iterator[Alternatives]: # one pronunciation a part
@@ -64,7 +74,7 @@ def join_parts(
     ways = (tuple(phone for part in way for phone in part) for way in choices(spoken)) if spoken else ()
     return [way for way in dict.fromkeys(islice(ways, 4 * limit)) if way][:limit]
 
-# %% ../nbs/04_phones.ipynb #3d00b265
+# %% ../nbs/04_phones.ipynb #fd2ddc92
 @cache
 def table(
     name:str, # "letters" or "numbers"
@@ -72,8 +82,9 @@ def table(
     "Read a table of the package"
     return tomllib.loads((files("ecg_audio_nb") / f"assets/{name}.toml").read_text(encoding="utf-8"))
 
-# %% ../nbs/04_phones.ipynb #4a7024e6
-CONSONANTS = "bcdfghjklmnpqrstvwxzßçñčšžćśźżńłřďťňđðþğşșțţģķļņľĺŕċġħб" + "бвгґджзйклмнпрстфхцчшщўјљњђћџ" + "βγδζθκλμνξπρσςτφχψ"
+# %% ../nbs/04_phones.ipynb #6b0b9d28
+CONSONANTS = ("bcdfghjklmnpqrstvwxzßçñčšžćśźżńłřďťňđðþğşșțţģķļņľĺŕċġħ" # Latin
+              "бвгджзйклмнпрстфхцчшщўјљњђћџβγδζθκλμνξπρσςτφχψ") # Cyrillic, Greek
 
 def letter_set(
     letters:str, # "eiy", "V", "N$"
@@ -91,7 +102,7 @@ def context(
     "The letters that must stand beside"
     return "".join(letter_set(letters, vowels) for letters in sets.split("."))
 
-# %% ../nbs/04_phones.ipynb #22186fe0
+# %% ../nbs/04_phones.ipynb #7804509a
 @dataclass(frozen=True)
 class LetterRules:
     "How a language or script reads its letters"
@@ -110,15 +121,16 @@ def compile_rule(
     behind = f"(?<={context(left, vowels)})" if dash else ""
     ahead = f"(?={context(right, vowels)})" if plus else ""
     n_sets = len(left.split(".")) * bool(dash) + len(right.split(".")) * bool(plus)
-    return (len(letters), n_sets), f"({behind}{re.escape(letters)}{ahead})", [tuple(r.split("_")) if r else () for r in readings.split("/")]
+    alternatives = [tuple(reading.split("_")) if reading else () for reading in readings.split("/")]
+    return (len(letters), n_sets), f"({behind}{re.escape(letters)}{ahead})", alternatives
 
-# %% ../nbs/04_phones.ipynb #a09b441a
+# %% ../nbs/04_phones.ipynb #bbcaebcd
 def rule_texts(
     name:str, # section of the table
 )->tuple[str, str]: # vowels, rules: what it inherits first
     "Rules of a language with those of the language it is like"
     section = table("letters")[name]
-    base = section.get("like", "default" if name != "default" and section.get("vowels") is None else None)
+    base = section.get("like", None if name == "default" or "vowels" in section else "default")
     vowels, rules = rule_texts(base) if base else ("", "")
     return section.get("vowels", vowels), rules + " " + section["rules"]
 
@@ -130,10 +142,11 @@ def letter_rules(
     vowels, rules = rule_texts(name)
     compiled = [compile_rule(rule, vowels) for rule in rules.split()]
     order = sorted(range(len(compiled)), key=lambda i: (compiled[i][0], i), reverse=True)
-    between = table("letters")[name].get("between", "")
-    return LetterRules(re.compile("|".join(compiled[i][1] for i in order)), tuple(compiled[i][2] for i in order), tuple(between.split()))
+    pattern = re.compile("|".join(compiled[i][1] for i in order))
+    between = table("letters")[name].get("between", "").split()
+    return LetterRules(pattern, tuple(compiled[i][2] for i in order), tuple(between))
 
-# %% ../nbs/04_phones.ipynb #e63e5de2
+# %% ../nbs/04_phones.ipynb #fbecf60b
 def unaccented(
     letter:str, # one character
 )->str: # its base letter
@@ -148,14 +161,14 @@ def fill_vowels(
     phones:Pronunciation,
     vowel:Pronunciation, # what stands between two consonants, or nothing
 )->Pronunciation:
-    "Put a vowel between two consonants"
+    "Put in the vowels that a script leaves out"
     filled = list(phones[:1])
     for before, phone in zip(phones, phones[1:]):
         if before not in VOWELS and phone not in VOWELS: filled += vowel
         filled.append(phone)
     return tuple(filled)
 
-# %% ../nbs/04_phones.ipynb #b0e53459
+# %% ../nbs/04_phones.ipynb #7bb40c90
 def read_letters(
     word:str, # lower case, letters of one script
     name:str, # section of the table
@@ -169,15 +182,16 @@ def read_letters(
             i = found.end()
         elif unaccented(text[i]) != text[i]: text = text[:i] + unaccented(text[i]) + text[i + 1:]
         else: i += 1
-    said = (fill_vowels(merge_repeats(way), rules.between) for way in join_parts(parts))
+    said = (fill_vowels(merge_repeats(phones), rules.between) for phones in join_parts(parts))
     return list(dict.fromkeys(said))
 
-# %% ../nbs/04_phones.ipynb #dd02bd42
+# %% ../nbs/04_phones.ipynb #506fc050
 def packed_text(
     name:str, # "english", "hanzi" or "japanese"
 )->str:
     "Read a pronunciation table of the package"
-    return gzip.decompress((files("ecg_audio_nb") / f"assets/models/{name}.txt.gz").read_bytes()).decode("utf-8")
+    packed = (files("ecg_audio_nb") / f"assets/models/{name}.txt.gz").read_bytes()
+    return gzip.decompress(packed).decode("utf-8")
 
 @cache
 def english_lines()->list[str]: # a word and its pronunciations, a letter a phone
@@ -193,12 +207,15 @@ def look_up(
     if i == len(lines) or not lines[i].startswith(word + " "): return []
     return [tuple(PHONES[ord(c) - ord("A")] for c in code) for code in lines[i].split()[1:]]
 
-# %% ../nbs/04_phones.ipynb #fd564188
+# %% ../nbs/04_phones.ipynb #64b87b87
 SIBILANTS, VOICELESS = frozenset("S Z SH ZH CH JH".split()), frozenset("P T K F TH".split())
-ENDINGS = {"ing": "IH NG", "ings": "IH NG Z", "er": "ER", "ers": "ER Z", "est": "AH S T", "ly": "L IY", "ness": "N AH S", "less": "L AH S",
-           "ful": "F AH L", "ment": "M AH N T", "ments": "M AH N T S", "able": "AH B AH L", "ish": "IH SH", "ism": "IH Z AH M",
-           "ist": "IH S T", "ists": "IH S T S", "y": "IY", "like": "L AY K", "ward": "W ER D", "wise": "W AY Z", "hood": "HH UH D", "ship": "SH IH P"}
-PREFIXES = ("un", "re", "non", "over", "under", "out", "pre", "anti", "inter", "super", "mis", "dis", "co", "de", "micro", "multi", "sub", "semi")
+ENDINGS = pairs("""
+    ing=IH_NG ings=IH_NG_Z er=ER ers=ER_Z est=AH_S_T ly=L_IY ness=N_AH_S less=L_AH_S
+    ful=F_AH_L ment=M_AH_N_T ments=M_AH_N_T_S able=AH_B_AH_L ish=IH_SH ism=IH_Z_AH_M
+    ist=IH_S_T ists=IH_S_T_S y=IY like=L_AY_K ward=W_ER_D wise=W_AY_Z hood=HH_UH_D
+    ship=SH_IH_P
+""")
+PREFIXES = "un re non over under out pre anti inter super mis dis co de micro multi sub semi".split()
 
 def with_s(phones:Pronunciation)->Pronunciation:
     "A word with its plural or possessive s"
@@ -210,7 +227,7 @@ def with_ed(phones:Pronunciation)->Pronunciation:
     if phones[-1] in ("T", "D"): return (*phones, "AH", "D")
     return (*phones, "T" if phones[-1] in VOICELESS | {"S", "SH", "CH"} else "D")
 
-# %% ../nbs/04_phones.ipynb #3690769f
+# %% ../nbs/04_phones.ipynb #8ed8280d
 def stems(
     word:str, # without its ending
 )->Iterator[str]: # how the word is spelled without it
@@ -231,13 +248,14 @@ def with_ending(
 )->Alternatives: # empty if no ending fits
     "Pronunciations of a word from the dictionary's and an ending"
     for ending, add in (("'s", with_s), ("s'", with_s), ("es", with_s), ("s", with_s), ("ed", with_ed)):
-        if word.endswith(ending) and (found := stem_phones(word.removesuffix(ending))): return [add(phones) for phones in found]
+        if word.endswith(ending) and (found := stem_phones(word.removesuffix(ending))):
+            return [add(phones) for phones in found]
     for ending in sorted(ENDINGS, key=len, reverse=True):
         if word.endswith(ending) and (found := stem_phones(word.removesuffix(ending))):
             return [(*phones, *ENDINGS[ending].split()) for phones in found]
     return []
 
-# %% ../nbs/04_phones.ipynb #b83aff94
+# %% ../nbs/04_phones.ipynb #74d72b7d
 def compound(
     word:str, # lower case, not in the dictionary
 )->Alternatives: # empty if it is no compound
@@ -246,7 +264,8 @@ def compound(
     middle = sorted(range(3, len(word) - 2), key=lambda i: abs(i - len(word) / 2))
     for cut in [*middle, *cuts]:
         first = look_up(word[:cut])
-        if first and (second := look_up(word[cut:]) or with_ending(word[cut:])): return join_parts([first[:2], second[:2]])
+        second = (look_up(word[cut:]) or with_ending(word[cut:])) if first else []
+        if second: return join_parts([first[:2], second[:2]])
     return []
 
 def spelled(
@@ -255,7 +274,7 @@ def spelled(
     "The names of letters"
     return tuple(phone for letter in letters for phone in (look_up(letter) or [()])[-1])
 
-# %% ../nbs/04_phones.ipynb #11eb8b15
+# %% ../nbs/04_phones.ipynb #5372e7d7
 @lru_cache(20_000)
 def read_english(
     word:str, # letters and apostrophes, case as written
@@ -267,17 +286,20 @@ def read_english(
     if not found: found = with_ending(lower) or compound(lower)
     return found or read_letters(lower, "en")
 
-# %% ../nbs/04_phones.ipynb #0e083c6b
+# %% ../nbs/04_phones.ipynb #9e42a70c
 INITIALS = "k kk n t tt l m p pp s ss . c cc ch kh th ph h".split()
-HANGUL_VOWELS = "AA EH Y_AA Y_EH AH EH Y_AH Y_EH OW W_AA W_EH W_EH Y_OW UW W_AH W_EH W_IY Y_UW UH UH_IY IY".split()
+HANGUL_VOWELS = ("AA EH Y_AA Y_EH AH EH Y_AH Y_EH OW W_AA W_EH W_EH "
+                 "Y_OW UW W_AH W_EH W_IY Y_UW UH UH_IY IY").split()
 FINALS = ". k kk ks n nc nh t l lk lm lp ls lth lph lh m p ps s ss ng c ch kh th ph h".split()
-LINKED = {"ks": "k ss", "nc": "n c", "nh": ". n", "lk": "l k", "lm": "l m", "lp": "l p", "ls": "l ss", "lth": "l th", "lph": "l ph", "lh": ". l", "ps": "p ss"}
-CLOSED = {"kk": "k", "kh": "k", "ks": "k", "lk": "k", "s": "t", "ss": "t", "c": "t", "ch": "t", "th": "t", "h": "t", "ph": "p", "ps": "p", "lph": "p",
-          "nc": "n", "nh": "n", "lm": "m", "lp": "l", "ls": "l", "lth": "l", "lh": "l"}
-ASPIRATED = {"k": "kh", "t": "th", "p": "ph", "c": "ch"}
-NASAL = {"k": "ng", "t": "n", "p": "m"}
+LINKED = pairs("ks=k_ss nc=n_c nh=._n lk=l_k lm=l_m lp=l_p ls=l_ss lth=l_th lph=l_ph lh=._l ps=p_ss")
+CLOSED = pairs("""
+    kk=k kh=k ks=k lk=k s=t ss=t c=t ch=t th=t h=t ph=p ps=p lph=p nc=n nh=n lm=m lp=l ls=l
+    lth=l lh=l
+""")
+ASPIRATED = pairs("k=kh t=th p=ph c=ch")
+NASAL = pairs("k=ng t=n p=m")
 
-# %% ../nbs/04_phones.ipynb #93b43bdf
+# %% ../nbs/04_phones.ipynb #683e5790
 def syllables(
     word:str, # Hangul
 )->list[list[str]]: # initial, vowel, final of each; "." where it has none
@@ -285,7 +307,7 @@ def syllables(
     codes = [ord(c) - 0xAC00 for c in word if "가" <= c <= "힣"]
     return [[INITIALS[c // 588], HANGUL_VOWELS[c % 588 // 28], FINALS[c % 28]] for c in codes]
 
-# %% ../nbs/04_phones.ipynb #53d68340
+# %% ../nbs/04_phones.ipynb #3f80e05e
 def link(
     final:str, # of a syllable, not "."
     vowel:str, # of the next, which begins with it
@@ -302,7 +324,8 @@ def meet(
     initial:str, # of the next, not "."
 )->tuple[str, str]: # final, initial as they are said
     "What two consonants become where they meet"
-    if final in ("h", "nh", "lh") and initial in ASPIRATED: return {"h": "."}.get(final, final[0]), ASPIRATED[initial]
+    if final in ("h", "nh", "lh") and initial in ASPIRATED:
+        return "." if final == "h" else final[0], ASPIRATED[initial]
     closed = CLOSED.get(final, final)
     if initial == "h" and closed in ASPIRATED: return ".", ASPIRATED[closed]
     if initial in ("n", "m") and closed in NASAL: return NASAL[closed], initial
@@ -311,11 +334,13 @@ def meet(
     if closed in NASAL and initial in ("k", "t", "p", "s", "c"): return closed, initial + initial[0]
     return closed, initial
 
-# %% ../nbs/04_phones.ipynb #383c32ff
-HANGUL_PHONES = {"k": "K", "kk": "K", "kh": "K", "n": "N", "t": "T", "tt": "T", "th": "T", "l": "L", "m": "M", "p": "P", "pp": "P", "ph": "P",
-                 "s": "S", "ss": "S", "c": "JH", "cc": "CH", "ch": "CH", "h": "HH", "ng": "NG", ".": ""}
+# %% ../nbs/04_phones.ipynb #789c4474
+HANGUL_PHONES = pairs("""
+    k=K kk=K kh=K n=N t=T tt=T th=T l=L m=M p=P pp=P ph=P s=S ss=S c=JH cc=CH ch=CH
+    h=HH ng=NG .=
+""")
 PLAIN_INITIALS = HANGUL_PHONES | {"k": "G", "t": "D", "l": "R"}
-SOFT = {"k": "G", "t": "D", "p": "B", "c": "JH", "l": "D"} # between voiced sounds
+SOFT = pairs("k=G t=D p=B c=JH l=D") # between voiced sounds
 
 def sound_changes(
     word:list[list[str]], # initial, vowel, final of each syllable
@@ -324,11 +349,12 @@ def sound_changes(
     said = [list(syllable) for syllable in word]
     for this, following in zip(said, said[1:]):
         if this[2] == ".": continue
-        this[2], following[0] = link(this[2], following[1]) if following[0] == "." else meet(this[2], following[0])
+        vowel_follows = following[0] == "."
+        this[2], following[0] = link(this[2], following[1]) if vowel_follows else meet(this[2], following[0])
     if said: said[-1][2] = CLOSED.get(said[-1][2], said[-1][2])
     return said
 
-# %% ../nbs/04_phones.ipynb #be0bace0
+# %% ../nbs/04_phones.ipynb #8f315b7c
 def initial_phone(
     initial:str,
     vowel:str, # phones
@@ -336,41 +362,50 @@ def initial_phone(
 )->str:
     "How a consonant begins a syllable"
     if initial in ("s", "ss") and vowel.startswith(("IY", "Y_")): return "SH"
-    if initial in SOFT and before in (".", "n", "m", "ng", "l"): return "L" if initial == before == "l" else SOFT[initial]
+    if initial == before == "l": return "L"
+    if initial in SOFT and before in (".", "n", "m", "ng", "l"): return SOFT[initial]
     return HANGUL_PHONES[initial]
 
 def changed_hangul(word:list[list[str]])->Pronunciation:
     "Phones of fluent Korean"
     phones, before = [], None
     for initial, vowel, final in sound_changes(word):
-        phones += [initial_phone(initial, vowel, before), *vowel.split("_"), HANGUL_PHONES[CLOSED.get(final, final)]]
+        ending = HANGUL_PHONES[CLOSED.get(final, final)]
+        phones += [initial_phone(initial, vowel, before), *vowel.split("_"), ending]
         before = final
     return merge_repeats(p for p in phones if p)
 
 def plain_hangul(word:list[list[str]])->Pronunciation:
     "Phones of Hangul letter by letter"
-    letters = [(PLAIN_INITIALS[i], *vowel.split("_"), HANGUL_PHONES[CLOSED.get(final, final)]) for i, vowel, final in word]
-    return tuple(p for syllable in letters for p in syllable if p)
+    letters = [(PLAIN_INITIALS[initial], *vowel.split("_"), HANGUL_PHONES[CLOSED.get(final, final)])
+               for initial, vowel, final in word]
+    return tuple(phone for syllable in letters for phone in syllable if phone)
 
 def read_hangul(word:str)->Alternatives:
     "Pronunciations of Hangul: with the sound changes, then letter by letter"
     parts = syllables(word)
     return list(dict.fromkeys([changed_hangul(parts), plain_hangul(parts)])) if parts else []
 
-# %% ../nbs/04_phones.ipynb #7c026cea
-KANA_ROWS = {"アイウエオ": "", "カキクケコ": "K", "ガギグゲゴ": "G", "サシスセソ": "S", "ザジズゼゾ": "Z", "タチツテト": "T", "ダヂヅデド": "D", "ナニヌネノ": "N",
-             "ハヒフヘホ": "HH", "バビブベボ": "B", "パピプペポ": "P", "マミムメモ": "M", "ラリルレロ": "D", "ァィゥェォ": ""}
-KANA = {kana: f"{consonant} {vowel}".split() for row, consonant in KANA_ROWS.items() for kana, vowel in zip(row, "AA IY UH EH OW".split())}
-KANA |= {kana: phones.split() for kana, phones in {"シ": "SH IY", "ジ": "JH IY", "チ": "CH IY", "ヂ": "JH IY", "ツ": "T S UH", "ヅ": "Z UH", "フ": "F UH", "ヤ": "Y AA",
-         "ユ": "Y UW", "ヨ": "Y OW", "ワ": "W AA", "ヲ": "OW", "ン": "N", "ヴ": "V UH", "ヰ": "IY", "ヱ": "EH", "ッ": "", "ー": "", "ヵ": "K AA", "ヶ": "K EH"}.items()}
-SMALL_Y = {"ャ": "AA", "ュ": "UW", "ョ": "OW"}
-LENGTHENED = {("OW", "ウ"), ("UW", "ウ"), ("UH", "ウ"), ("EH", "イ"), ("IY", "イ"), ("AA", "ア"), ("OW", "オ"), ("EH", "エ")} # a vowel held, not said again
+# %% ../nbs/04_phones.ipynb #1fd6a677
+KANA_ROWS = pairs("""
+    アイウエオ= カキクケコ=K ガギグゲゴ=G サシスセソ=S ザジズゼゾ=Z タチツテト=T ダヂヅデド=D ナニヌネノ=N ハヒフヘホ=HH バビブベボ=B
+    パピプペポ=P マミムメモ=M ラリルレロ=D ァィゥェォ=
+""")
+OTHER_KANA = pairs("""
+    シ=SH_IY ジ=JH_IY チ=CH_IY ヂ=JH_IY ツ=T_S_UH ヅ=Z_UH フ=F_UH ヴ=V_UH ヤ=Y_AA ユ=Y_UW ヨ=Y_OW
+    ワ=W_AA ヲ=OW ン=N ヰ=IY ヱ=EH ッ= ー= ヵ=K_AA ヶ=K_EH
+""")
+KANA = {kana: f"{consonant} {vowel}".split()
+        for row, consonant in KANA_ROWS.items() for kana, vowel in zip(row, "AA IY UH EH OW".split())}
+KANA |= {kana: phones.split() for kana, phones in OTHER_KANA.items()}
+SMALL_Y = pairs("ャ=AA ュ=UW ョ=OW")
+HELD = pairs("ウ=OW_UW_UH イ=EH_IY ア=AA オ=OW エ=EH") # after one of these the vowel lasts longer
 
 def katakana(text:str)->str:
     "Hiragana as katakana"
     return "".join(chr(ord(c) + 0x60) if "ぁ" <= c <= "ゖ" else c for c in text)
 
-# %% ../nbs/04_phones.ipynb #a0e25f64
+# %% ../nbs/04_phones.ipynb #a7ceba27
 def kana_phones(
     text:str, # katakana
 )->Pronunciation:
@@ -382,7 +417,7 @@ def kana_phones(
             if phones and phones[-1] not in ("SH", "JH", "CH"): phones.append("Y")
             phones.append(SMALL_Y[kana])
         elif kana in "ァィゥェォ" and phones: phones[-1:] = KANA[kana]
-        elif phones and (phones[-1], kana) in LENGTHENED: continue
+        elif phones and phones[-1] in HELD.get(kana, "").split(): continue
         else: phones += KANA.get(kana, [])
     return tuple(phones)
 
@@ -396,7 +431,7 @@ def read_kana(
     if text.endswith(("デス", "マス")): found.insert(0, found[0][:-1])
     return [phones for phones in found if phones]
 
-# %% ../nbs/04_phones.ipynb #87c905dd
+# %% ../nbs/04_phones.ipynb #a2aab390
 @dataclass(frozen=True)
 class KanjiReadings:
     "Readings of kanji, in katakana"
@@ -410,8 +445,10 @@ def kanji_readings()->KanjiReadings:
     characters, _, words = packed_text("japanese").partition("\n\n")
     rows = [line.split(" ") for line in characters.split("\n")]
     split = lambda readings: [reading for reading in readings.split(",") if reading]
-    return KanjiReadings({word: split(found) for word, found in (line.split(" ") for line in words.split("\n"))},
-                         {char: split(inside) for char, inside, _ in rows}, {char: split(alone) for char, _, alone in rows})
+    entries = (line.split(" ") for line in words.split("\n"))
+    return KanjiReadings(words={word: split(found) for word, found in entries},
+                         inside={char: split(inside) for char, inside, _ in rows},
+                         alone={char: split(alone) for char, _, alone in rows})
 
 def read_kanji(
     text:str, # kanji and no kana
@@ -420,13 +457,14 @@ def read_kanji(
     "Readings of a run of kanji"
     table = kanji_readings()
     if text in table.words: return table.words[text]
-    if len(text) == 1: return list(dict.fromkeys([*table.alone.get(text, []), *table.inside.get(text, [])]))[:4]
-    usual, last = [table.inside.get(c) or table.alone.get(c, []) for c in text], table.alone.get(text[-1], [])
-    if before_kana and last: usual[-1] = [*last, *usual[-1]]
+    alone, inside = table.alone.get(text[-1], []), table.inside.get(text[-1], [])
+    if len(text) == 1: return list(dict.fromkeys([*alone, *inside]))[:4]
+    usual = [table.inside.get(char) or table.alone.get(char, []) for char in text]
+    if before_kana: usual[-1] = [*alone, *inside]
     if not all(usual): return []
     return ["".join(way) for way in islice(choices([readings[:3] for readings in usual]), 5)]
 
-# %% ../nbs/04_phones.ipynb #69bf06a3
+# %% ../nbs/04_phones.ipynb #b45c67c8
 def is_kanji(char:str)->bool:
     "True for a Chinese character"
     return "㐀" <= char <= "鿿" or char in "々〆" or "豈" <= char <= "﫿"
@@ -443,28 +481,35 @@ def read_japanese(
         parts.append([phones for reading in readings for phones in read_kana(reading)])
     return join_parts(parts)
 
-# %% ../nbs/04_phones.ipynb #90ddc93e
-PINYIN_INITIALS = {"b": "P", "p": "P", "m": "M", "f": "F", "d": "T", "t": "T", "n": "N", "l": "L", "g": "K", "k": "K", "h": "HH", "j": "JH", "q": "CH", "x": "SH",
-                   "zh": "JH", "ch": "CH", "sh": "SH", "r": "R", "z": "T S", "c": "T S", "s": "S", "y": "Y", "w": "W", "": ""}
-PINYIN_FINALS = {"a": "AA", "o": "AO", "e": "AH", "i": "IY", "u": "UW", "v": "UW", "ai": "AY", "ei": "EY", "ao": "AW", "ou": "OW", "an": "AA N", "en": "AH N", "ang": "AA NG",
-                 "eng": "AH NG", "er": "AA R", "ong": "UH NG", "ia": "Y AA", "ie": "Y EH", "iao": "Y AW", "iu": "Y OW", "ian": "Y EH N", "in": "IY N", "iang": "Y AA NG",
-                 "ing": "IY NG", "iong": "Y UH NG", "ua": "W AA", "uo": "W AO", "uai": "W AY", "ui": "W EY", "uan": "W AA N", "un": "W AH N", "uang": "W AA NG",
-                 "ve": "Y EH", "van": "Y EH N", "vn": "Y UH N", "m": "M", "n": "N", "ng": "NG", "g": "NG"}
-WRITTEN_WITH_Y = {"ya": "ia", "ye": "ie", "yao": "iao", "you": "iu", "yan": "ian", "yang": "iang", "yong": "iong", "yi": "i", "yin": "in", "ying": "ing", "yu": "v", "yue": "ve",
-                  "yuan": "van", "yun": "vn", "wa": "ua", "wo": "uo", "wai": "uai", "wei": "ui", "wan": "uan", "wen": "un", "wang": "uang", "weng": "un", "wu": "u"}
+# %% ../nbs/04_phones.ipynb #5f4c54be
+PINYIN_INITIALS = pairs("""
+    b=P p=P m=M f=F d=T t=T n=N l=L g=K k=K h=HH j=JH q=CH x=SH zh=JH ch=CH sh=SH r=R z=T_S c=T_S s=S
+""") | {"": ""}
+PINYIN_FINALS = pairs("""
+    a=AA o=AO e=AH i=IY u=UW v=UW ai=AY ei=EY ao=AW ou=OW an=AA_N en=AH_N ang=AA_NG
+    eng=AH_NG er=AA_R ong=UH_NG ia=Y_AA ie=Y_EH iao=Y_AW iu=Y_OW ian=Y_EH_N in=IY_N
+    iang=Y_AA_NG ing=IY_NG iong=Y_UH_NG ua=W_AA uo=W_AO uai=W_AY ui=W_EY uan=W_AA_N
+    un=W_AH_N uang=W_AA_NG ve=Y_EH van=Y_EH_N vn=Y_UH_N m=M n=N ng=NG g=NG
+""")
+NO_INITIAL = pairs("""
+    ya=ia ye=ie yao=iao you=iu yan=ian yang=iang yong=iong yi=i yin=in ying=ing yu=v
+    yue=ve yuan=van yun=vn wa=ua wo=uo wai=uai wei=ui wan=uan wen=un wang=uang weng=un
+    wu=u
+""")
+BUZZED = ("zh", "ch", "sh", "r", "z", "c", "s") # their i is no IY
 
 def pinyin_phones(
     syllable:str, # without tone; v for ü
 )->Pronunciation:
     "Phones of a pinyin syllable"
-    syllable = WRITTEN_WITH_Y.get(syllable, syllable)
+    syllable = NO_INITIAL.get(syllable, syllable)
     initial = re.match("(?:[zcs]h|[bpmfdtnlgkhjqxrzcs](?=[a-z]))?", syllable)[0]
     final = syllable.removeprefix(initial)
     if initial in ("j", "q", "x") and final.startswith("u"): final = "v" + final[1:]
-    vowel = "IH" if final == "i" and initial in ("zh", "ch", "sh", "r", "z", "c", "s") else PINYIN_FINALS.get(final, "AH")
+    vowel = "IH" if final == "i" and initial in BUZZED else PINYIN_FINALS.get(final, "AH")
     return tuple(f"{PINYIN_INITIALS[initial]} {vowel}".split())
 
-# %% ../nbs/04_phones.ipynb #ceff8c8e
+# %% ../nbs/04_phones.ipynb #0deea0c3
 @cache
 def hanzi_syllables()->dict[str, list[str]]: # character -> pinyin syllables, the usual one first
     "The table made from Unihan"
@@ -480,9 +525,9 @@ def read_chinese(
     "Pronunciations of Chinese characters"
     return join_parts([pinyin_phones(s) for s in hanzi_syllables().get(char, [])] for char in word)
 
-# %% ../nbs/04_phones.ipynb #5b1dabfd
+# %% ../nbs/04_phones.ipynb #7e77c4b6
 SILENT_SIGNS = ("VIRAMA", "ASAT", "COENG", "PULLI", "HALANTA", "AL-LAKUNA", "SUKUN")
-SIGNS = {"ANUSVARA": "n", "CANDRABINDU": "n", "BINDI": "n", "TIPPI": "n", "VISARGA": "h"}
+SIGNS = pairs("ANUSVARA=n CANDRABINDU=n BINDI=n TIPPI=n VISARGA=h")
 SPECIAL_NAMES = {"VOCALIC R": "ri", "VOCALIC L": "li", "JNYA": "gy", "NYA": "ny", "CA": "cha", "CHA": "cha"}
 
 def latin_name(
@@ -496,28 +541,37 @@ def latin_name(
     found = re.search(r"(VOWEL SIGN|DEPENDENT VOWEL|LETTER|SYLLABLE|CHARACTER) (.*)", name)
     if not found: return "", "mark"
     letters = SPECIAL_NAMES.get(found[2], found[2].split(" WITH ")[0].split()[-1]).lower()
+    if name.startswith("ETHIOPIC"): letters = re.sub("(?<![aeiou])e$", "ɨ", letters) # the sixth order
     return letters, "vowel sign" if "VOWEL" in found[1] else "letter"
 
-# %% ../nbs/04_phones.ipynb #e897fa36
-INHERENT = ("DEVANAGARI BENGALI GURMUKHI GUJARATI ORIYA TAMIL TELUGU KANNADA MALAYALAM SINHALA TIBETAN KHMER MYANMAR JAVANESE BALINESE LAO").split()
-SCHWA_DROPPED = ("DEVANAGARI", "BENGALI", "GURMUKHI", "GUJARATI") # the vowel of a last letter is not said
+# %% ../nbs/04_phones.ipynb #c084a7db
+INHERENT = ("DEVANAGARI BENGALI GURMUKHI GUJARATI ORIYA TAMIL TELUGU KANNADA MALAYALAM SINHALA TIBETAN "
+            "KHMER MYANMAR JAVANESE BALINESE LAO").split()
+SCHWA_DROPPED = ("DEVANAGARI", "BENGALI", "GURMUKHI", "GUJARATI") # where not every unwritten vowel is said
+
+def drop_schwas(
+    latin:str, # ə for every unwritten vowel
+)->str:
+    "Leave out the unwritten vowel at the end, and between single consonants before a written vowel: khelətee"
+    if len(re.findall("[aeiouə]", latin)) > 1: latin = latin.removesuffix("ə")
+    consonant = "(?:dd|tt|nn|ss|ll|rr|[^aeiouə])h?"
+    return re.sub(f"([aeiouə]{consonant})ə({consonant}[aeiou])", r"\1\2", latin)
 
 def romanize(
-    word:str,
+    word:str, # of a script without a table
 )->str: # Latin letters
     "Write a word in Latin letters by the names of its characters"
-    latin, inherent, scripts = "", False, {unicodedata.name(c, "?").split()[0] for c in word}
+    scripts, latin = {unicodedata.name(c, "?").split()[0] for c in word}, ""
     for char in word:
         letters, kind = latin_name(char)
-        if kind in ("vowel sign", "no vowel") and inherent: latin = latin[:-1]
         if kind == "mark": continue
-        latin += letters
-        consonant = letters[:1] not in tuple("aeiou") and letters[-1:] in ("a", "o")
-        inherent = kind == "letter" and consonant and bool(scripts & set(INHERENT))
-    if inherent and len(latin) > 2 and scripts & set(SCHWA_DROPPED): latin = latin[:-1]
-    return latin
+        if kind in ("vowel sign", "no vowel"): latin = latin.removesuffix("ə")
+        consonant = kind == "letter" and letters[:1] not in tuple("aeiou") and letters[-1:] in ("a", "o")
+        latin += letters[:-1] + "ə" if consonant and scripts & set(INHERENT) else letters
+    if scripts & set(SCHWA_DROPPED): latin = drop_schwas(latin)
+    return latin.removesuffix("ɨ").replace("ə", "a")
 
-# %% ../nbs/04_phones.ipynb #6d045f05
+# %% ../nbs/04_phones.ipynb #524c4be3
 @dataclass(frozen=True)
 class NumberWords:
     "A language's words for numbers and symbols; the fields are explained in `assets/numbers.toml`"
@@ -549,7 +603,7 @@ class NumberWords:
     minute:str = ""
     before:str = ""
 
-# %% ../nbs/04_phones.ipynb #e4d31402
+# %% ../nbs/04_phones.ipynb #ef805c0a
 LISTS = ("small", "tens", "hundreds", "digits", "places", "myriads", "thousand", "million", "billion")
 MAPS = ("exact", "after_tens", "feminine", "one", "symbols", "units", "words")
 
@@ -560,12 +614,10 @@ def number_words(
     "The table of a language; an empty one if there is none"
     section = dict(table("numbers").get(language or "", {}))
     for name in LISTS: section[name] = tuple(word.replace("_", " ") for word in section.get(name, "").split())
-    for name in MAPS:
-        pairs = (entry.rpartition("=") for entry in section.get(name, "").split())
-        section[name] = {key: words.replace("_", " ") for key, _, words in pairs}
+    for name in MAPS: section[name] = pairs(section.get(name, ""))
     return NumberWords(**section)
 
-# %% ../nbs/04_phones.ipynb #a6c4687d
+# %% ../nbs/04_phones.ipynb #7c9abef0
 def below_hundred(
     n:int,
     words:NumberWords,
@@ -590,7 +642,7 @@ def below_thousand(
     between = words.zero_ten if rest < 10 and words.zero_ten else words.rest
     return " ".join(f"{words.hundreds[hundreds - 1]} {between} {below_hundred(rest, words)}".split())
 
-# %% ../nbs/04_phones.ipynb #db8f52e2
+# %% ../nbs/04_phones.ipynb #b6b089c7
 def plural_form(
     n:int,
     forms:tuple[str, ...], # after 1, after a few, after many
@@ -611,11 +663,12 @@ def thousands(
     "So many thousands, millions, billions"
     form = plural_form(count, getattr(words, name), words.plural)
     if count == 1: return f"{words.one.get(name, words.small[1])} {form}"
-    number = below_thousand(count, words).split()
-    if name == "thousand" and count % 100 not in (11, 12): number[-1] = words.feminine.get(str(count % 10), number[-1])
+    number = by_thousands(count, words).split()
+    if name == "thousand" and count % 100 not in (11, 12):
+        number[-1] = words.feminine.get(str(count % 10), number[-1])
     return f"{' '.join(number)} {form}"
 
-# %% ../nbs/04_phones.ipynb #85537d5f
+# %% ../nbs/04_phones.ipynb #75a71da0
 def by_thousands(
     n:int, # below a million of millions
     words:NumberWords,
@@ -623,12 +676,14 @@ def by_thousands(
     "A number in words, in the languages that group by thousands"
     said = []
     for name, size in (("billion", 10**9), ("million", 10**6), ("thousand", 1000)):
+        if not getattr(words, name): continue
         count, n = divmod(n, size)
         if count: said.append(thousands(count, name, words))
-    if n or not said: said += ([words.rest] if said and n < 100 else []) + [below_thousand(n, words)]
+    joined = said and (n <= 100 or n % 100 == 0)
+    if n or not said: said += ([words.rest] if joined else []) + [below_thousand(n, words)]
     return " ".join(" ".join(said).split())
 
-# %% ../nbs/04_phones.ipynb #f2f79ba7
+# %% ../nbs/04_phones.ipynb #c77b46e9
 def four_digits(
     n:int, # below 10,000
     words:NumberWords,
@@ -662,7 +717,7 @@ def by_myriads(
         if group: said += number + name
     return said or words.digits[0]
 
-# %% ../nbs/04_phones.ipynb #ba25fe71
+# %% ../nbs/04_phones.ipynb #124db951
 def digit_words(
     digits:str, # "007"
     words:NumberWords,
@@ -682,7 +737,7 @@ def integer_words(
     if words.hundreds: return by_thousands(int(digits), words).split()
     return digit_words(digits, words)
 
-# %% ../nbs/04_phones.ipynb #87098c8f
+# %% ../nbs/04_phones.ipynb #1849fc26
 def parse_number(
     text:str, # "1,250.5"
     group:str, # the language's separator of thousands
@@ -691,18 +746,20 @@ def parse_number(
     group, text = group or ",", re.sub(r"['’\s]", "", text)
     grouped = {" ": ".", "": ","}.get(group, group)
     point = "," if grouped == "." else "."
-    if re.fullmatch(rf"\d{{1,3}}(?:\{grouped}\d{{3}})+(?:\{point}\d+)?", text): text = text.replace(grouped, "")
+    if re.fullmatch(rf"\d{{1,3}}(?:\{grouped}\d{{3}})+(?:\{point}\d+)?", text):
+        text = text.replace(grouped, "")
     parts = re.split("[.,]", text)
     return (parts[:1], parts[1]) if len(parts) == 2 else (parts, "")
 
-# %% ../nbs/04_phones.ipynb #5d6da8e3
+# %% ../nbs/04_phones.ipynb #04b48d14
 def fraction_words(
     fraction:str, # digits after the point
     language:str|None,
 )->list[str]:
     "What is said after the point"
     words = number_words(language)
-    if words.fraction == "number" and fraction[0] != "0" and len(fraction) < 4: return integer_words(fraction, language)
+    as_number = words.fraction == "number" and fraction[0] != "0" and len(fraction) < 4
+    if as_number: return integer_words(fraction, language)
     return digit_words(fraction, words)
 
 def time_words(
@@ -711,13 +768,15 @@ def time_words(
 )->list[str]:
     "A time of day, or a ratio, in words"
     words, numbers = number_words(language), text.split(":")
-    if len(numbers) > 2: return [w for number in numbers for w in integer_words(number.lstrip("0") or "0", language)]
-    hour, minute = (integer_words(number.lstrip("0") or "0", language) for number in numbers)
+    said = [integer_words(str(int(number)), language) for number in numbers]
+    if len(numbers) > 2: return [word for part in said for word in part]
+    hour, minute = said
     if language == "en" and numbers[1] == "00": return [*hour, "o'clock"]
     if language == "en" and numbers[1][0] == "0": return [*hour, "oh", *minute]
-    return [*hour, *words.hour.split(), *(minute + words.minute.split() if int(numbers[1]) else [])]
+    minute = minute + words.minute.split() if int(numbers[1]) else []
+    return [*hour, *words.hour.split(), *minute]
 
-# %% ../nbs/04_phones.ipynb #5bac9fde
+# %% ../nbs/04_phones.ipynb #5826b433
 def quantity_words(
     text:str, # a number as written
     language:str|None,
@@ -736,14 +795,15 @@ def year_words(
     "A year as pairs: English nineteen ninety nine, German neunzehn hundert neun und neunzig"
     century, rest = int(digits[:2]), digits[2:]
     if not 10 < century < 21 or century == 20 and language != "en": return []
-    first = integer_words(str(century), language)
-    if language in ("de", "nl"): return [*first, "hundert" if language == "de" else "honderd", *(integer_words(str(int(rest)), language) if int(rest) else [])]
-    if language != "en": return []
-    if rest == "00": return [*first, "hundred"]
-    return [*first, *(["oh"] if rest[0] == "0" else []), *integer_words(str(int(rest)), language)]
+    hundred = {"en": "hundred", "de": "hundert", "nl": "honderd"}.get(language)
+    if hundred is None: return []
+    first, second = integer_words(str(century), language), integer_words(str(int(rest)), language)
+    if rest == "00": return [*first, hundred]
+    if language != "en": return [*first, hundred, *second]
+    return [*first, "oh", *second] if rest[0] == "0" else [*first, *second]
 
-# %% ../nbs/04_phones.ipynb #b537a67d
-ORDINALS = {"one": "first", "two": "second", "three": "third", "five": "fifth", "eight": "eighth", "nine": "ninth", "twelve": "twelfth"}
+# %% ../nbs/04_phones.ipynb #9bd10377
+ORDINALS = pairs("one=first two=second three=third five=fifth eight=eighth nine=ninth twelve=twelfth")
 
 def ordinal(
     words:list[str], # "twenty", "one"
@@ -759,7 +819,7 @@ def plural(
     last = words[-1]
     return [*words[:-1], last[:-1] + "ies" if last.endswith("y") else last + "s"]
 
-# %% ../nbs/04_phones.ipynb #070a6eb2
+# %% ../nbs/04_phones.ipynb #5c60e63a
 KEPT = "½¼¾№" # Unicode's compatibility form would tear these apart
 NUMBER = re.compile(r"(\d+(?::\d\d)+|\d+(?:[.,'\s]\d+)*)")
 CURRENCIES = "$€£¥₩₹₽₺"
@@ -767,9 +827,10 @@ CURRENCIES = "$€£¥₩₹₽₺"
 def normalize(word:str)->str:
     "A word in the form that the tables are written in"
     plain = word.translate({ord("’"): "'", ord("‘"): "'", ord("−"): "-"})
-    parts = (part if part in KEPT else unicodedata.normalize("NFKC", part) for part in re.split(f"([{KEPT}])", plain))
-    characters = (str(unicodedata.decimal(c)) if c.isdecimal() else c for c in "".join(parts) if unicodedata.category(c) != "Cf")
-    return "".join(characters).strip()
+    parts = re.split(f"([{KEPT}])", plain)
+    composed = "".join(part if part in KEPT else unicodedata.normalize("NFKC", part) for part in parts)
+    visible = (c for c in composed if unicodedata.category(c) != "Cf") # no marks of direction or soft hyphens
+    return "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in visible).strip()
 
 def character_kind(char:str)->str:
     "letters, symbol or space"
@@ -787,7 +848,7 @@ def tokens(
                 if kind == "letters": yield kind, "".join(run)
                 elif kind == "symbol": yield from (("symbol", char) for char in run)
 
-# %% ../nbs/04_phones.ipynb #b3856d47
+# %% ../nbs/04_phones.ipynb #08d22d3f
 def after_number(
     said:list[str], # up to the number
     letters:str, # that stand right after it
@@ -811,27 +872,32 @@ def written_out(
     for before, after, (kind, text) in zip(kinds, kinds[2:], parts):
         name = words.symbols.get(text, "").split()
         if kind == "number":
-            number_at, said, currency = len(said), said + read_number(text, language) + currency, []
-        elif kind == "letters": said = after_number(said, text, language) if before == "number" else [*said, text]
+            number_at = len(said)
+            said, currency = said + read_number(text, language) + currency, []
+        elif kind == "letters" and before == "number": said = after_number(said, text, language)
+        elif kind == "letters": said.append(text)
         elif text in CURRENCIES and after == "number" and text not in words.before: currency = name
         elif text == "-" and after == "number" and not before: said += words.minus.split()
         elif text in words.before and before == "number": said[number_at:number_at] = name
         else: said += name
     return said
 
-# %% ../nbs/04_phones.ipynb #6db3597b
+# %% ../nbs/04_phones.ipynb #fa3a36dd
 def as_year(text:str, language:str|None)->list[str]:
     "Numbers of four digits as years"
-    return (year_words(text, language) if re.fullmatch(r"\d{4}", text) else []) or quantity_words(text, language)
+    year = year_words(text, language) if re.fullmatch(r"\d{4}", text) else []
+    return year or quantity_words(text, language)
 
 def as_digits(text:str, language:str|None)->list[str]:
     "Short numbers digit by digit: 911"
-    return digit_words(text, number_words(language)) if re.fullmatch(r"\d{3,6}", text) else quantity_words(text, language)
+    if re.fullmatch(r"\d{3,6}", text): return digit_words(text, number_words(language))
+    return quantity_words(text, language)
 
 def with_and(text:str, language:str|None)->list[str]:
     "One hundred and five"
     said = " ".join(quantity_words(text, language))
-    return re.sub(r" hundred (?!thousand|million|billion)", " hundred and ", said).split() if language == "en" else said.split()
+    if language == "en": said = re.sub(" hundred (?!thousand|million|billion)", " hundred and ", said)
+    return said.split()
 
 def spellings(
     word:str, # as Whisper writes it
@@ -843,8 +909,10 @@ def spellings(
     if known: return [known.split()]
     if language == "en" and look_up(text.lower()): return [[text]]
     parts = list(tokens(text))
-    readers = (quantity_words, as_year, with_and, as_digits) if re.search(r"\d{3}", text) else (quantity_words,)
-    return [list(said) for said in dict.fromkeys(tuple(written_out(parts, language, reader)) for reader in readers)]
+    long = re.search(r"\d{3}", text)
+    readers = [quantity_words, as_year, with_and, as_digits] if long else [quantity_words]
+    ways = (tuple(written_out(parts, language, reader)) for reader in readers)
+    return [list(said) for said in dict.fromkeys(ways)]
 
 def spell_out(
     word:str, # as Whisper writes it: "$42," or "Hello"
@@ -853,17 +921,23 @@ def spell_out(
     "Write numbers, symbols, units, times and currencies as spoken words"
     return spellings(word, language)[0]
 
-# %% ../nbs/04_phones.ipynb #18756803
-OTHER_SCRIPTS = frozenset("ko ja zh ru uk be bg mk mn kk tg ka hy he yi ar fa ur ps sd th lo km my bo hi mr ne sa bn as pa gu ta te kn ml si am el".split()) # languages
-SCRIPTS = {"CYRILLIC": "cyrillic", "GREEK": "greek", "GEORGIAN": "georgian", "ARMENIAN": "armenian", "HEBREW": "hebrew", "ARABIC": "arabic", "THAI": "thai",
-           "HANGUL": "hangul", "CJK": "east asian", "HIRAGANA": "east asian", "KATAKANA": "east asian", "KATAKANA-HIRAGANA": "east asian", "IDEOGRAPHIC": "east asian"}
+# %% ../nbs/04_phones.ipynb #52b9373d
+OTHER_SCRIPTS = frozenset(("ko ja zh ru uk be bg mk mn kk tg ka hy he yi ar fa ur ps sd th lo km my bo hi mr ne "
+                           "sa bn as pa gu ta te kn ml si am el").split()) # languages not written in Latin
+SCRIPTS = pairs("""
+    CYRILLIC=cyrillic GREEK=greek GEORGIAN=georgian ARMENIAN=armenian HEBREW=hebrew ARABIC=arabic THAI=thai
+    HANGUL=hangul CJK=east_asian HIRAGANA=east_asian KATAKANA=east_asian KATAKANA-HIRAGANA=east_asian
+    IDEOGRAPHIC=east_asian
+""")
+OWN_CYRILLIC = ("ru", "uk", "be", "bg") # languages with rules of their own
 
 def script(char:str)->str:
-    "The script of a letter; what belongs to any is latin"
+    "The script of a letter; marks that belong to any count as latin"
     first = unicodedata.name(char, "?").split()[0]
-    return SCRIPTS.get(first, "latin" if first in ("LATIN", "APOSTROPHE", "COMBINING", "FEMININE", "MASCULINE") else "other")
+    if first in ("LATIN", "APOSTROPHE", "COMBINING", "FEMININE", "MASCULINE"): return "latin"
+    return SCRIPTS.get(first, "other")
 
-# %% ../nbs/04_phones.ipynb #0b2aa8fd
+# %% ../nbs/04_phones.ipynb #6d89dd63
 def read_latin(
     word:str, # Latin letters
     language:str|None,
@@ -880,10 +954,11 @@ def latin_letters(word:str, language:str|None)->str:
     "Lower case as the language has it; Vietnamese without its tones"
     if language in ("tr", "az"): word = word.replace("İ", "i").replace("I", "ı")
     if language == "vi":
-        word = unicodedata.normalize("NFC", re.sub("[\u0300\u0301\u0303\u0309\u0323]", "", unicodedata.normalize("NFD", word)))
+        bare = re.sub("[\u0300\u0301\u0303\u0309\u0323]", "", unicodedata.normalize("NFD", word))
+        word = unicodedata.normalize("NFC", bare)
     return word.lower()
 
-# %% ../nbs/04_phones.ipynb #3f74ef60
+# %% ../nbs/04_phones.ipynb #69c237f7
 def read_east_asian(
     word:str, # kana, kanji, hanzi
     language:str|None,
@@ -902,10 +977,11 @@ def read_run(
     if name == "hangul": return read_hangul(letters)
     if name == "east asian": return read_east_asian(letters, language)
     if name == "other": return read_letters(romanize(letters), "romanized")
-    own = language if name == "cyrillic" and language in ("ru", "uk", "be", "bg") else name
-    return read_letters(letters.lower(), own)
+    if name == "thai": letters = re.sub("([เ-ไ])([ก-ฮ])", r"\2\1", letters) # written before, said after it
+    if name == "cyrillic" and language in OWN_CYRILLIC: name = language
+    return read_letters(letters.lower(), name)
 
-# %% ../nbs/04_phones.ipynb #fbdaa10b
+# %% ../nbs/04_phones.ipynb #73ff686d
 @lru_cache(50_000)
 def pronunciations(word:str, language:str|None)->tuple[Pronunciation, ...]:
     "`pronounce`, remembered"
@@ -913,13 +989,13 @@ def pronunciations(word:str, language:str|None)->tuple[Pronunciation, ...]:
     language = {"yue": "zh", "nb": "no"}.get(language, language)
     found = []
     for said in spellings(word, language):
-        runs = ["".join(run) for spoken in said for part in spoken.split() for _, run in groupby(part, script)]
+        runs = ("".join(run) for spoken in said for _, run in groupby(spoken, script))
         found += join_parts(read_run(run, language) for run in runs)
     return tuple(dict.fromkeys(found))[:MAX_ALTERNATIVES]
 
 def pronounce(
     word:str, # as Whisper writes it, with punctuation and case
     language:str|None, # Whisper's code; None: by script
-)->Alternatives: # at most 8, the likeliest first; empty if nothing in it is spoken or its reading is not known
+)->Alternatives: # at most 8, the likeliest first; empty if nothing is spoken or a reading is not known
     "Pronunciations of a word"
     return list(pronunciations(word, language))

@@ -6,9 +6,9 @@
 
 Each table is text, gzipped without a date, so the same sources give the same bytes:
 
-    english.txt.gz    word, then its pronunciations: a letter a phone, A is the first of `phones.PHONES`; words in order
-    hanzi.txt.gz      a pinyin syllable without tone, then the characters read so; second readings from the second table on
-    japanese.txt.gz   kanji, readings inside compounds, readings alone or before kana; after an empty line words that differ
+    english.txt.gz    word, its pronunciations: a letter a phone, A the first of `phones.PHONES`; words in order
+    hanzi.txt.gz      a pinyin syllable without tone, the characters read so; after an empty line second readings
+    japanese.txt.gz   kanji, readings in compounds, readings alone or before kana; after an empty line words that differ
 """
 import argparse, bz2, gzip, hashlib, re, unicodedata
 from collections import Counter, defaultdict
@@ -25,7 +25,8 @@ def write(name, lines):
     "Write a table; print what NOTICE says of it"
     content = gzip.compress("\n".join(lines).encode(), 9, mtime=0)
     (FOLDER / name).write_bytes(content)
-    print(f"{name}: {len(lines)} lines, size {len(content)} bytes, sha256 {hashlib.sha256(content).hexdigest()}")
+    digest = hashlib.sha256(content).hexdigest()
+    print(f"{name}: {len(lines)} lines, size {len(content)} bytes, sha256 {digest}")
 
 
 # ---------------------------------------------------------------- English
@@ -58,7 +59,7 @@ def toneless(syllable):
 
 
 def hanzi(readings):
-    "Characters by syllable: the usual reading (kMandarin), then readings of 2 % of the occurrences or more (kHanyuPinlu)"
+    "Characters by syllable: the usual reading (kMandarin), then others of 2 % or more (kHanyuPinlu)"
     first, second = defaultdict(str), defaultdict(str)
     for char, value in sorted(readings["kMandarin"].items()):
         if not KANJI.match(char): continue
@@ -79,9 +80,10 @@ HALF_VOICED = dict(zip("ハヒフヘホ", "パピプペポ"))
 ROMAJI = {"": "アイウエオ", "K": "カキクケコ", "G": "ガギグゲゴ", "S": "サシスセソ", "Z": "ザジズゼゾ", "T": "タチツテト", "D": "ダヂヅデド",
           "N": "ナニヌネノ", "H": "ハヒフヘホ", "B": "バビブベボ", "P": "パピプペポ", "M": "マミムメモ", "R": "ラリルレロ"}
 SOUNDS = {a + v: kana for a, row in ROMAJI.items() for v, kana in zip("AIUEO", row)}
-SOUNDS |= {"SHI": "シ", "JI": "ジ", "CHI": "チ", "TSU": "ツ", "FU": "フ", "YA": "ヤ", "YU": "ユ", "YO": "ヨ", "WA": "ワ", "N": "ン"}
-for onset, kana in (("KY", "キ"), ("GY", "ギ"), ("SH", "シ"), ("J", "ジ"), ("CH", "チ"), ("NY", "ニ"), ("HY", "ヒ"), ("BY", "ビ"), ("PY", "ピ"), ("MY", "ミ"), ("RY", "リ")):
+SOUNDS |= dict(zip("SHI JI CHI TSU FU YA YU YO WA N".split(), "シジチツフヤユヨワン"))
+for onset, kana in zip("KY GY SH J CH NY HY BY PY MY RY".split(), "キギシジチニヒビピミリ"):
     SOUNDS |= {onset + v: kana + small for v, small in zip("AUO", "ャュョ")}
+NAMES = ("Noun.name", "Noun.place", "Noun.org") # files whose readings are no readings of common words
 WORD_COST = 7000 # of IPADIC: log probabilities, about 700 a factor of e; rarer words stay out
 
 
@@ -123,26 +125,31 @@ def split_reading(word, reading, known):
     if not word: return [] if not reading else None
     for base in known.get(word[0], ()):
         for said in variants(base):
-            if reading.startswith(said) and (rest := split_reading(word[1:], reading[len(said):], known)) is not None: return [base, *rest]
+            if not reading.startswith(said): continue
+            rest = split_reading(word[1:], reading[len(said):], known)
+            if rest is not None: return [base, *rest]
     return None
 
 
 def japanese(folder, on_readings):
     "Readings of characters in compounds and alone, then of the words that these do not give"
-    alone, inside, compounds, lemmas = defaultdict(Counter), defaultdict(Counter), defaultdict(dict), Counter()
+    alone, inside = defaultdict(Counter), defaultdict(Counter)
+    compounds, lemmas = defaultdict(dict), Counter()
     weight = lambda cost: 2.0 ** (-cost / 700)
     for file, surface, reading, cost, lemma in entries(folder):
         chars = KANJI.findall(surface)
-        if len(chars) == 1 and re.fullmatch("[ぁ-ゖ]*.[ぁ-ゖ]*", surface) and file not in ("Noun.name", "Noun.place", "Noun.org"):
-            if (stem := stem_reading(surface, reading)): lemmas[chars[0], stem, lemma] = max(weight(cost), lemmas[chars[0], stem, lemma])
+        if len(chars) == 1 and re.fullmatch("[ぁ-ゖ]*.[ぁ-ゖ]*", surface) and file not in NAMES:
+            key = chars[0], stem_reading(surface, reading), lemma
+            if key[1]: lemmas[key] = max(weight(cost), lemmas[key])
         elif len(chars) == len(surface) and 2 <= len(surface) <= 4:
             compounds[surface][reading] = min(cost, compounds[surface].get(reading, cost))
     for (char, stem, _), n in lemmas.items(): alone[char][stem] += n
-    known = {char: [to_katakana(r) for r in value.split() if to_katakana(r)] for char, value in on_readings.items()}
+    known = {char: [*filter(None, map(to_katakana, value.split()))] for char, value in on_readings.items()}
     for char, counts in alone.items(): known[char] = list(dict.fromkeys([*known.get(char, []), *counts]))
     for word, found in compounds.items():
         for reading, cost in found.items():
-            for char, base in zip(word, split_reading(word, reading, known) or ()): inside[char][base] += weight(cost)
+            parts = split_reading(word, reading, known) or ()
+            for char, base in zip(word, parts): inside[char][base] += weight(cost)
     chars = sorted({*alone, *inside})
     best = lambda counts: [reading for reading, n in counts.most_common(4) if n > 0.03 * counts.total()]
     usual, lone = {c: best(inside[c])[:3] for c in chars}, {c: best(alone[c]) for c in chars}
@@ -158,9 +165,9 @@ def japanese(folder, on_readings):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--cmudict", type=Path, required=True, help="cmudict-en-us.dict of the pocketsphinx wheel")
+    parser.add_argument("--cmudict", type=Path, required=True, help="cmudict-en-us.dict of pocketsphinx")
     parser.add_argument("--unihan", type=Path, default=Path("/usr/share/unicode/Unihan_Readings.txt.bz2"))
-    parser.add_argument("--ipadic", type=Path, default=Path("/usr/share/mecab/dic/ipadic"), help="folder of IPADIC's CSV files")
+    parser.add_argument("--ipadic", type=Path, default=Path("/usr/share/mecab/dic/ipadic"))
     args = parser.parse_args()
     readings = unihan(args.unihan, "kMandarin", "kHanyuPinlu", "kJapaneseOn")
     write("english.txt.gz", english(args.cmudict))
