@@ -62,7 +62,7 @@ def overrides(
     given = {name.replace("__", "."): value for name, value in options.items() if value is not None}
     for line in lines:
         key, equals, value = line.partition("=")
-        if not equals: usage(f"--set {line}: write it as stage.key=value, such as transcribe.engine=embedded")
+        if not equals: usage(f"--set {line}: write it as stage.key=value, such as transcribe.engine=whisper")
         given[key.strip()] = value.strip()
     return given
 
@@ -151,9 +151,9 @@ Lines = Annotated[Optional[list[str]], typer.Option("--set", metavar="STAGE.KEY=
 def analyze(
     sources: Sources,
     output: Annotated[Path, flag("Folder for the results.", "-o", "--output")] = Path("."),
-    profile: Annotated[Optional[str], flag("Section of settings.ini: t4, cpu, demo or your own.")] = None,
-    engine: Annotated[Optional[str], flag("auto, whisperx or embedded, for the whole chain.")] = None,
-    model: Annotated[Optional[str], flag("Recognizer's model, name or folder.")] = None,
+    profile: Annotated[Optional[str], flag("Section of settings.ini: t4, cpu, fast, demo or your own.")] = None,
+    engine: Annotated[Optional[str], flag("auto, whisper or whisperx, for the whole chain.")] = None,
+    model: Annotated[Optional[str], flag("Whisper model, name or folder.")] = None,
     align_model: Annotated[Optional[str], flag("Aligner's model, name or folder.")] = None,
     language: Annotated[Optional[str], flag("Language spoken, such as en; auto to detect it.")] = None,
     num_speakers: Annotated[Optional[int], flag("How many speakers there are, if you know.")] = None,
@@ -217,7 +217,7 @@ def report(
         typer.echo(write_report(read_result(result), output or result.with_suffix(".html"), media, embed=embed))
 
 # %% ../nbs/70_cli.ipynb #74cad19c
-models = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Weights: what can be had, what is here.")
+models = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Models: which there are, and where they lie.")
 app.add_typer(models, name="models")
 
 @models.command("list")
@@ -225,11 +225,11 @@ def models_list(
     stage: Annotated[Optional[str], flag("Only transcribe, align or diarize.")] = None,
     as_json: Annotated[bool, flag("Print one JSON list.", "--json")] = False,
 ):
-    "Show the models that can be had by name, and which are on this machine."
+    "List the models that can be had by name, and where each lies on this machine."
     import json
-    from ecg_audio_nb.models import cached, catalogue
+    from ecg_audio_nb.models import cached, catalogue, where
     rows = [{"name": n, "stage": m["stage"], "languages": m["languages"], "licence": m["licence"], "mb": m["mb"],
-             "cached": cached(n, m["stage"]) is not None, "gated": m.get("gated", False)}
+             "cached": cached(n, m["stage"]) is not None, "where": where(n, m["stage"]) or None, "gated": m.get("gated", False)}
             for n, m in catalogue().items() if stage in (None, m["stage"])]
     if as_json: typer.echo(json.dumps(rows))
     else: _model_table(rows)
@@ -238,17 +238,17 @@ def _model_table(rows):
     from rich.console import Console
     from rich.table import Table
     table = Table(box=None, pad_edge=False)
-    for name in ("name", "stage", "language", "licence", "MB", "here"): table.add_column(name, justify="right" if name == "MB" else "left")
+    for name in ("name", "stage", "language", "licence", "MB", "where"): table.add_column(name, justify="right" if name == "MB" else "left")
     for r in rows:
         table.add_row(r["name"], r["stage"], ",".join(r["languages"] or ["many"]), r["licence"] or "see its page", f"{r['mb']:,}",
-                      "yes" if r["cached"] else "gated" if r["gated"] else "no")
+                      r["where"] or ("gated" if r["gated"] else "no"))
     Console(width=None if Console().is_terminal else 120).print(table)
 
 # %% ../nbs/70_cli.ipynb #628bef0a
 @models.command("pull")
 def models_pull(
     name: Annotated[Optional[str], typer.Argument(metavar="[NAME]", help="Of the list, or owner/name of the hub.")] = None,
-    profile: Annotated[Optional[str], flag("Instead of a name: all that a section of settings.ini needs.")] = None,
+    profile: Annotated[Optional[str], flag("Instead of a name: every model that a section of settings.ini needs.")] = None,
     stage: Annotated[Optional[str], flag("What a model outside the list is for: transcribe, align or diarize.")] = None,
 ):
     "Fetch a model, or all that a profile needs, into the cache."
@@ -259,17 +259,10 @@ def models_pull(
         for n, s in [(name, stage)] if name else _needed(profile): typer.echo(pull(n, s, complain).folder)
 
 def _needed(profile):
-    "(name, stage) of what a profile's analyses load"
-    from ecg_audio_nb.align import align_model
+    "(name, stage) of the models that a profile's analyses load; the packaged networks are at hand"
+    from ecg_audio_nb.environment import needs
     from ecg_audio_nb.settings import load_settings
-    from ecg_audio_nb.speakers import PYANNOTE
-    from ecg_audio_nb.transcribe import default_model
-    s = load_settings(None, profile)
-    if s.engine == "embedded": return []
-    code = "en" if s.transcribe.language == "auto" else s.transcribe.language
-    found = [(s.transcribe.model or default_model("cpu" if s.runtime.device == "cpu" else "cuda"), "transcribe"),
-             (s.align.model or align_model(code), "align"), (s.diarize.model or PYANNOTE, "diarize")]
-    return [(n, stage) for n, stage in found if n]
+    return [(need.name, need.stage) for need in needs(load_settings(None, profile))]
 
 # %% ../nbs/70_cli.ipynb #6014bdf2
 @models.command("path")
@@ -438,7 +431,7 @@ def batch(
     output: Output,
     notebook: Annotated[str, flag("analyze, benchmark, evaluate, or the path of your own.")] = "analyze",
     workers: Annotated[int, flag("Runner processes, each with one warm kernel; one a GPU.")] = 1,
-    profile: Annotated[Optional[str], flag("Section of settings.ini: t4, cpu, demo or your own.")] = None,
+    profile: Annotated[Optional[str], flag("Section of settings.ini: t4, cpu, fast, demo or your own.")] = None,
     set_: Params = None,
     timeout: Annotated[Optional[float], flag("Seconds a job may take; a job that takes longer is tried again, three times in all.")] = None,
     retry_failed: Annotated[bool, flag("Try again what failed or was cancelled.", "--retry-failed")] = False,
@@ -561,7 +554,7 @@ def jobs_prune(
 def serve(
     host: Annotated[str, flag("Address to listen on; beyond this machine keys are needed.")] = "127.0.0.1",
     port: Annotated[int, flag("Port to listen on.")] = 8080,
-    profile: Annotated[Optional[str], flag("Section of settings.ini: t4, cpu, demo or your own.")] = None,
+    profile: Annotated[Optional[str], flag("Section of settings.ini: t4, cpu, fast, demo or your own.")] = None,
     set_: Annotated[Optional[list[str]], typer.Option("--set", metavar="KEY=VALUE", help="Any setting, or server.KEY; repeatable.")] = None,
     without_keys: Annotated[bool, flag("Let anybody in who reaches it.", "--without-keys")] = False,
 ):
