@@ -11,7 +11,7 @@ from ecg_audio_nb.media import Audio, load_audio
 from ecg_audio_nb.models import Weights, find_weights
 from ecg_audio_nb.schema import ModelInfo, Word
 from ecg_audio_nb.settings import load_settings
-from ecg_audio_nb.transcribe import Transcript, WhisperXTranscriber, spread
+from ecg_audio_nb.transcribe import Transcript, WhisperTranscriber, build_prompt, sample_evenly, _Job, _language
 
 LANGUAGES = 99 # of Whisper before large-v3
 TEXT_TOKENS = 50257 # <|endoftext|>
@@ -64,33 +64,41 @@ def many_languages(tmp_path_factory):
 
 def whisper(folder, **more):
     settings = load_settings({"runtime.device": "cpu", "transcribe.model": str(folder), **more})
-    return WhisperXTranscriber(find_weights(str(folder), "transcribe"), settings)
+    return WhisperTranscriber(find_weights(str(folder), "transcribe"), settings)
 
 
-def test_one_window_is_heard_as_whisperx_hears_it(many_languages, clip):
+def detect(engine, clip, spans): return _language(_Job(engine, clip, spans, spans, lambda fraction: None), "auto")
+
+
+def test_one_window_gives_whisperx_s_language(many_languages, clip, monkeypatch):
+    "WhisperX fills every window up to 30 s; here the encoder is given the same"
+    from whisperx.asr import load_model
+    from ecg_audio_nb import transcribe
+    monkeypatch.setattr(transcribe, "TRAILING", 30.0)
     engine = whisper(many_languages, **{"transcribe.compute_type": "float32"})
+    peer = load_model(str(many_languages), "cpu", compute_type="float32", vad_model=lambda *_: None)
     span = (0.0, min(clip.duration, 30.0))
-    code, p, notes = engine._language(clip, [span], "auto")
-    assert code == engine.pipe.detect_language(clip.cut(*span).samples) and 0 < p <= 1 and not notes
+    code, p, notes = detect(engine, clip, [span])
+    assert code == peer.detect_language(clip.cut(*span).samples) and 0 < p <= 1 and not notes
 
 
 def test_several_windows_are_decided_by_their_sum(many_languages, clip):
     engine = whisper(many_languages, **{"transcribe.compute_type": "float32"})
-    spans = [(0.0, 2.0), (2.0, 5.0), (5.0, 9.0)]
-    each = [dict(engine.pipe.model.model.detect_language(engine._encode(clip, [s]))[0]) for s in spread(spans)]
+    spans = [(0.0, 3.0), (3.0, 6.0), (6.0, 9.0)]
+    each = [dict(engine.whisper.network.detect_language(engine.whisper.encode([clip.cut(*s).samples]))[0]) for s in sample_evenly(spans)]
     total = {token: sum(e[token] for e in each) / 3 for token in each[0]}
     best = max(total, key=total.get)
-    code, p, _ = engine._language(clip, spans, "auto")
+    code, p, _ = detect(engine, clip, spans)
     assert f"<|{code}|>" == best and p == pytest.approx(total[best], rel=1e-5)
 
 
 @pytest.mark.parametrize("language, task", [("ko", "transcribe"), ("ja", "translate")])
-def test_language_and_task_stand_in_the_prompt(many_languages, language, task, monkeypatch):
+def test_language_and_task_stand_in_the_prompt(many_languages, language, task):
     engine = whisper(many_languages, **{"transcribe.task": task})
-    tokenizer = engine._tokenizer(language)
-    prompt = engine.pipe.model.get_prompt(tokenizer, [], without_timestamps=True)
+    prompt = build_prompt(engine.whisper, language, engine.settings)
+    assert prompt == ["<|startoftranscript|>", f"<|{language}|>", f"<|{task}|>", "<|notimestamps|>"]
     names, _ = special_tokens()
-    assert [names[t - TEXT_TOKENS] for t in prompt] == ["<|startoftranscript|>", f"<|{language}|>", f"<|{task}|>", "<|notimestamps|>"]
+    assert [engine.whisper.ids[t] - TEXT_TOKENS for t in prompt] == [names.index(t) for t in prompt]
 
 
 def test_timestamp_tokens_do_not_become_text(many_languages, clip):
