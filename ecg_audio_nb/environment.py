@@ -432,7 +432,8 @@ def torch_cuda()->str|None: # such as 12.8; None: a build without CUDA, or no to
     return said[1] if said else None
 
 def _driver():
-    if not find_spec("pynvml"): return {"error": "NVML can't be asked: pip install 'ecg-audio-nb[cuda]'"}
+    if not find_spec("pynvml"):
+        return {"error": "NVML can't be asked: pip install 'ecg-audio-nb[cuda]'" if _has_card() else "no driver"}
     return probe("nvml", limit=20)
 
 
