@@ -19,22 +19,27 @@ with its own defaults (batches of 8, int8).
 - `dropped_chunks`: chunks of six far-recorded meetings (AMI) that the rules dropped; their text is not known,
   so the warnings stand in the details, to be judged by ear;
 - `wer_sample`, `der_sample`: the packaged sample through `analyze` with its default model, word and
-  diarization error rates; `seconds_sample`: how long that took, models at hand.
+  diarization error rates; `start_ms_sample`, `end_ms_sample`: median errors of its words' times;
+  `seconds_sample`: how long that took, models at hand.
 
-Words are compared as Whisper's papers do (its English normalizer). Whether `wer_librispeech_single` gets
-easier than the file depends on the chunks: an utterance alone is never cut.
+Words are compared as Whisper's papers do (its English normalizer). An utterance alone is never cut into chunks,
+so single files and the joined one differ.
 """
 
+import json
 import time
 import unicodedata
 from functools import cache
 
+import numpy as np
 from _common import ROOT, keep, options
 from _peers import MODELS, WhisperX
 from _speech import english, joined, korean, languages, librispeech, meetings, nothing_said
 
 from ecg_audio_nb import analyze
 from ecg_audio_nb.evaluate import evaluate, wer
+from ecg_audio_nb.schema import Word
+from ecg_audio_nb.scores import boundaries
 from ecg_audio_nb.settings import load_settings
 from ecg_audio_nb.transcribe import choose_transcriber
 from ecg_audio_nb.voice import SPEECH_STEP, listen
@@ -179,11 +184,16 @@ def sample():
     result = analyze(path, profile="demo")
     seconds = time.perf_counter() - start
     scores = evaluate(result, path.with_suffix(".stm"), path.with_suffix(".rttm"))
+    truth = json.loads(path.with_suffix(".truth.json").read_text(encoding="utf-8"))["words"]
+    reference = [Word(w["word"], w["start_time"], w["end_time"]) for w in truth]
+    apart = boundaries(reference, [w for s in result.segments for w in s.words if w.kind == "word"]).errors
     return {
         "wer_sample": round(100 * scores.wer, 2),
         "der_sample": round(100 * scores.der, 2),
         "speakers_sample": scores.speakers_found,
         "seconds_sample": round(seconds, 1),
+        "start_ms_sample": round(1000 * float(np.median(apart[::2])), 1),
+        "end_ms_sample": round(1000 * float(np.median(apart[1::2])), 1),
     }, result.text
 
 
