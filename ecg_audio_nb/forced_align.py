@@ -12,12 +12,13 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/forced_align.html.md"""
 __all__ = ['PHONES', 'STATES', 'SILENCE', 'PHONE_IDS', 'SAMPLE_RATE', 'HOP', 'FRAME_LENGTH', 'FFT_SIZE', 'FRAME', 'FILTERS',
            'LOWEST', 'HIGHEST', 'CEPSTRA', 'LIFTER', 'LEVEL', 'DITHER_DB', 'PREEMPHASIS', 'SMOOTHING', 'RISE', 'FALL',
            'PEAK_DECAY', 'MASKED', 'GAIN_FLOOR', 'GAIN_CEILING', 'GAIN_WIDTH', 'NEVER', 'PAUSE_COST', 'STRAY_COST',
-           'STRAY_REACH', 'FLATTEN', 'REACH', 'LOUD_COST', 'LOUD_RANGE', 'ABOVE_NOISE', 'SNAP', 'PAUSE', 'CLEAR_DB',
-           'LEVEL_STEP', 'FRAME_CENTRE', 'FINE_CENTRE', 'FAST', 'ROUGH_SLACK', 'ROUGH_RATE', 'ROUGH_MOST', 'PhoneModel',
-           'phone_model_of', 'phone_model', 'filter_bank', 'cosines', 'frames_of', 'filter_powers', 'remove_noise',
-           'Features', 'features', 'state_scores', 'StateGraph', 'state_graph', 'best_path', 'word_frames',
-           'word_scores', 'loudness_threshold', 'occupancy', 'soft_borders', 'fine_level', 'snap_to_sound',
-           'PhoneAlignment', 'shortest', 'rough_penalty', 'pause_costs', 'Observed', 'observe', 'align_phones']
+           'STRAY_REACH', 'FRAME_CENTRE', 'FINE_CENTRE', 'FLATTEN', 'REACH', 'LOUD_COST', 'LOUD_RANGE', 'ABOVE_NOISE',
+           'SNAP', 'PAUSE', 'CLEAR_DB', 'LEVEL_STEP', 'FAST', 'NOISY', 'ROUGH_SLACK', 'ROUGH_RATE', 'ROUGH_MOST',
+           'PhoneModel', 'phone_model_of', 'phone_model', 'filter_bank', 'cosines', 'frames_of', 'filter_powers',
+           'remove_noise', 'Features', 'features', 'state_scores', 'StateGraph', 'state_graph', 'best_path',
+           'word_frames', 'word_scores', 'loudness_threshold', 'occupancy', 'soft_borders', 'fine_level',
+           'snap_to_sound', 'PhoneAlignment', 'shortest', 'rough_penalty', 'pause_costs', 'Observed', 'observe',
+           'align_phones']
 
 # %% ../nbs/05_forced_align.ipynb #883d9f72
 from collections.abc import Sequence
@@ -26,31 +27,31 @@ from functools import lru_cache
 from importlib.resources import files
 import numpy as np
 
-# %% ../nbs/05_forced_align.ipynb #1bdc7f3f
-PHONES = ("+NSN+", "+SPN+", "AA", "AE", "AH", "AO", "AW", "AY", "B", "CH", "D", "DH", "EH", "ER", "EY", "F", "G", "HH",
-          "IH", "IY", "JH", "K", "L", "M", "N", "NG", "OW", "OY", "P", "R", "S", "SH", "SIL", "T", "TH", "UH", "UW",
-          "V", "W", "Y", "Z", "ZH") # in the model's order; +NSN+: noise, +SPN+: spoken noise
+# %% ../nbs/05_forced_align.ipynb #ac9165e2
+PHONES = ("+NSN+", "+SPN+", "AA", "AE", "AH", "AO", "AW", "AY", "B", "CH", "D", "DH", "EH", "ER", "EY", "F", "G",
+          "HH", "IH", "IY", "JH", "K", "L", "M", "N", "NG", "OW", "OY", "P", "R", "S", "SH", "SIL", "T", "TH",
+          "UH", "UW", "V", "W", "Y", "Z", "ZH") # in the model's order; +NSN+: noise, +SPN+: spoken noise
 STATES = 3 # of a phone
 SILENCE = PHONES.index("SIL")
 PHONE_IDS = {phone: i for i, phone in enumerate(PHONES)}
 
-# %% ../nbs/05_forced_align.ipynb #0ef7fc8a
+# %% ../nbs/05_forced_align.ipynb #22cf08ae
 @dataclass(frozen=True, eq=False)
 class PhoneModel:
     "Gaussian mixtures and transitions of the phones' states"
-    densities: tuple[np.ndarray, ...] # of each stream: float32, shape (27, 42 * 128); [x², x, 1] @ densities = log densities
+    densities: tuple[np.ndarray, ...] # of each stream: float32, shape (27, 42 * 128); [x², x, 1] @ it = logs
     mixtures: np.ndarray # float32, shape (3 streams, 42 phones, 128 densities, 3 states): weights
     stay: np.ndarray # float32, shape (42, 3): log probability that a state goes on
     leave: np.ndarray # float32, shape (42, 3): log probability that the next one follows
 
-# %% ../nbs/05_forced_align.ipynb #59cdbd62
+# %% ../nbs/05_forced_align.ipynb #6eba7219
 def phone_model_of(
     means:np.ndarray, # float32, shape (42, 3, 128, 13)
     log_variances:np.ndarray, # float32, shape (42, 3, 128, 13)
     mixtures:np.ndarray, # uint8, shape (3, 128, 126): a byte q is the weight exp(-1024 q ln 1.0001)
     stay:np.ndarray, leave:np.ndarray, # float32, shape (42, 3): probabilities
 )->PhoneModel:
-    "Arrange parameters for the matrix product; the format is that of Sphinx-3 (`sendump`: weights as 8-bit logarithms)"
+    "Arrange the parameters of a Sphinx-3 model for the matrix product"
     variances = np.exp(log_variances)
     constant = -0.5 * (np.log(2 * np.pi) + log_variances + means**2 / variances).sum(3)
     terms = np.concatenate([-0.5 / variances, means / variances, constant[..., None]], 3).astype(np.float32)
@@ -60,10 +61,9 @@ def phone_model_of(
     log_stay, log_leave = (np.log(np.maximum(p, 1e-12)) for p in (stay, leave))
     return PhoneModel(densities, np.ascontiguousarray(weights), log_stay, log_leave)
 
-# %% ../nbs/05_forced_align.ipynb #fdaff3a7
 @lru_cache(1)
 def phone_model()->PhoneModel:
-    "The packaged model: 8-bit means and log variances, each with the range of its phone, stream and dimension"
+    "The packaged model; means and log variances are 8 bit, with a range for each phone, stream and dimension"
     with (files("ecg_audio_nb") / "assets/models/phones.npz").open("rb") as f: stored = dict(np.load(f))
     return phone_model_of(_unquantized(stored["means"], stored["mean_range"]),
                           _unquantized(stored["log_variances"], stored["log_variance_range"]),
@@ -73,8 +73,8 @@ def _unquantized(values, limits):
     low, high = limits[:, :, :, None]
     return low + values.astype(np.float32) / 255 * (high - low)
 
-# %% ../nbs/05_forced_align.ipynb #d8c74d2a
-SAMPLE_RATE = 16000
+# %% ../nbs/05_forced_align.ipynb #e88f811a
+SAMPLE_RATE = 16000 # Hz
 HOP, FRAME_LENGTH, FFT_SIZE = 160, 410, 512 # samples
 FRAME = HOP / SAMPLE_RATE # seconds
 FILTERS, LOWEST, HIGHEST = 25, 130.0, 6800.0 # number; Hz
@@ -83,8 +83,6 @@ LEVEL, DITHER_DB, PREEMPHASIS = 0.05, -45.0, 0.97 # RMS; dB below it; factor
 
 def _mel(hz): return 2595 * np.log10(1 + hz / 700)
 def _hz(mel): return 700 * (10 ** (mel / 2595) - 1)
-
-# %% ../nbs/05_forced_align.ipynb #e3167fb1
 @lru_cache
 def filter_bank()->np.ndarray: # float32, shape (257, 25)
     "Triangular mel filters of unit area, their corners on FFT bins, as Sphinx has them"
@@ -103,7 +101,7 @@ def cosines()->np.ndarray: # float64, shape (25, 13)
     basis[0] = 0.2
     return (basis * (1 + LIFTER / 2 * np.sin(k * np.pi / LIFTER))).T
 
-# %% ../nbs/05_forced_align.ipynb #0a3b0a84
+# %% ../nbs/05_forced_align.ipynb #442dd1a8
 def frames_of(
     samples:np.ndarray, # shape (n,)
 )->np.ndarray: # a view, shape (frames, 410)
@@ -115,7 +113,7 @@ def frames_of(
 
 def filter_powers(
     samples:np.ndarray, # mono, float32, shape (n,)
-)->tuple[np.ndarray, np.ndarray]: # float32, shape (frames, 25): power in each filter; float32, shape (frames,): level, dB
+)->tuple[np.ndarray, np.ndarray]: # power in each filter, float32, shape (frames, 25); level, dB, shape (frames,)
     "Power spectrum of 16-bit samples through the filter bank, and the level of each frame"
     rms = np.sqrt(np.mean(np.square(samples, dtype=np.float64)) + 1e-12)
     noise = np.random.default_rng(0).normal(0, LEVEL * 10 ** (DITHER_DB / 20), len(samples))
@@ -126,7 +124,7 @@ def filter_powers(
     spectrum = np.abs(np.fft.rfft(frames_of(emphasized) * window, FFT_SIZE)).astype(np.float32) ** 2
     return spectrum @ filter_bank(), 10 * np.log10(np.square(frames_of(scaled)).mean(1) + 1e-3)
 
-# %% ../nbs/05_forced_align.ipynb #712393b8
+# %% ../nbs/05_forced_align.ipynb #10f4d7c3
 SMOOTHING, RISE, FALL = 0.7, 0.995, 0.5 # of the power; of the tracked floors, up and down
 PEAK_DECAY, MASKED = 0.85, 0.2 # what is below the decayed peak is set to a fifth of it
 GAIN_FLOOR, GAIN_CEILING, GAIN_WIDTH = 0.05, 20.0, 4 # of the gain; filters on each side it is averaged over
@@ -154,11 +152,11 @@ def _track(floor, value):
     keep = np.where(value >= floor, RISE, FALL)
     return keep * floor + (1 - keep) * value
 
-# %% ../nbs/05_forced_align.ipynb #8a5b4524
+# %% ../nbs/05_forced_align.ipynb #2adf3803
 @dataclass(frozen=True, eq=False)
 class Features:
     "What the aligner knows of a passage's sound"
-    cepstra: np.ndarray # float32, shape (3, frames, 13): coefficients, their differences, the differences' differences
+    cepstra: np.ndarray # float32, shape (3, frames, 13): coefficients, their first and second differences
     level: np.ndarray # float32, shape (frames,): dB
 
 def features(
@@ -185,7 +183,7 @@ def _with_differences(cepstra):
     bend = shifted(3) - shifted(-1) - shifted(1) + shifted(-3)
     return np.stack([cepstra, slope, bend]).astype(np.float32)
 
-# %% ../nbs/05_forced_align.ipynb #4175a717
+# %% ../nbs/05_forced_align.ipynb #5648db39
 def state_scores(
     cepstra:np.ndarray, # float32, shape (3, frames, 13)
     model:PhoneModel|None=None, # None: the packaged one
@@ -195,7 +193,8 @@ def state_scores(
     model = model or phone_model()
     scores = np.zeros((len(PHONES), cepstra.shape[1], STATES), np.float32)
     for first in range(0, cepstra.shape[1], block):
-        for stream, densities, weights in zip(cepstra[:, first:first + block], model.densities, model.mixtures):
+        streams = cepstra[:, first:first + block]
+        for stream, densities, weights in zip(streams, model.densities, model.mixtures):
             terms = np.concatenate([stream**2, stream, np.ones((len(stream), 1), np.float32)], 1)
             logs = (terms @ densities).reshape(len(stream), len(PHONES), -1)
             best = logs.max(2, keepdims=True)
@@ -204,7 +203,7 @@ def state_scores(
             scores[:, first:first + block] += np.log(sums) + best.transpose(1, 0, 2)
     return np.ascontiguousarray(scores.transpose(1, 0, 2)).reshape(cepstra.shape[1], -1)
 
-# %% ../nbs/05_forced_align.ipynb #ebc3aaae
+# %% ../nbs/05_forced_align.ipynb #a9448bd7
 NEVER = np.float32(-1e30) # log probability of what can't happen
 
 @dataclass(frozen=True, eq=False)
@@ -212,7 +211,7 @@ class StateGraph:
     "Words as chains of states, in the order of speaking"
     state: np.ndarray # int, shape (nodes,): column of `state_scores`
     word: np.ndarray # int, shape (nodes,): index of the word; -1 for silence
-    group: np.ndarray # int, shape (words + 2,): first node of the silence before each word; then of the last silence; then the number of nodes
+    group: np.ndarray # int, shape (words + 2,): first node of the silence before each word, of the last one; number of nodes
     start: np.ndarray # float32, shape (nodes,): log probability to begin there
     stay: np.ndarray # float32, shape (nodes,): to go on there
     enter: np.ndarray # float32, shape (nodes,): to come from the node before
@@ -220,8 +219,6 @@ class StateGraph:
     sources: np.ndarray # int, shape (k, joints): nodes they are entered from
     costs: np.ndarray # float32, shape (k, joints): log probability of each way; `NEVER` where there is none
     final: tuple[tuple[int, float], ...] # (node, log probability) where a path may end
-
-# %% ../nbs/05_forced_align.ipynb #5f752432
 PAUSE_COST = -3.0 # log probability of a silence between two words
 STRAY_COST, STRAY_REACH = -60.0, 8 # of a silence so few phones from a mark of punctuation, but not at it
 
@@ -247,24 +244,22 @@ class _GraphBuilder:
             out += way
         return out
 
-# %% ../nbs/05_forced_align.ipynb #6e7226d5
+# %% ../nbs/05_forced_align.ipynb #8b3b5cd4
 def state_graph(
     pronunciations:Sequence[Sequence[tuple[str, ...]]], # of each word: alternatives, each of ARPAbet phones
-    pause_costs:Sequence[float]|None=None, # log probability of a silence before each word and at the end; None: `PAUSE_COST`
+    costs:Sequence[float]|None=None, # log probability of a silence before each word, at the end; None: `PAUSE_COST`
     model:PhoneModel|None=None, # None: the packaged one
 )->StateGraph:
-    "Build the graph of a passage; raises `ValueError` for a word without phones, `KeyError` for an unknown phone"
+    "The graph of a passage; raises `ValueError` for a word without phones, `KeyError` for an unknown phone"
     if not pronunciations or not all(any(p) and all(p) for p in pronunciations):
-        raise ValueError("every word needs at least one pronunciation of at least one phone; leave the others out")
-    costs = [PAUSE_COST] * (len(pronunciations) + 1) if pause_costs is None else pause_costs
+        raise ValueError("every word needs a pronunciation of at least one phone; leave the others out")
+    if costs is None: costs = [PAUSE_COST] * (len(pronunciations) + 1)
     builder, ends, group = _GraphBuilder(model or phone_model()), [(-1, 0.0)], []
     for i, cost in enumerate(costs):
         group.append(len(builder.nodes))
         ends = ends + builder.phone(SILENCE, -1, [(node, p + cost) for node, p in ends])
         if i < len(pronunciations): ends = builder.alternatives(pronunciations[i], i, ends)
     return _as_arrays(builder, tuple(ends), (*group, len(builder.nodes)))
-
-# %% ../nbs/05_forced_align.ipynb #a6aa8c2d
 def _as_arrays(builder, final, group):
     "Lists of the builder to a `StateGraph`; a node with one source right before it is no joint"
     state, word, stay, enter = map(np.array, zip(*builder.nodes))
@@ -280,14 +275,15 @@ def _as_arrays(builder, final, group):
     for j, (_, ways) in enumerate(joints):
         for i, way in enumerate(ways): sources[i, j], costs[i, j] = way
     joint = np.array([node for node, _ in joints], int)
-    return StateGraph(state, word, np.array(group), start, stay.astype(np.float32), enter.astype(np.float32), joint,
-                      sources, costs, tuple((node, cost) for node, cost in final if node >= 0))
+    stay, enter = stay.astype(np.float32), enter.astype(np.float32)
+    return StateGraph(state, word, np.array(group), start, stay, enter, joint, sources, costs,
+                      tuple((node, cost) for node, cost in final if node >= 0))
 
-# %% ../nbs/05_forced_align.ipynb #d81d0a29
+# %% ../nbs/05_forced_align.ipynb #492d4383
 def best_path(
     graph:StateGraph,
     scores:np.ndarray, # float32, shape (frames, 126)
-    penalty:np.ndarray|None=None, # float32, shape (frames, words + 1), at most 0: added in each word's nodes; the last column: in silence
+    penalty:np.ndarray|None=None, # float32, shape (frames, words + 1): added in each word's nodes; last: in silence
 )->np.ndarray: # int, shape (frames,): node of each frame
     "The most probable path; there must be at least as many frames as states on the shortest way"
     n, nodes = len(scores), len(graph.state)
@@ -324,7 +320,7 @@ def _traced(graph, value, moved, joined):
         elif way: node = int(graph.sources[way - 1, column[node]])
     return path
 
-# %% ../nbs/05_forced_align.ipynb #bf3cefdd
+# %% ../nbs/05_forced_align.ipynb #4cf499fb
 def word_frames(
     graph:StateGraph,
     path:np.ndarray, # int, shape (frames,): node of each frame
@@ -340,15 +336,16 @@ def word_scores(
     path:np.ndarray, # int, shape (frames,)
     scores:np.ndarray, # float32, shape (frames, 126)
 )->np.ndarray: # float64, shape (words,), at most 0
-    "How close each word's states come to the best of all states, mean over its frames: near 0 where the text fits"
+    "How close each word's states come to the best of all, mean over its frames: near 0 where the text fits"
     behind = scores[np.arange(len(path)), graph.state[path]] - scores.max(1)
     words = graph.word[path]
     spoken = words >= 0
     return np.bincount(words[spoken], behind[spoken]) / np.bincount(words[spoken])
 
-# %% ../nbs/05_forced_align.ipynb #2be28618
+# %% ../nbs/05_forced_align.ipynb #f894181e
+FRAME_CENTRE, FINE_CENTRE = 0.0075, 0.0103 # seconds, added to borders: half a frame less half a hop; at 5 ms
 FLATTEN, REACH = 0.3, 10 # factor of the log likelihoods; frames a border may move
-LOUD_COST, LOUD_RANGE, ABOVE_NOISE = 10.0, 35.0, 6.0 # of silence in loud frames; dB below the peaks, dB above the noise
+LOUD_COST, LOUD_RANGE, ABOVE_NOISE = 10.0, 35.0, 6.0 # of silence in loud frames; dB below peaks, above noise
 
 def loudness_threshold(
     level:np.ndarray, # dB, shape (frames,)
@@ -357,9 +354,9 @@ def loudness_threshold(
     low, high = np.percentile(level, (10, 95))
     return max(high - LOUD_RANGE, low + ABOVE_NOISE)
 
-# %% ../nbs/05_forced_align.ipynb #426506d5
+# %% ../nbs/05_forced_align.ipynb #4e9fb9f3
 def _active_nodes(graph, spans, frames, reach):
-    "First node, and the one after the last, that each frame may be in: words within `reach` of their place, and silences between"
+    "Range of nodes that each frame may be in: words within `reach` of their place, and silences between"
     t = np.arange(frames)
     first = np.searchsorted(spans[:, 1] + reach, t, side="right")
     last = np.searchsorted(spans[:, 0] - reach, t, side="right")
@@ -369,9 +366,8 @@ def _active_nodes(graph, spans, frames, reach):
 def _joints(graph, low, high):
     return np.searchsorted(graph.joint, low), np.searchsorted(graph.joint, high)
 
-# %% ../nbs/05_forced_align.ipynb #bb4f8db5
 def _forward(graph, scores, low, high):
-    "Log probability of each active node and all that came before it: of each frame, float32, shape (high - low,)"
+    "Log probability of each active node and all before it: of each frame, float32, shape (high - low,)"
     value, out = np.full(len(graph.state), NEVER, np.float32), []
     for t, (a, b) in enumerate(zip(low, high)):
         if t == 0: new = graph.start[a:b].copy()
@@ -387,7 +383,7 @@ def _forward(graph, scores, low, high):
         out.append(new)
     return out
 
-# %% ../nbs/05_forced_align.ipynb #2c1d5709
+# %% ../nbs/05_forced_align.ipynb #0f63f1e0
 def _reversed(graph):
     "The same graph with time running backward"
     ways = {}
@@ -399,14 +395,15 @@ def _reversed(graph):
     k = max((len(targets) for targets in ways.values()), default=0)
     sources, costs = np.zeros((k, len(joint)), int), np.full((k, len(joint)), NEVER, np.float32)
     for j, node in enumerate(joint):
-        for i, (target, cost) in enumerate(ways[last - int(node)]): sources[i, j], costs[i, j] = last - target, cost
+        for i, (target, cost) in enumerate(ways[last - int(node)]):
+            sources[i, j], costs[i, j] = last - target, cost
     start = np.full(last + 1, NEVER, np.float32)
     for node, cost in graph.final: start[last - node] = cost
     enter = np.append(NEVER, graph.enter[:0:-1]).astype(np.float32)
-    return replace(graph, state=graph.state[::-1], start=start, stay=graph.stay[::-1], enter=enter, joint=joint,
-                   sources=sources, costs=costs)
+    return replace(graph, state=graph.state[::-1], start=start, stay=graph.stay[::-1], enter=enter,
+                   joint=joint, sources=sources, costs=costs)
 
-# %% ../nbs/05_forced_align.ipynb #4c2449dc
+# %% ../nbs/05_forced_align.ipynb #9fc6da06
 def occupancy(
     graph:StateGraph,
     scores:np.ndarray, # float32, shape (frames, 126)
@@ -426,7 +423,6 @@ def occupancy(
     share = np.exp(log - np.maximum.reduceat(log, edges[:-1])[frame], dtype=np.float64)
     return np.bincount(node, share / np.add.reduceat(share, edges[:-1])[frame], nodes)
 
-# %% ../nbs/05_forced_align.ipynb #1b7e8893
 def soft_borders(
     graph:StateGraph,
     scores:np.ndarray, # float32, shape (frames, 126)
@@ -442,8 +438,9 @@ def soft_borders(
     first = graph.group[:-2] + STATES # after the silence before each word
     return np.stack([passed[first], passed[graph.group[1:-1]]], 1)
 
-# %% ../nbs/05_forced_align.ipynb #16fca506
-SNAP, PAUSE, CLEAR_DB = 0.03, 0.03, 30.0 # seconds a border moves at most; shortest gap that is a pause; dB between floor and peaks
+# %% ../nbs/05_forced_align.ipynb #03614e5c
+SNAP, PAUSE = 0.03, 0.03 # seconds: a border moves at most; shortest gap that is a pause
+CLEAR_DB = 30.0 # contrast of clean sound
 LEVEL_STEP = 80 # samples
 
 def fine_level(
@@ -454,7 +451,7 @@ def fine_level(
     power = np.square(samples[:n * LEVEL_STEP].reshape(-1, LEVEL_STEP), dtype=np.float64).mean(1)
     return np.convolve(10 * np.log10(power + 1e-12), np.ones(3) / 3, "same")
 
-# %% ../nbs/05_forced_align.ipynb #925d12eb
+# %% ../nbs/05_forced_align.ipynb #2eb36d06
 def snap_to_sound(
     spans:Sequence[tuple[float, float]], # start, end of each word, seconds
     samples:np.ndarray, # mono, float32, 16 kHz
@@ -484,18 +481,20 @@ def _end_of_sound(loud, first, limit):
     quiet = np.flatnonzero(~loud[first:stop])
     return (first + quiet[0] if len(quiet) else stop) * step
 
-# %% ../nbs/05_forced_align.ipynb #7101d318
+# %% ../nbs/05_forced_align.ipynb #482083ed
 @dataclass(frozen=True)
 class PhoneAlignment:
     "Where each word of a passage was said, and how well it fits"
     spans: tuple[tuple[float, float], ...] # start, end of each word, seconds from the first sample
-    scores: tuple[float, ...] # of each word: mean over its frames of its state's log likelihood less the best of all states
-    margin: float|None = None # mean score less that of the same words in reverse order; None if it was not asked for
+    scores: tuple[float, ...] # of each word, at most 0: its states' log likelihood less the best of all, mean
+    margin: float|None = None # mean score less that of the same words in reverse order; None: not asked for
+    contrast: float|None = None # level of the loud frames over that of the quiet (95th, 10th percentile), dB
 
-# %% ../nbs/05_forced_align.ipynb #e1257979
-FRAME_CENTRE, FINE_CENTRE = 0.0075, 0.0103 # seconds from a frame's start to its middle, less half a hop; of 5 ms frames
+# %% ../nbs/05_forced_align.ipynb #4ca57907
 FAST = 1.5 # a passage is fast where its words last less than this many times their shortest
-ROUGH_SLACK, ROUGH_RATE, ROUGH_MOST = 0.3, 20.0, 20.0 # seconds for free; log likelihood a second beyond and a frame; most of it
+NOISY = 14.0 # dB of contrast below which speech is noisy: white noise at some 8 dB and more
+ROUGH_SLACK, ROUGH_RATE = (0.3, 0.1), (20.0, 40.0) # clean, noisy: seconds for free; cost a frame and second
+ROUGH_MOST = 20.0 # log likelihood a frame, most that is lost
 
 def shortest(
     pronunciations:Sequence[Sequence[tuple[str, ...]]], # of each word
@@ -507,27 +506,30 @@ def rough_penalty(
     rough:Sequence[tuple[float, float]|None], # start, end of each word, seconds; None: not known
     n:int, # frames
     frame:float=FRAME, # seconds
+    noisy:bool=False, # whether the sound tells little
 )->np.ndarray: # float32, shape (n, words + 1)
-    "What a word loses outside the place where it is thought to be: little, so that the sound can say otherwise"
+    "What a word loses outside the place it is thought to be in: little, so that the sound can say otherwise"
+    slack, rate = ROUGH_SLACK[noisy], ROUGH_RATE[noisy]
     t, penalty = np.arange(n) * frame, np.zeros((n, len(rough) + 1), np.float32)
     for i, span in enumerate(rough):
         if span is None: continue
-        away = np.maximum(span[0] - t, t - span[1]) - ROUGH_SLACK
-        penalty[:, i] = -np.minimum(ROUGH_RATE * np.maximum(away, 0), ROUGH_MOST)
+        away = np.maximum(span[0] - t, t - span[1]) - slack
+        penalty[:, i] = -np.minimum(rate * np.maximum(away, 0), ROUGH_MOST)
     return penalty
 
-# %% ../nbs/05_forced_align.ipynb #dec25424
+# %% ../nbs/05_forced_align.ipynb #0f48cbab
 def pause_costs(
     pronunciations:Sequence[Sequence[tuple[str, ...]]], # of each word
-    marks:Sequence[bool], # whether punctuation stands before each word; the passage's start and end count anyway
+    marks:Sequence[bool], # whether punctuation stands before each word; start and end count anyway
 )->list[float]: # log probability of a silence before each word and at the end
     "What a silence costs between the words of a punctuated text"
-    phones = np.concatenate([[0], np.cumsum([min(map(len, alternatives)) for alternatives in pronunciations])])
+    lengths = [min(map(len, alternatives)) for alternatives in pronunciations]
+    phones = np.concatenate([[0], np.cumsum(lengths)])
     marked = np.array([True, *marks[1:], True])
     away = np.abs(phones[:, None] - phones[marked]).min(1)
     return [STRAY_COST if 0 < n <= STRAY_REACH else PAUSE_COST for n in away]
 
-# %% ../nbs/05_forced_align.ipynb #be41fb13
+# %% ../nbs/05_forced_align.ipynb #b522e1fe
 @dataclass(frozen=True, eq=False)
 class Observed:
     "A passage's sound as the search sees it"
@@ -536,11 +538,16 @@ class Observed:
     frame: float # seconds
     centre: float # seconds, added to borders
 
+    @property
+    def contrast(self)->float:
+        "From the level of the quiet to that of the loud frames, dB"
+        return float(np.ptp(np.percentile(self.level, (10, 95))))
+
 def observe(
     samples:np.ndarray, # mono, float32, 16 kHz
     fine:bool=False, # frames of 5 ms instead of 10
 )->Observed:
-    "Features and scores of a passage; frames of 5 ms are two rows of features 5 ms apart, their likelihoods halved"
+    "Features and scores of a passage; at 5 ms two rows of features, 5 ms apart, their likelihoods halved"
     if not fine:
         [found] = features([samples])
         return Observed(state_scores(found.cepstra), found.level, FRAME, FRAME_CENTRE)
@@ -550,19 +557,19 @@ def observe(
     level = np.stack([even.level[:n], odd.level[:n]], 1).ravel()
     return Observed(state_scores(cepstra) / 2, level, FRAME / 2, FINE_CENTRE)
 
-# %% ../nbs/05_forced_align.ipynb #ef353be0
+# %% ../nbs/05_forced_align.ipynb #6c087765
 def align_phones(
     samples:np.ndarray, # mono, float32, shape (n,), 16 kHz
     pronunciations:Sequence[Sequence[tuple[str, ...]]], # of each word: alternatives, each of ARPAbet phones
-    rough:Sequence[tuple[float, float]|None]|None=None, # where each word is thought to be, seconds; None: not known
+    rough:Sequence[tuple[float, float]|None]|None=None, # where each word may be, seconds; None: not known
     check:bool=True, # measure the margin
     marks:Sequence[bool]|None=None, # whether punctuation stands before each word; None: not known
 )->PhoneAlignment:
-    "Find the words of a passage; raises `ValueError` where the sound is too short for them, or a word has no phones"
+    "Find the words of a passage; raises `ValueError` if it is too short for them, or a word has no phones"
     least, n = shortest(pronunciations), max(0, (len(samples) - FRAME_LENGTH) // HOP + 1)
     if 2 * n < least + 2:
-        raise ValueError(f"{len(samples) / SAMPLE_RATE:.2f} s are too short for {len(pronunciations)} words, which "
-                         f"need at least {(least + 2) * FRAME / 2:.2f} s")
+        raise ValueError(f"{len(samples) / SAMPLE_RATE:.2f} s are too short for {len(pronunciations)} words, "
+                         f"which need at least {(least + 2) * FRAME / 2:.2f} s")
     costs = None if marks is None else pause_costs(pronunciations, marks)
     graph, fine = state_graph(pronunciations, costs), n < least + 2
     if not fine:
@@ -578,10 +585,11 @@ def align_phones(
     return replace(found, spans=tuple(snap_to_sound(found.spans, samples)))
 
 def _search(graph, sound, rough):
-    penalty = None if rough is None else rough_penalty(rough, len(sound.scores), sound.frame) * (sound.frame / FRAME)
-    return best_path(graph, sound.scores, penalty)
+    if rough is None: return best_path(graph, sound.scores)
+    penalty = rough_penalty(rough, len(sound.scores), sound.frame, sound.contrast < NOISY)
+    return best_path(graph, sound.scores, penalty * (sound.frame / FRAME))
 
-# %% ../nbs/05_forced_align.ipynb #30b014ac
+# %% ../nbs/05_forced_align.ipynb #083e7d90
 def _alignment(graph, sound, path, spans, pronunciations):
     "Borders, scores and margin of a path"
     scale = FRAME / sound.frame # frames of 5 ms count half
@@ -591,9 +599,11 @@ def _alignment(graph, sound, path, spans, pronunciations):
     if pronunciations is not None:
         turned = state_graph(pronunciations[::-1])
         other = best_path(turned, sound.scores)
-        margin = float(_mean_score(graph, path, sound.scores) - _mean_score(turned, other, sound.scores)) * scale
+        ours, theirs = _mean_score(graph, path, sound.scores), _mean_score(turned, other, sound.scores)
+        margin = float(ours - theirs) * scale
     times = borders * sound.frame + sound.centre
-    return PhoneAlignment(tuple((float(a), float(b)) for a, b in times), tuple(map(float, scores)), margin)
+    return PhoneAlignment(tuple((float(a), float(b)) for a, b in times), tuple(map(float, scores)), margin,
+                          sound.contrast)
 
 def _mean_score(graph, path, scores):
     "Mean over the words' frames of what `word_scores` measures"
