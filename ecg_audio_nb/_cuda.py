@@ -1,8 +1,8 @@
 """CUDA without torch: find cuBLAS, load it before CTranslate2 asks for it, and tell the GPU's free memory
 
 CTranslate2 4.8 contains the CUDA runtime and opens one more library by name, `libcublas.so.12`, which needs
-`libcublasLt.so.12`. NVIDIA's wheel puts both where the loader does not look. Once a process has loaded a library by
-its path, the loader finds it by its name.
+`libcublasLt.so.12`. NVIDIA's wheel puts both where the loader does not look. Once a process has loaded a
+library by its path, the loader finds it by its name.
 """
 import ctypes, os, sys
 from pathlib import Path
@@ -59,7 +59,8 @@ def preload_cuda(
         candidate, errors = _load(name)
         if candidate is None:
             reason = f"{name} does not load ({'; '.join(errors)})" if errors else f"{name} is not installed"
-            return loaded, f"CTranslate2 needs cuBLAS on a GPU, and {reason}: pip install 'ecg-audio-nb[cuda]'"
+            install = "pip install 'ecg-audio-nb[cuda]'"
+            return loaded, f"CTranslate2 needs cuBLAS on a GPU, and {reason}: {install}"
         loaded.append(candidate)
     return loaded, None
 
@@ -71,7 +72,7 @@ class _Memory(ctypes.Structure): # nvmlMemory_t
 
 
 def _visible(device):
-    "What CUDA_VISIBLE_DEVICES calls CUDA's device number `device`: an index or a UUID; None: there is no such device"
+    "The index or UUID that CUDA_VISIBLE_DEVICES has for CUDA's device number; None: there is no such device"
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is None: return str(device)
     names = [name.strip() for name in visible.split(",")]
@@ -82,7 +83,8 @@ def _free_bytes(nvml, device):
     "Free memory of a GPU in bytes, or None; `nvml` is initialised"
     handle, memory, name = ctypes.c_void_p(), _Memory(), _visible(device)
     if name is None: return None
-    if name.isdigit(): status = nvml.nvmlDeviceGetHandleByIndex_v2(ctypes.c_uint(int(name)), ctypes.byref(handle))
+    if name.isdigit():
+        status = nvml.nvmlDeviceGetHandleByIndex_v2(ctypes.c_uint(int(name)), ctypes.byref(handle))
     else: status = nvml.nvmlDeviceGetHandleByUUID(name.encode(), ctypes.byref(handle))
     if status or nvml.nvmlDeviceGetMemoryInfo(handle, ctypes.byref(memory)): return None
     return memory.free

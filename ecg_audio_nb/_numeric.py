@@ -1,11 +1,11 @@
-"""Transform lengths, assignment and average linkage: small enough to go without scipy, 110 MB and a second of import"""
+"""Transform lengths, assignment and average linkage, without scipy: 110 MB and a second of import less"""
 from math import inf
 
 import numpy as np
 
 
 def next_fast_length(n:int)->int:
-    "The smallest length of at least `n`, 1 or more, that has no prime factors but 2, 3 and 5: fast to transform"
+    "The smallest length of at least `n` whose prime factors are 2, 3 and 5: fast to transform; n >= 1"
     best, five = 1 << (n - 1).bit_length(), 1
     while five < best:
         odd = five
@@ -19,8 +19,8 @@ def next_fast_length(n:int)->int:
 
 def assign(
     cost, # shape (rows, columns), finite
-)->tuple[np.ndarray, np.ndarray]: # int, shape (min(rows, columns),) each: rows in ascending order, and their columns
-    "Pair rows with columns, each at most once, at the least total cost: shortest augmenting paths (Kuhn, Munkres)"
+)->tuple[np.ndarray, np.ndarray]: # int, shape (min(rows, columns),) each: ascending rows, their columns
+    "Pair rows with columns, each at most once, at the least total cost (Kuhn, 1955; Munkres, 1957)"
     table = np.asarray(cost, float)
     if table.shape[0] > table.shape[1]:
         columns, rows = assign(table.T)
@@ -33,7 +33,8 @@ def assign(
 
 def _augment(table, n, m):
     "The rows that own the columns when every row has one; n <= m"
-    of_row, of_column, owner = [0.0] * n, [0.0] * (m + 1), [-1] * (m + 1) # potentials; column m stands for the start
+    of_row, of_column = [0.0] * n, [0.0] * (m + 1) # potentials; column m stands for the start
+    owner = [-1] * (m + 1)
     for row in range(n):
         owner[m], here = row, m
         slack, via, done = [inf] * m, [m] * m, [False] * (m + 1)
@@ -55,10 +56,11 @@ def average_clusters(
     vectors:np.ndarray, # float, shape (n, d), no row of zeros
     threshold:float, # cosine distance, 0 to 2
 )->np.ndarray: # int, shape (n,): cluster, from 0 in the order of first appearance
-    "Cluster by average linkage of cosine distances, cut at `threshold`: nearest-neighbour chains (Murtagh, 1983)"
+    "Cluster by average linkage, cut at `threshold`; nearest-neighbour chains (Murtagh, 1983)"
     unit = np.asarray(vectors, np.float32)
     norm = np.linalg.norm(unit, axis=1, keepdims=True)
-    if not (np.isfinite(norm).all() and norm.all()): raise ValueError("embeddings: a row is not finite or all zero")
+    if not (np.isfinite(norm).all() and norm.all()):
+        raise ValueError("embeddings: a row is not finite or all zero")
     unit = unit / norm
     distance, n = 1 - unit @ unit.T, len(unit)
     np.fill_diagonal(distance, inf)
@@ -86,7 +88,7 @@ def average_clusters(
 def _merge(distance, size, active, gone, kept):
     "Put cluster `gone` into `kept`: distances become means, weighted by the number of members"
     total = size[gone] + size[kept]
-    row = (distance[gone] * (size[gone] / total) + distance[kept] * (size[kept] / total)).astype(distance.dtype)
+    row = distance[gone] * (size[gone] / total) + distance[kept] * (size[kept] / total)
     row[[gone, kept]] = inf
     distance[kept], distance[:, kept] = row, row
     distance[gone], distance[:, gone] = inf, inf

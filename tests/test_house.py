@@ -1,5 +1,5 @@
 """The house around the notebooks: what must stay in step, what is packaged, what an install costs"""
-import ast, json, os, re, subprocess, sys, time, tomllib, venv
+import ast, json, os, re, subprocess, sys, tomllib, venv
 from fnmatch import fnmatch
 from pathlib import Path
 from zipfile import ZipFile
