@@ -22,8 +22,8 @@ with its own defaults (batches of 8, int8).
   diarization error rates; `start_ms_sample`, `end_ms_sample`: median errors of its words' times;
   `seconds_sample`: how long that took, models at hand.
 
-Words are compared as Whisper's papers do (its English normalizer). An utterance alone is never cut into chunks,
-so single files and the joined one differ.
+Words are compared as Whisper's papers do (its English normalizer). An utterance alone is never cut into
+chunks, so single files and the joined one differ.
 """
 
 import json
