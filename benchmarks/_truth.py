@@ -205,17 +205,17 @@ def _resampled(samples, rate):
 
 
 def espeak(words: Sequence[str], language: str, voice: str) -> Passage:
-    """A sentence by espeak-ng. Starts are those of its word events; where it says two words as one, the second
-    has no time. A word ends where the next begins, or where a pause begins before that, drawn in to the last
-    frame that sounds; a word before one without a time has no end."""
+    """A sentence by espeak-ng. Starts are those of its word events; a second word that it says together with the
+    first has no time, nor has a word whose event comes after that of a later one. A word ends where the next
+    begins, or where a pause begins before that, drawn in to the last frame that sounds; a word before one
+    without a time has no end."""
     samples, events = _espeak().say(" ".join(words), voice)
     samples = _resampled(samples, _espeak().rate)
-    places = (
-        np.concatenate([[0], np.cumsum([len(w) + 1 for w in words])]) + 1
-    )  # the library counts characters from 1
+    places = 1 + np.concatenate([[0], np.cumsum([len(w) + 1 for w in words])])  # characters count from 1
     starts: dict[int, float] = {}
     for _, position, at, _ in (e for e in events if e[0] == _WORD):
         starts.setdefault(int(np.searchsorted(places, position, side="right")) - 1, at)
+    starts = {i: at for i, at in starts.items() if all(at < later for k, later in starts.items() if k > i)}
     pauses = [at for kind, _, at, name in events if kind == _PHONE and (name.startswith(b"_") or not name)]
     times = []
     for i in range(len(words)):
