@@ -205,8 +205,8 @@ def _resampled(samples, rate):
 
 
 def espeak(words: Sequence[str], language: str, voice: str) -> Passage:
-    """A sentence by espeak-ng. Starts are those of its word events; a second word that it says together with the
-    first has no time, nor has a word whose event comes after that of a later one. A word ends where the next
+    """A sentence by espeak-ng. Starts are those of its word events; a second word that it says together with
+    the first has no time, nor has a word whose event comes after that of a later one. A word ends where the next
     begins, or where a pause begins before that, drawn in to the last frame that sounds; a word before one
     without a time has no end."""
     samples, events = _espeak().say(" ".join(words), voice)
