@@ -167,7 +167,7 @@ class Scores:
 def score(
     audio:Audio, # 16 kHz mono
     runtime:RuntimeSettings=RuntimeSettings(),
-    step:float=STEP, # between windows, seconds; the embedded diarizer needs `STEP`
+    step:float=STEP, # between windows, seconds; the packaged diarizer needs `STEP`
 )->Scores:
     "Both networks over a file: what takes the time"
     threads, device = available_threads(runtime.threads), runtime.device
@@ -196,7 +196,7 @@ def listen(
     audio:Audio, # 16 kHz mono
     settings:VoiceSettings=VoiceSettings(),
     runtime:RuntimeSettings=RuntimeSettings(),
-    step:float=STEP, # between windows, seconds; the embedded diarizer needs `STEP`
+    step:float=STEP, # between windows, seconds; the packaged diarizer needs `STEP`
 )->Activity:
     "Where there is speech, and which local speakers talk"
     return decide(score(audio, runtime, step), settings)
