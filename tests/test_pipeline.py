@@ -31,8 +31,9 @@ def result(sample):
 def test_every_word_has_a_time_a_speaker_and_a_voice(result):
     assert len(result.words) > 20
     for word in result.words:
-        assert word.start_time is not None and word.timing == "recognized"
+        assert word.start_time is not None and 0 < word.confidence <= 1
         assert word.acoustic_features.volume_db is not None
+    assert sum(w.timing == "aligned" for w in result.words) >= 0.95 * len(result.words)
     assert sum(w.speaker_id is None for w in result.words) <= 0.05 * len(result.words)
     assert any(w.acoustic_features.pitch_hz is not None for w in result.words)
 
@@ -60,8 +61,10 @@ def test_metadata_says_what_ran(result, sample):
     assert set(m.models) == {"voice", "voice_fill", "transcribe", "align", "diarize"}
     assert all(len(model.sha256) == 64 for model in m.models.values())
     assert set(m.timing.stages) == {"fetch", "media", "voice", "transcribe", "align", "diarize", "acoustics"}
-    assert m.language_detected is None and any("not detected" in w for w in m.warnings)
-    assert m.settings["engine"] == "embedded" and "data_dir" not in m.settings["runtime"]
+    assert {stage: m.models[stage].engine for stage in ("transcribe", "align", "diarize")} == {
+        "transcribe": "whisper", "align": "phones", "diarize": "onnxruntime"}
+    assert m.language_detected == "en" and m.language_probability > 0.5
+    assert m.settings["engine"] == "whisper" and "data_dir" not in m.settings["runtime"]
 
 
 def test_two_runs_give_the_same_result_but_for_timing(result, sample):
@@ -138,10 +141,10 @@ def test_number_of_speakers_can_be_given(sample):
 
 
 def test_the_language_is_checked(sample):
-    with pytest.raises(ValueError, match="US English only"):
-        analyze(sample, {**EMBEDDED, "transcribe.language": "ko"})
-    result = analyze(sample, {"engine": "auto", "transcribe.language": "ko"})
-    assert not result.words and any("US English only" in w for w in result.metadata.warnings)
+    with pytest.raises(ValueError, match="tiny.en knows English only"):
+        analyze(sample, {**EMBEDDED, "transcribe.model": "tiny.en", "transcribe.language": "ko"})
+    with pytest.raises(ValueError, match="Whisper knows no such language"):
+        analyze(sample, {**EMBEDDED, "transcribe.language": "xx"})
 
 
 def test_loudness_of_the_whole_chain(tmp_path):

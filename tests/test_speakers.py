@@ -216,7 +216,7 @@ def test_loading_says_nothing_and_leaves_everything_as_it_was(make_pipeline, aud
 
 def test_a_folder_that_is_no_pipeline(tmp_path, audio):
     (tmp_path / "config.yaml").write_text("hello: 1\n")
-    with pytest.raises(ModelError, match="KeyError: 'pipeline'.*engine = embedded"):
+    with pytest.raises(ModelError, match="KeyError: 'pipeline'.*engine = whisper"):
         PyannoteDiarizer(find_weights(str(tmp_path), "diarize", CPU))(audio, None, runtime=CPU)
 
 
@@ -260,7 +260,7 @@ def test_auto_without_weights_says_why(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     engine, why = chosen(runtime__offline=True)
     assert engine is diarize
-    assert why.startswith(f"diarize: embedded, because the model {speakers.PYANNOTE} is not on this machine") and "\n" not in why
+    assert why.startswith(f"diarize: the packaged networks, because the model {speakers.PYANNOTE} is not on this machine") and "\n" not in why
 
 
 def test_auto_without_the_extra_says_which(monkeypatch, folder):
@@ -289,6 +289,6 @@ def test_asked_for_by_name(monkeypatch, tmp_path, folder):
     engine, why = chosen(diarize__engine="pyannote", diarize__model=str(folder))
     assert isinstance(engine, PyannoteDiarizer) and why == f"diarize: pyannote, with {folder}, as asked for"
     assert isinstance(chosen(engine="whisperx", diarize__model=str(folder))[0], PyannoteDiarizer)
-    assert chosen(engine="whisperx", diarize__engine="embedded") == (diarize, "diarize: embedded, as asked for")
+    assert chosen(engine="whisperx", diarize__engine="embedded") == (diarize, "diarize: the packaged networks, as asked for")
     with pytest.raises(ModelError, match="runtime.offline"): chosen(engine="whisperx", runtime__offline=True)
     with pytest.raises(ModelError, match="no such folder"): chosen(diarize__engine="whisperx", diarize__model="/no/where")
