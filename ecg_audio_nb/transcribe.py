@@ -131,12 +131,11 @@ def log_mel(
     n_mels:int=80,
 )->np.ndarray: # float32, shape (n_mels, frames)
     "Compute Whisper's log-mel spectrogram"
-    from scipy.fft import rfft
     x = np.zeros(frames * 160, np.float32)
     x[:min(len(samples), len(x))] = samples[:len(x)]
     x = np.pad(x, 200, mode="reflect")
     window = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(400) / 400)).astype(np.float32)
-    power = np.abs(rfft(np.lib.stride_tricks.sliding_window_view(x, 400)[:frames * 160:160] * window, axis=1)) ** 2
+    power = np.abs(np.fft.rfft(np.lib.stride_tricks.sliding_window_view(x, 400)[:frames * 160:160] * window, axis=1)) ** 2
     log = np.log10(np.maximum(power @ mel_filters(n_mels), 1e-10))
     return np.ascontiguousarray((np.maximum(log, log.max() - 8) + 4).T / 4, np.float32)
 
@@ -219,7 +218,7 @@ def timed_words(
 )->list[Word]: # in time order, with times inside the span
     "Turn tokens into words with rough times and confidence"
     data = [token_bytes(t) for t in tokens]
-    text = b"".join(data).decode("utf-8", "surrogateescape") # a lone byte becomes one character
+    text = b"".join(data).decode("utf-8", "surrogateescape") # a lone byte becomes one character, left out of the word
     at = np.cumsum([0] + [len(c.encode("utf-8", "surrogateescape")) for c in text])
     begins = np.cumsum([0] + [len(d) for d in data])
     owner = np.searchsorted(begins, at[:-1], "right") - 1 # the token of each character
@@ -230,7 +229,7 @@ def timed_words(
         first, last = owner[start], owner[end - 1]
         spoken = max((i for i in range(start, end) if text[i].isalnum()), default=end - 1)
         after = owner[spoken] + 1 # the token behind the last letter
-        said = {"word": text[start:end], "start": second(first), "end": max(second(after), second(first)),
+        said = {"word": text[start:end].encode("utf-8", "ignore").decode("utf-8"), "start": second(first), "end": max(second(after), second(first)),
                 "score": float(np.mean(probabilities[first:last + 1]))}
         out.append(normalize_word(said))
     return out
