@@ -229,7 +229,8 @@ def timed_words(
         first, last = owner[start], owner[end - 1]
         spoken = max((i for i in range(start, end) if text[i].isalnum()), default=end - 1)
         after = owner[spoken] + 1 # the token behind the last letter
-        said = {"word": text[start:end].encode("utf-8", "ignore").decode("utf-8"), "start": second(first), "end": max(second(after), second(first)),
+        word = text[start:end].encode("utf-8", "ignore").decode("utf-8")
+        said = {"word": word, "start": second(first), "end": max(second(after), second(first)),
                 "score": float(np.mean(probabilities[first:last + 1]))}
         out.append(normalize_word(said))
     return out
