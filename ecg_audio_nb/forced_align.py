@@ -490,11 +490,11 @@ class PhoneAlignment:
     margin: float|None = None # mean score less that of the same words in reverse order; None: not asked for
     contrast: float|None = None # level of the loud frames over that of the quiet (95th, 10th percentile), dB
 
-# %% ../nbs/05_forced_align.ipynb #4ca57907
+# %% ../nbs/05_forced_align.ipynb #78588c9a
 FAST = 1.5 # a passage is fast where its words last less than this many times their shortest
 NOISY = 14.0 # dB of contrast below which speech is noisy: white noise at some 8 dB and more
-ROUGH_SLACK, ROUGH_RATE = (0.3, 0.1), (20.0, 40.0) # clean, noisy: seconds for free; cost a frame and second
-ROUGH_MOST = 20.0 # log likelihood a frame, most that is lost
+ROUGH_SLACK, ROUGH_RATE = (0.5, 0.1), (5.0, 40.0) # clean, noisy: seconds for free; cost a frame and second beyond
+ROUGH_MOST = (2.0, 20.0) # clean, noisy: cost of a frame at most
 
 def shortest(
     pronunciations:Sequence[Sequence[tuple[str, ...]]], # of each word
@@ -509,12 +509,12 @@ def rough_penalty(
     noisy:bool=False, # whether the sound tells little
 )->np.ndarray: # float32, shape (n, words + 1)
     "What a word loses outside the place it is thought to be in: little, so that the sound can say otherwise"
-    slack, rate = ROUGH_SLACK[noisy], ROUGH_RATE[noisy]
+    slack, rate, most = ROUGH_SLACK[noisy], ROUGH_RATE[noisy], ROUGH_MOST[noisy]
     t, penalty = np.arange(n) * frame, np.zeros((n, len(rough) + 1), np.float32)
     for i, span in enumerate(rough):
         if span is None: continue
         away = np.maximum(span[0] - t, t - span[1]) - slack
-        penalty[:, i] = -np.minimum(rate * np.maximum(away, 0), ROUGH_MOST)
+        penalty[:, i] = -np.minimum(rate * np.maximum(away, 0), most)
     return penalty
 
 # %% ../nbs/05_forced_align.ipynb #0f48cbab
