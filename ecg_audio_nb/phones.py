@@ -15,28 +15,27 @@ __all__ = ['PHONES', 'VOWELS', 'Pronunciation', 'Alternatives', 'MAX_ALTERNATIVE
            'ENDINGS', 'PREFIXES', 'INITIALS', 'HANGUL_VOWELS', 'FINALS', 'LINKED', 'CLOSED', 'ASPIRATED', 'NASAL',
            'HANGUL_PHONES', 'PLAIN_INITIALS', 'SOFT', 'KANA_ROWS', 'OTHER_KANA', 'KANA', 'SMALL_Y', 'HELD',
            'PINYIN_INITIALS', 'PINYIN_FINALS', 'NO_INITIAL', 'BUZZED', 'SILENT_SIGNS', 'SIGNS', 'SPECIAL_NAMES',
-           'INHERENT', 'SCHWA_DROPPED', 'LISTS', 'MAPS', 'ORDINALS', 'KEPT', 'NUMBER', 'CURRENCIES', 'OTHER_SCRIPTS',
-           'SCRIPTS', 'OWN_CYRILLIC', 'pairs', 'choices', 'join_parts', 'table', 'letter_set', 'context', 'LetterRules',
-           'compile_rule', 'rule_texts', 'letter_rules', 'unaccented', 'merge_repeats', 'fill_vowels', 'read_letters',
-           'packed_text', 'english_lines', 'look_up', 'with_s', 'with_ed', 'stems', 'stem_phones', 'with_ending',
-           'compound', 'spelled', 'read_english', 'syllables', 'link', 'meet', 'sound_changes', 'initial_phone',
-           'changed_hangul', 'plain_hangul', 'read_hangul', 'katakana', 'kana_phones', 'read_kana', 'KanjiReadings',
-           'kanji_readings', 'read_kanji', 'is_kanji', 'read_japanese', 'pinyin_phones', 'hanzi_syllables',
-           'read_chinese', 'latin_name', 'drop_schwas', 'romanize', 'NumberWords', 'number_words', 'below_hundred',
-           'below_thousand', 'plural_form', 'thousands', 'by_thousands', 'four_digits', 'by_myriads', 'digit_words',
-           'integer_words', 'parse_number', 'fraction_words', 'time_words', 'quantity_words', 'year_words', 'ordinal',
-           'plural', 'normalize', 'character_kind', 'tokens', 'after_number', 'written_out', 'as_year', 'as_digits',
-           'with_and', 'spellings', 'spell_out', 'script', 'read_latin', 'latin_letters', 'read_east_asian', 'read_run',
+           'INHERENT', 'SCHWA_DROPPED', 'KEPT', 'NUMBER', 'CURRENCIES', 'OTHER_SCRIPTS', 'SCRIPTS', 'OWN_CYRILLIC',
+           'choices', 'join_parts', 'letter_set', 'context', 'LetterRules', 'compile_rule', 'rule_texts',
+           'letter_rules', 'unaccented', 'merge_repeats', 'fill_vowels', 'read_letters', 'packed_text', 'english_lines',
+           'look_up', 'with_s', 'with_ed', 'stems', 'stem_phones', 'with_ending', 'compound', 'spelled', 'read_english',
+           'syllables', 'link', 'meet', 'sound_changes', 'initial_phone', 'changed_hangul', 'plain_hangul',
+           'read_hangul', 'katakana', 'kana_phones', 'read_kana', 'KanjiReadings', 'kanji_readings', 'kanji_words',
+           'read_kanji', 'is_kanji', 'read_japanese', 'pinyin_phones', 'hanzi_syllables', 'read_chinese', 'latin_name',
+           'drop_schwas', 'romanize', 'normalize', 'character_kind', 'tokens', 'after_number', 'written_out',
+           'spellings', 'spell_out', 'script', 'read_latin', 'latin_letters', 'read_east_asian', 'read_run',
            'pronunciations', 'pronounce']
 
-# %% ../nbs/04_phones.ipynb #d967567f
-import gzip, re, tomllib, unicodedata
+# %% ../nbs/04_phones.ipynb #95fc31c3
+import gzip, re, unicodedata
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.resources import files
 from itertools import groupby, islice, product
+from ._spelling import as_digits, as_year, number_words, ordinal, pairs, plural, quantity_words
+from ._spelling import table, with_and
 
 # %% ../nbs/04_phones.ipynb #30c77bfe
 PHONES = tuple(("AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K "
@@ -46,15 +45,7 @@ Pronunciation = tuple[str, ...] # ARPAbet names
 Alternatives = list[Pronunciation] # of one word, the likeliest first
 MAX_ALTERNATIVES = 8 # of a word: each costs the aligner time
 
-# %% ../nbs/04_phones.ipynb #d41233bd
-def pairs(
-    text:str, # "ch=CH qu=K_W"
-)->dict[str, str]: # {"ch": "CH", "qu": "K W"}
-    "Read a table of one line or several"
-    entries = (entry.rpartition("=") for entry in text.split())
-    return {key: value.replace("_", " ") for key, _, value in entries}
-
-# %% ../nbs/04_phones.ipynb #6c89c73b
+# %% ../nbs/04_phones.ipynb #fc697ca6
 def choices(
     parts:list[Alternatives], # of each part, none of them empty
 )->Iterator[Alternatives]: # one pronunciation a part
@@ -74,15 +65,7 @@ def join_parts(
     ways = (tuple(phone for part in way for phone in part) for way in choices(spoken)) if spoken else ()
     return [way for way in dict.fromkeys(islice(ways, 4 * limit)) if way][:limit]
 
-# %% ../nbs/04_phones.ipynb #fd2ddc92
-@cache
-def table(
-    name:str, # "letters" or "numbers"
-)->dict: # the TOML file of that name
-    "Read a table of the package"
-    return tomllib.loads((files("ecg_audio_nb") / f"assets/{name}.toml").read_text(encoding="utf-8"))
-
-# %% ../nbs/04_phones.ipynb #6b0b9d28
+# %% ../nbs/04_phones.ipynb #0c66b8a3
 CONSONANTS = ("bcdfghjklmnpqrstvwxzßçñčšžćśźżńłřďťňđðþğşșțţģķļņľĺŕċġħ" # Latin
               "бвгджзйклмнпрстфхцчшщўјљњђћџβγδζθκλμνξπρσςτφχψ") # Cyrillic, Greek
 
@@ -102,7 +85,7 @@ def context(
     "The letters that must stand beside"
     return "".join(letter_set(letters, vowels) for letters in sets.split("."))
 
-# %% ../nbs/04_phones.ipynb #7804509a
+# %% ../nbs/04_phones.ipynb #cc9a4b85
 @dataclass(frozen=True)
 class LetterRules:
     "How a language or script reads its letters"
@@ -124,7 +107,7 @@ def compile_rule(
     alternatives = [tuple(reading.split("_")) if reading else () for reading in readings.split("/")]
     return (len(letters), n_sets), f"({behind}{re.escape(letters)}{ahead})", alternatives
 
-# %% ../nbs/04_phones.ipynb #bbcaebcd
+# %% ../nbs/04_phones.ipynb #bc58e662
 def rule_texts(
     name:str, # section of the table
 )->tuple[str, str]: # vowels, rules: what it inherits first
@@ -146,7 +129,7 @@ def letter_rules(
     between = table("letters")[name].get("between", "").split()
     return LetterRules(pattern, tuple(compiled[i][2] for i in order), tuple(between))
 
-# %% ../nbs/04_phones.ipynb #fbecf60b
+# %% ../nbs/04_phones.ipynb #7436c104
 def unaccented(
     letter:str, # one character
 )->str: # its base letter
@@ -168,7 +151,7 @@ def fill_vowels(
         filled.append(phone)
     return tuple(filled)
 
-# %% ../nbs/04_phones.ipynb #7bb40c90
+# %% ../nbs/04_phones.ipynb #1106473c
 def read_letters(
     word:str, # lower case, letters of one script
     name:str, # section of the table
@@ -176,16 +159,16 @@ def read_letters(
     "Pronunciations of a word by letter rules"
     rules, text, parts, i = letter_rules(name), f"^{word}$", [], 1
     while i < len(text) - 1:
-        found = rules.pattern.match(text, i)
-        if found:
-            parts.append(rules.readings[found.lastindex - 1])
-            i = found.end()
+        match = rules.pattern.match(text, i)
+        if match:
+            parts.append(rules.readings[match.lastindex - 1])
+            i = match.end()
         elif unaccented(text[i]) != text[i]: text = text[:i] + unaccented(text[i]) + text[i + 1:]
         else: i += 1
-    said = (fill_vowels(merge_repeats(phones), rules.between) for phones in join_parts(parts))
-    return list(dict.fromkeys(said))
+    spoken = (fill_vowels(merge_repeats(phones), rules.between) for phones in join_parts(parts))
+    return list(dict.fromkeys(spoken))
 
-# %% ../nbs/04_phones.ipynb #506fc050
+# %% ../nbs/04_phones.ipynb #2aba14a9
 def packed_text(
     name:str, # "english", "hanzi" or "japanese"
 )->str:
@@ -207,7 +190,7 @@ def look_up(
     if i == len(lines) or not lines[i].startswith(word + " "): return []
     return [tuple(PHONES[ord(c) - ord("A")] for c in code) for code in lines[i].split()[1:]]
 
-# %% ../nbs/04_phones.ipynb #64b87b87
+# %% ../nbs/04_phones.ipynb #e2839247
 SIBILANTS, VOICELESS = frozenset("S Z SH ZH CH JH".split()), frozenset("P T K F TH".split())
 ENDINGS = pairs("""
     ing=IH_NG ings=IH_NG_Z er=ER ers=ER_Z est=AH_S_T ly=L_IY ness=N_AH_S less=L_AH_S
@@ -227,7 +210,7 @@ def with_ed(phones:Pronunciation)->Pronunciation:
     if phones[-1] in ("T", "D"): return (*phones, "AH", "D")
     return (*phones, "T" if phones[-1] in VOICELESS | {"S", "SH", "CH"} else "D")
 
-# %% ../nbs/04_phones.ipynb #8ed8280d
+# %% ../nbs/04_phones.ipynb #723f627b
 def stems(
     word:str, # without its ending
 )->Iterator[str]: # how the word is spelled without it
@@ -241,21 +224,21 @@ def stem_phones(
     word:str, # without its ending
 )->Alternatives:
     "Pronunciations of the word an ending stands on"
-    return next((found for stem in stems(word) if len(stem) > 2 and (found := look_up(stem))), [])
+    return next((phones for stem in stems(word) if len(stem) > 2 and (phones := look_up(stem))), [])
 
 def with_ending(
     word:str, # lower case, not in the dictionary
 )->Alternatives: # empty if no ending fits
     "Pronunciations of a word from the dictionary's and an ending"
     for ending, add in (("'s", with_s), ("s'", with_s), ("es", with_s), ("s", with_s), ("ed", with_ed)):
-        if word.endswith(ending) and (found := stem_phones(word.removesuffix(ending))):
-            return [add(phones) for phones in found]
+        if word.endswith(ending) and (alternatives := stem_phones(word.removesuffix(ending))):
+            return [add(phones) for phones in alternatives]
     for ending in sorted(ENDINGS, key=len, reverse=True):
-        if word.endswith(ending) and (found := stem_phones(word.removesuffix(ending))):
-            return [(*phones, *ENDINGS[ending].split()) for phones in found]
+        if word.endswith(ending) and (alternatives := stem_phones(word.removesuffix(ending))):
+            return [(*phones, *ENDINGS[ending].split()) for phones in alternatives]
     return []
 
-# %% ../nbs/04_phones.ipynb #74d72b7d
+# %% ../nbs/04_phones.ipynb #72c1094d
 def compound(
     word:str, # lower case, not in the dictionary
 )->Alternatives: # empty if it is no compound
@@ -274,19 +257,22 @@ def spelled(
     "The names of letters"
     return tuple(phone for letter in letters for phone in (look_up(letter) or [()])[-1])
 
-# %% ../nbs/04_phones.ipynb #5372e7d7
+# %% ../nbs/04_phones.ipynb #4f14fbc3
 @lru_cache(20_000)
 def read_english(
     word:str, # letters and apostrophes, case as written
 )->Alternatives:
     "Pronunciations of an English word"
     lower = word.lower()
-    found = look_up(lower) or look_up(lower.strip("'"))
-    if word.isupper() and 1 < len(word) <= (6 if not found else 3): found = [spelled(lower), *found]
-    if not found: found = with_ending(lower) or compound(lower)
-    return found or read_letters(lower, "en")
+    alternatives = look_up(lower) or look_up(lower.strip("'"))
+    initials = re.fullmatch("([A-Z]{2,6})'?s", word)
+    if initials and not alternatives: return [with_s(spelled(initials[1].lower()))]
+    longest = 3 if alternatives else 6
+    if word.isupper() and 1 < len(word) <= longest: alternatives = [spelled(lower), *alternatives]
+    if not alternatives: alternatives = with_ending(lower) or compound(lower)
+    return alternatives or read_letters(lower, "en") or [phones for phones in [spelled(lower)] if phones]
 
-# %% ../nbs/04_phones.ipynb #9e42a70c
+# %% ../nbs/04_phones.ipynb #21608166
 INITIALS = "k kk n t tt l m p pp s ss . c cc ch kh th ph h".split()
 HANGUL_VOWELS = ("AA EH Y_AA Y_EH AH EH Y_AH Y_EH OW W_AA W_EH W_EH "
                  "Y_OW UW W_AH W_EH W_IY Y_UW UH UH_IY IY").split()
@@ -299,7 +285,7 @@ CLOSED = pairs("""
 ASPIRATED = pairs("k=kh t=th p=ph c=ch")
 NASAL = pairs("k=ng t=n p=m")
 
-# %% ../nbs/04_phones.ipynb #683e5790
+# %% ../nbs/04_phones.ipynb #241e8fe8
 def syllables(
     word:str, # Hangul
 )->list[list[str]]: # initial, vowel, final of each; "." where it has none
@@ -307,7 +293,7 @@ def syllables(
     codes = [ord(c) - 0xAC00 for c in word if "가" <= c <= "힣"]
     return [[INITIALS[c // 588], HANGUL_VOWELS[c % 588 // 28], FINALS[c % 28]] for c in codes]
 
-# %% ../nbs/04_phones.ipynb #3f80e05e
+# %% ../nbs/04_phones.ipynb #f6e4ca2f
 def link(
     final:str, # of a syllable, not "."
     vowel:str, # of the next, which begins with it
@@ -334,7 +320,7 @@ def meet(
     if closed in NASAL and initial in ("k", "t", "p", "s", "c"): return closed, initial + initial[0]
     return closed, initial
 
-# %% ../nbs/04_phones.ipynb #789c4474
+# %% ../nbs/04_phones.ipynb #e8c4c214
 HANGUL_PHONES = pairs("""
     k=K kk=K kh=K n=N t=T tt=T th=T l=L m=M p=P pp=P ph=P s=S ss=S c=JH cc=CH ch=CH
     h=HH ng=NG .=
@@ -345,16 +331,16 @@ SOFT = pairs("k=G t=D p=B c=JH l=D") # between voiced sounds
 def sound_changes(
     word:list[list[str]], # initial, vowel, final of each syllable
 )->list[list[str]]:
-    "The syllables as they are said"
-    said = [list(syllable) for syllable in word]
-    for this, following in zip(said, said[1:]):
+    "The syllables as fluent speakers say them"
+    spoken = [list(syllable) for syllable in word]
+    for this, following in zip(spoken, spoken[1:]):
         if this[2] == ".": continue
         vowel_follows = following[0] == "."
         this[2], following[0] = link(this[2], following[1]) if vowel_follows else meet(this[2], following[0])
-    if said: said[-1][2] = CLOSED.get(said[-1][2], said[-1][2])
-    return said
+    if spoken: spoken[-1][2] = CLOSED.get(spoken[-1][2], spoken[-1][2])
+    return spoken
 
-# %% ../nbs/04_phones.ipynb #8f315b7c
+# %% ../nbs/04_phones.ipynb #b128cbd6
 def initial_phone(
     initial:str,
     vowel:str, # phones
@@ -386,7 +372,7 @@ def read_hangul(word:str)->Alternatives:
     parts = syllables(word)
     return list(dict.fromkeys([changed_hangul(parts), plain_hangul(parts)])) if parts else []
 
-# %% ../nbs/04_phones.ipynb #1fd6a677
+# %% ../nbs/04_phones.ipynb #79db937b
 KANA_ROWS = pairs("""
     アイウエオ= カキクケコ=K ガギグゲゴ=G サシスセソ=S ザジズゼゾ=Z タチツテト=T ダヂヅデド=D ナニヌネノ=N ハヒフヘホ=HH バビブベボ=B
     パピプペポ=P マミムメモ=M ラリルレロ=D ァィゥェォ=
@@ -405,7 +391,7 @@ def katakana(text:str)->str:
     "Hiragana as katakana"
     return "".join(chr(ord(c) + 0x60) if "ぁ" <= c <= "ゖ" else c for c in text)
 
-# %% ../nbs/04_phones.ipynb #a7ceba27
+# %% ../nbs/04_phones.ipynb #58e0b8c1
 def kana_phones(
     text:str, # katakana
 )->Pronunciation:
@@ -426,12 +412,13 @@ def read_kana(
 )->Alternatives:
     "Pronunciations of kana: particles and the silent u of desu and masu have two"
     text = katakana(text)
-    found = [kana_phones(text)]
-    if text in ("ハ", "ヘ"): found.insert(0, {"ハ": ("W", "AA"), "ヘ": ("EH",)}[text])
-    if text.endswith(("デス", "マス")): found.insert(0, found[0][:-1])
-    return [phones for phones in found if phones]
+    alternatives = [kana_phones(text)]
+    if text == "ヘ": alternatives.insert(0, ("EH",))
+    if text.endswith("ハ"): alternatives.insert(0, (*kana_phones(text[:-1]), "W", "AA"))
+    if text.endswith(("デス", "マス")): alternatives.insert(0, alternatives[0][:-1])
+    return [phones for phones in alternatives if phones]
 
-# %% ../nbs/04_phones.ipynb #a2aab390
+# %% ../nbs/04_phones.ipynb #cdbecaca
 @dataclass(frozen=True)
 class KanjiReadings:
     "Readings of kanji, in katakana"
@@ -444,27 +431,35 @@ def kanji_readings()->KanjiReadings:
     "The table made from IPADIC"
     characters, _, words = packed_text("japanese").partition("\n\n")
     rows = [line.split(" ") for line in characters.split("\n")]
-    split = lambda readings: [reading for reading in readings.split(",") if reading]
+    split = lambda text: [reading for reading in text.split(",") if reading]
     entries = (line.split(" ") for line in words.split("\n"))
-    return KanjiReadings(words={word: split(found) for word, found in entries},
+    return KanjiReadings(words={word: split(readings) for word, readings in entries},
                          inside={char: split(inside) for char, inside, _ in rows},
                          alone={char: split(alone) for char, _, alone in rows})
+
+def kanji_words(
+    text:str, # kanji and no kana
+)->Iterator[str]: # words of the table, and single characters
+    "Cut a run of kanji where the table has words, longest first"
+    while text:
+        size = next((n for n in (4, 3, 2) if text[:n] in kanji_readings().words), 1)
+        yield text[:size]
+        text = text[size:]
 
 def read_kanji(
     text:str, # kanji and no kana
     before_kana:bool, # kana follow it in the word
 )->list[str]: # readings in katakana; empty if a character is unknown
     "Readings of a run of kanji"
-    table = kanji_readings()
-    if text in table.words: return table.words[text]
-    alone, inside = table.alone.get(text[-1], []), table.inside.get(text[-1], [])
-    if len(text) == 1: return list(dict.fromkeys([*alone, *inside]))[:4]
-    usual = [table.inside.get(char) or table.alone.get(char, []) for char in text]
-    if before_kana: usual[-1] = [*alone, *inside]
-    if not all(usual): return []
-    return ["".join(way) for way in islice(choices([readings[:3] for readings in usual]), 5)]
+    table, parts = kanji_readings(), list(kanji_words(text))
+    alone = table.alone.get(parts[-1], [])
+    if len(text) == 1: return list(dict.fromkeys([*alone, *table.inside.get(text, [])]))[:4]
+    readings = [table.words.get(p) or table.inside.get(p) or table.alone.get(p, []) for p in parts]
+    if before_kana: readings[-1] = list(dict.fromkeys([*readings[-1][:2], *alone[:2]]))
+    if not all(readings): return []
+    return ["".join(way) for way in islice(choices([part[:4] for part in readings]), 6)]
 
-# %% ../nbs/04_phones.ipynb #b45c67c8
+# %% ../nbs/04_phones.ipynb #731da600
 def is_kanji(char:str)->bool:
     "True for a Chinese character"
     return "㐀" <= char <= "鿿" or char in "々〆" or "豈" <= char <= "﫿"
@@ -481,7 +476,7 @@ def read_japanese(
         parts.append([phones for reading in readings for phones in read_kana(reading)])
     return join_parts(parts)
 
-# %% ../nbs/04_phones.ipynb #5f4c54be
+# %% ../nbs/04_phones.ipynb #0e443620
 PINYIN_INITIALS = pairs("""
     b=P p=P m=M f=F d=T t=T n=N l=L g=K k=K h=HH j=JH q=CH x=SH zh=JH ch=CH sh=SH r=R z=T_S c=T_S s=S
 """) | {"": ""}
@@ -509,15 +504,15 @@ def pinyin_phones(
     vowel = "IH" if final == "i" and initial in BUZZED else PINYIN_FINALS.get(final, "AH")
     return tuple(f"{PINYIN_INITIALS[initial]} {vowel}".split())
 
-# %% ../nbs/04_phones.ipynb #0deea0c3
+# %% ../nbs/04_phones.ipynb #54b62ab4
 @cache
 def hanzi_syllables()->dict[str, list[str]]: # character -> pinyin syllables, the usual one first
     "The table made from Unihan"
-    found = {}
+    syllables_of = {}
     for line in packed_text("hanzi").split("\n"):
         syllable, _, characters = line.partition(" ")
-        for char in characters: found.setdefault(char, []).append(syllable)
-    return found
+        for char in characters: syllables_of.setdefault(char, []).append(syllable)
+    return syllables_of
 
 def read_chinese(
     word:str, # Chinese characters
@@ -525,7 +520,7 @@ def read_chinese(
     "Pronunciations of Chinese characters"
     return join_parts([pinyin_phones(s) for s in hanzi_syllables().get(char, [])] for char in word)
 
-# %% ../nbs/04_phones.ipynb #7e77c4b6
+# %% ../nbs/04_phones.ipynb #eef4d486
 SILENT_SIGNS = ("VIRAMA", "ASAT", "COENG", "PULLI", "HALANTA", "AL-LAKUNA", "SUKUN")
 SIGNS = pairs("ANUSVARA=n CANDRABINDU=n BINDI=n TIPPI=n VISARGA=h")
 SPECIAL_NAMES = {"VOCALIC R": "ri", "VOCALIC L": "li", "JNYA": "gy", "NYA": "ny", "CA": "cha", "CHA": "cha"}
@@ -538,13 +533,13 @@ def latin_name(
     if any(name.endswith(sign) for sign in SILENT_SIGNS): return "", "no vowel"
     for sign, letters in SIGNS.items():
         if name.endswith(sign): return letters, "letter"
-    found = re.search(r"(VOWEL SIGN|DEPENDENT VOWEL|LETTER|SYLLABLE|CHARACTER) (.*)", name)
-    if not found: return "", "mark"
-    letters = SPECIAL_NAMES.get(found[2], found[2].split(" WITH ")[0].split()[-1]).lower()
+    match = re.search(r"(VOWEL SIGN|DEPENDENT VOWEL|LETTER|SYLLABLE|CHARACTER) (.*)", name)
+    if not match: return "", "mark"
+    letters = SPECIAL_NAMES.get(match[2], match[2].split(" WITH ")[0].split()[-1]).lower()
     if name.startswith("ETHIOPIC"): letters = re.sub("(?<![aeiou])e$", "ɨ", letters) # the sixth order
-    return letters, "vowel sign" if "VOWEL" in found[1] else "letter"
+    return letters, "vowel sign" if "VOWEL" in match[1] else "letter"
 
-# %% ../nbs/04_phones.ipynb #c084a7db
+# %% ../nbs/04_phones.ipynb #3a0cfc9f
 INHERENT = ("DEVANAGARI BENGALI GURMUKHI GUJARATI ORIYA TAMIL TELUGU KANNADA MALAYALAM SINHALA TIBETAN "
             "KHMER MYANMAR JAVANESE BALINESE LAO").split()
 SCHWA_DROPPED = ("DEVANAGARI", "BENGALI", "GURMUKHI", "GUJARATI") # where not every unwritten vowel is said
@@ -571,255 +566,7 @@ def romanize(
     if scripts & set(SCHWA_DROPPED): latin = drop_schwas(latin)
     return latin.removesuffix("ɨ").replace("ə", "a")
 
-# %% ../nbs/04_phones.ipynb #524c4be3
-@dataclass(frozen=True)
-class NumberWords:
-    "A language's words for numbers and symbols; the fields are explained in `assets/numbers.toml`"
-    small:tuple[str, ...] = ()
-    tens:tuple[str, ...] = ()
-    hundreds:tuple[str, ...] = ()
-    digits:tuple[str, ...] = ()
-    places:tuple[str, ...] = ()
-    myriads:tuple[str, ...] = ()
-    thousand:tuple[str, ...] = ()
-    million:tuple[str, ...] = ()
-    billion:tuple[str, ...] = ()
-    exact:dict[str, str]|None = None
-    after_tens:dict[str, str]|None = None
-    feminine:dict[str, str]|None = None
-    one:dict[str, str]|None = None
-    symbols:dict[str, str]|None = None
-    units:dict[str, str]|None = None
-    words:dict[str, str]|None = None
-    pair:str = "{ten} {unit}"
-    rest:str = ""
-    zero_ten:str = ""
-    plural:str = ""
-    group:str = ""
-    point:str = ""
-    fraction:str = "digits"
-    minus:str = ""
-    hour:str = ""
-    minute:str = ""
-    before:str = ""
-
-# %% ../nbs/04_phones.ipynb #ef805c0a
-LISTS = ("small", "tens", "hundreds", "digits", "places", "myriads", "thousand", "million", "billion")
-MAPS = ("exact", "after_tens", "feminine", "one", "symbols", "units", "words")
-
-@cache
-def number_words(
-    language:str|None, # Whisper's code
-)->NumberWords:
-    "The table of a language; an empty one if there is none"
-    section = dict(table("numbers").get(language or "", {}))
-    for name in LISTS: section[name] = tuple(word.replace("_", " ") for word in section.get(name, "").split())
-    for name in MAPS: section[name] = pairs(section.get(name, ""))
-    return NumberWords(**section)
-
-# %% ../nbs/04_phones.ipynb #7c9abef0
-def below_hundred(
-    n:int,
-    words:NumberWords,
-)->str:
-    "0 to 99 in words"
-    if str(n) in words.exact: return words.exact[str(n)]
-    if n < len(words.small): return words.small[n]
-    ten, unit = divmod(n, 10)
-    tens = words.tens
-    if ten > 2 and tens[ten - 2] == tens[ten - 3]: unit += 10 # soixante-dix
-    if unit == 0: return tens[ten - 2]
-    return words.pair.format(ten=tens[ten - 2], unit=words.after_tens.get(str(unit), words.small[unit]))
-
-def below_thousand(
-    n:int,
-    words:NumberWords,
-)->str:
-    "0 to 999 in words"
-    hundreds, rest = divmod(n, 100)
-    if hundreds == 0 or str(n) in words.exact: return below_hundred(n, words)
-    if rest == 0: return words.hundreds[hundreds - 1]
-    between = words.zero_ten if rest < 10 and words.zero_ten else words.rest
-    return " ".join(f"{words.hundreds[hundreds - 1]} {between} {below_hundred(rest, words)}".split())
-
-# %% ../nbs/04_phones.ipynb #b6b089c7
-def plural_form(
-    n:int,
-    forms:tuple[str, ...], # after 1, after a few, after many
-    rule:str, # of the language
-)->str:
-    "The form of a noun after a number"
-    last, teen = n % 10, 10 < n % 100 < 20
-    one = last == 1 and not teen if rule == "last digit" else n == 1
-    few = 1 < n < 5 if rule == "two to four" else 1 < last < 5 and not teen
-    if one: return forms[0]
-    return forms[1 if few and rule else -1] if len(forms) > 1 else forms[0]
-
-def thousands(
-    count:int, # of them
-    name:str, # "thousand", "million" or "billion"
-    words:NumberWords,
-)->str:
-    "So many thousands, millions, billions"
-    form = plural_form(count, getattr(words, name), words.plural)
-    if count == 1: return f"{words.one.get(name, words.small[1])} {form}"
-    number = by_thousands(count, words).split()
-    if name == "thousand" and count % 100 not in (11, 12):
-        number[-1] = words.feminine.get(str(count % 10), number[-1])
-    return f"{' '.join(number)} {form}"
-
-# %% ../nbs/04_phones.ipynb #75a71da0
-def by_thousands(
-    n:int, # below a million of millions
-    words:NumberWords,
-)->str:
-    "A number in words, in the languages that group by thousands"
-    said = []
-    for name, size in (("billion", 10**9), ("million", 10**6), ("thousand", 1000)):
-        if not getattr(words, name): continue
-        count, n = divmod(n, size)
-        if count: said.append(thousands(count, name, words))
-    joined = said and (n <= 100 or n % 100 == 0)
-    if n or not said: said += ([words.rest] if joined else []) + [below_thousand(n, words)]
-    return " ".join(" ".join(said).split())
-
-# %% ../nbs/04_phones.ipynb #c77b46e9
-def four_digits(
-    n:int, # below 10,000
-    words:NumberWords,
-    keep_one:bool, # Chinese says the one of 110, Korean and Japanese do not
-)->str:
-    "A number of four digits in Chinese, Japanese or Korean words"
-    said, gap = "", False
-    for place in (3, 2, 1, 0):
-        digit = n // 10**place % 10
-        if digit == 0:
-            gap = bool(said)
-            continue
-        if gap and keep_one: said += words.digits[0]
-        one = digit == 1 and place and not (keep_one and (place > 1 or said))
-        usual = ("" if one else words.digits[digit]) + (words.places[place - 1] if place else "")
-        said, gap = said + words.exact.get(str(digit * 10**place), usual), False
-    return said
-
-def by_myriads(
-    n:int,
-    words:NumberWords,
-    language:str,
-)->str: # one word
-    "A number in the languages that group by ten thousand"
-    said = ""
-    for power, name in ((3, words.myriads[2]), (2, words.myriads[1]), (1, words.myriads[0]), (0, "")):
-        group = n // 10**(4 * power) % 10**4
-        number = four_digits(group, words, language == "zh")
-        if language == "ko" and power == 1 and group == 1: number = ""
-        if language == "ja" and power and group == 1: number = words.digits[1]
-        if group: said += number + name
-    return said or words.digits[0]
-
-# %% ../nbs/04_phones.ipynb #124db951
-def digit_words(
-    digits:str, # "007"
-    words:NumberWords,
-)->list[str]:
-    "Digits one by one"
-    names = words.small or words.digits
-    return [name for digit in digits for name in names[int(digit)].split()] if names else []
-
-def integer_words(
-    digits:str, # "1250"
-    language:str|None, # Whisper's code
-)->list[str]: # as they are said; empty if the language's words are not known
-    "A whole number in words"
-    words = number_words(language)
-    if len(digits) > 12 or digits[0] == "0" and len(digits) > 1: return digit_words(digits, words)
-    if words.myriads: return [by_myriads(int(digits), words, language)]
-    if words.hundreds: return by_thousands(int(digits), words).split()
-    return digit_words(digits, words)
-
-# %% ../nbs/04_phones.ipynb #1849fc26
-def parse_number(
-    text:str, # "1,250.5"
-    group:str, # the language's separator of thousands
-)->tuple[list[str], str]: # whole numbers, in order; digits after the point
-    "Tell the separators of thousands from the point"
-    group, text = group or ",", re.sub(r"['’\s]", "", text)
-    grouped = {" ": ".", "": ","}.get(group, group)
-    point = "," if grouped == "." else "."
-    if re.fullmatch(rf"\d{{1,3}}(?:\{grouped}\d{{3}})+(?:\{point}\d+)?", text):
-        text = text.replace(grouped, "")
-    parts = re.split("[.,]", text)
-    return (parts[:1], parts[1]) if len(parts) == 2 else (parts, "")
-
-# %% ../nbs/04_phones.ipynb #04b48d14
-def fraction_words(
-    fraction:str, # digits after the point
-    language:str|None,
-)->list[str]:
-    "What is said after the point"
-    words = number_words(language)
-    as_number = words.fraction == "number" and fraction[0] != "0" and len(fraction) < 4
-    if as_number: return integer_words(fraction, language)
-    return digit_words(fraction, words)
-
-def time_words(
-    text:str, # "10:30"
-    language:str|None,
-)->list[str]:
-    "A time of day, or a ratio, in words"
-    words, numbers = number_words(language), text.split(":")
-    said = [integer_words(str(int(number)), language) for number in numbers]
-    if len(numbers) > 2: return [word for part in said for word in part]
-    hour, minute = said
-    if language == "en" and numbers[1] == "00": return [*hour, "o'clock"]
-    if language == "en" and numbers[1][0] == "0": return [*hour, "oh", *minute]
-    minute = minute + words.minute.split() if int(numbers[1]) else []
-    return [*hour, *words.hour.split(), *minute]
-
-# %% ../nbs/04_phones.ipynb #5826b433
-def quantity_words(
-    text:str, # a number as written
-    language:str|None,
-)->list[str]:
-    "A number with its separators in words"
-    if ":" in text: return time_words(text, language)
-    words = number_words(language)
-    whole, fraction = parse_number(text, words.group)
-    said = [w for number in whole for w in integer_words(number, language)]
-    return said + (words.point.split() + fraction_words(fraction, language) if fraction and said else [])
-
-def year_words(
-    digits:str, # "1999"
-    language:str|None,
-)->list[str]: # empty if it is no year that is read so
-    "A year as pairs: English nineteen ninety nine, German neunzehn hundert neun und neunzig"
-    century, rest = int(digits[:2]), digits[2:]
-    if not 10 < century < 21 or century == 20 and language != "en": return []
-    hundred = {"en": "hundred", "de": "hundert", "nl": "honderd"}.get(language)
-    if hundred is None: return []
-    first, second = integer_words(str(century), language), integer_words(str(int(rest)), language)
-    if rest == "00": return [*first, hundred]
-    if language != "en": return [*first, hundred, *second]
-    return [*first, "oh", *second] if rest[0] == "0" else [*first, *second]
-
-# %% ../nbs/04_phones.ipynb #9bd10377
-ORDINALS = pairs("one=first two=second three=third five=fifth eight=eighth nine=ninth twelve=twelfth")
-
-def ordinal(
-    words:list[str], # "twenty", "one"
-)->list[str]: # "twenty", "first"
-    "An English number as an ordinal"
-    last = words[-1]
-    return [*words[:-1], ORDINALS.get(last) or (last[:-1] + "ieth" if last.endswith("y") else last + "th")]
-
-def plural(
-    words:list[str], # "nineteen", "ninety"
-)->list[str]: # "nineteen", "nineties"
-    "An English number in the plural: the 1990s"
-    last = words[-1]
-    return [*words[:-1], last[:-1] + "ies" if last.endswith("y") else last + "s"]
-
-# %% ../nbs/04_phones.ipynb #5c60e63a
+# %% ../nbs/04_phones.ipynb #62470bb1
 KEPT = "½¼¾№" # Unicode's compatibility form would tear these apart
 NUMBER = re.compile(r"(\d+(?::\d\d)+|\d+(?:[.,'\s]\d+)*)")
 CURRENCIES = "$€£¥₩₹₽₺"
@@ -848,18 +595,18 @@ def tokens(
                 if kind == "letters": yield kind, "".join(run)
                 elif kind == "symbol": yield from (("symbol", char) for char in run)
 
-# %% ../nbs/04_phones.ipynb #08d22d3f
+# %% ../nbs/04_phones.ipynb #0829a2d7
 def after_number(
-    said:list[str], # up to the number
+    spoken:list[str], # up to the number
     letters:str, # that stand right after it
     language:str|None,
 )->list[str]: # with what the letters add
     "Ordinals, decades and units"
     words = number_words(language)
-    if language == "en" and said and letters.lower() in ("st", "nd", "rd", "th"): return ordinal(said)
-    if language == "en" and said and letters.lower() in ("s", "'s"): return plural(said)
+    if language == "en" and spoken and letters.lower() in ("st", "nd", "rd", "th"): return ordinal(spoken)
+    if language == "en" and spoken and letters.lower() in ("s", "'s"): return plural(spoken)
     unit = words.units.get(letters) or words.units.get(letters.lower())
-    return said + (unit.split() if unit else [letters])
+    return spoken + (unit.split() if unit else [letters])
 
 def written_out(
     parts:list[tuple[str, str]], # tokens
@@ -867,38 +614,22 @@ def written_out(
     read_number=quantity_words, # number as written, language -> words
 )->list[str]: # words that letter rules and dictionaries can read
     "Put numbers and symbols in words"
-    words, said, currency, number_at = number_words(language), [], [], 0
+    words, spoken, currency, number_at = number_words(language), [], [], 0
     kinds = ["", *(kind for kind, _ in parts), ""]
     for before, after, (kind, text) in zip(kinds, kinds[2:], parts):
         name = words.symbols.get(text, "").split()
         if kind == "number":
-            number_at = len(said)
-            said, currency = said + read_number(text, language) + currency, []
-        elif kind == "letters" and before == "number": said = after_number(said, text, language)
-        elif kind == "letters": said.append(text)
+            number_at = len(spoken)
+            spoken, currency = spoken + read_number(text, language) + currency, []
+        elif kind == "letters" and before == "number": spoken = after_number(spoken, text, language)
+        elif kind == "letters": spoken.append(text)
         elif text in CURRENCIES and after == "number" and text not in words.before: currency = name
-        elif text == "-" and after == "number" and not before: said += words.minus.split()
-        elif text in words.before and before == "number": said[number_at:number_at] = name
-        else: said += name
-    return said
+        elif text == "-" and after == "number" and not before: spoken += words.minus.split()
+        elif text in words.before and before == "number": spoken[number_at:number_at] = name
+        else: spoken += name
+    return spoken
 
-# %% ../nbs/04_phones.ipynb #fa3a36dd
-def as_year(text:str, language:str|None)->list[str]:
-    "Numbers of four digits as years"
-    year = year_words(text, language) if re.fullmatch(r"\d{4}", text) else []
-    return year or quantity_words(text, language)
-
-def as_digits(text:str, language:str|None)->list[str]:
-    "Short numbers digit by digit: 911"
-    if re.fullmatch(r"\d{3,6}", text): return digit_words(text, number_words(language))
-    return quantity_words(text, language)
-
-def with_and(text:str, language:str|None)->list[str]:
-    "One hundred and five"
-    said = " ".join(quantity_words(text, language))
-    if language == "en": said = re.sub(" hundred (?!thousand|million|billion)", " hundred and ", said)
-    return said.split()
-
+# %% ../nbs/04_phones.ipynb #538f0ff6
 def spellings(
     word:str, # as Whisper writes it
     language:str|None, # Whisper's code
@@ -912,7 +643,7 @@ def spellings(
     long = re.search(r"\d{3}", text)
     readers = [quantity_words, as_year, with_and, as_digits] if long else [quantity_words]
     ways = (tuple(written_out(parts, language, reader)) for reader in readers)
-    return [list(said) for said in dict.fromkeys(ways)]
+    return [list(way) for way in dict.fromkeys(ways)]
 
 def spell_out(
     word:str, # as Whisper writes it: "$42," or "Hello"
@@ -921,9 +652,10 @@ def spell_out(
     "Write numbers, symbols, units, times and currencies as spoken words"
     return spellings(word, language)[0]
 
-# %% ../nbs/04_phones.ipynb #52b9373d
-OTHER_SCRIPTS = frozenset(("ko ja zh ru uk be bg mk mn kk tg ka hy he yi ar fa ur ps sd th lo km my bo hi mr ne "
-                           "sa bn as pa gu ta te kn ml si am el").split()) # languages not written in Latin
+# %% ../nbs/04_phones.ipynb #45952b05
+OTHER_SCRIPTS = frozenset(( # languages not written in Latin letters
+    "ko ja zh ru uk be bg mk mn kk tg ka hy he yi ar fa ur ps sd th lo km my bo hi mr ne sa bn as pa gu ta te kn "
+    "ml si am el").split())
 SCRIPTS = pairs("""
     CYRILLIC=cyrillic GREEK=greek GEORGIAN=georgian ARMENIAN=armenian HEBREW=hebrew ARABIC=arabic THAI=thai
     HANGUL=hangul CJK=east_asian HIRAGANA=east_asian KATAKANA=east_asian KATAKANA-HIRAGANA=east_asian
@@ -937,7 +669,7 @@ def script(char:str)->str:
     if first in ("LATIN", "APOSTROPHE", "COMBINING", "FEMININE", "MASCULINE"): return "latin"
     return SCRIPTS.get(first, "other")
 
-# %% ../nbs/04_phones.ipynb #6d89dd63
+# %% ../nbs/04_phones.ipynb #ec1b46a8
 def read_latin(
     word:str, # Latin letters
     language:str|None,
@@ -948,7 +680,7 @@ def read_latin(
     own = read_letters(latin_letters(word, language), language if language in table("letters") else "default")
     if word.isupper() and 1 < len(word) <= 5: own = [*own[:2], spelled(word.lower())]
     if language is None: own = [*look_up(word.lower())[:2], *own]
-    return [phones for phones in own if phones]
+    return [phones for phones in own or [spelled(word.lower())] if phones]
 
 def latin_letters(word:str, language:str|None)->str:
     "Lower case as the language has it; Vietnamese without its tones"
@@ -958,7 +690,7 @@ def latin_letters(word:str, language:str|None)->str:
         word = unicodedata.normalize("NFC", bare)
     return word.lower()
 
-# %% ../nbs/04_phones.ipynb #69c237f7
+# %% ../nbs/04_phones.ipynb #58564e2b
 def read_east_asian(
     word:str, # kana, kanji, hanzi
     language:str|None,
@@ -981,17 +713,17 @@ def read_run(
     if name == "cyrillic" and language in OWN_CYRILLIC: name = language
     return read_letters(letters.lower(), name)
 
-# %% ../nbs/04_phones.ipynb #73ff686d
+# %% ../nbs/04_phones.ipynb #0431c7ef
 @lru_cache(50_000)
 def pronunciations(word:str, language:str|None)->tuple[Pronunciation, ...]:
     "`pronounce`, remembered"
     language = language.split("-")[0].lower() if language else None
     language = {"yue": "zh", "nb": "no"}.get(language, language)
-    found = []
-    for said in spellings(word, language):
-        runs = ("".join(run) for spoken in said for _, run in groupby(spoken, script))
-        found += join_parts(read_run(run, language) for run in runs)
-    return tuple(dict.fromkeys(found))[:MAX_ALTERNATIVES]
+    alternatives = []
+    for spelling in spellings(word, language):
+        runs = ("".join(run) for spoken in spelling for _, run in groupby(spoken, script))
+        alternatives += join_parts(read_run(run, language) for run in runs)
+    return tuple(dict.fromkeys(alternatives))[:MAX_ALTERNATIVES]
 
 def pronounce(
     word:str, # as Whisper writes it, with punctuation and case

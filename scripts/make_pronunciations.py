@@ -6,9 +6,9 @@
 
 Each table is text, gzipped without a date, so the same sources give the same bytes:
 
-    english.txt.gz    word, its pronunciations: a letter a phone, A the first of `phones.PHONES`; words in order
-    hanzi.txt.gz      a pinyin syllable without tone, the characters read so; after an empty line second readings
-    japanese.txt.gz   kanji, readings in compounds, readings alone or before kana; after an empty line words that differ
+    english.txt.gz    word, its pronunciations: a letter a phone, A the first of `phones.PHONES`; in order
+    hanzi.txt.gz      a pinyin syllable without tone, the characters read so; then second readings
+    japanese.txt.gz   kanji, readings in compounds, readings alone or before kana; then words that differ
 """
 import argparse, bz2, gzip, hashlib, re, unicodedata
 from collections import Counter, defaultdict
@@ -77,14 +77,15 @@ def hanzi(readings):
 # ---------------------------------------------------------------- Japanese
 VOICED = dict(zip("カキクケコサシスセソタチツテトハヒフヘホ", "ガギグゲゴザジズゼゾダヂヅデドバビブベボ"))
 HALF_VOICED = dict(zip("ハヒフヘホ", "パピプペポ"))
-ROMAJI = {"": "アイウエオ", "K": "カキクケコ", "G": "ガギグゲゴ", "S": "サシスセソ", "Z": "ザジズゼゾ", "T": "タチツテト", "D": "ダヂヅデド",
-          "N": "ナニヌネノ", "H": "ハヒフヘホ", "B": "バビブベボ", "P": "パピプペポ", "M": "マミムメモ", "R": "ラリルレロ"}
+ROMAJI = {"": "アイウエオ", "K": "カキクケコ", "G": "ガギグゲゴ", "S": "サシスセソ", "Z": "ザジズゼゾ",
+          "T": "タチツテト", "D": "ダヂヅデド", "N": "ナニヌネノ", "H": "ハヒフヘホ", "B": "バビブベボ",
+          "P": "パピプペポ", "M": "マミムメモ", "R": "ラリルレロ"}
 SOUNDS = {a + v: kana for a, row in ROMAJI.items() for v, kana in zip("AIUEO", row)}
 SOUNDS |= dict(zip("SHI JI CHI TSU FU YA YU YO WA N".split(), "シジチツフヤユヨワン"))
 for onset, kana in zip("KY GY SH J CH NY HY BY PY MY RY".split(), "キギシジチニヒビピミリ"):
     SOUNDS |= {onset + v: kana + small for v, small in zip("AUO", "ャュョ")}
 NAMES = ("Noun.name", "Noun.place", "Noun.org") # files whose readings are no readings of common words
-WORD_COST = 7000 # of IPADIC: log probabilities, about 700 a factor of e; rarer words stay out
+COMMON, RARE = 6000, 9500 # costs of IPADIC: log probabilities, about 700 a factor of e; rarer words stay out
 
 
 def to_katakana(romaji):
@@ -137,6 +138,7 @@ def japanese(folder, on_readings):
     compounds, lemmas = defaultdict(dict), Counter()
     weight = lambda cost: 2.0 ** (-cost / 700)
     for file, surface, reading, cost, lemma in entries(folder):
+        if file in NAMES and cost > COMMON and surface not in compounds: continue
         chars = KANJI.findall(surface)
         if len(chars) == 1 and re.fullmatch("[ぁ-ゖ]*.[ぁ-ゖ]*", surface) and file not in NAMES:
             key = chars[0], stem_reading(surface, reading), lemma
@@ -159,7 +161,9 @@ def japanese(folder, on_readings):
         low = min(found.values())
         readings = sorted(found, key=lambda reading: (found[reading], reading))[:2]
         composed = {"".join(way) for way in product(*(usual.get(c, [])[:1] for c in word))}
-        if low <= WORD_COST and readings[0] not in composed: words.append(f"{word} {','.join(readings)}")
+        if readings[0] in composed or low > RARE: continue
+        irregular = split_reading(word, readings[0], usual) is None # not even with a voiced or doubled sound
+        if irregular or low <= COMMON: words.append(f"{word} {','.join(readings)}")
     return [*lines, "", *words]
 
 
