@@ -28,7 +28,7 @@ from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 from types import NoneType
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 import numpy as np
 from ._display import PALETTE
 from .corrections import (BY_HAND, CorrectionError, Draft, add_turn, add_words, corrected, draft_of, give, put_turn,
@@ -85,8 +85,9 @@ def _hints(stage):
 def _control(key, info, hint):
     kind, (low, high) = info.annotation, _bounds(info.metadata)
     inner = [a for a in get_args(kind) if a is not NoneType] if NoneType in get_args(kind) else [kind]
-    if get_origin(inner[0]) is Literal:
-        return Control(key, "choice", options=(*(["none"] if inner != [kind] else []), *map(str, get_args(inner[0]))), hint=hint)
+    plain = get_args(inner[0])[0] if get_origin(inner[0]) is Annotated else inner[0]
+    if get_origin(plain) is Literal:
+        return Control(key, "choice", options=(*(["none"] if inner != [kind] else []), *map(str, get_args(plain))), hint=hint)
     if kind is bool: return Control(key, "check", hint=hint)
     if kind not in (int, float): return Control(key, "text", hint=hint)
     return Control(key, "number" if None in (low, high) else "slider", kind is int, low, high, hint=hint)
