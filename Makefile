@@ -60,7 +60,7 @@ clean: ## remove what the commands left; the environments stay
 	find nbs -name .ipynb_checkpoints -type d -prune -exec rm -rf {} +
 
 $(LIGHT)/.installed: $(LOCKED)
-	$(call install,.[offline],light core with real weights: about 800 MB$(comma) no torch)
+	$(call install,.[offline],light core with real weights: about 680 MB$(comma) no torch)
 	@touch $@
 
 $(DEV)/.installed: $(LOCKED)

@@ -16,10 +16,12 @@ Modules:
 - `ecg_audio_nb.explore`: Tune, listen, compare: a recording with its words, speakers and voices; a knob turned is seen and heard at once
 - `ecg_audio_nb.export`: An analysis as files: captions, tables and labels for the tools that read them, each written whole or not at all
 - `ecg_audio_nb.fetch`: A path or an address to a readable file, within limits: the one door through which anything comes in
+- `ecg_audio_nb.forced_align`: Find when each word was said, from its phones and the sound
 - `ecg_audio_nb.jobqueue`: The durable queue: claim, lease, fence, finish; the batch and the service share it
 - `ecg_audio_nb.jobs`: The batch: sources in, executed notebooks and results out, resumed wherever it was cut off
 - `ecg_audio_nb.media`: Any readable file to 16 kHz mono float32, decoded in a child process that may crash or hang without harm
 - `ecg_audio_nb.models`: Where weights come from, and the only place that finds, loads, keeps and releases them
+- `ecg_audio_nb.phones`: Text to phones in any language: what the aligner looks for in the sound
 - `ecg_audio_nb.pipeline`: `analyze()`: the stages as a small graph, from a file to a transcript in which every word has a measured voice
 - `ecg_audio_nb.plots`: Pictures of an analysis: waveform and words, F0 and level, speakers, talk time, likeness of voices
 - `ecg_audio_nb.report`: One HTML page a result: the recording, every word lit as it is spoken, who spoke when, and how it sounded
@@ -28,7 +30,7 @@ Modules:
 - `ecg_audio_nb.settings`: Every knob of an analysis: one small frozen class a stage, composed into `Settings`, read from four places in a fixed order
 - `ecg_audio_nb.speakers`: Which diarizer is used, and who said which word
 - `ecg_audio_nb.sweep`: Which settings serve best: every point of a grid, or a search, over recordings with references; only what differs is computed
-- `ecg_audio_nb.transcribe`: Speech to words: the engines, and which of them is used
+- `ecg_audio_nb.transcribe`: Recognize words with Whisper
 - `ecg_audio_nb.voice`: Where there is speech, and how many talk at once: one pass of a network that the recognizer and the diarizer share
 - `ecg_audio_nb.warm`: Papermill's engine on a kernel that stays: a notebook starts at once, and finds nothing of the one before it"""
 

@@ -1,6 +1,6 @@
 """What the machine says of itself, read from the system's own files; nothing heavy is imported"""
-import glob, html, json, os, platform, re, shutil, subprocess, sys, tempfile, time
-from contextlib import suppress
+import glob, html, json, os, platform, re, shutil, subprocess, sys, tempfile, threading, time
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from importlib import metadata
 from importlib.util import find_spec
@@ -345,3 +345,26 @@ def card_faults(c):
     if c["errors"]: yield f"{c['errors']} memory errors that ECC could not correct"
     if slow := sorted({word for bit, word in _SLOW.items() if (c["throttle"] or 0) & bit}): yield f"slowed down by {', '.join(slow)}"
     if (c["capability"] or [7])[0] < 5: yield "older than today's torch and CTranslate2 support"
+
+
+# Threads of numpy's matrix products
+
+_blas_lock, _blas_users, _blas_limit = threading.Lock(), 0, None
+
+
+@contextmanager
+def single_blas_thread():
+    """Keep numpy's matrix products to one thread, in this process, while the block runs
+
+    The stages run side by side and use all processors already; threads of small products only wait for each other.
+    """
+    global _blas_users, _blas_limit
+    from threadpoolctl import threadpool_limits
+    with _blas_lock:
+        if not _blas_users: _blas_limit = threadpool_limits(1, user_api="blas")
+        _blas_users += 1
+    try: yield
+    finally:
+        with _blas_lock:
+            _blas_users -= 1
+            if not _blas_users: _blas_limit.restore_original_limits()

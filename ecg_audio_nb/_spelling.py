@@ -1,7 +1,7 @@
 """Write numbers in words: `assets/numbers.toml` has each language's words, this module the grammar.
 
-Numbers up to 12 digits, decimals, times of day, years and English ordinals. A language without a grammar reads
-digit by digit; one whose digits are not known says nothing.
+Numbers up to 12 digits, decimals, times of day, years and English ordinals. A language without a grammar
+reads digit by digit; one whose digits are not known says nothing.
 """
 import re
 import tomllib

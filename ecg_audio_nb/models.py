@@ -32,7 +32,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from . import _wheels
 from ._cuda import cuda_free_mb, preload_cuda
-from ._machine import hub_cache, meminfo, threads, torch_cache
+from ._machine import hub_cache, install_command, meminfo, threads, torch_cache
 from .schema import ModelInfo
 from .settings import RuntimeSettings
 
@@ -326,7 +326,7 @@ def where(
 # %% ../nbs/03_models.ipynb #457c6340
 def need_extra(extra:str="whisperx"):
     "Raise `ModelError` naming the pip extra, if the package it is named after is not installed"
-    if find_spec(extra) is None: raise ModelError(f"{extra} is not installed: pip install 'ecg-audio-nb[{extra}]'")
+    if find_spec(extra) is None: raise ModelError(f"{extra} is not installed: {install_command(extra)}")
 
 def no_telemetry():
     "Before pyannote or the hub's library is imported: nothing phones home"

@@ -652,10 +652,10 @@ def spell_out(
     "Write numbers, symbols, units, times and currencies as spoken words"
     return spellings(word, language)[0]
 
-# %% ../nbs/04_phones.ipynb #45952b05
+# %% ../nbs/04_phones.ipynb #a18011b3
 OTHER_SCRIPTS = frozenset(( # languages not written in Latin letters
-    "ko ja zh ru uk be bg mk mn kk tg ka hy he yi ar fa ur ps sd th lo km my bo hi mr ne sa bn as pa gu ta te kn "
-    "ml si am el").split())
+    "ko ja zh ru uk be bg mk mn kk tg ka hy he yi ar fa ur ps sd th lo km my bo hi mr ne sa bn as pa gu ta "
+    "te kn ml si am el").split())
 SCRIPTS = pairs("""
     CYRILLIC=cyrillic GREEK=greek GEORGIAN=georgian ARMENIAN=armenian HEBREW=hebrew ARABIC=arabic THAI=thai
     HANGUL=hangul CJK=east_asian HIRAGANA=east_asian KATAKANA=east_asian KATAKANA-HIRAGANA=east_asian

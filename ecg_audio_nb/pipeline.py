@@ -34,6 +34,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel
 import ecg_audio_nb
+from ._machine import single_blas_thread
 from .acoustics import adapt, emphasized, frames, pool, speech_seconds, spread
 from .align import Aligned, PhoneAligner, RecognizerTimes, choose_aligner, in_order, interpolate
 from .checkpoints import Checkpoints, checkpoints_of, key_of
@@ -160,7 +161,7 @@ def listen_to(
     "Run the three branches at the same time"
     key, own = _keys(content, settings), settings.acoustics
     def measure_all(): return frames(audio.samples, audio.sample_rate, own)
-    with ThreadPoolExecutor(3) as pool_:
+    with single_blas_thread(), ThreadPoolExecutor(3) as pool_:
         measured = pool_.submit(run.stage, "acoustics", run.kept, key("acoustics", own), measure_all)
         step = SPEECH_STEP if not settings.diarize.enabled or isinstance(engines["diarize"], PyannoteDiarizer) else STEP
         def find_speech(): return decide(run.kept(key("voice", step), score, audio, settings.runtime, step), settings.voice)
@@ -278,7 +279,7 @@ def _speaker(name, spans, segments, measured):
     return Speaker(name, sum(end - start for start, end in spans), len(segments), len(words), voice, ranges)
 
 # %% ../nbs/20_pipeline.ipynb #91c89a41
-_PACKAGES = ("numpy", "scipy", "onnxruntime", "av", "ctranslate2")
+_PACKAGES = ("numpy", "onnxruntime", "av", "ctranslate2")
 _LARGE = ("whisperx", "torch", "torchaudio", "transformers", "pyannote-audio")
 
 def versions(

@@ -62,7 +62,7 @@ def test_metadata_says_what_ran(result, sample):
     assert all(len(model.sha256) == 64 for model in m.models.values())
     assert set(m.timing.stages) == {"fetch", "media", "voice", "transcribe", "align", "diarize", "acoustics"}
     assert {stage: m.models[stage].engine for stage in ("transcribe", "align", "diarize")} == {
-        "transcribe": "whisper", "align": "phones", "diarize": "onnxruntime"}
+        "transcribe": "whisper", "align": "phones", "diarize": "embedded"}
     assert m.language_detected == "en" and m.language_probability > 0.5
     assert m.settings["engine"] == "whisper" and "data_dir" not in m.settings["runtime"]
 
