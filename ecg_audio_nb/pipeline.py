@@ -258,7 +258,7 @@ def to_segments(
         if not settings.diarize.enabled: spans, who = heard.activity.speech, [None] * len(heard.activity.speech)
         return measure([[] for _ in spans], spans, who, heard.frames, heard.activity.speech)
     named = assign_speakers(heard.aligned.words, heard.diarization.for_words if heard.diarization else [])
-    return segmented(move_changes(named), heard.frames, heard.activity.speech, settings, heard.transcript.language)
+    return segmented(move_changes(named, turns), heard.frames, heard.activity.speech, settings, heard.transcript.language)
 
 # %% ../nbs/20_pipeline.ipynb #6d873b56
 def to_speakers(
