@@ -1,26 +1,7 @@
 """Transform lengths, assignment and average linkage, without scipy: 110 MB and a second of import less"""
-from functools import cache
 from math import inf
 
 import numpy as np
-
-
-@cache
-def _fft():
-    "scipy's transforms where scipy is installed, twice as fast; else numpy's, equal within rounding"
-    try: import scipy.fft as module
-    except ImportError: import numpy.fft as module
-    return module
-
-
-def rfft(x, n:int|None=None):
-    "The transform of real values over the last axis"
-    return _fft().rfft(x, n)
-
-
-def irfft(x, n:int|None=None):
-    "Its inverse: `n` real values"
-    return _fft().irfft(x, n)
 
 
 def next_fast_length(n:int)->int:

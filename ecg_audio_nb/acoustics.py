@@ -20,7 +20,7 @@ from math import ceil, isqrt, log10
 from collections.abc import Sequence
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from ._numeric import irfft, next_fast_length, rfft
+from ._numeric import next_fast_length
 from .schema import AcousticFeatures, FullFeatures, Range
 from .settings import AcousticsSettings
 
@@ -100,11 +100,11 @@ class _Plan:
 
 # %% ../nbs/16_acoustics.ipynb #4b89fc2c
 def _power(x, plan): # (..., samples) -> (..., bins)
-    spectrum = rfft(x, plan.n_fft)
+    spectrum = np.fft.rfft(x, plan.n_fft)
     return spectrum.real**2 + spectrum.imag**2
 
 def _autocorrelation(power, plan): # (..., bins) -> (..., lags), 1 at lag 0
-    r = irfft(power, plan.n_fft)[..., :plan.lags[1] + _TAPS + 1]
+    r = np.fft.irfft(power, plan.n_fft)[..., :plan.lags[1] + _TAPS + 1]
     return r/np.maximum(r[..., :1], np.finfo(np.float32).tiny)
 
 # %% ../nbs/16_acoustics.ipynb #2a175e40

@@ -22,7 +22,7 @@ __all__ = ['HOP', 'N_FFT', 'N_MELS', 'PIECE', 'MIN_FRAMES', 'MIN_CLEAN', 'TIGHT'
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, replace
 import numpy as np
-from ._numeric import assign, average_clusters, rfft
+from ._numeric import assign, average_clusters
 from .media import Audio
 from .models import available_threads, onnx_session, packaged_info
 from .schema import ModelInfo, Turn
@@ -57,7 +57,7 @@ def mel_power(
         start, stop = first * HOP - N_FFT // 2, (last - 1) * HOP + N_FFT // 2
         part = np.pad(samples[max(0, start):stop], (max(0, -start), max(0, stop - len(samples))))
         frames = np.lib.stride_tricks.sliding_window_view(part, N_FFT)[::HOP]
-        mel[first:last] = np.abs(rfft(frames * window)) ** 2 @ filters
+        mel[first:last] = np.abs(np.fft.rfft(frames * window)) ** 2 @ filters
         level[first:last] = np.square(samples[first * HOP:last * HOP].reshape(-1, HOP)).mean(1)
     return mel, level
 

@@ -24,7 +24,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 import numpy as np
-from ._numeric import rfft
 from .media import Audio
 from .models import (Halving, ModelError, Weights, at_hand, available_threads, catalogue, find_weights, free_mb,
     is_oom, keep, pick_device, weights_info)
@@ -136,7 +135,7 @@ def log_mel(
     x[:min(len(samples), len(x))] = samples[:len(x)]
     x = np.pad(x, 200, mode="reflect")
     window = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(400) / 400)).astype(np.float32)
-    power = np.abs(rfft(np.lib.stride_tricks.sliding_window_view(x, 400)[:frames * 160:160] * window)) ** 2
+    power = np.abs(np.fft.rfft(np.lib.stride_tricks.sliding_window_view(x, 400)[:frames * 160:160] * window)) ** 2
     log = np.log10(np.maximum(power @ mel_filters(n_mels), 1e-10))
     return np.ascontiguousarray((np.maximum(log, log.max() - 8) + 4).T / 4, np.float32)
 
