@@ -89,7 +89,8 @@ def _load_fault(e, weights):
     if "LocalEntryNotFoundError" in {k.__name__ for k in type(e).__mro__}:
         named = re.findall(r":\s*([\w.-]+/[\w.-]+)\s*$", (weights.folder / "config.yaml").read_text("utf-8"), re.MULTILINE)
         return (f"diarize: {weights.name} needs networks of the hub ({', '.join(named) or PYANNOTE}) that are not all on this "
-                "machine, and they can't be fetched now. Use a pipeline that has its networks in its own folder, a network, or diarize.engine = whisper")
+                "machine, and they can't be fetched now. Use a pipeline that has its networks in its own folder, a network, "
+                "or diarize.engine = whisper")
     said = f"{type(e).__name__}: {e}".splitlines()[0]
     return (f"diarize: {weights.name} can't be loaded as a pyannote pipeline ({said:.200}). Is its folder whole, and made for "
             "pyannote.audio 4? diarize.engine = whisper goes without")
