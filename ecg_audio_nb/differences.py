@@ -65,11 +65,15 @@ class Differences:
 
 def _plain(w): return re.sub(r"\W+", "", w.word.casefold()) or w.word
 
+def _renamed(who, names):
+    "A speaker of b as `a` names them; a name that means another voice in `a` does not count"
+    return names.get(who, (who,) if who in names.values() else who)
+
 def differences(a:Analysis, b:Analysis)->Differences:
     "Words and turns of one that the other has otherwise"
     ours, theirs, names = draft_of(a).words, draft_of(b).words, counterparts(a.turns, b.turns)
     other = set(range(len(ours))), set(range(len(theirs)))
     for i, j, n in difflib.SequenceMatcher(None, [*map(_plain, ours)], [*map(_plain, theirs)], autojunk=False).get_matching_blocks():
-        same = [k for k in range(n) if ours[i + k].speaker_id == names.get(theirs[j + k].speaker_id, theirs[j + k].speaker_id)]
+        same = [k for k in range(n) if ours[i + k].speaker_id == _renamed(theirs[j + k].speaker_id, names)]
         for k in same: other[0].discard(i + k); other[1].discard(j + k)
     return Differences(tuple(map(frozenset, other)), moved(a.turns, b.turns, names), names)
