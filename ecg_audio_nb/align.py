@@ -282,7 +282,7 @@ def why_untrusted(
     fits = text_fit(found) >= LEAST_FIT if len(found.spans) >= FEW else np.mean(found.scores) >= LEAST_SCORE
     return None if fits else "the text does not fit the sound"
 
-# %% ../nbs/14_align.ipynb #fcbc4e18
+# %% ../nbs/14_align.ipynb #bb513e0b
 def align_passage(
     samples:np.ndarray, # mono, float32, 16 kHz
     words:Sequence[Word], # of the passage; their times, where they have some, are a weak prior
@@ -293,6 +293,7 @@ def align_passage(
     blank = [replace(w, start_time=None, end_time=None, timing=None) for w in words]
     pronunciations = [pronounce(w.word, language) for w in words]
     spelled = [i for i, p in enumerate(pronunciations) if p]
+    if not words: return [], None
     if len(spelled) < LEAST_SPELLED * len(words): return blank, "most words have no phones"
     if len(samples) > LONGEST_PASSAGE * SAMPLE_RATE: return blank, f"longer than {LONGEST_PASSAGE:g} s"
     rough = [_rough(words[i], start) for i in spelled]

@@ -1,9 +1,11 @@
 """Make ecg_audio_nb/assets/models/phones.npz from the acoustic model of pocketsphinx.
 
-Usage: python scripts/make_phone_model.py MODEL [OUT]. MODEL is the folder `pocketsphinx/model/en-us/en-us` of the
-wheel pocketsphinx 5.1.1 (BSD 2-clause, Alpha Cephei 2015). Only the 126 context-independent states are kept: 42 phones
-of 3 states each. Means and log variances become 8 bit, with a range for each phone, stream and dimension. Prints
-its SHA-256 and size for models.json, and checks that the scores of the states stay those of the original parameters.
+Usage: python scripts/make_phone_model.py MODEL [OUT]
+
+MODEL is the folder `pocketsphinx/model/en-us/en-us` of the wheel pocketsphinx 5.1.1 (BSD 2-clause, Alpha Cephei
+2015). Only the 126 context-independent states are kept: 42 phones of 3 states each. Means and log variances become
+8 bit, with a range for each phone, stream and dimension. Prints the file's SHA-256 and size for models.json, and
+checks that the states' scores stay those of the original parameters.
 """
 import hashlib
 import json
@@ -34,7 +36,7 @@ def read_mixtures(path: Path) -> np.ndarray:
 
 
 def to_bytes(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    "uint8 of values of shape (phones, streams, densities, dimensions); the range is over streams and densities of a phone"
+    "uint8 of values of shape (phones, streams, densities, dimensions), and their ranges over the densities"
     low, high = values.min(2, keepdims=True), values.max(2, keepdims=True)
     quantized = np.round((values - low) / (high - low) * 255).astype(np.uint8)
     return quantized, np.stack([low[:, :, 0], high[:, :, 0]]).astype(np.float32)
@@ -55,7 +57,7 @@ def parameters(model: Path) -> dict[str, np.ndarray]:
 
 
 def check(original: dict[str, np.ndarray]):
-    "The state scores of the sample's speech, from 8 bit and from float32: same within 0.2 (mean), almost always the same best state"
+    "Compare the state scores of the sample's speech from 8 bit and from float32"
     from ecg_audio_nb import forced_align
     from ecg_audio_nb.media import load_audio
     sample = load_audio(FOLDER.parent / "sample.mp4").cut(0, 20).samples

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings as hypothesis_settings, strategies as st
 
-from ecg_audio_nb.align import (CtcAligner, PhoneAligner, RecognizerTimes, choose_aligner, interpolate, take_recognized,
-    text_fit, timed)
+from ecg_audio_nb.align import (CtcAligner, PhoneAligner, RecognizerTimes, choose_aligner, interpolate,
+    take_recognized, text_fit, timed)
 from ecg_audio_nb.forced_align import align_phones
 from ecg_audio_nb.media import Audio, load_audio
 from ecg_audio_nb.models import ModelError, packaged_models
@@ -35,7 +35,10 @@ def transcript(words, duration, language="en", **more):
     return Transcript(words, MODEL, language, **{"passages": ((0.0, duration, len(words)),), **more})
 
 
-def align(audio, said, regions=(), **settings): return PhoneAligner(load_settings(settings)).align(audio, said, list(regions))
+def align(audio, said, regions=(), **settings):
+    return PhoneAligner(load_settings(settings)).align(audio, said, list(regions))
+
+
 def timings(found): return {w.timing for w in found.words}
 
 
@@ -141,6 +144,14 @@ def test_a_translation_keeps_the_recognizers_times(clips):
     assert "translation" in found.warnings[0] and found.model.engine == "whisper"
 
 
+def test_a_passage_without_words(clips):
+    audio, truth = clips[0]
+    words = [w for w, *_ in truth]
+    said = transcript(words, audio.duration, passages=((0.0, 0.2, 0), (0.0, audio.duration, len(words))))
+    found = align(audio, said)
+    assert timings(found) == {"aligned"} and len(found.words) == len(words) and not found.warnings
+
+
 def test_a_passage_too_short_for_its_words(clips):
     audio = clips[0][0].cut(0.4, 0.7)
     found = align(audio, transcript(INVENTED, audio.duration), [(0, 0.3)])
@@ -201,15 +212,18 @@ def test_interpolated_words_are_in_order_and_in_speech(spans, n):
 
 
 def test_a_letter_network_keeps_the_recognizers_confidence():
-    kept, new = timed([Word("a", confidence=0.3), Word("b")], [0, 1, -1], np.array([1, 3, 5]), np.array([.9, .8, 1]), 0, 0.02, 8)
+    frames, probability = np.array([1, 3, 5]), np.array([.9, .8, 1])
+    kept, new = timed([Word("a", confidence=0.3), Word("b")], [0, 1, -1], frames, probability, 0, 0.02, 8)
     assert (kept.confidence, new.confidence) == (0.3, 0.8)
 
 
 # The choice
 
-@pytest.mark.parametrize("given, kind", [({}, PhoneAligner), ({"engine": "whisper"}, PhoneAligner), ({"engine": "embedded"}, PhoneAligner),
-                                         ({"align.engine": "whisper", "engine": "whisperx"}, PhoneAligner),
-                                         ({"align.engine": "whisperx"}, CtcAligner)])
+CHOICES = [({}, PhoneAligner), ({"engine": "whisper"}, PhoneAligner), ({"engine": "embedded"}, PhoneAligner),
+           ({"align.engine": "whisper", "engine": "whisperx"}, PhoneAligner), ({"align.engine": "whisperx"}, CtcAligner)]
+
+
+@pytest.mark.parametrize("given, kind", CHOICES)
 def test_which_aligner(given, kind):
     assert type(choose_aligner(load_settings(given), "whisper")[0]) is kind
 
@@ -237,7 +251,8 @@ def test_wav2vec2_that_is_not_at_hand_leaves_it_to_the_phones(clips, monkeypatch
 def test_recognizer_times_stay_where_they_are_asked_for(clips):
     said = transcript([Word("a", 0.1, 0.4, timing="recognized"), Word("b")], 2.0)
     found = RecognizerTimes().align(clips[0][0], said, [(0, 1.0)])
-    assert found.words[0] == said.words[0] and found.words[1] == replace(said.words[1], start_time=0.4, end_time=1.0, timing="interpolated")
+    filled = replace(said.words[1], start_time=0.4, end_time=1.0, timing="interpolated")
+    assert found.words == (said.words[0], filled)
 
 
 @pytest.mark.skipif(not find_spec("whisperx"), reason="needs the extra [whisperx]")
