@@ -22,7 +22,7 @@ __all__ = ['Status', 'CHECKS', 'FIXES', 'DECODERS', 'Finding', 'Report', 'check'
 # %% ../nbs/02_environment.ipynb #84effedc
 import json, os, platform, re, shutil, subprocess, sys, tempfile, threading, time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from importlib.resources import files

@@ -652,7 +652,8 @@ def _without_dropped(decoded, s):
         kept.append(((start, end), chunk))
         if chunk.echo:
             text = " ".join(w.word for w in chunk.echo)
-            notes.append(f"transcribe: dropped {text[:40]!r} at {chunk.echo[0].start_time:.2f} s: it repeats the words before it, in no time")
+            notes.append(f"transcribe: dropped {text[:40]!r} at {chunk.echo[0].start_time:.2f} s: it repeats the words "
+                         "before it, in no time")
     return kept, notes
 
 def _drawn(kept):
