@@ -118,5 +118,6 @@ def test_made_again_they_equal_their_originals(tmp_path):
         return
     run_guide(tmp_path)
     again = json.loads((tmp_path / "models.json").read_text(encoding="utf-8"))
-    for name, m in MODELS.items():
+    assert set(MODELS) - set(again) == {"phones"} # made by scripts/make_phone_model.py
+    for name, m in ((n, MODELS[n]) for n in again):
         assert {k: v for k, v in again[name].items() if k not in BUILD} == {k: v for k, v in m.items() if k not in BUILD}
