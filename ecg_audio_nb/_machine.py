@@ -1,5 +1,5 @@
 """What the machine says of itself, read from the system's own files; nothing heavy is imported"""
-import glob, html, json, os, platform, re, shutil, subprocess, sys, tempfile, threading, time
+import glob, html, json, os, platform, re, shutil, subprocess, sys, sysconfig, tempfile, threading, time
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from importlib import metadata
@@ -180,7 +180,11 @@ def table_html(findings):
 
 # Folders
 
-def short(path): return str(path).replace(sys.prefix, "…").replace(str(Path.home()), "~") if path else path
+def short(path):
+    "A path for people: what lies in this environment begins with …, what lies in the home folder with ~"
+    if not path: return path
+    packages = sysconfig.get_paths()["purelib"]
+    return str(path).replace(packages, "…").replace(sys.prefix, "…").replace(str(Path.home()), "~")
 
 
 def _standing(folder):
