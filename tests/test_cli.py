@@ -152,7 +152,7 @@ def test_same_stems_do_not_overwrite_each_other(sample, tmp_path):
     (["analyze"], "Missing argument"),
     (["analyze", "x.mp4", "--profil", "demo"], "No such option"),
     (["analyze", "x.mp4", "--profile", "dem"], "nearest: demo"),
-    (["analyze", "x.mp4", "--engine", "whisper"], "engine = 'whisper'"),
+    (["analyze", "x.mp4", "--engine", "wisper"], "engine = 'wisper'"),
     (["analyze", "x.mp4", "--set", "voice.onset"], "write it as stage.key=value"),
     (["analyze", "x.mp4", "--set", "voice.onst=0.4"], "nearest is voice.onset"),
     (["analyze", "x.mp4", "--set", "voice.onset=4"], "less than or equal to 1"),
@@ -191,7 +191,7 @@ def test_help_and_version_are_quick_to_load():
     "No heavy library is imported to answer --help"
     done = subprocess.run([sys.executable, "-c", "import sys; sys.argv = ['ecg', '--help']\n"
         "try:\n from ecg_audio_nb.cli import main; main()\nexcept SystemExit: pass\n"
-        "print([m for m in ('numpy', 'scipy', 'av', 'onnxruntime', 'pydantic', 'torch', 'pocketsphinx') if m in sys.modules])"],
+        "print([m for m in ('numpy', 'scipy', 'av', 'onnxruntime', 'pydantic', 'torch', 'ctranslate2', 'tokenizers', 'huggingface_hub') if m in sys.modules])"],
         capture_output=True, text=True)
     assert done.stdout.strip().endswith("[]"), done.stdout
     assert ecg("--version").stdout.strip()[0].isdigit()
