@@ -1,6 +1,6 @@
 """Photograph a batch's page for the guide and the README: python scripts/make_batch_picture.py [--out nbs/images/batch.png]
 
-A few clips cut from the packaged sample, one file that is none, run through `ecg batch` with the embedded engines.
+A few clips cut from the packaged sample, one file that is none, run through `ecg batch --profile demo`.
 Needs ffmpeg, the `[jobs]` extra (matplotlib brings Pillow), playwright and a Chromium.
 """
 import argparse, subprocess, sys, tempfile

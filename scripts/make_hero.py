@@ -18,7 +18,7 @@ from ecg_audio_nb.media import load_audio
 from ecg_audio_nb.voice import SAMPLE_RATE
 
 ROOT = Path(__file__).resolve().parents[1]
-START, END = 18.9, 26.4 # seconds of the sample
+START, END = 20.6, 28.3 # seconds of the sample
 
 
 def draw(result, audio):
@@ -29,9 +29,9 @@ def draw(result, audio):
     shown = [w for w in result.words if START <= w.start_time < END and w.acoustic_features.pitch_hz]
     for word in shown:
         voice, middle = word.acoustic_features, (word.start_time + word.end_time) / 2
-        size = 8 + 8 * np.clip((voice.volume_db - quiet) / (loud - quiet), 0, 1)
+        size = 7.5 + 6 * np.clip((voice.volume_db - quiet) / (loud - quiet), 0, 1)
         words.text(middle, voice.pitch_hz, word.word, size=size, color=colour[word.speaker_id], ha="center", va="center", weight="bold")
-    words.set(ylabel="measured F0, Hz", yscale="log", ylim=(75, 280), yticks=(80, 120, 160, 200, 250))
+    words.set(ylabel="measured F0, Hz", yscale="log", ylim=(132, 265), yticks=(140, 160, 200, 250))
     words.minorticks_off()
     words.yaxis.set_major_formatter(lambda hz, _: f"{hz:.0f}")
     t = np.arange(len(audio.samples)) / SAMPLE_RATE
@@ -40,7 +40,8 @@ def draw(result, audio):
         part = slice(int(turn.start_time * SAMPLE_RATE), int(turn.end_time * SAMPLE_RATE))
         wave.plot(t[part], audio.samples[part], color=colour[turn.speaker_id], lw=0.4)
     wave.set(xlim=(START, END), xlabel="seconds", yticks=[])
-    handles = [plt.Line2D([], [], color=c, lw=6, label=s) for s, c in colour.items()]
+    heard = {word.speaker_id for word in shown}
+    handles = [plt.Line2D([], [], color=c, lw=6, label=s) for s, c in colour.items() if s in heard]
     words.legend(handles=handles, loc="lower right", ncols=len(handles), frameon=False)
     for ax in (words, wave):
         ax.spines[["top", "right"]].set_visible(False)
