@@ -304,7 +304,7 @@ def _models(heard):
     if heard.transcript: models |= {"transcribe": heard.transcript.model, "align": heard.aligned.model}
     return models | ({"diarize": heard.diarization.model} if heard.diarization else {})
 
-_NO_CUDA = "runtime.device is cuda, but ONNX Runtime has no CUDA provider here: the embedded networks ran on the CPU"
+_NO_CUDA = "runtime.device is cuda, but ONNX Runtime has no CUDA provider here: the packaged networks ran on the CPU"
 
 def _notes(audio, heard, settings, run):
     "Every warning once, in the order of the stages"
