@@ -32,7 +32,10 @@ def lab(home):
         yield f"http://127.0.0.1:{found[1]}/{{}}?token=t", folder
     finally:
         server.terminate()
-        server.wait(30)
+        try: server.wait(30)
+        except subprocess.TimeoutExpired: # JupyterLab waits for ever for a kernel that was just starting
+            server.kill()
+            server.wait(30)
 
 
 def open_desk(page, address):

@@ -180,7 +180,7 @@ def test_evaluate_scores_the_sample(sample, tmp_path):
     done = ecg("evaluate", tmp_path / "sample.json", "--transcript", sample.with_suffix(".stm"), "--turns", sample.with_suffix(".rttm"), "--json")
     assert done.returncode == 0, done.stderr
     scores = json.loads(done.stdout)
-    assert scores["wer"] <= 0.35 and scores["der"] <= 0.15 and scores["speakers_found"] == scores["speakers_reference"]
+    assert scores["wer"] <= 0.04 and scores["der"] <= 0.15 and scores["speakers_found"] == scores["speakers_reference"]
     table = ecg("evaluate", tmp_path / "sample.json", "--turns", sample.with_suffix(".rttm"))
     assert table.returncode == 0 and "DER" in table.stdout
     wrong = ecg("evaluate", tmp_path / "nowhere.json", "--turns", sample.with_suffix(".rttm"))

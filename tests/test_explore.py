@@ -20,7 +20,7 @@ SAMPLE = files("ecg_audio_nb") / "assets/sample.mp4"
 # Without a browser
 
 @pytest.fixture(scope="module")
-def given(tmp_path_factory): return {"engine": "embedded", "runtime.data_dir": str(tmp_path_factory.mktemp("data"))}
+def given(tmp_path_factory): return {"engine": "whisper", "runtime.data_dir": str(tmp_path_factory.mktemp("data"))}
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_sound_is_what_was_heard(explorer):
     explorer.view.send = lambda message, buffers=None: sent.append((message, buffers))
     explorer.heard({"kind": "sound", "chunk": 1, "seconds": 10})
     kept = Kept()
-    analyze(SAMPLE, {"engine": "embedded", "transcribe.enabled": False, "diarize.enabled": False}, kept)
+    analyze(SAMPLE, {"engine": "whisper", "transcribe.enabled": False, "diarize.enabled": False}, kept)
     pcm = np.frombuffer(sent[0][1][0], "<i2")
     assert len(pcm) == 160_000 and np.abs(pcm / 32767 - kept.audio.samples[160_000:320_000]).max() < 1e-4
 
@@ -142,7 +142,7 @@ def test_the_desk_in_jupyterlab(browser, served, tmp_path):
     page.set_default_timeout(60_000)
     page.on("pageerror", lambda e: faults.append(str(e)))
     view = open_desk(page, address)
-    assert page.locator(".ecg-picture").is_hidden() and "85 words · 3 speakers" in view.locator(".summary").inner_text()
+    assert page.locator(".ecg-picture").is_hidden() and "87 words · 3 speakers" in view.locator(".summary").inner_text()
     assert len(set(turns(page))) == 3
 
     # a slider is moved, and lanes change; the models do not run again
@@ -162,7 +162,7 @@ def test_the_desk_in_jupyterlab(browser, served, tmp_path):
     assert re.search(r"differ in [1-9]\d* words and [1-9]", view.locator(".differences").inner_text())
 
     # a word is clicked, and plays from its beginning to its end
-    word = view.locator(".w", has_text="canadian").first
+    word = view.locator(".w", has_text="softly").first
     word.click()
     until(page, "view.dataset.playing == 'true'")
     until(page, "view.dataset.playing == 'false'")
@@ -208,7 +208,7 @@ def test_the_desk_in_jupyterlab(browser, served, tmp_path):
     # what was found is taken along
     view.locator("summary").click()
     view.get_by_role("button", name="A", exact=True).click()
-    until(page, "view.querySelector('pre[data-name=\"settings.ini\"]').textContent == '[mine]\\nengine = embedded\\ndiarize.threshold = 0.45'")
+    until(page, "view.querySelector('pre[data-name=\"settings.ini\"]').textContent == '[mine]\\nengine = whisper\\ndiarize.threshold = 0.45'")
     assert "'diarize.threshold': 0.45" in view.locator("pre[data-name=code]").inner_text()
     assert '"diarize.threshold": 0.45' in view.locator("pre[data-name=papermill]").inner_text()
     page.screenshot(path=tmp_path / "live.png")

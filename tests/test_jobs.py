@@ -89,7 +89,7 @@ def test_what_the_notebook_is_given(tmp_path):
 @pytest.mark.parametrize("given, cells, error, words", [
     ({"transcribe.engin": 1}, "source = 1\noverrides = 1", SettingsError, "transcribe.engine"),
     ({"transcribe.beam_size": 0}, "source = 1\noverrides = 1", SettingsError, "beam_size"),
-    ({"engine": "embedded"}, "source = 1", JobsError, "takes no settings"),
+    ({"engine": "whisper"}, "source = 1", JobsError, "takes no settings"),
     ({}, "path = 1", JobsError, "has no `source`")])
 def test_a_wrong_plan_is_refused_before_the_work(tmp_path, queue, place, inbox, given, cells, error, words):
     plan = Plan(notebook(tmp_path / "nb.ipynb", parameters=cells), None, given)

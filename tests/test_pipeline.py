@@ -1,6 +1,8 @@
 """The whole chain on the packaged sample: the same result twice, no connection, every promise of the result kept."""
+import difflib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 
 from ecg_audio_nb import analyze
+from ecg_audio_nb.evaluate import wer
 from ecg_audio_nb.media import load_audio
 from ecg_audio_nb.schema import ModelInfo, Word, from_dict, to_dict
 from ecg_audio_nb.transcribe import Transcript
@@ -36,6 +39,22 @@ def test_every_word_has_a_time_a_speaker_and_a_voice(result):
     assert sum(w.timing == "aligned" for w in result.words) >= 0.95 * len(result.words)
     assert sum(w.speaker_id is None for w in result.words) <= 0.05 * len(result.words)
     assert any(w.acoustic_features.pitch_hz is not None for w in result.words)
+
+
+def test_the_sample_is_recognized_with_case_punctuation_and_true_times(result, sample):
+    truth = json.loads(sample.with_suffix(".truth.json").read_text())
+    assert wer(truth["text"], " ".join(w.word for w in result.words), "en").wer <= 0.04
+    assert result.words[0].word == "Good" and sum(w.word[-1] in ".,?" for w in result.words) > 10
+    found, said = ([re.sub(r"\W", "", w).lower() for w in words] for words in ([w.word for w in result.words], [w["word"] for w in truth["words"]]))
+    starts, ends = [], []
+    for a, b, n in difflib.SequenceMatcher(None, found, said, autojunk=False).get_matching_blocks():
+        starts += [abs(result.words[a + i].start_time - truth["words"][b + i]["start_time"]) for i in range(n)]
+        ends += [abs(result.words[a + i].end_time - truth["words"][b + i]["end_time"]) for i in range(n)]
+    assert len(starts) >= 0.9 * len(said) and np.median(starts) <= 0.02 and np.median(ends) <= 0.02
+
+
+def test_segments_of_the_sample_are_sentences(result):
+    assert all(s.text[0].isupper() and s.text[-1] in ".?!" for s in result.segments)
 
 
 def test_nothing_is_a_constant(result):

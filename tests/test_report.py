@@ -28,7 +28,7 @@ def talk(n=12, names=("SPEAKER_00", "SPEAKER_01"), said=lambda i, k: f"word{i}" 
     turns = tuple(Turn(i, i + 1, who) for i, who in enumerate(whose))
     speakers = tuple(Speaker(who, n/len(names), n//len(names), n*per//len(names), AcousticFeatures(-20, 110, 900),
                              VoiceRanges(pitch_hz=Range(90, 110, 140)) if k == 0 else VoiceRanges()) for k, who in enumerate(names))
-    meta = Metadata(filename, duration=float(n), models={"align": ModelInfo("embedded", "m")}, settings={"media": {"audio_track": 0}},
+    meta = Metadata(filename, duration=float(n), models={"align": ModelInfo("phones", "m")}, settings={"media": {"audio_track": 0}},
                     warnings=("clipped: a few",), timing=RunTiming(processing_time=2.0, real_time_factor=0.5, stages={"media": 0.5}))
     return Analysis(segments, turns, speakers, meta)
 

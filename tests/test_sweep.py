@@ -14,7 +14,7 @@ from ecg_audio_nb.sweep import Between, Lanes, Row, Sweep, SweepError, grid, sea
 from ecg_audio_nb.voice import decide, score
 
 SPANS = (0, 10), (8, 18), (17, 27) # of the sample, seconds
-QUIET = {"engine": "embedded", "transcribe.enabled": False}
+QUIET = {"engine": "whisper", "transcribe.enabled": False}
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def tried(clips, space, folder, data, **more):
 def test_of_48_points_each_stage_runs_where_its_settings_differ(clips, tmp_path):
     onsets, offset = (0.4, 0.9), 0.35
     space = {"voice.onset": list(onsets), "acoustics.f0_floor": [60.0, 80.0], "diarize.num_speakers": [None, 1, 2, 3], "diarize.min_turn": [0.1, 2.0, 3.0]}
-    settings = {"engine": "embedded", "voice.offset": offset, "runtime.data_dir": str(tmp_path / "data")}
+    settings = {"engine": "whisper", "voice.offset": offset, "runtime.data_dir": str(tmp_path / "data")}
     found = tried(clips, space, tmp_path / "sweep", None, settings=settings, workers=2)
     assert len(found.rows) == 48 * 3 and len(found.scores()) == 48 and not any(r.error for r in found.rows)
     heard = [len({tuple(decide(s, VoiceSettings(onset=on, offset=offset)).speech) for on in onsets}) for s in (score(load_audio(c)) for c in clips)]
