@@ -246,7 +246,7 @@ def test_weights_that_are_no_weights(tiny, tmp_path):
         assert WhisperTranscriber(find_weights(str(tmp_path / "w"), "transcribe"), own(tiny)).whisper
 
 
-def test_out_of_memory_at_8_and_4_goes_on_with_2(tiny, clips, monkeypatch):
+def test_out_of_memory_goes_on_with_2(tiny, clips, monkeypatch):
     from ecg_audio_nb import transcribe
     real, sizes = transcribe.decode, []
     def crowded(whisper, encoded, spans, *rest):
@@ -258,7 +258,8 @@ def test_out_of_memory_at_8_and_4_goes_on_with_2(tiny, clips, monkeypatch):
     edges = np.cumsum([0, *(a.duration for a, _ in clips[:8])])
     engine = choose_transcriber(own(tiny, transcribe__batch_size=8, transcribe__chunk_size=5))[0]
     said = engine.transcribe(audio, [(s, e - 0.01) for s, e in zip(edges, edges[1:])], "en")
-    assert sizes[:2] == [8, 4] and max(sizes[2:]) <= 2 and len(said.words) > 30
+    assert sizes[0] > 2 and sizes[-1] <= 2 and len(said.words) > 30 # how many come first depends on the workers
+    assert sum(n for n in sizes if n <= 2) == 8 and sum(n > 2 for n in sizes) <= 3 # each chunk once
     assert any("out of memory at batch 8, went on with 2" in w for w in said.warnings)
     monkeypatch.setattr(transcribe, "decode", lambda *_: (_ for _ in ()).throw(RuntimeError("out of memory")))
     with pytest.raises(ModelError, match="even for one piece"): engine.transcribe(audio, [(0, 4)], "en")
