@@ -101,6 +101,18 @@ def pairs(figures):
     return found
 
 
+def by_model(figures):
+    "Figures by model that were measured of ours and of WhisperX: name to rows of bars"
+    found = {}
+    for key, theirs in figures.items():
+        stem = key.removesuffix("_whisperx")
+        ours = figures.get(stem, figures.get(f"{stem}_ours"))
+        if stem == key or not isinstance(ours, dict) or not isinstance(theirs, dict): continue
+        rows = [(f"{who}, {m}", row.get(m)) for m in ours for who, row in (("ecg_audio_nb", ours), ("WhisperX", theirs))]
+        found[stem] = [(label, value) for label, value in rows if value is not None]
+    return found
+
+
 def series(figures):
     "Figures that were measured at several lengths, by a list beside `minutes` or by a number at the end of their names"
     found = {}
@@ -114,7 +126,7 @@ def series(figures):
 
 def drawn(figures):
     return "".join(f'<div class="figure"><b><code>{escape(k)}</code></b>\n{bars(rows)}\n</div>\n\n'
-                   for k, rows in {**pairs(figures), **series(figures)}.items())
+                   for k, rows in {**pairs(figures), **by_model(figures), **series(figures)}.items())
 
 
 def explained(script):
@@ -141,9 +153,9 @@ def benchmark_section(script):
 
 def benchmark_page():
     scripts = sorted(p for p in (ROOT / "benchmarks").glob("*.py") if p.name[0] != "_")
-    body = "One script a claim. Each measures the product and, where there is one, a peer in the same run, on the same machine; " \
-           "what follows is drawn from the results that the scripts keep. `ratio` says how many times faster, or how one error rate " \
-           "stands to the other; a script's own words tell which."
+    body = "Each script measures one claim: the package and, where there is one, a peer in the same run, on the same machine. " \
+           "The bars are drawn from the results that the scripts keep. A key with `ratio` in its name compares the two; " \
+           "the script's text says how."
     text = "\n\n".join([body, *map(benchmark_section, scripts)])
     return page("Benchmarks", "What was measured, on which machine, with which versions", text)
 

@@ -192,6 +192,9 @@ def test_the_benchmarks_are_what_was_measured(site):
 def test_bars_are_as_long_as_their_figures():
     drawn = site_pages.drawn({"speed_ours": 25, "speed_peer": 10, "alone": 3, "minutes": [10, 60], "peak_mb": [100, 400]})
     assert re.findall(r"<td>([\d.]+)</td>.*?width:([\d.]+)%", drawn) == [("25", "100.0"), ("10", "40.0"), ("100", "25.0"), ("400", "100.0")]
+    drawn = site_pages.drawn({"wer": {"base": 8, "tiny.en": 10}, "wer_whisperx": {"base": 9}, "mb_ours": {"base": 7}, "mb_whisperx": {"base": 14}})
+    assert re.findall(r">([\w., ]+)</th><td>(\d+)</td>", drawn) == [
+        ("ecg_audio_nb, base", "8"), ("WhisperX, base", "9"), ("ecg_audio_nb, tiny.en", "10"), ("ecg_audio_nb, base", "7"), ("WhisperX, base", "14")]
     assert "not known" == site_pages.figure(None)
 
 
