@@ -469,7 +469,7 @@ def _words(whisper, encoded, spans, language, s, ids):
 
 # %% ../nbs/13_transcribe.ipynb #ec40bf34
 WINDOWS = 6
-SURE = 0.5 # probability below which a warning calls the language a guess
+SURE = 0.6 # probability below which a warning calls the language a guess
 
 def sample_evenly(spans:Spans, n:int=WINDOWS)->Spans:
     "Pick up to `n` of the spans, evenly"
