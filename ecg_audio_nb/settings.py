@@ -5,9 +5,9 @@ A setting is named `stage.key`, the same everywhere. Later sources win:
 | source | how `transcribe.engine` is set there |
 | --- | --- |
 | default | the class below |
-| profile in `settings.ini` | `[cpu]` with the line `transcribe.engine = embedded` |
-| environment | `ECG_TRANSCRIBE__ENGINE=embedded` |
-| argument, command line | `load_settings({"transcribe.engine": "embedded"})`, `--set transcribe.engine=embedded` |
+| profile in `settings.ini` | `[cpu]` with the line `transcribe.engine = whisper` |
+| environment | `ECG_TRANSCRIBE__ENGINE=whisper` |
+| argument, command line | `load_settings({"transcribe.engine": "whisper"})`, `--set transcribe.engine=whisper` |
 
 A key nobody knows, or a value out of bounds, is an error that names the nearest right one: a typing mistake must not silently run a night's batch on the defaults.
 
@@ -140,7 +140,7 @@ class DiarizeSettings(StageSettings):
     min_speakers: Count = None
     max_speakers: Count = None
     threshold: float = Field(default=0.70, ge=-1, le=1) # voices more alike than this are one
-    min_turn: float = Field(default=0.1, ge=0) # shorter turns of the embedded engine are dropped, seconds
+    min_turn: float = Field(default=0.1, ge=0) # shorter turns of the packaged diarizer are dropped, seconds
     quiet: Decibels = 35 # so far below a speaker's usual level, dB, nobody speaks; None: whatever the level
     min_pause: float = Field(default=0.3, ge=0) # shorter quiet is bridged, seconds
 
@@ -265,7 +265,7 @@ def _unknown(key):
 
 # %% ../nbs/01_settings.ipynb #ba7ab6c8
 def load_settings(
-    overrides:Mapping[str, Any]|None=None, # `{"transcribe.engine": "embedded"}`, or nested by stage
+    overrides:Mapping[str, Any]|None=None, # `{"transcribe.engine": "whisper"}`, or nested by stage
     profile:str|None=None, # section of settings.ini; None: `ECG_PROFILE`, or none
 )->Settings:
     "Defaults < profile < environment < `overrides`; raises `SettingsError` naming key, value and rule"

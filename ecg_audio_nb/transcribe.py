@@ -587,7 +587,7 @@ class _Job:
 def _language(job, code):
     "Code, probability, warnings"
     if code != "auto": return code, None, ()
-    if not job.whisper.multilingual: return "en", None, (_english_only(job),)
+    if not job.whisper.multilingual: return "en", None, _english_only(job)
     def detect(group):
         group = tuple(group)
         job.encoded[group] = job.encode(group)
@@ -598,12 +598,13 @@ def _language(job, code):
     return code, p, (doubt,) if p < SURE else ()
 
 def _english_only(job):
+    "Warnings about speech that an English-only model is given"
     name, found = job.engine.weights.name, foreign_language(job.audio, job.spans, job.engine.all_settings)
-    if found is None: return f"transcribe: the language was not detected, because {name} knows English only"
+    if found is None: return (f"transcribe: the language was not detected, because {name} knows English only",)
     code, p, other = found
-    if code == "en": return f"transcribe: {name} knows English only; {other} detects English ({p:.2f})"
+    if code == "en": return ()
     return (f"transcribe: {name} knows English only, but {other} detects the language {code} ({p:.2f}): the words are probably "
-            f"wrong. Take transcribe.model = {other}")
+            f"wrong. Take transcribe.model = {other}",)
 
 # %% ../nbs/13_transcribe.ipynb #d76b63ee
 def _decode_all(job, code):
