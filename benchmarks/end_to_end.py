@@ -1,10 +1,10 @@
 """Speech detection and recognition with real Whisper weights on the CPU: ours, WhisperX, faster-whisper
 
-    python benchmarks/end_to_end.py [--quick]
+    python benchmarks/end_to_end.py [--quick] [--rounds N]
 
 Files: 390 s (50 utterances of LibriSpeech, 0.6 s of silence after each) and 10 minutes of splices of them.
-Models are loaded and warm, the rounds alternate, the fastest of three counts; all use int8, beam 5 and every
-processor core.
+Models are loaded and warm, the rounds alternate, the fastest of three (`--rounds`) counts; all use int8, beam 5
+and every processor core.
 
 - `ratio_base`, `ratio_tiny_en`: how many times faster ours is than WhisperX 3.8 (its own chunks of 30 s,
   batches of 8), both files together; `ratio_batched_base`, `ratio_batched_tiny_en`: than faster-whisper in
@@ -198,12 +198,12 @@ def commands(minutes, models):
 
 
 def main():
-    args = options(__doc__)
+    args = options(__doc__, rounds={"type": int, "default": 3, "help": "how often each tool hears each file"})
     models = ("tiny.en",) if args.quick else MODELS
     files = [joined(librispeech()[:3])] if args.quick else [joined(librispeech()), talk(10)]
     figures, details = {}, {"rounds": [], "lost": {}}
     for model in models:
-        times, texts = race(model, files, 1 if args.quick else 3, args.quick)
+        times, texts = race(model, files, 1 if args.quick else args.rounds, args.quick)
         figures |= ratios(model, times, files, args.quick)
         details["rounds"] += times
         details["lost"][model] = losses(model, texts, files[0])
@@ -221,6 +221,7 @@ def main():
         for tool in ("ours", "whisperx"):
             figures[f"command_mb_{tool}"] = {m: row[tool]["peak_mb"] for m, row in rows.items()}
         figures["chain_mb"] = {m: row["chain"]["peak_mb"] for m, row in rows.items()}
+    figures["rounds"] = 1 if args.quick else args.rounds
     keep("end_to_end", figures, args.quick, {**details, "commands": rows})
 
 
