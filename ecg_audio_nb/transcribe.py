@@ -21,7 +21,7 @@ import json, re, unicodedata, zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 import numpy as np
@@ -360,6 +360,9 @@ class WhisperModel:
     @property
     def multilingual(self)->bool: return self.network.is_multilingual
 
+    @cached_property
+    def numerals(self)->list[int]: return numeral_tokens(self.vocabulary)
+
     def encode(self,
         samples:Sequence[np.ndarray], # chunks, mono, float32, 16 kHz
     ):# -> ctranslate2.StorageView of the encoder's output, one row a chunk
@@ -425,9 +428,11 @@ def build_prompt(
     task = [f"<|{language}|>", f"<|{s.task}|>"] if whisper.multilingual else []
     return [*before, "<|startoftranscript|>", *task, "<|notimestamps|>"]
 
-def numeral_tokens(whisper:WhisperModel)->list[int]:
-    "Tokens with a digit, or a symbol of money or percent"
-    texts = [token_bytes(t).decode("utf-8", "ignore") for t in whisper.vocabulary]
+def numeral_tokens(
+    vocabulary:Sequence[str], # tokens, by number
+)->list[int]:
+    "Find the tokens with a digit, or a symbol of money or percent"
+    texts = [token_bytes(t).decode("utf-8", "ignore") for t in vocabulary]
     return [i for i, text in enumerate(texts) if re.search(r"[0-9%$£€]", text)]
 
 # %% ../nbs/13_transcribe.ipynb #ac26c1d2
@@ -441,7 +446,7 @@ def decode(
     "Decode a batch"
     beam = dict(beam_size=s.beam_size)
     if temperature: beam = dict(beam_size=1, num_hypotheses=5, sampling_topk=0, sampling_temperature=temperature)
-    suppressed = [-1, *numeral_tokens(whisper)] if s.suppress_numerals else [-1]
+    suppressed = [-1, *whisper.numerals] if s.suppress_numerals else [-1]
     found = whisper.network.generate(encoded, [build_prompt(whisper, language, s)] * len(spans), max_length=448,
         suppress_blank=True, suppress_tokens=suppressed, return_scores=True, return_no_speech_prob=True, **beam)
     words = _words(whisper, encoded, spans, language, s, [r.sequences_ids[0] for r in found])
@@ -644,7 +649,7 @@ def _checked(job, span, chunk, code):
 
 def _completed(job, span, chunk, code):
     "The chunk with the words of speech that its first decoding left out"
-    if drop_reason(chunk, job.settings): return chunk
+    if drop_reason(chunk, job.settings) or job.settings.task == "translate": return chunk
     for start, end in unheard(chunk.words, span, job.regions):
         padded = max(start - PADDING, span[0]), min(end + PADDING, span[1])
         [found] = job.decode([padded], code)
