@@ -79,7 +79,8 @@ def test_one_window_gives_whisperx_s_language(many_languages, clip, monkeypatch)
     peer = load_model(str(many_languages), "cpu", compute_type="float32", vad_model=lambda *_: None)
     span = (0.0, min(clip.duration, 30.0))
     code, p, notes = detect(engine, clip, [span])
-    assert code == peer.detect_language(clip.cut(*span).samples) and 0 < p <= 1 and not notes
+    assert code == peer.detect_language(clip.cut(*span).samples) and 0 < p < 0.6
+    assert ["is a guess" in note for note in notes] == [True] # random weights
 
 
 def test_several_windows_are_decided_by_their_sum(many_languages, clip):
