@@ -26,6 +26,7 @@ from typing import Any, Protocol
 from unicodedata import category
 import numpy as np
 from .forced_align import NOISY, PhoneAlignment, align_phones
+from ._machine import single_blas_thread
 from .media import Audio
 from .models import (Halving, ModelError, Weights, available_threads, catalogue, find_weights, keep,
     need_extra, packaged_models, pick_device, weights_info)
@@ -340,7 +341,7 @@ class PhoneAligner:
             start, end, _ = passage
             found, why = align_passage(audio.cut(start, end).samples, words, start, transcript.language)
             return with_room(interpolate(take_recognized(found, words, regions), start, end, regions)), why
-        with ThreadPoolExecutor(min(2, available_threads(self.threads))) as pool: # more wait for each other
+        with single_blas_thread(), ThreadPoolExecutor(min(2, available_threads(self.threads))) as pool: # more wait for each other
             done = list(pool.map(work, passages, groups))
         words = [w for found, _ in done for w in found]
         return Aligned(tuple(words), phone_info(), _untrusted([(why, len(found)) for found, why in done]))
