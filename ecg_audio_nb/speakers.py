@@ -279,9 +279,16 @@ def _without_torn(groups, pause):
         before = out[-1] if out else None
         torn = before and (len(group) == 1 or len(before) == 1) and before[-1].speaker_id == group[0].speaker_id
         near = before and group[0].start_time - before[-1].end_time < 2 * pause
-        if torn and near and not ends_sentence(before[-1].word, group[0].word): before.extend(group)
+        if torn and near and not ends_sentence(before[-1].word, group[0].word): out[-1:] = _grouped([*before, *group], 2 * pause)
         else: out.append(group)
     return out
+
+def _grouped(words, pause):
+    groups = []
+    for w in words:
+        if groups and not _ends(groups[-1], w, pause): groups[-1].append(w)
+        else: groups.append([w])
+    return groups
 
 def group_words(
     words:Sequence[Word], # in time order, with times and speakers
@@ -289,8 +296,4 @@ def group_words(
     longest:float=LONGEST, # a longer segment is cut at its pauses, seconds
 )->list[list[Word]]: # one list a segment
     "Cut words into segments"
-    groups = []
-    for w in words:
-        if groups and not _ends(groups[-1], w, pause): groups[-1].append(w)
-        else: groups.append([w])
-    return [part for g in _without_torn(groups, pause) for part in _cut_long(g, longest)]
+    return [part for g in _without_torn(_grouped(words, pause), pause) for part in _cut_long(g, longest)]
