@@ -67,7 +67,7 @@ def _written(name, array, dtype):
 
 def is_matrix(v:Variable)->bool:
     "Whether a variable is the weight of a linear layer or an embedding, which 8 bits suffice for"
-    return v.dtype in _DTYPES and len(v.shape) == 2 and (v.name.endswith("/weight") or v.name.endswith("embeddings/weight"))
+    return v.dtype in _DTYPES and len(v.shape) == 2 and v.name.endswith("/weight")
 
 
 def quantize(
