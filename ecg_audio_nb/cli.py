@@ -168,9 +168,9 @@ def analyze(
     set_: Lines = None,
 ):
     "Turn recordings into transcripts with times, speakers and measured voices."
-    from ecg_audio_nb.models import hand_back_memory
+    from ecg_audio_nb.models import keep_heaps
     from ecg_audio_nb.settings import SettingsError, load_settings
-    hand_back_memory()
+    keep_heaps()
     given = overrides(set_ or [], engine=engine, runtime__device=device, transcribe__language=language,
         transcribe__model=model, align__model=align_model, diarize__num_speakers=num_speakers,
         diarize__min_speakers=min_speakers, diarize__max_speakers=max_speakers,
@@ -559,10 +559,10 @@ def serve(
     without_keys: Annotated[bool, flag("Let anybody in who reaches it.", "--without-keys")] = False,
 ):
     "Serve transcripts over HTTP, with models that stay loaded; SIGTERM ends it gently."
-    from ecg_audio_nb.models import hand_back_memory
+    from ecg_audio_nb.models import keep_heaps
     from ecg_audio_nb.server import end_process, log_as_json, serve as run, server_settings
     from ecg_audio_nb.settings import load_settings
-    hand_back_memory()
+    keep_heaps()
     given = overrides(set_ or [])
     own = {k.removeprefix("server."): given.pop(k) for k in list(given) if k.startswith("server.")}
     with failing(ValueError, ImportError, OSError):

@@ -42,7 +42,7 @@ from .diarize import Diarization, check_bounds, diarize, hear_voices, tell_apart
 from .environment import fingerprint, watch
 from .fetch import Source, fetched, shown, stem_of
 from .media import SAMPLE_RATE, Audio, load_audio
-from .models import ModelError, Weights
+from .models import ModelError, Weights, hand_back_memory
 from .schema import Analysis, FullFeatures, Metadata, RunTiming, Segment, Speaker, Turn, VoiceRanges, Word, to_dict
 from .settings import Settings, load_settings, spelled
 from .speakers import PyannoteDiarizer, assign_speakers, choose_diarizer, group_words, move_changes
@@ -83,6 +83,7 @@ class Run:
         start, self._asked.found = time.perf_counter(), None
         artefact = work(*args, **kwargs)
         self.seconds[name] = time.perf_counter() - start
+        if self.seconds[name] > 1: hand_back_memory()
         self.tell(StageEvent(name, "done", seconds=self.seconds[name], artefact=artefact, kept=bool(self._asked.found)))
         return artefact
 
