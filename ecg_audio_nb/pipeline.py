@@ -25,7 +25,7 @@ __all__ = ['STAGES', 'OnEvent', 'SILENCE', 'StageEvent', 'Run', 'identity', 'hea
 import json, platform, random, shlex, statistics, sys, threading, time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -355,12 +355,20 @@ def _analyze(source, settings, engines, run):
         found = run.stage("fetch", stack.enter_context, source)
         content = run.checkpoints and key_of("media", found.sha256, settings.media.model_dump(mode="json"))
         late = run.on_event is None or not found.path.is_relative_to(settings.runtime.data_dir / "tmp")
+        if content is None: _load_ahead(engines["transcribe"])
         audio = run.stage("media", _audio, run, content, found.path, settings.media, late)
         if content is None: stack.close() # a downloaded file is gone when it has been decoded
         heard = listen_to(run, audio, settings, engines, content)
     segments, turns = to_segments(heard, settings), heard.diarization.turns if heard.diarization else []
     speakers = to_speakers(turns, segments, heard.frames)
     return Analysis(segments, tuple(turns), speakers, to_metadata(found, audio, heard, segments, speakers, settings, run))
+
+def _load_ahead(engine):
+    "Load the recognizer while the recording is decoded; an error is for its own stage to tell"
+    if not isinstance(engine, WhisperTranscriber): return
+    def load():
+        with suppress(Exception): engine.whisper
+    threading.Thread(target=load).start()
 
 # %% ../nbs/20_pipeline.ipynb #f3117fb3
 class _LateAudio(Audio):
