@@ -353,3 +353,20 @@ def test_a_turbo_that_is_not_here_is_no_failure_where_base_is(real_whisper, monk
     monkeypatch.setitem(transcribe.PREFERRED, "cpu", ("large-v3-turbo", "base"))
     found, why = choose_transcriber(load_settings({"runtime.offline": True, "runtime.device": "cpu"}))
     assert found.weights.name == "base" and "large-v3-turbo" in why
+
+
+def test_a_sentence_that_the_decoder_skips_comes_in_its_place(real_whisper):
+    "Where one begins to speak before the other ends, base goes from the first sentence to the third"
+    from importlib.resources import files
+    sample = load_audio(files("ecg_audio_nb") / "assets/sample.mp4")
+    text = " ".join(w.word for w in engine(real_whisper, "base").transcribe(sample, [(9.12, 20.4)], "en").words)
+    assert "speaking loudly" in text and "every speaker should have a different color. Can you hear the difference" in text
+
+
+def test_chunks_end_in_the_longest_pauses():
+    quiet = Audio(np.zeros(60 * 16000, np.float32))
+    regions = [(1, 5), (5.2, 9), (10.5, 15), (15.1, 19), (19.1, 24), (30, 59)]
+    found = chunks(quiet, regions, 15)
+    assert [round(s, 2) for s, _ in found[:3]] == [0.8, 10.3, 29.8], "not in the pauses of 0.2 and 0.1 s, nor over that of 6 s"
+    assert all(e - s <= 15 for s, e in found) and found[-1][1] == pytest.approx(59.2)
+    assert all(any(a <= s + 1e-6 and e - 1e-6 <= b for a, b in [*found, (29.8, 59.2)]) for s, e in regions)
