@@ -112,7 +112,7 @@ class TranscribeSettings(StageSettings):
     compute_type: Text = None
     batch_size: Count = None # chunks at a time; None: what memory allows
     beam_size: int = Field(default=5, ge=1, le=50)
-    chunk_size: float = Field(default=15, ge=1, le=30) # seconds decoded at a time, at most; a cut falls in a pause where it can
+    chunk_size: float|None = Field(default=None, ge=1, le=30) # seconds decoded at a time, at most; None: 20, English-only models 15
     task: Literal["transcribe", "translate"] = "transcribe" # translate: into English
     initial_prompt: Text = None # text as if said before: spelling of names, style
     hotwords: Text = None # words to expect

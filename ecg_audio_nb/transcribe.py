@@ -10,11 +10,11 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/transcribe.html.md"""
 __all__ = ['PADDING', 'MAX_PAUSE', 'CLEAR_PAUSE', 'TRAILING', 'UNSPACED', 'BRIEF', 'BRIEF_NO_SPEECH', 'BRIEF_LOG_PROB',
            'MIN_UNHEARD', 'INSTANT', 'WINDOWS', 'SURE', 'ENGLISH', 'MULTILINGUAL', 'SHORTEST', 'PREFERRED',
            'Transcript', 'Transcriber', 'TranscribeError', 'pad_regions', 'quietest', 'cut_long', 'chunks',
-           'mel_filters', 'log_mel', 'context_frames', 'token_bytes', 'word_spans', 'token_frames', 'timed_words',
-           'Chunk', 'is_repetitive', 'drop_reason', 'needs_retry', 'settled', 'unheard', 'is_new', 'split_echo',
-           'compute_type', 'decoder_layers', 'batch_size', 'WhisperModel', 'read_vocabulary', 'load_whisper',
-           'build_prompt', 'numeral_tokens', 'decode', 'sample_evenly', 'vote_language', 'check_language',
-           'foreign_language', 'WhisperTranscriber', 'default_model', 'choose_transcriber']
+           'mel_filters', 'log_mel', 'longest_chunk', 'context_frames', 'token_bytes', 'word_spans', 'token_frames',
+           'timed_words', 'Chunk', 'is_repetitive', 'drop_reason', 'needs_retry', 'settled', 'unheard', 'is_new',
+           'split_echo', 'compute_type', 'decoder_layers', 'batch_size', 'WhisperModel', 'read_vocabulary',
+           'load_whisper', 'build_prompt', 'numeral_tokens', 'decode', 'sample_evenly', 'vote_language',
+           'check_language', 'foreign_language', 'WhisperTranscriber', 'default_model', 'choose_transcriber']
 
 # %% ../nbs/13_transcribe.ipynb #e06f179b
 import json, re, unicodedata, zlib
@@ -102,7 +102,7 @@ CLEAR_PAUSE = 1.0 # seconds: a pause in which a cut costs nothing
 def chunks(
     audio:Audio,
     regions:Spans, # where there is speech, seconds
-    longest:float=15.0, # seconds
+    longest:float=20.0, # seconds
 )->Spans: # none longer, none overlapping
     "Group speech into the spans that Whisper decodes: few, and cut in long pauses"
     spans, pauses, last = [], [], -np.inf # pauses: silence before each span
@@ -152,6 +152,13 @@ def log_mel(
 
 # %% ../nbs/13_transcribe.ipynb #4abcfcd4
 TRAILING = 5.0 # seconds of silence after the end of a chunk
+
+def longest_chunk(
+    s:TranscribeSettings,
+    multilingual:bool, # the model
+)->float: # seconds
+    "How long chunks become at most"
+    return s.chunk_size or (20.0 if multilingual else 15.0)
 
 def context_frames(
     seconds:float, # the longest chunk of a batch
@@ -576,7 +583,7 @@ class WhisperTranscriber:
     def transcribe(self, audio, regions, language="auto", on_progress=lambda fraction: None)->Transcript:
         "Words of the regions with rough times; raises `TranscribeError` for a language the model does not know"
         info = weights_info(self.weights, "whisper", self.device, self.compute)
-        spans = chunks(audio, regions, self.settings.chunk_size)
+        spans = chunks(audio, regions, longest_chunk(self.settings, self.whisper.multilingual))
         code = check_language(self.whisper, language, self.settings, self.weights.name)
         if not spans: return Transcript((), info)
         job = _Job(self, audio, regions, spans, on_progress)
