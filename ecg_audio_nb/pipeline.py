@@ -367,7 +367,7 @@ def _load_ahead(engine):
     "Load the recognizer while the recording is decoded; an error is for its own stage to tell"
     if not isinstance(engine, WhisperTranscriber): return
     def load():
-        with suppress(Exception): engine.whisper
+        with suppress(Exception): return engine.whisper
     threading.Thread(target=load).start()
 
 # %% ../nbs/20_pipeline.ipynb #f3117fb3
