@@ -146,17 +146,17 @@ class Halving:
 def _c_library(call, *numbers):
     "Call a function of the C library; where there is no such function nothing happens"
     import ctypes
-    with suppress(OSError, AttributeError): getattr(ctypes.CDLL(None), call)(*numbers)
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError): getattr(ctypes.CDLL(None), call)(*numbers)
 
 def keep_heaps():
     "Have the C library reuse freed memory (glibc): two heaps, arrays below 32 MB in them"
-    if sys.platform != "linux": return
     for parameter, value in ((-8, 2), (-3, 2**25), (-1, 2**28)): # M_ARENA_MAX, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
         _c_library("mallopt", parameter, value)
 
 def hand_back_memory():
     "Give freed memory back to the system (glibc; elsewhere nothing happens)"
-    if sys.platform == "linux": _c_library("malloc_trim", 0)
+    _c_library("malloc_trim", 0)
 
 # %% ../nbs/03_models.ipynb #b2dfbdfb
 _ADVICE = r"(whisperx|pyannote|lightning|pytorch_lightning|torch|torchaudio|torchcodec|asteroid_filterbanks)(\.|$)" # modules

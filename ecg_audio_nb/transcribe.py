@@ -8,8 +8,8 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/transcribe.html.md"""
 
 # %% auto #0
 __all__ = ['PADDING', 'MAX_PAUSE', 'CLEAR_PAUSE', 'TRAILING', 'UNSPACED', 'BRIEF', 'BRIEF_NO_SPEECH', 'BRIEF_LOG_PROB',
-           'MIN_UNHEARD', 'INSTANT', 'WINDOWS', 'SURE', 'ENGLISH', 'MULTILINGUAL', 'SHORTEST', 'PREFERRED',
-           'Transcript', 'Transcriber', 'TranscribeError', 'pad_regions', 'quietest', 'cut_long', 'chunks',
+           'MIN_UNHEARD', 'SENTENCE_END', 'INSTANT', 'WINDOWS', 'SURE', 'ENGLISH', 'MULTILINGUAL', 'SHORTEST',
+           'PREFERRED', 'Transcript', 'Transcriber', 'TranscribeError', 'pad_regions', 'quietest', 'cut_long', 'chunks',
            'mel_filters', 'log_mel', 'longest_chunk', 'context_frames', 'token_bytes', 'word_spans', 'token_frames',
            'timed_words', 'Chunk', 'is_repetitive', 'drop_reason', 'needs_retry', 'settled', 'unheard', 'is_new',
            'split_echo', 'compute_type', 'decoder_layers', 'batch_size', 'WhisperModel', 'read_vocabulary',
@@ -108,17 +108,26 @@ def chunks(
     spans, pauses, last = [], [], -np.inf # pauses: silence before each span
     for (start, end), padded in zip(regions, pad_regions(regions, audio.duration)):
         parts = cut_long(audio.samples, *padded, longest)
-        spans, pauses, last = spans + parts, [*pauses, start - last, *[0.0] * (len(parts) - 1)], end
-    cost, first = [0.0], [] # of the best way to group the spans before i; where its last chunk begins
+        spans += parts
+        pauses += [start - last, *[0.0] * (len(parts) - 1)]
+        last = end
+    return _chunked(spans, pauses, longest)
+
+def _chunked(spans, pauses, longest):
+    "The cheapest way to put spans together, by dynamic programming"
+    best = [(0.0, 0)] # of the spans before i: what they cost, where their last chunk begins
     for i in range(1, len(spans) + 1):
         found = []
         for j in range(i - 1, -1, -1):
             if j < i - 1 and (spans[i - 1][1] - spans[j][0] > longest or pauses[j + 1] > MAX_PAUSE): break
-            found.append((cost[j] + 1 + max(0.0, 1 - pauses[j] / CLEAR_PAUSE), j))
-        cost, first = [*cost, min(found)[0]], [*first, min(found)[1]]
-    out, i = [], len(spans)
-    while i: out, i = [(spans[first[i - 1]][0], spans[i - 1][1]), *out], first[i - 1]
-    return out
+            found.append((best[j][0] + 1 + max(0.0, 1 - pauses[j] / CLEAR_PAUSE), j))
+        best.append(min(found))
+    out, end = [], len(spans)
+    while end:
+        first = best[end][1]
+        out.append((spans[first][0], spans[end - 1][1]))
+        end = first
+    return out[::-1]
 
 # %% ../nbs/13_transcribe.ipynb #4faccf26
 @lru_cache
@@ -297,21 +306,21 @@ def needs_retry(chunk:Chunk, s:TranscribeSettings)->bool:
 
 # %% ../nbs/13_transcribe.ipynb #f354357b
 MIN_UNHEARD = 1.5 # seconds of speech without words
-_SENTENCE_END = re.compile(r"[.?!…。？！।؟۔]\W*$")
+SENTENCE_END = re.compile(r"[.?!…。？！।؟۔](?:['\"”’»)\]]|」|』)*$")
 
-def _most(word): return 0.5 + 0.12 * len(word.word) # seconds that a word can take
+def _at_most(word): return 0.5 + 0.12 * len(word.word) # seconds that a word can take
 
 def settled(
     words:Sequence[Word], # of one chunk, with rough times
 )->list[Word]:
     "Put a sentence's first words at the end of their times where these are longer than the words can take"
     out = list(words)
-    is_stretched = [w.end_time - w.start_time > _most(w) for w in out]
-    for first in (i for i in range(len(out)) if is_stretched[i] and (i == 0 or _SENTENCE_END.search(out[i - 1].word))):
+    is_stretched = [w.end_time - w.start_time > _at_most(w) for w in out]
+    for first in (i for i in range(len(out)) if is_stretched[i] and (i == 0 or SENTENCE_END.search(out[i - 1].word))):
         after = next((i for i in range(first, len(out)) if not is_stretched[i]), len(out))
         end = out[after - 1].end_time
         for i in range(after - 1, first - 1, -1):
-            out[i] = replace(out[i], start_time=end - _most(out[i]), end_time=end)
+            out[i] = replace(out[i], start_time=end - _at_most(out[i]), end_time=end)
             end = out[i].start_time
     return out
 
@@ -321,7 +330,7 @@ def unheard(
     regions:Spans, # where there is speech, seconds
 )->Spans:
     "Find speech in a chunk that no word covers"
-    covered = [(w.start_time - 0.2, min(w.end_time, w.start_time + _most(w)) + 0.2) for w in words]
+    covered = [(w.start_time - 0.2, min(w.end_time, w.start_time + _at_most(w)) + 0.2) for w in words]
     out = []
     for start, end in regions:
         start, end = max(start, span[0]), min(end, span[1])
