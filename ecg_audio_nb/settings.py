@@ -140,7 +140,7 @@ class DiarizeSettings(StageSettings):
     num_speakers: Count = None
     min_speakers: Count = None
     max_speakers: Count = None
-    threshold: float = Field(default=0.70, ge=-1, le=1) # voices more alike than this are one
+    threshold: float = Field(default=0.60, ge=-1, le=1) # voices more alike than this are one
     min_turn: float = Field(default=0.1, ge=0) # shorter turns of the packaged diarizer are dropped, seconds
     quiet: Decibels = 35 # so far below a speaker's usual level, dB, nobody speaks; None: whatever the level
     min_pause: float = Field(default=0.3, ge=0) # shorter quiet is bridged, seconds

@@ -150,6 +150,7 @@ class Activity:
     speech: Spans # where there is speech, by both networks
     silero: Spans # where silero alone says so
     models: tuple[ModelInfo, ...] # that ran
+    usual: Spans = () # where silero says so at its usual thresholds, whatever the settings
 
     @property
     def duration(self)->float: return self.n_samples / SAMPLE_RATE
@@ -190,7 +191,8 @@ def decide(
     by_silero = above(scores.silero, settings.onset, settings.offset) * SILERO_STEP
     clip = lambda spans: [(s, min(e, duration)) for s, e in spans if s < duration]
     both = join(clip([*by_network, *by_silero]), settings.min_silence, settings.min_speech)
-    return Activity(scores.local, scores.n_samples, both, join(clip(by_silero)), scores.models)
+    usual = join(clip(above(scores.silero, 0.5, 0.35) * SILERO_STEP))
+    return Activity(scores.local, scores.n_samples, both, join(clip(by_silero)), scores.models, usual)
 
 def listen(
     audio:Audio, # 16 kHz mono

@@ -208,9 +208,9 @@ def test_the_desk_in_jupyterlab(browser, served, tmp_path):
     # what was found is taken along
     view.locator("summary").click()
     view.get_by_role("button", name="A", exact=True).click()
-    until(page, "view.querySelector('pre[data-name=\"settings.ini\"]').textContent == '[mine]\\nengine = whisper\\ndiarize.threshold = 0.45'")
-    assert "'diarize.threshold': 0.45" in view.locator("pre[data-name=code]").inner_text()
-    assert '"diarize.threshold": 0.45' in view.locator("pre[data-name=papermill]").inner_text()
+    until(page, "view.querySelector('pre[data-name=\"settings.ini\"]').textContent == '[mine]\\nengine = whisper\\ndiarize.threshold = 0.35'")
+    assert "'diarize.threshold': 0.35" in view.locator("pre[data-name=code]").inner_text()
+    assert '"diarize.threshold": 0.35' in view.locator("pre[data-name=papermill]").inner_text()
     page.screenshot(path=tmp_path / "live.png")
     assert not faults
 
@@ -226,6 +226,6 @@ def test_the_desk_in_jupyterlab(browser, served, tmp_path):
     page.reload()
     page.locator(".ecg-picture img").first.wait_for()
     page.wait_for_timeout(1000)
-    assert "diarize.threshold = 0.45" in page.locator(".ecg-picture").inner_text()
+    assert "diarize.threshold = 0.35" in page.locator(".ecg-picture").inner_text()
     assert page.locator(".ecg-picture").is_visible() and not page.get_by_text("model not found").is_visible()
     page.screenshot(path=tmp_path / "still.png")

@@ -291,12 +291,14 @@ def test_talk_time_is_that_of_the_turns(a):
 # Likeness of voices
 
 class Encoder:
-    "Stands in for the network: the direction is that of the strongest band"
-    def __init__(self): self.heard = 0
+    "Stands in for the network: two voices in turn, a call each; seconds of sound heard are counted"
+    def __init__(self): self.heard, self.calls = 0.0, 0
 
     def run(self, _, feeds):
-        self.heard += len(feeds["mel"])
-        return [np.eye(256, dtype=np.float32)[feeds["mel"].mean(1).argmax(1)]]
+        n = len(feeds["fbank"][0])
+        self.heard, self.calls = self.heard + n / 100, self.calls + 1
+        frames = np.random.default_rng(self.calls % 2).normal(size=512) + np.random.default_rng(0).normal(0, 0.01, (-(-n // 2), 512))
+        return [frames[None].astype(np.float32)]
 
 
 def test_only_speech_alone_counts():
@@ -309,16 +311,16 @@ def test_alike_and_not_alike():
     turns = [Turn(0, 2, "A"), Turn(2, 4, "B"), Turn(4, 6, "C"), Turn(6, 6.1, "D")]
     names, alike = voice_similarity(audio, turns, Encoder())
     assert names == ["A", "B", "C", "D"]
-    assert alike[:3, :3].tolist() == [[1, 0, 1], [0, 1, 0], [1, 0, 1]] and np.isnan(alike[3]).all() and np.isnan(alike[:, 3]).all()
+    assert np.allclose(np.diag(alike)[:3], 1) and alike[0, 2] > 0.99 > alike[0, 1] and np.isnan(alike[3]).all() and np.isnan(alike[:, 3]).all()
     fig = plot_similarity(Analysis((), tuple(turns), (), Metadata("a.wav", duration=6.1)), (names, alike))
-    assert [t.get_text() for t in texts(fig)][:4] == ["1.00", "0.00", "1.00", "–"] and outside_or_overlapping(fig) == []
+    assert [t.get_text() for t in texts(fig)][0] == "1.00" and [t.get_text() for t in texts(fig)][3] == "–" and outside_or_overlapping(fig) == []
     assert voice_similarity(audio, [], Encoder())[1].shape == (0, 0)
 
 
 def test_a_long_voice_costs_a_minute():
     encoder = Encoder()
     voice_embeddings(Audio(np.tile(tone(1), 300)), [Turn(i, i + 50, "A") for i in range(0, 300, 60)], encoder)
-    assert 60/0.8 - 3 < encoder.heard < 60/0.8 + 3
+    assert 60 < encoder.heard < 90 # a third of it is context
 
 
 def test_another_sample_rate():
