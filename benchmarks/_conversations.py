@@ -6,6 +6,7 @@ one position in a room for the whole conversation.
 
 from collections.abc import Callable, Sequence
 from functools import cache
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,7 @@ def other_voices() -> dict[str, list[Path]]:
     clips = [p for folder in ("languages", "korean", "english") for p in sorted((real / folder).glob("*.*"))]
     clips += sorted((real / "words").glob("*.wav")) + [real / "hard/sonnet.wav"]
     clips += sorted((real / "conversations").glob("enrollment*.wav"))
-    clips += [p for p in sorted((real.parent / "sentences").glob("*.*"))]
+    clips += sorted((real.parent / "sentences").glob("*.*"))
     voices: dict[str, list[Path]] = {}
     for path in clips:
         if path.suffix not in (".json", ".rttm") and "_rvb" not in path.name:
@@ -108,29 +109,30 @@ def conversation(
     "Turns in random order, a quarter of them begun before the last one ends, levels within 5 dB, now and then a short word beside"
     random = np.random.default_rng(number)
     names = [str(n) for n in random.permutation(sorted(bank))[:voices]]
-    speakers = names * (1 if once else 1000)
     gain = {n: 10 ** (random.uniform(-5, 5) / 20) for n in names}
     place = {n: room(random) if channel == "room" else lambda y: y for n in names}
     parts: list[tuple[float, np.ndarray]] = []
     turns: Turns = []
+
+    def add(who, start, said, spans):
+        level = 0.05 / max(_rms(said, spans), 1e-6) * gain[who]
+        parts.append((start, place[who](said * np.float32(level))))
+        turns.extend((start + s, start + e, who) for s, e in spans)
+
     end, last = 0.0, ""
-    for i in range(len(speakers)):
-        if end >= seconds and not (once and i < len(names)):
+    for i in count():
+        if i == len(names) if once else end >= seconds:
             break
-        who = speakers[i] if i < len(names) else str(random.choice([n for n in names if n != last] or names))
+        who = names[i] if i < len(names) else str(random.choice([n for n in names if n != last] or names))
         said, spans = _said(random, bank[who], random.uniform(*turn))
         overlap = random.uniform(0.2, 1.2) if last and who != last and random.random() < 0.25 else 0
         start = max(0.0, end - overlap) if overlap else end + random.uniform(0.1, 0.9)
-        y = place[who](said * np.float32(0.05 / max(_rms(said, spans), 1e-6) * gain[who]))
-        parts.append((start, y))
-        turns += [(start + s, start + e, who) for s, e in spans]
+        add(who, start, said, spans)
         length = len(said) / RATE
         if not once and len(names) > 1 and length > 4 and random.random() < 0.25:  # a backchannel
             other = str(random.choice([n for n in names if n != who]))
             short, short_spans = _said(random, bank[other], random.uniform(0.4, 0.8))
-            at = start + random.uniform(1, length - 1.5)
-            parts.append((at, place[other](short * np.float32(0.05 / max(_rms(short, short_spans), 1e-6) * gain[other]))))
-            turns += [(at + s, at + e, other) for s, e in short_spans]
+            add(other, start + random.uniform(1, length - 1.5), short, short_spans)
         end, last = max(end, start + length), who
     total = max(int(s * RATE) + len(y) for s, y in parts) + RATE // 2
     samples = np.zeros(total, np.float32)

@@ -15,7 +15,7 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/diarize.html.md"""
 # %% auto #0
 __all__ = ['PER_WINDOW', 'UNLIKE', 'ALIKE', 'SHORTEST_PART', 'CUT_STEP', 'BLOCK', 'VOICE_RATE', 'AROUND', 'WHOLE', 'MIN_CLEAN',
            'TIGHT', 'LINKED', 'BESIDE', 'SHORT', 'LONGEST', 'MAX_SPEAKERS', 'LIKENESS', 'SHARPNESS', 'active',
-           'frames_of', 'cuts', 'parts', 'split', 'Voices', 'hear_voices', 'levels', 'link', 'Clusters', 'merge_path',
+           'frames_of', 'cuts', 'parts', 'split', 'levels', 'Voices', 'hear_voices', 'link', 'Clusters', 'merge_path',
            'large', 'choose', 'centres', 'assign_windows', 'cluster', 'speaker_frames', 'likeness', 'only_silero',
            'fill', 'hush', 'name_speakers', 'to_turns', 'Diarization', 'check_bounds', 'too_few', 'tell_apart',
            'diarize']
@@ -29,8 +29,8 @@ from .media import Audio
 from .models import available_threads, onnx_session, packaged_info
 from .schema import ModelInfo, Turn
 from .settings import DiarizeSettings, RuntimeSettings
-from .voice import Activity, FRAME_START, FRAME_STEP, FRAMES, STEP, WINDOW, overlap_mean, peak_gain, runs
-from .voice_encoder import FRAME_RATE, PIECE, SIZE, Sums, n_frames, trunk_frames, unit, voice_of
+from .voice import Activity, FRAME_START, FRAME_STEP, FRAMES, STEP, WINDOW, coverage, overlap_mean, peak_gain, runs
+from .voice_encoder import FRAME_RATE, PIECE, SIZE, Sums, n_trunk_frames, trunk_frames, unit, voice_of
 
 # %% ../nbs/15_diarize.ipynb #b3cbb371
 PER_WINDOW = int(WINDOW * FRAME_RATE) # frames of the trunk in a window
@@ -105,51 +105,13 @@ def split(
             columns[more[-1], speaker] = False
     return np.column_stack([columns, *more])
 
-# %% ../nbs/15_diarize.ipynb #c2ea70b7
-BLOCK, VOICE_RATE, AROUND = 60, 10, 25 # windows, voices in a second, frames to either side
-WHOLE = PIECE // 2 # frames of a piece that the trunk hears
+# %% ../nbs/15_diarize.ipynb #9e4a0985
+def levels(samples:np.ndarray)->np.ndarray: # float32, shape (n // 160,)
+    "Mean square of each 10 ms"
+    hops = samples[:len(samples) // 160 * 160].reshape(-1, 160)
+    return np.einsum("ij,ij->i", hops, hops, dtype=np.float32) / 160
 
-@dataclass(frozen=True, eq=False)
-class Voices:
-    "What the voice encoder heard of a file, before anybody is told apart"
-    masks: np.ndarray # bool, shape (windows, 293, k), k at least 3: which local speakers talk
-    embedded: np.ndarray # float32, shape (windows, k, 192); NaN where a local speaker is not heard
-    sliding: np.ndarray # float16, shape (n, 192): every 0.1 s; 0 where nobody speaks
-    level: np.ndarray # float32: mean square of each 10 ms
-    model: ModelInfo # that ran
-
-def hear_voices(
-    audio:Audio, # 16 kHz mono
-    activity:Activity, # of the same file
-    runtime:RuntimeSettings=RuntimeSettings(),
-    on_progress:Callable[[float], None]=lambda share: None, # called with the share done, 0 to 1
-)->Voices:
-    "The voice encoder over a file: what takes the time"
-    session, threads = onnx_session("voice_encoder", 1, runtime.device), available_threads(runtime.threads)
-    masks, gain = active(activity), peak_gain(audio.samples)
-    spoken, near = _speech(activity, masks, n_frames(len(audio.samples)))
-    per_step = int(STEP * FRAME_RATE)
-    found, embedded, sliding = [], [], np.zeros((-(-len(spoken) * VOICE_RATE // FRAME_RATE), 192), np.float16)
-    frames, begin, told = np.zeros((0, SIZE), np.float32), 0, 0 # of this block; where it begins; sliding voices so far
-    for first in range(0, len(masks), BLOCK):
-        block, last = masks[first:first + BLOCK], first + BLOCK >= len(masks)
-        wanted = max(0, first * per_step - AROUND) # what is older is of no use any more
-        frames, begin = frames[wanted - begin:], wanted
-        end = len(spoken) if last else -(-((first + len(block) - 1) * per_step + PER_WINDOW) // WHOLE) * WHOLE
-        frames = np.concatenate([frames, trunk_frames(audio.samples, session, begin + len(frames), end, near, gain, threads)])
-        for i, mask in enumerate(block):
-            here = frames[(first + i) * per_step - begin:][:PER_WINDOW]
-            found.append(split(mask, here) if mask.any() else mask)
-            embedded.append([voice_of(here[f[f < len(here)]]) for f in (frames_of(found[-1], k) for k in range(found[-1].shape[1]))])
-        until = len(sliding) if last else (begin + len(frames) - AROUND) // (FRAME_RATE // VOICE_RATE)
-        middle = np.arange(told, until) * (FRAME_RATE // VOICE_RATE) - begin
-        sums = Sums(frames, spoken[begin:begin + len(frames)])
-        sliding[told:until] = sums.voices((middle - AROUND).clip(0), (middle + AROUND).clip(0, len(frames)), least=10)
-        told = until
-        on_progress(min(1.0, (first + len(block)) / len(masks)))
-    model = replace(packaged_info("voice_encoder", session), engine="embedded")
-    return Voices(*_table(found, embedded), sliding, levels(audio.samples), model)
-
+# %% ../nbs/15_diarize.ipynb #591f6c1d
 def _table(found, embedded): # of each window -> arrays with as many columns as the window with the most speakers
     most = max(m.shape[1] for m in found)
     masks, voices = np.zeros((len(found), FRAMES, most), bool), np.full((len(found), most, 192), np.nan, np.float32)
@@ -173,10 +135,50 @@ def _by_silero(spans, n):
         heard[max(a, 0):max(b, 0)] = True
     return heard
 
-def levels(samples:np.ndarray)->np.ndarray: # float32, shape (n // 160,)
-    "Mean square of each 10 ms"
-    hops = samples[:len(samples) // 160 * 160].reshape(-1, 160)
-    return np.einsum("ij,ij->i", hops, hops, dtype=np.float32) / 160
+# %% ../nbs/15_diarize.ipynb #c2ea70b7
+BLOCK, VOICE_RATE, AROUND = 60, 10, 25 # windows, voices in a second, frames to either side
+WHOLE = PIECE // 2 # frames of a piece that the trunk hears
+
+@dataclass(frozen=True, eq=False)
+class Voices:
+    "What the voice encoder heard of a file, before anybody is told apart"
+    masks: np.ndarray # bool, shape (windows, 293, k), k at least 3: which local speakers talk
+    embedded: np.ndarray # float32, shape (windows, k, 192); NaN where a local speaker is not heard
+    sliding: np.ndarray # float16, shape (n, 192): every 0.1 s; 0 where nobody speaks
+    level: np.ndarray # float32: mean square of each 10 ms
+    model: ModelInfo # that ran
+
+def hear_voices(
+    audio:Audio, # 16 kHz mono
+    activity:Activity, # of the same file
+    runtime:RuntimeSettings=RuntimeSettings(),
+    on_progress:Callable[[float], None]=lambda share: None, # called with the share done, 0 to 1
+)->Voices:
+    "The voice encoder over a file: what takes the time"
+    session, threads = onnx_session("voice_encoder", 1, runtime.device), available_threads(runtime.threads)
+    masks, gain = active(activity), peak_gain(audio.samples)
+    spoken, near = _speech(activity, masks, n_trunk_frames(len(audio.samples)))
+    per_step = int(STEP * FRAME_RATE)
+    found, embedded, sliding = [], [], np.zeros((-(-len(spoken) * VOICE_RATE // FRAME_RATE), 192), np.float16)
+    frames, begin, told = np.zeros((0, SIZE), np.float32), 0, 0 # of this block; where it begins; sliding voices so far
+    for first in range(0, len(masks), BLOCK):
+        block, last = masks[first:first + BLOCK], first + BLOCK >= len(masks)
+        wanted = max(0, first * per_step - AROUND) # what is older is of no use any more
+        frames, begin = frames[wanted - begin:], wanted
+        end = len(spoken) if last else -(-((first + len(block) - 1) * per_step + PER_WINDOW) // WHOLE) * WHOLE
+        frames = np.concatenate([frames, trunk_frames(audio.samples, session, begin + len(frames), end, near, gain, threads)])
+        for i, mask in enumerate(block):
+            here = frames[(first + i) * per_step - begin:][:PER_WINDOW]
+            found.append(split(mask, here) if mask.any() else mask)
+            embedded.append([voice_of(here[f[f < len(here)]]) for f in (frames_of(found[-1], k) for k in range(found[-1].shape[1]))])
+        until = len(sliding) if last else (begin + len(frames) - AROUND) // (FRAME_RATE // VOICE_RATE)
+        middle = np.arange(told, until) * (FRAME_RATE // VOICE_RATE) - begin
+        sums = Sums(frames, spoken[begin:begin + len(frames)])
+        sliding[told:until] = sums.voices((middle - AROUND).clip(0), (middle + AROUND).clip(0, len(frames)), least=10)
+        told = until
+        on_progress(min(1.0, (first + len(block)) / len(masks)))
+    model = replace(packaged_info("voice_encoder", session), engine="embedded")
+    return Voices(*_table(found, embedded), sliding, levels(audio.samples), model)
 
 # %% ../nbs/15_diarize.ipynb #7454d421
 MIN_CLEAN, TIGHT, LINKED = 0.6, 0.4, 1800 # seconds of clean speech, cosine distance, windows
@@ -327,10 +329,8 @@ def cluster(
     return assign_windows(embedded, talking, centre), centre
 
 def _share(windows): # float, shape (windows, 293): one over the windows that hear a frame, so that time is counted once
-    starts = np.rint(np.arange(windows) * STEP / FRAME_STEP).astype(int)
-    heard = np.zeros(starts[-1] + FRAMES)
-    for start in starts: heard[start:start + FRAMES] += 1
-    return np.stack([1 / heard[start:start + FRAMES] for start in starts])
+    starts, times = coverage(windows)
+    return np.stack([1 / times[start:start + FRAMES] for start in starts])
 
 # %% ../nbs/15_diarize.ipynb #f36d6f24
 LIKENESS, SHARPNESS = 2.5, 12.0 # weight of the voice against the windows; of a difference in cosine

@@ -15,8 +15,8 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/voice.html.md"""
 
 # %% auto #0
 __all__ = ['SAMPLE_RATE', 'WINDOW', 'STEP', 'SPEECH_STEP', 'FRAMES', 'FRAME_STEP', 'FRAME_START', 'LOCAL_SPEAKERS', 'Spans',
-           'SILERO_STEP', 'peak_gain', 'n_windows', 'local_speakers', 'n_frames', 'overlap_mean', 'runs', 'above',
-           'join', 'silero_scores', 'Activity', 'Scores', 'score', 'decide', 'listen']
+           'SILERO_STEP', 'peak_gain', 'n_windows', 'local_speakers', 'n_frames', 'coverage', 'overlap_mean', 'runs',
+           'above', 'join', 'silero_scores', 'Activity', 'Scores', 'score', 'decide', 'listen']
 
 # %% ../nbs/12_voice.ipynb #6237d21e
 from collections.abc import Iterable
@@ -71,19 +71,26 @@ def n_frames(n_samples:int)->int:
     return max(0, int(np.ceil((n_samples / SAMPLE_RATE - FRAME_START) / FRAME_STEP)))
 
 # %% ../nbs/12_voice.ipynb #b0ee0d34
+def coverage(
+    windows:int,
+    step:float=STEP, # between windows, seconds
+)->tuple[np.ndarray, np.ndarray]: # int: first frame of each window, (windows,); how many windows hear each frame
+    "Which frames the windows hear"
+    starts = np.rint(np.arange(windows) * step / FRAME_STEP).astype(int)
+    times = np.zeros(starts[-1] + FRAMES, int)
+    for start in starts: times[start:start + FRAMES] += 1
+    return starts, times
+
 def overlap_mean(
     values:np.ndarray, # shape (windows, 293) or (windows, 293, k)
     n_samples:int, # of the file
     step:float=STEP, # between windows, seconds
 )->np.ndarray: # float32, shape (frames,) or (frames, k)
     "One value a frame of the file: the mean over the windows that cover it"
-    starts = np.rint(np.arange(len(values)) * step / FRAME_STEP).astype(int)
-    total = np.zeros((starts[-1] + FRAMES, *values.shape[2:]), np.float32)
-    times = np.zeros(len(total), np.float32)
-    for start, value in zip(starts, values):
-        total[start:start + FRAMES] += value
-        times[start:start + FRAMES] += 1
-    total /= times.reshape(-1, *[1] * (total.ndim - 1))
+    starts, times = coverage(len(values), step)
+    total = np.zeros((len(times), *values.shape[2:]), np.float32)
+    for start, value in zip(starts, values): total[start:start + FRAMES] += value
+    total /= times.astype(np.float32).reshape(-1, *[1] * (total.ndim - 1))
     return total[:n_frames(n_samples)]
 
 # %% ../nbs/12_voice.ipynb #a6254ebe
@@ -188,10 +195,11 @@ def decide(
     duration = scores.n_samples / SAMPLE_RATE
     speaking = overlap_mean(scores.local.max(2), scores.n_samples, scores.step)
     by_network = above(speaking, settings.onset, settings.offset) * FRAME_STEP + FRAME_START
-    by_silero = above(scores.silero, settings.onset, settings.offset) * SILERO_STEP
+    silero = lambda onset, offset: above(scores.silero, onset, offset) * SILERO_STEP
+    by_silero = silero(settings.onset, settings.offset)
     clip = lambda spans: [(s, min(e, duration)) for s, e in spans if s < duration]
     both = join(clip([*by_network, *by_silero]), settings.min_silence, settings.min_speech)
-    usual = join(clip(above(scores.silero, 0.5, 0.35) * SILERO_STEP))
+    usual = join(clip(silero(VoiceSettings().onset, VoiceSettings().offset)))
     return Activity(scores.local, scores.n_samples, both, join(clip(by_silero)), scores.models, usual)
 
 def listen(

@@ -13,7 +13,7 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/voice_encoder.html.md"""
 
 # %% auto #0
 __all__ = ['HOP', 'FRAME', 'N_FFT', 'N_MELS', 'RATE', 'PIECE', 'CONTEXT', 'FRAME_RATE', 'SIZE', 'LEAST', 'GRAIN', 'mel_filters',
-           'log_mel', 'n_frames', 'trunk_frames', 'Head', 'unit', 'head', 'voice_of', 'Sums']
+           'log_mel', 'n_trunk_frames', 'trunk_frames', 'Head', 'unit', 'head', 'voice_of', 'Sums']
 
 # %% ../nbs/06_voice_encoder.ipynb #fe2d22b2
 from concurrent.futures import ThreadPoolExecutor
@@ -57,9 +57,11 @@ PIECE, CONTEXT = 300, 50 # mel frames: 3 s, and 0.5 s on either side
 FRAME_RATE = 50 # frames of the trunk in a second
 SIZE = 512 # values of a frame
 
-def n_frames(n_samples:int)->int:
+def n_trunk_frames(n_samples:int)->int:
     "Frames of the trunk in so many samples"
-    return (max(0, 1 + (n_samples - FRAME) // HOP) + 1) // 2
+    return (_n_bands(n_samples) + 1) // 2
+
+def _n_bands(n_samples): return max(0, 1 + (n_samples - FRAME) // HOP) # rows of `log_mel`
 
 def trunk_frames(
     samples:np.ndarray, # mono, float32, 16 kHz: the whole file
@@ -70,8 +72,8 @@ def trunk_frames(
     threads:int=1, # pieces at a time
 )->np.ndarray: # float32, shape (last - first, 512)
     "What the trunk says of a stretch of the file, every 20 ms; frame `k` is about `k/50 + 0.0125` s"
-    last = n_frames(len(samples)) if last is None else min(last, n_frames(len(samples)))
-    bands = max(0, 1 + (len(samples) - FRAME) // HOP)
+    last = min(last, n_trunk_frames(len(samples))) if last is not None else n_trunk_frames(len(samples))
+    bands = _n_bands(len(samples))
     out = np.zeros((max(0, last - first), SIZE), np.float32)
     def hear(start):
         a, b = max(0, start - CONTEXT), min(bands, start + PIECE + CONTEXT)

@@ -9,7 +9,6 @@ taken. With --write, `voice_head.npz`, `models.json` and NOTICE are changed.
 """
 
 import hashlib
-import json
 import sys
 from pathlib import Path
 
@@ -68,7 +67,6 @@ def main():
     old, new = (hashlib.sha256(x).hexdigest() for x in (before, target.read_bytes()))
     for name in ("models.json", "NOTICE"):
         (FOLDER / name).write_text((FOLDER / name).read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
-    json.loads((FOLDER / "models.json").read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from ecg_audio_nb.media import Audio, load_audio
 from ecg_audio_nb.models import onnx_session
 from ecg_audio_nb.settings import DiarizeSettings
 from ecg_audio_nb.voice import listen, peak_gain
-from ecg_audio_nb.voice_encoder import Sums, n_frames, trunk_frames, voice_of
+from ecg_audio_nb.voice_encoder import Sums, n_trunk_frames, trunk_frames, voice_of
 
 RATE = 16000
 
@@ -53,14 +53,14 @@ def test_the_number_that_is_given_is_found(readers):
 def test_frames_of_a_stretch_are_those_of_the_file(readers):
     y, session = next(iter(readers.values()))[0], onnx_session("voice_encoder")
     whole = trunk_frames(y, session)
-    assert len(whole) == n_frames(len(y))
+    assert len(whole) == n_trunk_frames(len(y))
     np.testing.assert_allclose(trunk_frames(y, session, 150, 300, threads=2), whole[150:300], atol=1e-4)
-    for n in (0, 399, 400, 560, 3000): assert len(trunk_frames(y[:n], session)) == n_frames(n) # too short for a piece
+    for n in (0, 399, 400, 560, 3000): assert len(trunk_frames(y[:n], session)) == n_trunk_frames(n) # too short for a piece
 
 
 def test_pieces_that_are_not_wanted_are_zero(readers):
-    y, wanted = next(iter(readers.values()))[0], None
-    wanted = np.zeros(n_frames(len(y)), bool); wanted[160] = True
+    y = next(iter(readers.values()))[0]
+    wanted = np.zeros(n_trunk_frames(len(y)), bool); wanted[160] = True
     frames = trunk_frames(y, onnx_session("voice_encoder"), wanted=wanted)
     assert frames[150:300].any() and not frames[:150].any() and not frames[300:].any()
 
