@@ -53,13 +53,19 @@ def _in_order(draft, words=None, turns=None):
     return replace(draft, words=tuple(words), turns=draft.turns if turns is None else tuple(_joined(turns)))
 
 # %% ../nbs/34_corrections.ipynb #866741f3
+def _both(a, b): # the confidence of two turns as one; None where one of them has none
+    "Mean by length"
+    if a.speaker_confidence is None or b.speaker_confidence is None: return None
+    long = [x.end_time - x.start_time for x in (a, b)]
+    return (a.speaker_confidence*long[0] + b.speaker_confidence*long[1]) / sum(long) if sum(long) else a.speaker_confidence
+
 def _joined(turns, touching=0.001): # seconds
     "In order; what touches and is one speaker's is one turn"
     last, out = {}, []
     for t in sorted(turns, key=lambda t: (t.start_time, t.end_time)):
         i = last.get(t.speaker_id)
         if i is None or t.start_time > out[i].end_time + touching: last[t.speaker_id] = len(out); out.append(t)
-        else: out[i] = replace(out[i], end_time=max(out[i].end_time, t.end_time))
+        else: out[i] = replace(out[i], end_time=max(out[i].end_time, t.end_time), speaker_confidence=_both(out[i], t))
     return out
 
 # %% ../nbs/34_corrections.ipynb #9f18b49d
@@ -109,17 +115,32 @@ def _outside(turn, start, end):
     parts = [(turn.start_time, min(turn.end_time, start)), (max(turn.start_time, end), turn.end_time)]
     return [replace(turn, start_time=a, end_time=b) for a, b in parts if b > a]
 
+def _said_by(word, speaker): # by hand: that is not a probability
+    others = tuple(x for x in word.other_speakers if x != speaker)
+    return replace(word, speaker_id=speaker, speaker_confidence=None, other_speakers=others)
+
+def _renamed(x, old, new):
+    "A word or a turn with a speaker under another name"
+    if x.speaker_id == old: x = replace(x, speaker_id=new)
+    if isinstance(x, Word) and old in x.other_speakers:
+        x = replace(x, other_speakers=tuple(new if s == old else s for s in x.other_speakers))
+    return x
+
 def give(
     draft:Draft,
     start:float, end:float, # seconds
     to:str, # who speaks there
     of:str|None=None, # whose time it was; None: everybody's
 )->Draft:
-    "Say who speaks in a stretch; over the whole recording it is another name. Raises `CorrectionError`"
+    "Say who speaks in a stretch; over the whole recording, to a new name, a speaker is renamed. Raises `CorrectionError`"
     _span(draft, start, end)
     to = _named(to)
+    everybody = {x.speaker_id for x in (*draft.words, *draft.turns)}
+    if of is not None and (start, end) == (0, draft.duration) and to not in everybody:
+        return replace(draft, words=tuple(_renamed(w, of, to) for w in draft.words),
+                       turns=tuple(_renamed(t, of, to) for t in draft.turns))
     mine = lambda x: of is None or x.speaker_id == of
-    words = [replace(w, speaker_id=to) if mine(w) and _within(w, start, end) else w for w in draft.words]
+    words = [_said_by(w, to) if mine(w) and _within(w, start, end) else w for w in draft.words]
     turns = [part for t in draft.turns for part in (_outside(t, start, end) if mine(t) else [t])]
     taken = [(max(t.start_time, start), min(t.end_time, end)) for t in draft.turns if mine(t)]
     return _in_order(draft, words, [*turns, *(Turn(a, b, to) for a, b in taken if b > a)])
@@ -140,7 +161,7 @@ def put_turn(
     _span(draft, start, end)
     speaker = speaker if speaker is None else _named(speaker)
     mine = lambda w: w.speaker_id == old.speaker_id and _within(w, old.start_time, old.end_time)
-    words = [replace(w, speaker_id=speaker) if mine(w) else w for w in draft.words]
+    words = [_said_by(w, speaker) if mine(w) else w for w in draft.words]
     rest = [*draft.turns[:number], *draft.turns[number + 1:]]
     return _in_order(draft, words, rest if speaker is None else [*rest, Turn(start, end, speaker)])
 
@@ -149,7 +170,7 @@ def add_turn(draft:Draft, start:float, end:float, speaker:str)->Draft:
     _span(draft, start, end)
     speaker = _named(speaker)
     theirs = lambda w: w.speaker_id is None and _within(w, start, end)
-    words = [replace(w, speaker_id=speaker) if theirs(w) else w for w in draft.words]
+    words = [_said_by(w, speaker) if theirs(w) else w for w in draft.words]
     return _in_order(draft, words, [*draft.turns, Turn(start, end, speaker)])
 
 # %% ../nbs/34_corrections.ipynb #42eaed01

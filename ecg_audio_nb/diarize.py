@@ -14,11 +14,11 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/diarize.html.md"""
 
 # %% auto #0
 __all__ = ['PER_WINDOW', 'UNLIKE', 'ALIKE', 'SHORTEST_PART', 'CUT_STEP', 'BLOCK', 'VOICE_RATE', 'AROUND', 'WHOLE', 'MIN_CLEAN',
-           'TIGHT', 'LINKED', 'BESIDE', 'SHORT', 'LONGEST', 'MAX_SPEAKERS', 'LIKENESS', 'SHARPNESS', 'active',
+           'TIGHT', 'LINKED', 'BESIDE', 'SHORT', 'LONGEST', 'MAX_SPEAKERS', 'LIKENESS', 'SHARPNESS', 'SURE', 'active',
            'frames_of', 'cuts', 'parts', 'split', 'levels', 'Voices', 'hear_voices', 'link', 'Clusters', 'merge_path',
-           'large', 'choose', 'centres', 'assign_windows', 'cluster', 'speaker_frames', 'likeness', 'only_silero',
-           'fill', 'hush', 'name_speakers', 'to_turns', 'Diarization', 'check_bounds', 'too_few', 'tell_apart',
-           'diarize']
+           'large', 'choose', 'centres', 'assign_windows', 'cluster', 'window_votes', 'speaker_frames', 'likeness',
+           'only_silero', 'fill', 'hush', 'evidence', 'certainty', 'Certainty', 'name_speakers', 'to_turns',
+           'Diarization', 'check_bounds', 'too_few', 'tell_apart', 'diarize']
 
 # %% ../nbs/15_diarize.ipynb #e656ea62
 from collections.abc import Callable, Hashable, Iterable
@@ -335,6 +335,19 @@ def _share(windows): # float, shape (windows, 293): one over the windows that he
 # %% ../nbs/15_diarize.ipynb #f36d6f24
 LIKENESS, SHARPNESS = 2.5, 12.0 # weight of the voice against the windows; of a difference in cosine
 
+def window_votes(
+    masks:np.ndarray, # bool, shape (windows, 293, k): which local speakers talk
+    who:np.ndarray, # int, shape (windows, k): speaker of each local speaker
+    speakers:int,
+    n_samples:int, # of the file
+)->np.ndarray: # float32, shape (frames, speakers), 0 to 1
+    "The share of windows in which each speaker talks"
+    named = np.stack([(masks & (who == i)[:, None]).any(2) for i in range(speakers)], 2)
+    return overlap_mean(named.astype(np.float32), n_samples)
+
+def _voice_at(n, sliding): # int, shape (n,): which sliding voice belongs to each frame
+    return np.rint((np.arange(n) * FRAME_STEP + FRAME_START) * VOICE_RATE).astype(int).clip(0, len(sliding) - 1)
+
 def speaker_frames(
     masks:np.ndarray, # bool, shape (windows, 293, k): which local speakers talk
     who:np.ndarray, # int, shape (windows, k): speaker of each local speaker
@@ -343,13 +356,9 @@ def speaker_frames(
     n_samples:int, # of the file
 )->np.ndarray: # bool, shape (frames, speakers)
     "Which speakers talk at each frame of the file"
-    n = len(centre)
-    named = np.stack([(masks & (who == i)[:, None]).any(2) for i in range(n)], 2)
-    votes = overlap_mean(named.astype(np.float32), n_samples)
+    n, votes = len(centre), window_votes(masks, who, len(centre), n_samples)
     count = np.minimum(np.rint(overlap_mean(masks.sum(2).astype(np.float32), n_samples)), n)
-    if n > 1 and len(sliding):
-        at = np.rint((np.arange(len(votes)) * FRAME_STEP + FRAME_START) * VOICE_RATE).astype(int).clip(0, len(sliding) - 1)
-        votes = votes + LIKENESS * likeness(sliding, centre)[at]
+    if n > 1 and len(sliding): votes = votes + LIKENESS * likeness(sliding, centre)[_voice_at(len(votes), sliding)]
     place = np.argsort(np.argsort(-votes, axis=1, kind="stable"), axis=1)
     return (place < count[:, None]) & (votes > 0)
 
@@ -403,6 +412,48 @@ def hush(
             if (end - start) * FRAME_STEP >= settings.min_pause: own[start:end] = False
     return talks
 
+# %% ../nbs/15_diarize.ipynb #4aa7a96b
+SURE = dict(always=-1.68, alone=6.95, near=3.23, nearer=4.21, voted=1.73, overlap=2.77, unheard=0.75)
+
+def evidence(
+    talks:np.ndarray, # bool, shape (frames, speakers)
+    votes:np.ndarray, # of `window_votes`, shape (frames, speakers)
+    sliding:np.ndarray, # shape (n, 192): the voice every 0.1 s; 0 where nobody speaks
+    centre:np.ndarray, # shape (speakers, 192)
+)->dict[str, np.ndarray]: # by the names of `SURE`; float32, shape (frames, speakers)
+    "What speaks for each speaker at each frame"
+    cosine = (sliding.astype(np.float32) @ centre.T.astype(np.float32))[_voice_at(len(talks), sliding)]
+    heard, alone = cosine.any(1, keepdims=True), np.float32(len(centre) == 1)
+    lead, ones = (lambda x: x * 0 if alone else x - _best_other(x)), np.ones_like(cosine)
+    return dict(always=ones, alone=ones * alone, near=cosine, nearer=lead(cosine), voted=lead(votes),
+                overlap=ones * (talks.sum(1, keepdims=True) > 1), unheard=ones * ~heard)
+
+def _best_other(x): # float, shape (n, k), k at least 2 -> of each column, the largest of the others
+    top = np.sort(x, axis=1)[:, -2:]
+    return np.where(x == top[:, 1:], top[:, :1], top[:, 1:])
+
+def certainty(talks:np.ndarray, votes:np.ndarray, sliding:np.ndarray, centre:np.ndarray)->np.ndarray: # as of `evidence`
+    "Log odds that each speaker is the one who talks, float32, shape (frames, speakers)"
+    return sum(SURE[name] * x for name, x in evidence(talks, votes, sliding, centre).items())
+
+# %% ../nbs/15_diarize.ipynb #4e871d30
+@dataclass(frozen=True, eq=False)
+class Certainty:
+    "How sure it is who talks"
+    speakers: tuple[str, ...]
+    odds: np.ndarray # float16, shape (frames, speakers): log odds
+
+    def of(self,
+        speaker:str|None,
+        start:float, end:float, # seconds
+    )->float|None: # None for a speaker who is not among them
+        "The probability that a speaker is the right one for a span"
+        if speaker not in self.speakers or not len(self.odds): return None
+        first, last = (int(round((t - FRAME_START) / FRAME_STEP)) for t in (start, end))
+        first = min(max(first, 0), len(self.odds) - 1)
+        odds = self.odds[first:max(last, first + 1), self.speakers.index(speaker)].mean(dtype=float)
+        return round(float(1 / (1 + np.exp(-odds))), 4)
+
 # %% ../nbs/15_diarize.ipynb #032fa4f4
 def name_speakers(
     heard:Iterable[Hashable], # whatever an engine calls them, in the order in which they are heard
@@ -414,13 +465,15 @@ def to_turns(
     talks:np.ndarray, # bool, shape (frames, speakers)
     duration:float, # of the file, seconds
     min_turn:float=0.1, # shorter ones are dropped, seconds
-)->list[Turn]: # in time order
+    odds:np.ndarray|None=None, # of `certainty`, shape (frames, speakers)
+)->tuple[list[Turn], Certainty|None]: # in time order; how sure each speaker is at each frame, None without odds
     "Frames to turns, `SPEAKER_00` first"
     spans = [(s * FRAME_STEP + FRAME_START, min(e * FRAME_STEP + FRAME_START, duration), i)
              for i in range(talks.shape[1]) for s, e in runs(talks[:, i])]
     spans = sorted(s for s in spans if s[1] - s[0] >= min_turn)
     name = name_speakers(i for _, _, i in spans)
-    return [Turn(start, end, name[i]) for start, end, i in spans]
+    sure = None if odds is None else Certainty(tuple(name.values()), odds[:, list(name)].astype(np.float16))
+    return [Turn(start, end, name[i], sure and sure.of(name[i], start, end)) for start, end, i in spans], sure
 
 # %% ../nbs/15_diarize.ipynb #a5360d84
 @dataclass(frozen=True)
@@ -430,6 +483,7 @@ class Diarization:
     model: ModelInfo
     warnings: tuple[str, ...] = ()
     exclusive: list[Turn]|None = None # one speaker at a time; None where the engine does not say who that is
+    certainty: Certainty|None = None # None where the engine gives none
 
     @property
     def for_words(self)->list[Turn]: return self.turns if self.exclusive is None else self.exclusive
@@ -462,10 +516,12 @@ def tell_apart(
     if len(centre):
         talks = speaker_frames(heard.masks, who, centre, heard.sliding, activity.n_samples)
         talks = fill(talks, activity, heard.sliding, centre)
-    else: talks = only_silero(activity)
+        votes = window_votes(heard.masks, who, len(centre), activity.n_samples)
+        odds = certainty(talks, votes, heard.sliding, centre)
+    else: talks, odds = only_silero(activity), None
     talks = hush(talks, activity, heard.level, settings)
-    turns = to_turns(talks, activity.duration, settings.min_turn)
-    return Diarization(turns, heard.model, too_few(turns, settings))
+    turns, sure = to_turns(talks, activity.duration, settings.min_turn, odds)
+    return Diarization(turns, heard.model, too_few(turns, settings), certainty=sure)
 
 def diarize(
     audio:Audio, # 16 kHz mono

@@ -42,6 +42,7 @@ from .plots import plot_voice, plot_waveform
 from .report import lanes
 from .schema import Analysis, read_result
 from .settings import Settings, SettingsError, changed, load_settings, spelled
+from .speakers import doubtful
 from .transcribe import UNSPACED
 
 _log = logging.getLogger("ecg_audio_nb.explore")
@@ -141,12 +142,12 @@ def take(
     return Take(settings, analyze(source, on, told, engines=engines), kept, made)
 
 # %% ../nbs/41_explore.ipynb #5db2b569
-_CHANGED, _GUESSED = 1, 2 # bits of a word's flag
+_CHANGED, _GUESSED, _DOUBTED = 1, 2, 4 # bits of a word's flag
 
 def _word(w, differs):
-    f, flag = w.acoustic_features, _CHANGED*differs | _GUESSED*(w.timing == "interpolated")
+    f, flag = w.acoustic_features, _CHANGED*differs | _GUESSED*(w.timing == "interpolated") | _DOUBTED*doubtful(w)
     return {"text": w.word, "start": w.start_time, "end": w.end_time, "who": w.speaker_id, "flag": flag, "confidence": w.confidence,
-            "level": f.volume_db, "f0": f.pitch_hz, "bright": f.spectral_centroid}
+            "speaker_confidence": w.speaker_confidence, "others": " and ".join(w.other_speakers), "level": f.volume_db, "f0": f.pitch_hz, "bright": f.spectral_centroid}
 
 def _people(analysis):
     named = [*analysis.speakers, *analysis.turns, *analysis.words]

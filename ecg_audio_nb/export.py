@@ -304,6 +304,7 @@ def to_tsv(analysis:Analysis)->str:
 def _cells(record):
     "A record's fields, then its features, side by side; each coefficient of `mfcc` has a column"
     own = {f.name: getattr(record, f.name) for f in fields(record) if f.name != "words"}
+    if "other_speakers" in own: own["other_speakers"] = ";".join(own["other_speakers"]) or None
     features, mfcc = own.pop("acoustic_features", None), own.pop("mfcc", None) or ()
     return own | (_cells(features) if features else {}) | {f"mfcc_{i}": x for i, x in enumerate(mfcc)}
 
@@ -335,7 +336,7 @@ def _csv(table):
 def _parquet(table):
     try: import pyarrow as pa, pyarrow.parquet as pq
     except ImportError: raise ExportError("parquet needs pyarrow: pip install 'ecg-audio-nb[lab]', or take csv") from None
-    texts = {"word", "text", "speaker_id", "timing", "kind", "volume_category"}
+    texts = {"word", "text", "speaker_id", "other_speakers", "timing", "kind", "volume_category"}
     def valid(x): return x.encode("utf-8", "replace").decode() if isinstance(x, str) else x
     def column(k): return pa.array(map(valid, table[k]), pa.string() if k in texts else pa.int64() if k == "segment_id" else pa.float64())
     file = io.BytesIO()

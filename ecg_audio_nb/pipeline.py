@@ -45,7 +45,7 @@ from .media import SAMPLE_RATE, Audio, load_audio
 from .models import ModelError, Weights, hand_back_memory
 from .schema import Analysis, FullFeatures, Metadata, RunTiming, Segment, Speaker, Turn, VoiceRanges, Word, to_dict
 from .settings import Settings, load_settings, spelled
-from .speakers import PyannoteDiarizer, assign_speakers, choose_diarizer, group_words, move_changes
+from .speakers import PyannoteDiarizer, assign_speakers, choose_diarizer, group_words, move_changes, tell_certainty
 from .transcribe import UNSPACED, Transcript, WhisperTranscriber, choose_transcriber
 from .voice import STEP, SPEECH_STEP, Activity, Spans, decide, score
 
@@ -258,8 +258,9 @@ def to_segments(
         spans, who = [(t.start_time, t.end_time) for t in turns], [t.speaker_id for t in turns]
         if not settings.diarize.enabled: spans, who = heard.activity.speech, [None] * len(heard.activity.speech)
         return measure([[] for _ in spans], spans, who, heard.frames, heard.activity.speech)
-    named = assign_speakers(heard.aligned.words, heard.diarization.for_words if heard.diarization else [])
-    return segmented(move_changes(named, turns), heard.frames, heard.activity.speech, settings, heard.transcript.language)
+    words = assign_speakers(heard.aligned.words, heard.diarization.for_words if heard.diarization else [])
+    if heard.diarization: words = tell_certainty(move_changes(words, turns), heard.diarization)
+    return segmented(words, heard.frames, heard.activity.speech, settings, heard.transcript.language)
 
 # %% ../nbs/20_pipeline.ipynb #6d873b56
 def to_speakers(

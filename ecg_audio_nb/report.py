@@ -28,10 +28,11 @@ from .schema import Analysis, Speaker
 from .settings import USUAL, AcousticsSettings, MediaSettings
 from .media import Audio, load_audio
 from .acoustics import Frames, frames
+from .speakers import doubtful
 from .export import render, spoken_words, write_whole
 
 # %% ../nbs/33_report.ipynb #68c75c79
-_SILENT, _GUESSED, _SPACED, _UNTIMED = 1, 2, 4, 8 # bits of a word's flag
+_SILENT, _GUESSED, _SPACED, _UNTIMED, _DOUBTED = 1, 2, 4, 8, 16 # bits of a word's flag
 
 def _ms(seconds): return round(seconds*1000)
 
@@ -42,7 +43,7 @@ def _pieces(segment): # -> (text, flag, what gives times and measures) of each w
     spoken = {id(w): text for text, w in said}
     marks = [(spoken.get(id(w), ""), w) for w in segment.words if id(w) in spoken or w.kind == "silence"]
     return [(text.strip() or w.word, (_SILENT if w.kind == "silence" else 0) | (_GUESSED if w.timing == "interpolated" else 0)
-             | (_SPACED if text[:1] == " " else 0), w) for text, w in marks]
+             | (_SPACED if text[:1] == " " else 0) | (_DOUBTED if doubtful(w) else 0), w) for text, w in marks]
 
 # %% ../nbs/33_report.ipynb #0ac3ffd4
 def _columns(pieces): # of all segments, in order -> the page's words
@@ -51,6 +52,8 @@ def _columns(pieces): # of all segments, in order -> the page's words
     return {"text": [text for text, _, _ in pieces], "flag": [flag for _, flag, _ in pieces],
             "start": [_ms(w.start_time) for _, _, w in pieces], "end": [_ms(w.end_time) for _, _, w in pieces],
             "confidence": [getattr(w, "confidence", None) for _, _, w in pieces],
+            "speaker_confidence": [getattr(w, "speaker_confidence", None) for _, _, w in pieces],
+            "others": {i: " and ".join(w.other_speakers) for i, (_, _, w) in enumerate(pieces) if getattr(w, "other_speakers", ())},
             "level": [f.volume_db for f in features], "f0": [f.pitch_hz for f in features],
             "bright": [f.spectral_centroid for f in features]}
 

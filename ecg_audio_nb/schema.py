@@ -70,6 +70,8 @@ class Word:
     end_time: Seconds|None = None
     duration: Seconds|None = field(default=None, kw_only=True) # always end - start
     speaker_id: str|None = field(default=None, kw_only=True)
+    speaker_confidence: Share|None = field(default=None, kw_only=True)
+    other_speakers: tuple[str, ...] = field(default=(), kw_only=True) # who talk at the same time
     confidence: Share|None = field(default=None, kw_only=True)
     timing: Timing|None = field(default=None, kw_only=True)
     kind: Literal["word", "silence"] = field(default="word", kw_only=True)
@@ -143,6 +145,7 @@ class Turn:
     start_time: Seconds
     end_time: Seconds
     speaker_id: str
+    speaker_confidence: Share|None = None # probability that it is this speaker; None where an engine gives none
 
     def __post_init__(self):
         if self.end_time < self.start_time: raise ValueError(f"ends at {self.end_time} s, before its start at {self.start_time} s")

@@ -2,7 +2,7 @@
 // It draws what it is told, plays sound that it asks for, and sends what a person does. All computing is done in Python.
 
 const CHUNK = 10 // seconds of sound asked for at a time
-const CHANGED = 1, GUESSED = 2 // bits of a word's flag
+const CHANGED = 1, GUESSED = 2, DOUBTED = 4 // bits of a word's flag
 const NOBODY = "#9a9a9a"
 
 function el(tag, attributes = {}, ...children) {
@@ -166,7 +166,7 @@ function render({model, el: root}) {
       const said = el("p", {dir: "auto"})
       for (let i = first; i < first + count; i++) {
         const w = l.words[i], flag = w.flag
-        said.append(spans[i] = el("span", {class: `w${flag & CHANGED ? " changed" : ""}${flag & GUESSED ? " guessed" : ""}`, "data-i": i}, w.text), l.space)
+        said.append(spans[i] = el("span", {class: `w${flag & CHANGED ? " changed" : ""}${flag & GUESSED ? " guessed" : ""}${flag & DOUBTED ? " unsure" : ""}`, "data-i": i}, w.text), l.space)
       }
       if (!count) said.append(el("i", {}, "no words"))
       const name = el("button", {type: "button", class: "who", title: "play this segment", onclick: () => { player.play(start, end) }}, who ?? "nobody")
@@ -192,7 +192,9 @@ function render({model, el: root}) {
   }
   function describe(w) {
     return [`${w.start.toFixed(2)} to ${w.end.toFixed(2)} s`, figure(w.level, "dBFS", 1), figure(w.f0, "Hz F0"), figure(w.bright, "Hz centroid"),
-      w.confidence == null ? null : `${Math.round(w.confidence * 100)} % confident`, w.flag & GUESSED ? "time interpolated" : null].filter(Boolean).join(" · ")
+      w.confidence == null ? null : `${Math.round(w.confidence * 100)} % confident`,
+      w.speaker_confidence == null ? null : `speaker: ${Math.round(w.speaker_confidence * 100)} % confident`,
+      w.others ? `${w.others} talks at the same time` : null, w.flag & GUESSED ? "time interpolated" : null].filter(Boolean).join(" · ")
   }
   const field = (name, attributes) => el("label", {}, name, el("input", {name, ...attributes}))
   const seconds = (name, value) => field(name, {type: "number", step: 0.01, min: 0, max: show.data.duration, value: value.toFixed(2)})

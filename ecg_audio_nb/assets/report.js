@@ -3,7 +3,7 @@ const $ = id => document.getElementById(id)
 const D = JSON.parse($("data").textContent)
 const root = document.documentElement
 const W = D.words, S = D.segments, N = W.text.length, DURATION = Math.max(D.duration, 1e-3)
-const SILENT = 1, GUESSED = 2, SPACED = 4, UNTIMED = 8 // bits of W.flag
+const SILENT = 1, GUESSED = 2, SPACED = 4, UNTIMED = 8, DOUBTED = 16 // bits of W.flag
 
 function el(tag, attributes = {}, ...children) {
   const made = document.createElement(tag)
@@ -65,7 +65,7 @@ function buildSegment(i) {
   for (let w = first; w < first + count; w++) {
     const flag = W.flag[w], silent = flag & SILENT
     const span = document.createElement("span")
-    span.className = silent ? "w pause" : flag & GUESSED ? "w guess" : "w"
+    span.className = silent ? "w pause" : `w${flag & GUESSED ? " guess" : ""}${flag & DOUBTED ? " unsure" : ""}`
     span.dataset.w = w
     span.textContent = silent ? `pause ${((W.end[w] - W.start[w]) / 1000).toFixed(1)} s` : W.text[w]
     if (w > first && (flag & SPACED || silent || W.flag[w - 1] & SILENT)) said.append(" ")
@@ -111,6 +111,8 @@ function describe(w) { // what is known about a word, in lines
   if (flag & SILENT) return ["a silence", span]
   return [W.text[w], span, figure(W.level[w], "dBFS", 1), figure(W.f0[w], "Hz F0"), figure(W.bright[w], "Hz centroid"),
     W.confidence[w] == null ? null : `${Math.round(W.confidence[w] * 100)}\u202f% confident`,
+    W.speaker_confidence[w] == null ? null : `speaker: ${Math.round(W.speaker_confidence[w] * 100)}\u202f% confident`,
+    w in W.others ? `${W.others[w]} talks at the same time` : null,
     flag & GUESSED ? "time interpolated between its neighbours" : flag & UNTIMED ? "no word times: the segment\u2019s" : null]
 }
 
