@@ -11,6 +11,9 @@ Sets, and what is counted in them:
   levels within 5 dB, clean, by telephone or from places in a room, short words of others in between;
 - `telephone`: ten such conversations of 2 to 4 voices, all by telephone;
 - `crowd`: sixteen files of 3 to 25 s in which 1 to 8 people say one thing each, clean, by telephone or in a room;
+- `falcon`, `katie_steve`, `trailer`: real clips of 3, 2 and 2 people; of the first the turns are known, of the others
+  who speaks (`speakers_NAME` is how many were found);
+- `single`: every recording of one person in `../shared/data/real` of at least 2 s; `single_one` is the share that stays one;
 - `ami`: six cuts of AMI meetings, recorded from afar.
 
 `der_SET` is the mean over the files, no collar, overlap counted, percent; of `ami` all errors over all speech, with
@@ -18,6 +21,10 @@ Sets, and what is counted in them:
 same with the number of speakers given; `count_right_SET` how many files have the right number (`count_right`: of the
 splices), and `count_right_share` the share of those outside AMI. The truth of a conversation: whose utterance it is,
 and within it where silero hears speech in the clean source (pauses under 0.3 s are bridged, as is the field's custom).
+
+Speech that was given to a speaker is cut into spans of 0.35 s, about a word. `right_where_sure_090` is how many of those
+are right whose `speaker_confidence` is 0.85 to 0.95; `share_doubtful` how many are under 0.7, `right_where_doubtful` how
+many of these are right; `calibration_error` the mean distance between what is said and what is right, over ten bins.
 
 What was tuned on whom: the channel directions on the development voices (`_conversations.development_voices`); the
 constants of clustering on conversations of these, with the sample, the splices and AMI in view; so `talk`, `telephone`
@@ -35,6 +42,7 @@ from _conversations import (
     Turns,
     conversation,
     librispeech_voices,
+    other_voices,
     telephone,
     test_voices,
     utterance,
@@ -46,6 +54,7 @@ from ecg_audio_nb.diarize import hear_voices, tell_apart
 from ecg_audio_nb.evaluate import read_turns
 from ecg_audio_nb.media import Audio, load_audio
 from ecg_audio_nb.settings import DiarizeSettings
+from ecg_audio_nb.speakers import DOUBT
 from ecg_audio_nb.voice import listen
 
 SETS = ("sample", "splices", "talk", "telephone", "crowd", "ami")
@@ -119,24 +128,87 @@ def der(audio, truth, turns, collar=0.0) -> float:
     return 100 * DiarizationErrorRate(collar=2 * collar)(truth, turns, uem=Timeline([Segment(0, audio.duration)]))
 
 
+WORD = 0.35  # seconds
+
+
+def words_in(turns) -> Turns:
+    "Spans of about a word"
+    cuts = [(np.linspace(s, e, max(1, round((e - s) / WORD)) + 1), who) for s, e, who in turns]
+    return [(float(a), float(b), who) for edges, who in cuts for a, b in zip(edges[:-1], edges[1:], strict=True)]
+
+
+def judged(spans: Turns, truth: Turns) -> list[bool | None]:
+    "Whether the speaker of each span is right; None where in truth nobody talks for most of it"
+    found, true = annotation(spans), annotation(truth)
+    same, out = DiarizationErrorRate().optimal_mapping(true, found), []
+    talk = {who: true.label_timeline(who) for who in true.labels()}
+    for start, end, who in spans:
+        part = Segment(start, end)
+        spoken = {w: line.crop(part).duration() for w, line in talk.items()}
+        heard = max(spoken.values(), default=0) > 0.5 * (end - start)
+        out.append(spoken.get(same.get(who), 0) > 0.5 * (end - start) if heard else None)
+    return out
+
+
+def sure(told, truth: Turns) -> list[tuple[float, bool]]:
+    "Of each span of about a word: how sure its speaker is said to be, and whether it is right"
+    spans = words_in((t.start_time, t.end_time, t.speaker_id) for t in told.turns)
+    said = [told.certainty and told.certainty.of(who, start, end) for start, end, who in spans]
+    return [(s, r) for s, r in zip(said, judged(spans, truth), strict=True) if s is not None and r is not None]
+
+
 def measured(kind, name, audio, turns) -> dict:
     truth, activity = annotation(turns), listen(audio)
     heard, speakers = hear_voices(audio, activity), len(truth.labels())
 
     def found(number):
-        told = tell_apart(heard, activity, DiarizeSettings(num_speakers=number)).turns
-        return annotation((t.start_time, t.end_time, t.speaker_id) for t in told)
+        told = tell_apart(heard, activity, DiarizeSettings(num_speakers=number))
+        return told, annotation((t.start_time, t.end_time, t.speaker_id) for t in told.turns)
 
-    free = found(None)
+    told, free = found(None)
     return {
         "set": kind,
         "name": name,
         "der": der(audio, truth, free),
         "der_collar_025": der(audio, truth, free, 0.25),
-        "der_number_given": der(audio, truth, found(speakers)),
+        "der_number_given": der(audio, truth, found(speakers)[1]),
+        "sure": sure(told, turns),
         "speakers": speakers,
         "found": len(free.labels()),
         "total": sum(s.duration for s in truth.itersegments()),
+    }
+
+
+def real_clips(quick: bool) -> dict:
+    "Figures of clips whose turns or speakers are known"
+    folder, figures = need_data("real") / "conversations", {}
+    for name, file in (("falcon", "falcon_3spk.wav"), ("katie_steve", "katiesteve_mono.wav"), ("trailer", "sintel_trailer-audio.ogg")):
+        audio, turns = heard_in(folder / file)
+        figures[f"speakers_{name}"] = len(turns.labels())
+        if name == "falcon":
+            figures["der_falcon"] = round(der(audio, annotation(_rttm(folder / "falcon_3spk.rttm")), turns), 2)
+    clips = [p for paths in other_voices().values() for p in paths]
+    number = [len(turns.labels()) for audio, turns in map(heard_in, clips[:: 12 if quick else 1]) if audio.duration >= 2]
+    return figures | {"single_one": round(sum(n == 1 for n in number) / len(number), 3), "single": len(number)}
+
+
+def heard_in(path: Path) -> tuple[Audio, Annotation]:
+    audio = load_audio(path)
+    activity = listen(audio)
+    turns = tell_apart(hear_voices(audio, activity), activity).turns
+    return audio, annotation((t.start_time, t.end_time, t.speaker_id) for t in turns)
+
+
+def calibration(sure: list[tuple[float, bool]]) -> dict:
+    said, right = np.array(sure).T
+    nine = (said >= 0.85) & (said < 0.95)
+    bins = np.minimum((10 * said).astype(int), 9)
+    off = [abs(said[bins == b].mean() - right[bins == b].mean()) * np.mean(bins == b) for b in np.unique(bins)]
+    return {
+        "right_where_sure_090": round(float(right[nine].mean()), 3),
+        "right_where_doubtful": round(float(right[said < DOUBT].mean()), 3),
+        "share_doubtful": round(float((said < DOUBT).mean()), 3),
+        "calibration_error": round(float(sum(off)), 3),
     }
 
 
@@ -165,6 +237,8 @@ def main():
     figures["speakers_sample"] = by_set["sample"][0]["found"] if "sample" in by_set else None
     figures["count_right"] = figures["count_right_splices"]  # its name from before
     figures["count_right_share"] = round(sum(r["found"] == r["speakers"] for r in others) / len(others), 3)
+    figures |= calibration([x for r in rows for x in r.pop("sure")])
+    figures |= real_clips(args.quick)
     keep("diarization", figures, args.quick, rows)
 
 

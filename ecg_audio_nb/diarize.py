@@ -17,8 +17,8 @@ __all__ = ['PER_WINDOW', 'UNLIKE', 'ALIKE', 'SHORTEST_PART', 'CUT_STEP', 'BLOCK'
            'TIGHT', 'LINKED', 'BESIDE', 'SHORT', 'LONGEST', 'MAX_SPEAKERS', 'LIKENESS', 'SHARPNESS', 'SURE', 'active',
            'frames_of', 'cuts', 'parts', 'split', 'levels', 'Voices', 'hear_voices', 'link', 'Clusters', 'merge_path',
            'large', 'choose', 'centres', 'assign_windows', 'cluster', 'window_votes', 'speaker_frames', 'likeness',
-           'only_silero', 'fill', 'hush', 'evidence', 'certainty', 'Certainty', 'name_speakers', 'to_turns',
-           'Diarization', 'check_bounds', 'too_few', 'tell_apart', 'diarize']
+           'only_silero', 'fill', 'hush', 'evidence', 'log_odds', 'Certainty', 'name_speakers', 'to_turns',
+           'Diarization', 'check_bounds', 'too_few', 'who_talks', 'tell_apart', 'diarize']
 
 # %% ../nbs/15_diarize.ipynb #e656ea62
 from collections.abc import Callable, Hashable, Iterable
@@ -432,9 +432,9 @@ def _best_other(x): # float, shape (n, k), k at least 2 -> of each column, the l
     top = np.sort(x, axis=1)[:, -2:]
     return np.where(x == top[:, 1:], top[:, :1], top[:, 1:])
 
-def certainty(talks:np.ndarray, votes:np.ndarray, sliding:np.ndarray, centre:np.ndarray)->np.ndarray: # as of `evidence`
-    "Log odds that each speaker is the one who talks, float32, shape (frames, speakers)"
-    return sum(SURE[name] * x for name, x in evidence(talks, votes, sliding, centre).items())
+def log_odds(evidence:dict[str, np.ndarray])->np.ndarray: # float32, shape (frames, speakers)
+    "How sure it is that each speaker is the one who talks"
+    return sum(SURE[name] * x for name, x in evidence.items())
 
 # %% ../nbs/15_diarize.ipynb #4e871d30
 @dataclass(frozen=True, eq=False)
@@ -465,7 +465,7 @@ def to_turns(
     talks:np.ndarray, # bool, shape (frames, speakers)
     duration:float, # of the file, seconds
     min_turn:float=0.1, # shorter ones are dropped, seconds
-    odds:np.ndarray|None=None, # of `certainty`, shape (frames, speakers)
+    odds:np.ndarray|None=None, # of `log_odds`, shape (frames, speakers)
 )->tuple[list[Turn], Certainty|None]: # in time order; how sure each speaker is at each frame, None without odds
     "Frames to turns, `SPEAKER_00` first"
     spans = [(s * FRAME_STEP + FRAME_START, min(e * FRAME_STEP + FRAME_START, duration), i)
@@ -505,6 +505,19 @@ def too_few(
     return (f"{found} speakers found, fewer than the {asked} asked for: no more voices could be told apart",)
 
 # %% ../nbs/15_diarize.ipynb #8454f65e
+def who_talks(
+    heard:Voices,
+    activity:Activity, # of the same file
+    settings:DiarizeSettings=DiarizeSettings(),
+)->tuple[np.ndarray, dict[str, np.ndarray]|None]: # bool, shape (frames, speakers); `evidence`, None where no voice was heard
+    "Which speakers talk at each frame of the file, and what speaks for it"
+    who, centre = cluster(heard.embedded, heard.masks, settings)
+    if not len(centre): return hush(only_silero(activity), activity, heard.level, settings), None
+    talks = speaker_frames(heard.masks, who, centre, heard.sliding, activity.n_samples)
+    talks = hush(fill(talks, activity, heard.sliding, centre), activity, heard.level, settings)
+    votes = window_votes(heard.masks, who, len(centre), activity.n_samples)
+    return talks, evidence(talks, votes, heard.sliding, centre)
+
 def tell_apart(
     heard:Voices,
     activity:Activity, # of the same file
@@ -512,15 +525,8 @@ def tell_apart(
 )->Diarization:
     "Voices to turns; raises `ValueError` for bounds that contradict each other"
     check_bounds(settings)
-    who, centre = cluster(heard.embedded, heard.masks, settings)
-    if len(centre):
-        talks = speaker_frames(heard.masks, who, centre, heard.sliding, activity.n_samples)
-        talks = fill(talks, activity, heard.sliding, centre)
-        votes = window_votes(heard.masks, who, len(centre), activity.n_samples)
-        odds = certainty(talks, votes, heard.sliding, centre)
-    else: talks, odds = only_silero(activity), None
-    talks = hush(talks, activity, heard.level, settings)
-    turns, sure = to_turns(talks, activity.duration, settings.min_turn, odds)
+    talks, seen = who_talks(heard, activity, settings)
+    turns, sure = to_turns(talks, activity.duration, settings.min_turn, seen and log_odds(seen))
     return Diarization(turns, heard.model, too_few(turns, settings), certainty=sure)
 
 def diarize(

@@ -3,6 +3,7 @@
 A few clips cut from the packaged sample, one file that is none, run through `ecg batch --profile demo`.
 Needs ffmpeg, the `[jobs]` extra (matplotlib brings Pillow), playwright and a Chromium.
 """
+
 import argparse, subprocess, sys, tempfile
 from pathlib import Path
 
@@ -13,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 from browsers import chromium_tool  # noqa: E402
 
-CLIPS = {"interview-01": (0, 6), "interview-02": (7, 5), "panel": (13, 8), "q-and-a": (22, 6)} # start and length in the sample, seconds
+CLIPS = {"interview-01": (0, 6), "interview-02": (7, 5), "panel": (13, 8), "q-and-a": (22, 6)}  # start and length in the sample, seconds
 
 
 def record(folder):
@@ -32,7 +33,7 @@ def photograph(page, out, width=1080, scheme="light"):
         tab.goto(page.as_uri())
         tab.screenshot(path=str(out), full_page=True)
         browser.close()
-    Image.open(out).convert("RGB").quantize(48).save(out, optimize=True) # a page has few colours
+    Image.open(out).convert("RGB").quantize(48).save(out, optimize=True)  # a page has few colours
 
 
 def main():
@@ -42,15 +43,18 @@ def main():
     parser.add_argument("--width", type=int, default=1080)
     parser.add_argument("--scheme", default="light", choices=("light", "dark"))
     args = parser.parse_args()
-    if args.page: return photograph(args.page.resolve(), args.out, args.width, args.scheme)
+    if args.page:
+        return photograph(args.page.resolve(), args.out, args.width, args.scheme)
     with tempfile.TemporaryDirectory() as tmp:
         record(Path(tmp, "talks"))
         command = [sys.executable, "-m", "ecg_audio_nb", "batch", "talks", "-o", "out", "--profile", "demo"]
         status = subprocess.run(command, cwd=tmp).returncode
-        if status != 1: sys.exit(f"one recording should have failed, and no more; the batch ended with {status}")
+        if status != 1:
+            sys.exit(f"one recording should have failed, and no more; the batch ended with {status}")
         page = Path(tmp, "out/index.html")
         page.write_text(page.read_text().replace(f"{tmp}/", ""))
         photograph(page, args.out, args.width, args.scheme)
 
 
-if __name__ == "__main__": main()
+if __name__ == "__main__":
+    main()

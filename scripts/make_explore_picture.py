@@ -3,6 +3,7 @@
 Two settings of the packaged sample side by side, the second with a threshold that takes two voices for one.
 Needs the `[lab]` extra, playwright and a Chromium.
 """
+
 import argparse, sys, tempfile
 from pathlib import Path
 
@@ -17,11 +18,12 @@ from lab import lab, open_desk, until  # noqa: E402
 
 def photograph(page, address, out):
     view = open_desk(page, address)
-    page.keyboard.press("Control+b") # the file browser's room
+    page.keyboard.press("Control+b")  # the file browser's room
     page.get_by_role("button", name="compare").click()
     until(page, "view.dataset.shown == 'B'")
     page.locator(".widget-slider:has-text('threshold') .noUi-handle").focus()
-    for _ in range(5): page.keyboard.press("PageDown")
+    for _ in range(5):
+        page.keyboard.press("PageDown")
     until(page, "new Set([...view.querySelectorAll('.turn[data-layer=B]')].map(t => t.dataset.who)).size == 2")
     until(page, "view.querySelector('.status').textContent == 'no model had to run'")
     view.locator(".w", has_text="captions").first.click()
@@ -41,4 +43,5 @@ def main():
     Image.open(args.out).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(args.out, optimize=True)
 
 
-if __name__ == "__main__": main()
+if __name__ == "__main__":
+    main()

@@ -3,6 +3,7 @@
 Every word stands where it was said, as high as its voice, as large as it was loud, in its speaker's colour; all of it
 measured. Needs the `[lab]` extra.
 """
+
 import argparse
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from ecg_audio_nb.media import load_audio
 from ecg_audio_nb.voice import SAMPLE_RATE
 
 ROOT = Path(__file__).resolve().parents[1]
-START, END = 20.6, 28.3 # seconds of the sample
+START, END = 20.6, 28.3  # seconds of the sample
 
 
 def draw(result, audio):

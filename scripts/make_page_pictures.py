@@ -3,6 +3,7 @@
 All from the packaged sample, as `--profile demo` analyses it. Needs the extras `server` and `jobs` (matplotlib brings
 Pillow), an ffmpeg with libass, playwright and a Chromium.
 """
+
 import argparse, os, shutil, socket, subprocess, sys, tempfile
 from pathlib import Path
 
@@ -19,21 +20,22 @@ sys.path.insert(0, str(ROOT / "tests"))
 from browsers import chromium_tool  # noqa: E402
 
 SAMPLE = ROOT / "ecg_audio_nb/assets/sample.mp4"
-AT = 24.1 # seconds of the sample, for the captioned frame
+AT = 24.1  # seconds of the sample, for the captioned frame
 
 
-def save(picture, path): picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+def save(picture, path):
+    picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def photograph_report(browser, result, folder, out):
-    page = browser.new_context(viewport={"width": 1280, "height": 860}, bypass_csp=True).new_page() # it allows no eval
+    page = browser.new_context(viewport={"width": 1280, "height": 860}, bypass_csp=True).new_page()  # it allows no eval
     page.goto(write_report(result, folder / "sample.html", SAMPLE).as_uri())
     page.wait_for_function("document.querySelector('#media').readyState > 1")
     page.fill("#query", "speak")
     page.evaluate("document.querySelector('#media').currentTime = 5.8")
     page.wait_for_function("document.querySelector('#word').textContent.includes('Hz')")
     page.evaluate("document.activeElement.blur()")
-    page.wait_for_timeout(500) # the frame is drawn
+    page.wait_for_timeout(500)  # the frame is drawn
     page.screenshot(path=out)
 
 
@@ -55,9 +57,12 @@ def photograph_service(browser, folder, out):
     try:
         page = browser.new_context(viewport={"width": 900, "height": 900}).new_page()
         for _ in range(600):
-            try: page.goto(f"http://127.0.0.1:{port}")
-            except Exception: page.wait_for_timeout(200)
-            else: break
+            try:
+                page.goto(f"http://127.0.0.1:{port}")
+            except Exception:
+                page.wait_for_timeout(200)
+            else:
+                break
         page.fill("#url", str(talk))
         page.click("#go")
         page.get_by_text("Open the report").wait_for(timeout=300_000)
@@ -80,7 +85,9 @@ def main():
         photograph_report(browser, result, folder, out / "report.png")
         photograph_service(browser, folder, out / "service.png")
         browser.close()
-    for name in ("report", "service"): save(Image.open(out / f"{name}.png"), out / f"{name}.png")
+    for name in ("report", "service"):
+        save(Image.open(out / f"{name}.png"), out / f"{name}.png")
 
 
-if __name__ == "__main__": main()
+if __name__ == "__main__":
+    main()

@@ -7,6 +7,7 @@ MODEL is the folder `pocketsphinx/model/en-us/en-us` of the wheel pocketsphinx 5
 8 bit, with a range for each phone, stream and dimension. Prints the file's SHA-256 and size for models.json, and
 checks that the states' scores stay those of the original parameters.
 """
+
 import hashlib
 import json
 import sys
@@ -29,10 +30,10 @@ def read_parameters(path: Path, n_integers: int, n_values: int) -> np.ndarray:
 def read_mixtures(path: Path) -> np.ndarray:
     "Mixture weights of `sendump`, uint8, shape (streams, densities, states): counted strings up to a zero, then bytes"
     content, at = path.read_bytes(), 0
-    while size := int.from_bytes(content[at:at + 4], "little"):
+    while size := int.from_bytes(content[at : at + 4], "little"):
         at += 4 + size
     weights = np.frombuffer(content, np.uint8, STREAMS * DENSITIES * SENONES, at + 12)
-    return weights.reshape(STREAMS, DENSITIES, SENONES)[:, :, :3 * PHONES]
+    return weights.reshape(STREAMS, DENSITIES, SENONES)[:, :, : 3 * PHONES]
 
 
 def to_bytes(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -50,26 +51,33 @@ def parameters(model: Path) -> dict[str, np.ndarray]:
     variances = read_parameters(model / "variances", 7, n).reshape(shape)
     moves = read_parameters(model / "transition_matrices", 4, PHONES * 12).reshape(PHONES, 3, 4).astype(float)
     moves /= moves.sum(2, keepdims=True)
-    return {"means": means, "log_variances": np.log(np.maximum(variances, VARIANCE_FLOOR)),
-            "mixtures": read_mixtures(model / "sendump"),
-            "stay": moves[:, [0, 1, 2], [0, 1, 2]].astype(np.float32),
-            "leave": moves[:, [0, 1, 2], [1, 2, 3]].astype(np.float32)}
+    return {
+        "means": means,
+        "log_variances": np.log(np.maximum(variances, VARIANCE_FLOOR)),
+        "mixtures": read_mixtures(model / "sendump"),
+        "stay": moves[:, [0, 1, 2], [0, 1, 2]].astype(np.float32),
+        "leave": moves[:, [0, 1, 2], [1, 2, 3]].astype(np.float32),
+    }
 
 
 def check(original: dict[str, np.ndarray]):
     "Compare the state scores of the sample's speech from 8 bit and from float32"
     from ecg_audio_nb import forced_align
     from ecg_audio_nb.media import load_audio
+
     sample = load_audio(FOLDER.parent / "sample.mp4").cut(0, 20).samples
     [found] = forced_align.features([sample])
     ours = forced_align.state_scores(found.cepstra)
-    exact = forced_align.phone_model_of(original["means"], original["log_variances"], original["mixtures"],
-                                        original["stay"], original["leave"])
+    exact = forced_align.phone_model_of(
+        original["means"], original["log_variances"], original["mixtures"], original["stay"], original["leave"]
+    )
     theirs = forced_align.state_scores(found.cepstra, exact)
     difference = np.abs(ours - theirs)[theirs > theirs.max(1, keepdims=True) - 20]
     same = np.mean(ours.argmax(1) == theirs.argmax(1))
-    print(f"scores within 20 of the best: {difference.mean():.3f} mean difference, {np.percentile(difference, 99):.3f} p99; "
-          f"same best state in {same:.1%} of the frames")
+    print(
+        f"scores within 20 of the best: {difference.mean():.3f} mean difference, {np.percentile(difference, 99):.3f} p99; "
+        f"same best state in {same:.1%} of the frames"
+    )
     assert difference.mean() < 0.2 and same > 0.95
 
 
@@ -80,9 +88,14 @@ def main():
     means, mean_range = to_bytes(original["means"])
     log_variances, log_variance_range = to_bytes(original["log_variances"])
     out = Path(sys.argv[2]) if len(sys.argv) > 2 else FOLDER / "phones.npz"
-    np.savez_compressed(out, means=means, mean_range=mean_range, log_variances=log_variances,
-                        log_variance_range=log_variance_range,
-                        **{k: original[k] for k in ("mixtures", "stay", "leave")})
+    np.savez_compressed(
+        out,
+        means=means,
+        mean_range=mean_range,
+        log_variances=log_variances,
+        log_variance_range=log_variance_range,
+        **{k: original[k] for k in ("mixtures", "stay", "leave")},
+    )
     content = out.read_bytes()
     print(json.dumps({"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}))
     if out.parent == FOLDER:

@@ -2,6 +2,7 @@
 
 Needs the `[lab]` extra.
 """
+
 import argparse
 from io import BytesIO
 from pathlib import Path
@@ -15,13 +16,17 @@ from ecg_audio_nb.media import load_audio
 from ecg_audio_nb.plots import plot_speakers, plot_talk_time, plot_voice, plot_waveform
 
 ROOT = Path(__file__).resolve().parents[1]
-START, END = 17.0, 29.0 # seconds of the sample
+START, END = 17.0, 29.0  # seconds of the sample
 
 
 def draw(result, audio):
     "One picture on top of the other"
-    figures = (plot_waveform(result, audio, START, END), plot_voice(result, frames(audio.samples, audio.sample_rate), START, END),
-               plot_speakers(result), plot_talk_time(result))
+    figures = (
+        plot_waveform(result, audio, START, END),
+        plot_voice(result, frames(audio.samples, audio.sample_rate), START, END),
+        plot_speakers(result),
+        plot_talk_time(result),
+    )
     parts = [np.asarray(Image.open(BytesIO(f._repr_png_())).convert("RGB")) for f in figures]
     return Image.fromarray(np.concatenate(parts)).quantize(64, dither=Image.Dither.NONE)
 

@@ -10,6 +10,7 @@ Each table is text, gzipped without a date, so the same sources give the same by
     hanzi.txt.gz      a pinyin syllable without tone, the characters read so; then second readings
     japanese.txt.gz   kanji, readings in compounds, readings alone or before kana; then words that differ
 """
+
 import argparse, bz2, gzip, hashlib, re, unicodedata
 from collections import Counter, defaultdict
 from itertools import product
@@ -48,7 +49,8 @@ def unihan(path, *fields):
         for line in lines:
             if line.startswith("U+"):
                 code, field, value = line.rstrip("\n").split("\t")
-                if field in table: table[field][chr(int(code[2:], 16))] = value
+                if field in table:
+                    table[field][chr(int(code[2:], 16))] = value
     return table
 
 
@@ -62,14 +64,17 @@ def hanzi(readings):
     "Characters by syllable: the usual reading (kMandarin), then others of 2 % or more (kHanyuPinlu)"
     first, second = defaultdict(str), defaultdict(str)
     for char, value in sorted(readings["kMandarin"].items()):
-        if not KANJI.match(char): continue
+        if not KANJI.match(char):
+            continue
         usual = toneless(value.split()[0])
         first[usual] += char
         counts = Counter()
         found = re.findall(r"(\S+)\((\d+)\)", readings["kHanyuPinlu"].get(char, ""))
-        for syllable, n in found: counts[toneless(syllable)] += int(n)
+        for syllable, n in found:
+            counts[toneless(syllable)] += int(n)
         for syllable, n in counts.items():
-            if syllable != usual and n >= 0.02 * counts.total(): second[syllable] += char
+            if syllable != usual and n >= 0.02 * counts.total():
+                second[syllable] += char
     table = lambda chars: [f"{syllable} {chars[syllable]}" for syllable in sorted(chars)]
     return [*table(first), "", *table(second)]
 
@@ -77,24 +82,37 @@ def hanzi(readings):
 # ---------------------------------------------------------------- Japanese
 VOICED = dict(zip("カキクケコサシスセソタチツテトハヒフヘホ", "ガギグゲゴザジズゼゾダヂヅデドバビブベボ"))
 HALF_VOICED = dict(zip("ハヒフヘホ", "パピプペポ"))
-ROMAJI = {"": "アイウエオ", "K": "カキクケコ", "G": "ガギグゲゴ", "S": "サシスセソ", "Z": "ザジズゼゾ",
-          "T": "タチツテト", "D": "ダヂヅデド", "N": "ナニヌネノ", "H": "ハヒフヘホ", "B": "バビブベボ",
-          "P": "パピプペポ", "M": "マミムメモ", "R": "ラリルレロ"}
+ROMAJI = {
+    "": "アイウエオ",
+    "K": "カキクケコ",
+    "G": "ガギグゲゴ",
+    "S": "サシスセソ",
+    "Z": "ザジズゼゾ",
+    "T": "タチツテト",
+    "D": "ダヂヅデド",
+    "N": "ナニヌネノ",
+    "H": "ハヒフヘホ",
+    "B": "バビブベボ",
+    "P": "パピプペポ",
+    "M": "マミムメモ",
+    "R": "ラリルレロ",
+}
 SOUNDS = {a + v: kana for a, row in ROMAJI.items() for v, kana in zip("AIUEO", row)}
 SOUNDS |= dict(zip("SHI JI CHI TSU FU YA YU YO WA N".split(), "シジチツフヤユヨワン"))
 for onset, kana in zip("KY GY SH J CH NY HY BY PY MY RY".split(), "キギシジチニヒビピミリ"):
     SOUNDS |= {onset + v: kana + small for v, small in zip("AUO", "ャュョ")}
-NAMES = ("Noun.name", "Noun.place", "Noun.org") # files whose readings are no readings of common words
-COMMON, RARE = 6000, 9500 # costs of IPADIC: log probabilities, about 700 a factor of e; rarer words stay out
+NAMES = ("Noun.name", "Noun.place", "Noun.org")  # files whose readings are no readings of common words
+COMMON, RARE = 6000, 9500  # costs of IPADIC: log probabilities, about 700 a factor of e; rarer words stay out
 
 
 def to_katakana(romaji):
     "GYOU -> ギョウ"
     kana, i = "", 0
     while i < len(romaji):
-        n = next((n for n in (3, 2, 1) if romaji[i:i + n] in SOUNDS), 0)
-        if not n: return ""
-        kana, i = kana + SOUNDS[romaji[i:i + n]], i + n
+        n = next((n for n in (3, 2, 1) if romaji[i : i + n] in SOUNDS), 0)
+        if not n:
+            return ""
+        kana, i = kana + SOUNDS[romaji[i : i + n]], i + n
     return kana
 
 
@@ -103,15 +121,17 @@ def entries(folder):
     for path in sorted(folder.glob("*.csv")):
         for line in path.read_text(encoding="euc-jp").splitlines():
             row = line.split(",")
-            if len(row) > 11 and KANJI.search(row[0]): yield path.stem, row[0], row[11], int(row[3]), row[10]
+            if len(row) > 11 and KANJI.search(row[0]):
+                yield path.stem, row[0], row[11], int(row[3]), row[10]
 
 
 def stem_reading(surface, reading):
     "Reading of the one kanji in a word that is otherwise kana; empty if it cannot be told"
     head, char, tail = re.fullmatch("([ぁ-ゖ]*)(.)([ぁ-ゖ]*)", surface).groups()
     head, tail = katakana(head), katakana(tail)
-    if not (reading.startswith(head) and reading.endswith(tail)): return ""
-    return reading[len(head):len(reading) - len(tail)]
+    if not (reading.startswith(head) and reading.endswith(tail)):
+        return ""
+    return reading[len(head) : len(reading) - len(tail)]
 
 
 def variants(reading):
@@ -123,12 +143,15 @@ def variants(reading):
 
 def split_reading(word, reading, known):
     "The readings of a compound's characters, or None"
-    if not word: return [] if not reading else None
+    if not word:
+        return [] if not reading else None
     for base in known.get(word[0], ()):
         for said in variants(base):
-            if not reading.startswith(said): continue
-            rest = split_reading(word[1:], reading[len(said):], known)
-            if rest is not None: return [base, *rest]
+            if not reading.startswith(said):
+                continue
+            rest = split_reading(word[1:], reading[len(said) :], known)
+            if rest is not None:
+                return [base, *rest]
     return None
 
 
@@ -138,20 +161,25 @@ def japanese(folder, on_readings):
     compounds, lemmas = defaultdict(dict), Counter()
     weight = lambda cost: 2.0 ** (-cost / 700)
     for file, surface, reading, cost, lemma in entries(folder):
-        if file in NAMES and cost > COMMON and surface not in compounds: continue
+        if file in NAMES and cost > COMMON and surface not in compounds:
+            continue
         chars = KANJI.findall(surface)
         if len(chars) == 1 and re.fullmatch("[ぁ-ゖ]*.[ぁ-ゖ]*", surface) and file not in NAMES:
             key = chars[0], stem_reading(surface, reading), lemma
-            if key[1]: lemmas[key] = max(weight(cost), lemmas[key])
+            if key[1]:
+                lemmas[key] = max(weight(cost), lemmas[key])
         elif len(chars) == len(surface) and 2 <= len(surface) <= 4:
             compounds[surface][reading] = min(cost, compounds[surface].get(reading, cost))
-    for (char, stem, _), n in lemmas.items(): alone[char][stem] += n
+    for (char, stem, _), n in lemmas.items():
+        alone[char][stem] += n
     known = {char: [*filter(None, map(to_katakana, value.split()))] for char, value in on_readings.items()}
-    for char, counts in alone.items(): known[char] = list(dict.fromkeys([*known.get(char, []), *counts]))
+    for char, counts in alone.items():
+        known[char] = list(dict.fromkeys([*known.get(char, []), *counts]))
     for word, found in compounds.items():
         for reading, cost in found.items():
             parts = split_reading(word, reading, known) or ()
-            for char, base in zip(word, parts): inside[char][base] += weight(cost)
+            for char, base in zip(word, parts):
+                inside[char][base] += weight(cost)
     chars = sorted({*alone, *inside})
     best = lambda counts: [reading for reading, n in counts.most_common(4) if n > 0.03 * counts.total()]
     usual, lone = {c: best(inside[c])[:3] for c in chars}, {c: best(alone[c]) for c in chars}
@@ -161,9 +189,11 @@ def japanese(folder, on_readings):
         low = min(found.values())
         readings = sorted(found, key=lambda reading: (found[reading], reading))[:2]
         composed = {"".join(way) for way in product(*(usual.get(c, [])[:1] for c in word))}
-        if readings[0] in composed or low > RARE: continue
-        irregular = split_reading(word, readings[0], usual) is None # not even with a voiced or doubled sound
-        if irregular or low <= COMMON: words.append(f"{word} {','.join(readings)}")
+        if readings[0] in composed or low > RARE:
+            continue
+        irregular = split_reading(word, readings[0], usual) is None  # not even with a voiced or doubled sound
+        if irregular or low <= COMMON:
+            words.append(f"{word} {','.join(readings)}")
     return [*lines, "", *words]
 
 

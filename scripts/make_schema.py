@@ -1,4 +1,5 @@
 """Write the JSON Schema of a result into the package: python scripts/make_schema.py"""
+
 import json
 from pathlib import Path
 

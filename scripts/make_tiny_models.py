@@ -18,6 +18,7 @@ Whisper is told which word each encoder frame belongs to and where the decoder s
 told the frame of each character. Steps and seeds are fixed, but sums differ in their last bits with the machine's
 kernels, so another machine makes other weights of about the same quality: keep those that `evaluate` approves.
 """
+
 import argparse
 import ctypes
 import json
@@ -46,9 +47,9 @@ from torch import nn
 
 OUT = Path(__file__).parents[1] / "tests/fixtures/tiny"
 STAGES = ("synth", "whisper", "aligner", "clips", "evaluate")
-RATE = 16_000      # samples a second of everything after synthesis
-FRAMES = 50        # frames a second of both models' encoders
-THREADS = 2        # the time a run takes is told for two cores
+RATE = 16_000  # samples a second of everything after synthesis
+FRAMES = 50  # frames a second of both models' encoders
+THREADS = 2  # the time a run takes is told for two cores
 
 
 # ---------------------------------------------------------------- the language
@@ -60,7 +61,7 @@ COLOURS = "red blue green yellow black white brown purple".split()
 NOUNS = "cats dogs birds horses boxes apples chairs houses".split()
 ADVERBS = "today again now".split()
 WORDS = [*NAMES, *VERBS, *NUMBERS, *COLOURS, *NOUNS, *ADVERBS, "and"]
-CLASS_OF = {word: i + 1 for i, word in enumerate(WORDS)}   # 0: no word
+CLASS_OF = {word: i + 1 for i, word in enumerate(WORDS)}  # 0: no word
 
 
 def pick(rng, options):
@@ -72,10 +73,14 @@ def sentence(rng):
     "A sentence of the grammar, as a list of words"
     things = lambda: [pick(rng, NUMBERS), pick(rng, COLOURS), pick(rng, NOUNS)]
     form = rng.random()
-    if form < 0.40: said = [pick(rng, NAMES), pick(rng, VERBS), *things()]
-    elif form < 0.65: said = [pick(rng, NAMES), pick(rng, VERBS), *things(), "and", *things()]
-    elif form < 0.80: said = [pick(rng, NAMES), "and", pick(rng, NAMES), pick(rng, VERBS), pick(rng, NUMBERS), pick(rng, NOUNS)]
-    else: said = [pick(rng, NAMES), "counts", *(pick(rng, NUMBERS) for _ in range(rng.integers(2, 6)))]
+    if form < 0.40:
+        said = [pick(rng, NAMES), pick(rng, VERBS), *things()]
+    elif form < 0.65:
+        said = [pick(rng, NAMES), pick(rng, VERBS), *things(), "and", *things()]
+    elif form < 0.80:
+        said = [pick(rng, NAMES), "and", pick(rng, NAMES), pick(rng, VERBS), pick(rng, NUMBERS), pick(rng, NOUNS)]
+    else:
+        said = [pick(rng, NAMES), "counts", *(pick(rng, NUMBERS) for _ in range(rng.integers(2, 6)))]
     return said + [pick(rng, ADVERBS)] if rng.random() < 0.25 else said
 
 
@@ -92,17 +97,17 @@ def written(words):
 
 # ---------------------------------------------------------------- the voices
 
-FLITE = {"kal": 105, "awb": 130, "rms": 100, "slt": 170}   # voice: about its pitch, Hz
-ESPEAK = ["en-us", "en-us+m3", "en-us+f2", "en"]         # en: British
+FLITE = {"kal": 105, "awb": 130, "rms": 100, "slt": 170}  # voice: about its pitch, Hz
+ESPEAK = ["en-us", "en-us+m3", "en-us+f2", "en"]  # en: British
 
 
 @dataclass(frozen=True)
 class Word:
     text: str
-    start: float          # seconds
+    start: float  # seconds
     end: float
     voice: str
-    final: bool = False   # the last of its sentence
+    final: bool = False  # the last of its sentence
 
     def later(self, seconds):
         return replace(self, start=self.start + seconds, end=self.end + seconds)
@@ -110,17 +115,18 @@ class Word:
 
 @dataclass
 class Utterance:
-    samples: np.ndarray   # int16, at RATE
-    words: list           # Word, seconds from the first sample
+    samples: np.ndarray  # int16, at RATE
+    words: list  # Word, seconds from the first sample
 
 
 def need_synthesizers():
     "Stop with a word if flite or espeak-ng is missing"
-    for name in ("flite", "flite_usenglish", "flite_cmulex", *(f"flite_cmu_us_{voice}" for voice in FLITE), "espeak-ng"): library(name)
+    for name in ("flite", "flite_usenglish", "flite_cmulex", *(f"flite_cmu_us_{voice}" for voice in FLITE), "espeak-ng"):
+        library(name)
 
 
 class FliteVoice(ctypes.Structure):
-    _fields_ = [("name", ctypes.c_char_p), ("features", ctypes.c_void_p)]   # the first two of its fields
+    _fields_ = [("name", ctypes.c_char_p), ("features", ctypes.c_void_p)]  # the first two of its fields
 
 
 @cache
@@ -143,8 +149,10 @@ def set_flite(name, stretch, pitch):
     flite.feat_remove.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
     for key, value in ((b"duration_stretch", stretch), (b"int_f0_target_mean", pitch)):
         value = own[key] if value is None else value
-        if value: flite.feat_set_float(features, key, value)
-        else: flite.feat_remove(features, key)
+        if value:
+            flite.feat_set_float(features, key, value)
+        else:
+            flite.feat_remove(features, key)
     return voice
 
 
@@ -155,10 +163,12 @@ def speak_flite(text, name, stretch, pitch):
     itself, not by its name. The kal voice's phones sum to another length than its sound: all is scaled to the sound.
     """
     flite, ptr, string = library("flite"), ctypes.c_void_p, ctypes.c_char_p
+
     def function(fn, returns, *takes):
         fn = getattr(flite, fn)
         fn.restype, fn.argtypes = returns, takes
         return fn
+
     token_of, number = function("path_to_item", ptr, ptr, string), function("ffeature_float", ctypes.c_float, ptr, string)
     name_of, following = function("ffeature_string", string, ptr, string), function("item_next", ptr, ptr)
 
@@ -169,9 +179,11 @@ def speak_flite(text, name, stretch, pitch):
     words, before, start = [], None, 0.0
     phone = function("relation_head", ptr, ptr)(function("utt_relation", ptr, ptr, string)(utterance, b"Segment"))
     while phone:
-        end, token = number(phone, b"end"), token_of(phone, b"R:SylStructure.parent.parent.R:Token.parent")   # None in a pause
-        if token and token == before: words[-1][2] = end
-        elif token: words.append([name_of(token, b"name").decode(), start, end])
+        end, token = number(phone, b"end"), token_of(phone, b"R:SylStructure.parent.parent.R:Token.parent")  # None in a pause
+        if token and token == before:
+            words[-1][2] = end
+        elif token:
+            words.append([name_of(token, b"name").decode(), start, end])
         before, start, phone = token, end, following(phone)
     function("delete_utterance", None, ptr)(utterance)
     scale = len(samples) / rate / start
@@ -187,7 +199,7 @@ def at_rate(samples, rate):
 def utter(said, voice, rng, lively=True):
     "The words `said` by a voice, or None where the synthesizer heard other words; lively: tempo and pitch vary more"
     text = " ".join(said) + "."
-    ctypes.CDLL(None).srand(zlib.crc32(f"{voice}: {text}".encode()))   # of it the voices make their noise, whoever drew from it before
+    ctypes.CDLL(None).srand(zlib.crc32(f"{voice}: {text}".encode()))  # of it the voices make their noise, whoever drew from it before
     if voice in FLITE:
         stretch = rng.uniform(0.85, 1.2) if lively else rng.uniform(0.9, 1.15)
         moved = lively and rng.random() < 0.7
@@ -198,7 +210,8 @@ def utter(said, voice, rng, lively=True):
         samples, rate, times = speak_espeak(text, SimpleNamespace(name=voice, rate=int(tempo), pitch=int(pitch)))
         samples = at_rate(samples, rate)
         times = within(times, samples)
-    if [word for word, _, _ in times] != list(said) or np.abs(samples).max() < 0.01: return None
+    if [word for word, _, _ in times] != list(said) or np.abs(samples).max() < 0.01:
+        return None
     first, last = max(0, int((times[0][1] - 0.02) * RATE)), int((times[-1][2] + 0.06) * RATE)
     words = [Word(word, s - first / RATE, e - first / RATE, voice) for word, s, e in times]
     words[-1] = replace(words[-1], final=True)
@@ -208,7 +221,8 @@ def utter(said, voice, rng, lively=True):
 def within(times, samples):
     "espeak-ng's `times`, where its events begin and end in silence: clipped to what is audible"
     heard = np.flatnonzero(np.abs(samples) > 0.01) / RATE
-    if not len(heard): return times
+    if not len(heard):
+        return times
     return [(word, max(s, heard[0] - 0.01), min(e, heard[-1] + 0.01)) for word, s, e in times]
 
 
@@ -227,8 +241,8 @@ def by_energy(utterance):
 
 # ---------------------------------------------------------------- the corpus
 
-SENTENCES, LONE_ROUNDS, HELD_OUT = 5000, 24, 300   # sentences, rounds of the 47 words alone, sentences never trained on
-PARTS = 10                                         # seeds, whatever the number of processes
+SENTENCES, LONE_ROUNDS, HELD_OUT = 5000, 24, 300  # sentences, rounds of the 47 words alone, sentences never trained on
+PARTS = 10  # seeds, whatever the number of processes
 HELD_OUT_SEED, SPEAK_SEED, TRAIN_SEED, LONE_SEED = 999, 1000, 2000, 3000
 
 
@@ -240,7 +254,8 @@ def some_voice(rng):
 def held_out_texts():
     "The sentences kept for clips and evaluation, always the same"
     rng, texts = np.random.default_rng(HELD_OUT_SEED), {}
-    while len(texts) < HELD_OUT: texts[" ".join(sentence(rng))] = None
+    while len(texts) < HELD_OUT:
+        texts[" ".join(sentence(rng))] = None
     return list(texts)
 
 
@@ -249,17 +264,21 @@ def spoken(say, count, rng, lively=True):
     found = []
     while len(found) < count:
         one = utter(say(len(found)), some_voice(rng), rng, lively)
-        if one: found.append(one)
+        if one:
+            found.append(one)
     return found
 
 
 def train_part(count, part):
     "One part of the sentences to train on: none that is held out, some jumbled"
     rng, banned = np.random.default_rng(TRAIN_SEED + part), set(held_out_texts())
+
     def say(_):
         while True:
             said = jumble(rng) if rng.random() < 0.15 else sentence(rng)
-            if " ".join(said) not in banned: return said
+            if " ".join(said) not in banned:
+                return said
+
     return spoken(say, count, rng)
 
 
@@ -295,15 +314,21 @@ def save_corpus(path, sets):
         arrays[f"{name}.samples"] = np.concatenate([u.samples for u in utterances])
         arrays[f"{name}.ends"] = np.cumsum([len(u.samples) for u in utterances])
         arrays[f"{name}.words"] = np.array(json.dumps([[asdict(w) for w in u.words] for u in utterances]))
-    with fresh(path) as part, part.open("wb") as file: np.savez(file, **arrays)
+    with fresh(path) as part, part.open("wb") as file:
+        np.savez(file, **arrays)
 
 
 def load_corpus(path):
     "What `save_corpus` wrote"
-    if not path.exists(): raise SystemExit(f"{path} is not there: do --stage synth first, or all")
+    if not path.exists():
+        raise SystemExit(f"{path} is not there: do --stage synth first, or all")
     with np.load(path) as arrays:
-        read = lambda name: [Utterance(samples, [Word(**w) for w in words]) for samples, words in zip(
-            np.split(arrays[f"{name}.samples"], arrays[f"{name}.ends"][:-1]), json.loads(str(arrays[f"{name}.words"])))]
+        read = lambda name: [
+            Utterance(samples, [Word(**w) for w in words])
+            for samples, words in zip(
+                np.split(arrays[f"{name}.samples"], arrays[f"{name}.ends"][:-1]), json.loads(str(arrays[f"{name}.words"]))
+            )
+        ]
         return Corpus(read("sentences"), read("lone"))
 
 
@@ -320,11 +345,14 @@ def fresh(path):
 
 def remove(path):
     "Remove a file or folder, if it is there"
-    if path.is_dir(): shutil.rmtree(path)
-    else: path.unlink(missing_ok=True)
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 # ---------------------------------------------------------------- what a training step hears
+
 
 class Corpus:
     "Utterances to draw from"
@@ -332,7 +360,8 @@ class Corpus:
     def __init__(self, sentences, lone):
         self.sentences, self.lone = sentences, lone
         self.by_voice = {}
-        for u in sentences: self.by_voice.setdefault(u.words[0].voice, []).append(u)
+        for u in sentences:
+            self.by_voice.setdefault(u.words[0].voice, []).append(u)
 
 
 def noise(n, rng):
@@ -383,14 +412,17 @@ def talk(corpus, seconds, count, rng):
     for _ in range(count):
         if alone:
             chosen = [pick(rng, corpus.lone) for _ in range(rng.integers(2, 7))]
-            if not track.room_for(sum(len(u.samples) + RATE // 2 for u in chosen), seconds): break
+            if not track.room_for(sum(len(u.samples) + RATE // 2 for u in chosen), seconds):
+                break
             for i, u in enumerate(chosen):
-                if i: track.pause(rng.uniform(0.03, 0.45))
+                if i:
+                    track.pause(rng.uniform(0.03, 0.45))
                 track.say(u)
             track.words[-1] = replace(track.words[-1], final=True)
         else:
             u = pick(rng, corpus.by_voice[voice] if voice and one_voice else corpus.sentences)
-            if not track.room_for(len(u.samples), seconds): break
+            if not track.room_for(len(u.samples), seconds):
+                break
             voice = u.words[0].voice
             track.say(u, 10 ** rng.uniform(-0.3, 0))
         track.pause(pick(rng, [rng.uniform(0.12, 0.4), rng.uniform(0.3, 1.0)]))
@@ -399,12 +431,15 @@ def talk(corpus, seconds, count, rng):
 
 def compose(corpus, seconds, rng, full=False):
     "A new piece of at most `seconds`: samples, float32, and words; full: with as many sentences as it holds"
-    if rng.random() < 0.04: return nothing(seconds, rng), []
+    if rng.random() < 0.04:
+        return nothing(seconds, rng), []
     track = Track()
-    while not track.words: track = talk(corpus, seconds, 99 if full else pick(rng, [1, 1, 2, 3, 4, 6, 9, 12]), rng)
+    while not track.words:
+        track = talk(corpus, seconds, 99 if full else pick(rng, [1, 1, 2, 3, 4, 6, 9, 12]), rng)
     samples, words = track.samples, track.words
-    if rng.random() < 0.5: samples = samples[:int((words[-1].end + rng.uniform(0, 0.15)) * RATE)]   # as tight as a VAD cuts
-    samples = samples[:int(seconds * RATE)] * np.float32(10 ** (rng.uniform(-18, 6) / 20))
+    if rng.random() < 0.5:
+        samples = samples[: int((words[-1].end + rng.uniform(0, 0.15)) * RATE)]  # as tight as a VAD cuts
+    samples = samples[: int(seconds * RATE)] * np.float32(10 ** (rng.uniform(-18, 6) / 20))
     if rng.random() < 0.6:
         level = np.sqrt((samples**2).mean()) + 1e-6
         samples = samples + noise(len(samples), rng) * np.float32(level * 10 ** (-rng.uniform(12, 45) / 20))
@@ -413,14 +448,15 @@ def compose(corpus, seconds, rng, full=False):
 
 # ---------------------------------------------------------------- training
 
+
 @dataclass(frozen=True)
 class Phase:
     steps: int
-    mix: tuple           # (share, pieces in a batch, their seconds)
-    rates: tuple         # learning rate at the phase's start and end
-    guide: float = 0.0   # weight of the losses that tell the decoder where to look
-    ctc: float = 0.0     # weight of the aligner's CTC loss
-    full: float = 0.0    # share of the long pieces that are filled to the brim
+    mix: tuple  # (share, pieces in a batch, their seconds)
+    rates: tuple  # learning rate at the phase's start and end
+    guide: float = 0.0  # weight of the losses that tell the decoder where to look
+    ctc: float = 0.0  # weight of the aligner's CTC loss
+    full: float = 0.0  # share of the long pieces that are filled to the brim
 
     def batch(self, rng):
         "Pieces and seconds of a batch"
@@ -428,7 +464,7 @@ class Phase:
         return self.mix[rng.choice(len(shares), p=np.array(shares) / sum(shares))][1:]
 
 
-WARM_UP = 100   # steps to the full learning rate
+WARM_UP = 100  # steps to the full learning rate
 
 
 def train(name, modules, phases, scale, seed, loss_of):
@@ -443,7 +479,8 @@ def train(name, modules, phases, scale, seed, loss_of):
         for i in range(length):
             step += 1
             rate = phase.rates[0] + (phase.rates[1] - phase.rates[0]) * i / length
-            for group in optimizer.param_groups: group["lr"] = rate * min(1, step / max(1, WARM_UP * min(1, scale)))
+            for group in optimizer.param_groups:
+                group["lr"] = rate * min(1, step / max(1, WARM_UP * min(1, scale)))
             loss, numbers = loss_of(phase, *phase.batch(rng), rng)
             optimizer.zero_grad()
             loss.backward()
@@ -463,8 +500,8 @@ def hit_rate(scores, targets, where):
 
 # ---------------------------------------------------------------- Whisper
 
-WIDTH, HEADS, LAYERS, DECODER_LAYERS = 128, 4, 3, 2   # LAYERS: the encoder's, before it grows by one
-SHORT, MIDDLE, LONG = (16, 6), (8, 12), (4, 30)       # (pieces, seconds): short ones first, they teach fastest
+WIDTH, HEADS, LAYERS, DECODER_LAYERS = 128, 4, 3, 2  # LAYERS: the encoder's, before it grows by one
+SHORT, MIDDLE, LONG = (16, 6), (8, 12), (4, 30)  # (pieces, seconds): short ones first, they teach fastest
 WHISPER_SMALL = (
     Phase(850, ((1, *SHORT),), (2e-3, 1.33e-3), guide=1.0),
     Phase(500, ((0.4, *SHORT), (0.4, *MIDDLE), (0.2, *LONG)), (1.33e-3, 0.67e-3), guide=1.0),
@@ -473,7 +510,7 @@ WHISPER_SMALL = (
 WHISPER_GROWN = (Phase(620, ((0.2, *SHORT), (0.35, *MIDDLE), (0.45, *LONG)), (1.2e-3, 0.036e-3), guide=0.7, full=0.5),)
 # the frames, from its own, that each head of an encoder layer begins by looking at
 OFFSETS = ((-10, -4, 4, 10), (-20, -8, 8, 20), (-30, None, None, 30), (-60, -40, -22, 22))
-TOLD_HEADS = 2   # heads of the last decoder layer that are told where to look
+TOLD_HEADS = 2  # heads of the last decoder layer that are told where to look
 WHISPER_SEED, GROWN_SEED, ALIGNER_SEED, INIT_SEED = 10, 11, 12, 0
 
 
@@ -482,11 +519,22 @@ def tokenizer():
     "One token for each word with the space before it, one for each byte, and Whisper's special tokens"
     from faster_whisper.tokenizer import _LANGUAGE_CODES
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+
     tokens = [*sorted(pre_tokenizers.ByteLevel.alphabet()), *(f"Ġ{word}" for word in WORDS)]
     made = Tokenizer(models.BPE(vocab={token: i for i, token in enumerate(tokens)}, merges=[], ignore_merges=True))
     made.pre_tokenizer, made.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
-    names = ["endoftext", "startoftranscript", *_LANGUAGE_CODES, "translate", "transcribe", "startoflm", "startofprev",
-             "nospeech", "notimestamps", *(f"{i * 0.02:.2f}" for i in range(1501))]
+    names = [
+        "endoftext",
+        "startoftranscript",
+        *_LANGUAGE_CODES,
+        "translate",
+        "transcribe",
+        "startoflm",
+        "startofprev",
+        "nospeech",
+        "notimestamps",
+        *(f"{i * 0.02:.2f}" for i in range(1501)),
+    ]
     made.add_special_tokens([AddedToken(f"<|{name}|>", special=True, normalized=False) for name in names])
     return made
 
@@ -499,24 +547,42 @@ def special(name):
 def whisper(layers):
     "A new Whisper with so many encoder layers, initialised so that it need not learn what is known"
     from transformers import WhisperConfig, WhisperForConditionalGeneration
+
     end = special("endoftext")
     torch.manual_seed(INIT_SEED)
-    model = WhisperForConditionalGeneration(WhisperConfig(
-        vocab_size=tokenizer().get_vocab_size(), d_model=WIDTH, encoder_layers=layers, decoder_layers=DECODER_LAYERS,
-        encoder_attention_heads=HEADS, decoder_attention_heads=HEADS, encoder_ffn_dim=4 * WIDTH, decoder_ffn_dim=4 * WIDTH,
-        num_mel_bins=80, bos_token_id=end, eos_token_id=end, pad_token_id=end,
-        decoder_start_token_id=special("startoftranscript"), suppress_tokens=[], begin_suppress_tokens=[]))
+    model = WhisperForConditionalGeneration(
+        WhisperConfig(
+            vocab_size=tokenizer().get_vocab_size(),
+            d_model=WIDTH,
+            encoder_layers=layers,
+            decoder_layers=DECODER_LAYERS,
+            encoder_attention_heads=HEADS,
+            decoder_attention_heads=HEADS,
+            encoder_ffn_dim=4 * WIDTH,
+            decoder_ffn_dim=4 * WIDTH,
+            num_mel_bins=80,
+            bos_token_id=end,
+            eos_token_id=end,
+            pad_token_id=end,
+            decoder_start_token_id=special("startoftranscript"),
+            suppress_tokens=[],
+            begin_suppress_tokens=[],
+        )
+    )
     settings = model.generation_config
     settings.suppress_tokens, settings.begin_suppress_tokens = [], []
     settings.alignment_heads = [[DECODER_LAYERS - 1, head] for head in range(TOLD_HEADS)]
     for module in model.modules():
-        if isinstance(module, nn.Linear): nn.init.xavier_uniform_(module.weight)
-        if isinstance(module, nn.Conv1d): nn.init.kaiming_uniform_(module.weight, nonlinearity="relu")
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+        if isinstance(module, nn.Conv1d):
+            nn.init.kaiming_uniform_(module.weight, nonlinearity="relu")
     encoder, decoder = model.model.encoder, model.model.decoder
-    for layer, offsets, gain in zip(encoder.layers, OFFSETS, (1.2, 1.0, 0.8)): look_aside(layer.self_attn, offsets, gain)
+    for layer, offsets, gain in zip(encoder.layers, OFFSETS, (1.2, 1.0, 0.8)):
+        look_aside(layer.self_attn, offsets, gain)
     with torch.no_grad():
         decoder.embed_tokens.weight.normal_(0, 0.15)
-        decoder.embed_positions.weight.copy_(0.3 * encoder.embed_positions.weight[:len(decoder.embed_positions.weight)])
+        decoder.embed_positions.weight.copy_(0.3 * encoder.embed_positions.weight[: len(decoder.embed_positions.weight)])
     look_aside(decoder.layers[0].self_attn, (-1, -2, -3, None), 2.0)
     model.proj_out.weight = decoder.embed_tokens.weight
     return model
@@ -535,11 +601,12 @@ def look_aside(attention, offsets, gain):
     rows = torch.arange(pairs)
     with torch.no_grad():
         for head, offset in enumerate(offsets):
-            if offset is None: continue
+            if offset is None:
+                continue
             query, key = torch.zeros(size, WIDTH), torch.zeros(size, WIDTH)
             cos, sin = gain * torch.cos(speed * offset), gain * torch.sin(speed * offset)
-            query[rows, chosen], query[rows, half + chosen] = cos, sin                    # sin(w (t + offset))
-            query[pairs + rows, half + chosen], query[pairs + rows, chosen] = cos, -sin   # cos(w (t + offset))
+            query[rows, chosen], query[rows, half + chosen] = cos, sin  # sin(w (t + offset))
+            query[pairs + rows, half + chosen], query[pairs + rows, chosen] = cos, -sin  # cos(w (t + offset))
             key[rows, chosen] = key[pairs + rows, half + chosen] = gain
             part = slice(head * size, (head + 1) * size)
             attention.q_proj.weight[part] = query + 0.02 * torch.randn_like(query)
@@ -555,7 +622,8 @@ def grow(model):
     with torch.no_grad():
         nn.init.normal_(layer.self_attn.out_proj.weight, 0, 0.01)
         layer.fc2.weight.mul_(0.05)
-        for module in (layer.self_attn.out_proj, layer.fc2): module.bias.zero_()
+        for module in (layer.self_attn.out_proj, layer.fc2):
+            module.bias.zero_()
     return grown
 
 
@@ -571,7 +639,8 @@ def attend(layer, x, memory, causal=False, tell=False):
     if tell:
         weights = (query @ key.transpose(2, 3) * layer.scaling).log_softmax(-1)
         mixed = weights.exp() @ value
-    else: mixed = F.scaled_dot_product_attention(query, key, value, is_causal=causal)
+    else:
+        mixed = F.scaled_dot_product_attention(query, key, value, is_causal=causal)
     return layer.out_proj(mixed.transpose(1, 2).flatten(2)), weights
 
 
@@ -584,7 +653,7 @@ def encode(model, mel):
     "The encoder's output, for sound of any length: the library's own insists on 30 seconds"
     encoder = model.model.encoder
     x = F.gelu(encoder.conv2(F.gelu(encoder.conv1(mel)))).transpose(1, 2)
-    x = x + encoder.embed_positions.weight[:x.shape[1]]
+    x = x + encoder.embed_positions.weight[: x.shape[1]]
     for layer in encoder.layers:
         normal = layer.self_attn_layer_norm(x)
         x = feed_forward(layer, x + attend(layer.self_attn, normal, normal)[0])
@@ -594,7 +663,7 @@ def encode(model, mel):
 def decode(model, tokens, heard):
     "Scores of the next token at each place, and each layer's log weights over the encoder's frames"
     decoder, looks = model.model.decoder, []
-    x = decoder.embed_tokens(tokens) + decoder.embed_positions.weight[:tokens.shape[1]]
+    x = decoder.embed_tokens(tokens) + decoder.embed_positions.weight[: tokens.shape[1]]
     for layer in decoder.layers:
         normal = layer.self_attn_layer_norm(x)
         x = x + attend(layer.self_attn, normal, normal, causal=True)[0]
@@ -608,6 +677,7 @@ def decode(model, tokens, heard):
 def mel_filters():
     "Whisper's 80 mel filters"
     import faster_whisper.feature_extractor as extractor
+
     return torch.from_numpy(extractor.FeatureExtractor(feature_size=80).mel_filters.astype(np.float32))
 
 
@@ -631,11 +701,11 @@ def script(words, frames, prompt):
         first, last = frames_of(word)
         tokens.append(tokenizer().token_to_id(f"Ġ{word.text}"))
         spans.append((max(0, first - 1), min(frames, last + 1)))
-        if word.final:   # the full stop is in the pause
+        if word.final:  # the full stop is in the pause
             following = round(words[i + 1].start * FRAMES) if i + 1 < len(words) else last + 15
             tokens.append(tokenizer().token_to_id("."))
             spans.append((max(0, last - 4), min(frames, max(last + 2, following))))
-    tokens.append(special("endoftext"))   # and the end is after it
+    tokens.append(special("endoftext"))  # and the end is after it
     end = spans[-1][1] if spans else 0
     spans.append((min(end, frames - 2), min(frames, end + 25)))
     return tokens, spans
@@ -643,11 +713,11 @@ def script(words, frames, prompt):
 
 @dataclass
 class WhisperBatch:
-    mel: torch.Tensor       # (batch, 80, 2 * frames)
-    tokens: torch.Tensor    # (batch, places)
-    targets: torch.Tensor   # the token after each; -100: none to learn
-    look: torch.Tensor      # (batch, places, frames): where to look for the target
-    classes: torch.Tensor   # (batch, frames): number of the word, 0: none
+    mel: torch.Tensor  # (batch, 80, 2 * frames)
+    tokens: torch.Tensor  # (batch, places)
+    targets: torch.Tensor  # the token after each; -100: none to learn
+    look: torch.Tensor  # (batch, places, frames): where to look for the target
+    classes: torch.Tensor  # (batch, frames): number of the word, 0: none
 
 
 def whisper_batch(corpus, pieces, seconds, rng, full=0.0):
@@ -659,17 +729,24 @@ def whisper_batch(corpus, pieces, seconds, rng, full=0.0):
     samples, classes, scripts = torch.zeros(pieces, int(seconds * RATE)), torch.zeros(pieces, frames, dtype=torch.long), []
     for i in range(pieces):
         sound, words = compose(corpus, seconds, rng, full=seconds >= 20 and rng.random() < full)
-        samples[i, :len(sound)] = torch.from_numpy(sound)
-        for word in words: classes[i, slice(*frames_of(word))] = CLASS_OF[word.text]
+        samples[i, : len(sound)] = torch.from_numpy(sound)
+        for word in words:
+            classes[i, slice(*frames_of(word))] = CLASS_OF[word.text]
         prompt = long if rng.random() < 0.3 else short
         scripts.append((len(prompt), *script(words, frames, prompt)))
     places = max(len(tokens) for _, tokens, _ in scripts) - 1
-    batch = WhisperBatch(log_mel(samples), torch.full((pieces, places), special("endoftext")), torch.full((pieces, places), -100),
-                         torch.zeros(pieces, places, frames, dtype=torch.bool), classes)
+    batch = WhisperBatch(
+        log_mel(samples),
+        torch.full((pieces, places), special("endoftext")),
+        torch.full((pieces, places), -100),
+        torch.zeros(pieces, places, frames, dtype=torch.bool),
+        classes,
+    )
     for i, (prompt, tokens, spans) in enumerate(scripts):
-        batch.tokens[i, :len(tokens) - 1] = torch.tensor(tokens[:-1])
-        batch.targets[i, prompt - 1:len(tokens) - 1] = torch.tensor(tokens[prompt:])
-        for place, (first, last) in enumerate(spans, prompt - 1): batch.look[i, place, first:last] = True
+        batch.tokens[i, : len(tokens) - 1] = torch.tensor(tokens[:-1])
+        batch.targets[i, prompt - 1 : len(tokens) - 1] = torch.tensor(tokens[prompt:])
+        for place, (first, last) in enumerate(spans, prompt - 1):
+            batch.look[i, place, first:last] = True
     return batch
 
 
@@ -693,9 +770,13 @@ def whisper_loss(model, frame_head, corpus, phase, pieces, seconds, rng):
     shifted = F.pad(known, (1, 0))[:, :-1] & known
     before = astray(looks[0][:, :1], torch.cat([batch.look[:, :1], batch.look[:, :-1]], 1), shifted)
     loss = token_loss + 0.7 * frame_loss + phase.guide * (here + 0.5 * before)
-    return loss, {"token loss": token_loss.item(), "frame loss": frame_loss.item(), "astray": here.item(),
-                  "tokens right": hit_rate(scores, batch.targets, known),
-                  "frames right": hit_rate(classes, batch.classes, batch.classes > 0)}
+    return loss, {
+        "token loss": token_loss.item(),
+        "frame loss": frame_loss.item(),
+        "astray": here.item(),
+        "tokens right": hit_rate(scores, batch.targets, known),
+        "frames right": hit_rate(classes, batch.classes, batch.classes > 0),
+    }
 
 
 def train_whisper(corpus, work, scale):
@@ -713,13 +794,16 @@ def train_whisper(corpus, work, scale):
 
 def keep(path, *modules):
     "The modules' weights into a file"
-    with fresh(path) as part: torch.save([m.state_dict() for m in modules], part)
+    with fresh(path) as part:
+        torch.save([m.state_dict() for m in modules], part)
 
 
 def restore(path, *modules):
     "The modules' weights from a file; False if it is not there"
-    if not path.exists(): return False
-    for module, state in zip(modules, torch.load(path, weights_only=True)): module.load_state_dict(state)
+    if not path.exists():
+        return False
+    for module, state in zip(modules, torch.load(path, weights_only=True)):
+        module.load_state_dict(state)
     return True
 
 
@@ -727,12 +811,13 @@ def export_whisper(model, folder):
     "The model as CTranslate2 int8"
     from ctranslate2.converters import TransformersConverter
     from transformers import WhisperFeatureExtractor, WhisperTokenizerFast
+
     end, files = "<|endoftext|>", ["tokenizer.json", "preprocessor_config.json"]
     with fresh(folder) as part, tempfile.TemporaryDirectory() as there:
         model.eval().save_pretrained(there)
         tokenizer().save(f"{there}/tokenizer.json")
         WhisperTokenizerFast(tokenizer_file=f"{there}/tokenizer.json", bos_token=end, eos_token=end, unk_token=end).save_pretrained(there)
-        tokenizer().save(f"{there}/tokenizer.json")   # as it was, without what the class above adds
+        tokenizer().save(f"{there}/tokenizer.json")  # as it was, without what the class above adds
         features = WhisperFeatureExtractor(feature_size=80).to_dict()
         features.pop("mel_filters", None)
         Path(there, "preprocessor_config.json").write_text(json.dumps(features, indent=2) + "\n")
@@ -747,7 +832,7 @@ BLANK, BAR = CODE["<pad>"], CODE["|"]
 CHANNELS, KERNEL = 96, 80
 ALIGNER_MIX = ((0.7, 16, 4), (0.3, 8, 10))
 ALIGNER = (
-    Phase(360, ALIGNER_MIX, (2e-3, 1.4e-3), ctc=0.05),   # little CTC until the frames' own loss has found the characters
+    Phase(360, ALIGNER_MIX, (2e-3, 1.4e-3), ctc=0.05),  # little CTC until the frames' own loss has found the characters
     Phase(840, ALIGNER_MIX, (1.4e-3, 0.06e-3), ctc=0.3),
 )
 # An aligner multiplies its frames by the sound's length over their number, which is a little more than a frame's
@@ -758,13 +843,36 @@ LATE = 0.3
 def aligner():
     "A new Wav2Vec2ForCTC with a short stack of convolutions, 20 ms a frame, the first of them a bank of band-passes"
     from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
+
     torch.manual_seed(INIT_SEED)
-    model = Wav2Vec2ForCTC(Wav2Vec2Config(
-        vocab_size=len(CHARACTERS), hidden_size=WIDTH, num_hidden_layers=2, num_attention_heads=4, intermediate_size=3 * WIDTH,
-        conv_dim=(CHANNELS,) * 4, conv_kernel=(KERNEL, 2, 2, 2), conv_stride=(40, 2, 2, 2), num_feat_extract_layers=4, conv_bias=True,
-        num_conv_pos_embeddings=32, num_conv_pos_embedding_groups=4, feat_extract_norm="layer", do_stable_layer_norm=True,
-        hidden_dropout=0.0, attention_dropout=0.0, activation_dropout=0.0, feat_proj_dropout=0.0, final_dropout=0.0, layerdrop=0.0,
-        apply_spec_augment=False, mask_time_prob=0.0, ctc_zero_infinity=True, pad_token_id=BLANK))
+    model = Wav2Vec2ForCTC(
+        Wav2Vec2Config(
+            vocab_size=len(CHARACTERS),
+            hidden_size=WIDTH,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            intermediate_size=3 * WIDTH,
+            conv_dim=(CHANNELS,) * 4,
+            conv_kernel=(KERNEL, 2, 2, 2),
+            conv_stride=(40, 2, 2, 2),
+            num_feat_extract_layers=4,
+            conv_bias=True,
+            num_conv_pos_embeddings=32,
+            num_conv_pos_embedding_groups=4,
+            feat_extract_norm="layer",
+            do_stable_layer_norm=True,
+            hidden_dropout=0.0,
+            attention_dropout=0.0,
+            activation_dropout=0.0,
+            feat_proj_dropout=0.0,
+            final_dropout=0.0,
+            layerdrop=0.0,
+            apply_spec_augment=False,
+            mask_time_prob=0.0,
+            ctc_zero_infinity=True,
+            pad_token_id=BLANK,
+        )
+    )
     first = model.wav2vec2.feature_extractor.conv_layers[0].conv
     mel = torch.linspace(hz_to_mel(150), hz_to_mel(7200), CHANNELS // 2)
     phase = 2 * math.pi / RATE * (700 * (10 ** (mel / 2595) - 1))[:, None] * (torch.arange(KERNEL) - (KERNEL - 1) / 2)
@@ -795,12 +903,14 @@ def spikes(words, frames):
         letters, bar = word.text.upper(), min(round(end), following)
         at = [round(start), *(int(start + (end - start) * j / len(letters)) for j in range(1, len(letters)))]
         wanted += zip(at, (CODE[c] for c in letters))
-        if word.final and at[-1] < bar - 1: wanted.append((bar - 1, BAR))
+        if word.final and at[-1] < bar - 1:
+            wanted.append((bar - 1, BAR))
         wanted.append((bar, BAR))
     placed, last = [], -1
     for at, code in wanted:
         last = max(at, last + 1)
-        if last < frames: placed.append((last, code))
+        if last < frames:
+            placed.append((last, code))
     return placed
 
 
@@ -818,25 +928,42 @@ def aligner_loss(model, frame_head, corpus, phase, pieces, seconds, rng):
     texts = []
     for i in range(pieces):
         sound, words = compose(corpus, seconds, rng)
-        samples[i, :len(sound)] = torch.from_numpy(sound)
+        samples[i, : len(sound)] = torch.from_numpy(sound)
         if len(sound) < n and rng.random() < 0.7:
-            samples[i, len(sound):] = torch.from_numpy(noise(n - len(sound), rng)) * 10 ** rng.uniform(-5, -2.5)
-        for word in words: classes[i, slice(*frames_of(word))] = CLASS_OF[word.text]
+            samples[i, len(sound) :] = torch.from_numpy(noise(n - len(sound), rng)) * 10 ** rng.uniform(-5, -2.5)
+        for word in words:
+            classes[i, slice(*frames_of(word))] = CLASS_OF[word.text]
         placed = spikes(words, frames)
-        for at, code in placed: targets[i, at] = code
+        for at, code in placed:
+            targets[i, at] = code
         texts.append(collapse([code for _, code in placed]))
     heard = model.wav2vec2(samples).last_hidden_state
     scores, word_scores = model.lm_head(heard), frame_head(heard)
-    weight = torch.full((len(CHARACTERS),), 3.0)   # most frames are blank
+    weight = torch.full((len(CHARACTERS),), 3.0)  # most frames are blank
     weight[BLANK] = 1.0
     spike_loss = F.cross_entropy(scores.flatten(0, 1), targets.flatten(), weight=weight)
     word_loss = F.cross_entropy(word_scores.flatten(0, 1), classes.flatten())
     said = [i for i, text in enumerate(texts) if text]
-    ctc = F.ctc_loss(scores.log_softmax(-1)[said].transpose(0, 1), torch.tensor(sum(texts, [])), torch.full((len(said),), frames),
-                     torch.tensor([len(texts[i]) for i in said]), blank=BLANK, zero_infinity=True) if said else 0 * spike_loss
+    ctc = (
+        F.ctc_loss(
+            scores.log_softmax(-1)[said].transpose(0, 1),
+            torch.tensor(sum(texts, [])),
+            torch.full((len(said),), frames),
+            torch.tensor([len(texts[i]) for i in said]),
+            blank=BLANK,
+            zero_infinity=True,
+        )
+        if said
+        else 0 * spike_loss
+    )
     loss = spike_loss + 0.5 * word_loss + phase.ctc * ctc
-    return loss, {"spike loss": spike_loss.item(), "CTC": ctc.item(), "spikes right": hit_rate(scores, targets, targets != BLANK),
-                  "blanks right": hit_rate(scores, targets, targets == BLANK), "frames right": hit_rate(word_scores, classes, classes > 0)}
+    return loss, {
+        "spike loss": spike_loss.item(),
+        "CTC": ctc.item(),
+        "spikes right": hit_rate(scores, targets, targets != BLANK),
+        "blanks right": hit_rate(scores, targets, targets == BLANK),
+        "frames right": hit_rate(word_scores, classes, classes > 0),
+    }
 
 
 def train_aligner(corpus, work, scale):
@@ -853,6 +980,7 @@ def export_aligner(model, folder):
     "The model as safetensors in half precision, with its processor"
     from safetensors.torch import load_file, save_file
     from transformers import Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor, Wav2Vec2Processor
+
     with fresh(folder) as part:
         model.eval().save_pretrained(part)
         # halved in the file only: its config goes on asking for float32, which is what a CPU computes in
@@ -866,13 +994,13 @@ def export_aligner(model, folder):
 # ---------------------------------------------------------------- the clips
 
 SINGLE_CLIPS, JOINED_CLIPS, CLIP_SEED = 10, 6, 20
-LEAD, HISS = 0.4, 1e-3   # seconds before the first sentence, RMS of the noise under all
+LEAD, HISS = 0.4, 1e-3  # seconds before the first sentence, RMS of the noise under all
 
 
 @dataclass
 class Clip:
-    samples: np.ndarray   # float32, at RATE
-    words: list           # Word
+    samples: np.ndarray  # float32, at RATE
+    words: list  # Word
 
 
 def join(utterances, rng):
@@ -880,7 +1008,8 @@ def join(utterances, rng):
     track = Track()
     track.pause(LEAD)
     for i, u in enumerate(utterances):
-        if i: track.pause(rng.uniform(0.25, 0.9))
+        if i:
+            track.pause(rng.uniform(0.25, 0.9))
         track.say(u, 0.8)
     track.pause(0.4)
     samples = track.samples + rng.standard_normal(track.n).astype(np.float32) * np.float32(HISS)
@@ -911,16 +1040,23 @@ def export_clips(clips, folder):
         part.mkdir()
         for i, clip in enumerate(clips):
             soundfile.write(part / f"clip{i:02}.flac", clip.samples, RATE, subtype="PCM_16")
-            truth[f"clip{i:02}"] = {"seconds": round(len(clip.samples) / RATE, 3), "words": [
-                {"word": w.text, "start": round(w.start, 3), "end": round(w.end, 3), "voice": w.voice} for w in clip.words]}
+            truth[f"clip{i:02}"] = {
+                "seconds": round(len(clip.samples) / RATE, 3),
+                "words": [{"word": w.text, "start": round(w.start, 3), "end": round(w.end, 3), "voice": w.voice} for w in clip.words],
+            }
         (part / "clips.json").write_text(json.dumps(truth, indent=0) + "\n")
 
 
 def read_clips(folder):
     "What `export_clips` wrote"
     truth = json.loads((folder / "clips.json").read_text())
-    return [Clip(soundfile.read(folder / f"{name}.flac", dtype="float32")[0],
-                 [Word(w["word"], w["start"], w["end"], w["voice"]) for w in known["words"]]) for name, known in truth.items()]
+    return [
+        Clip(
+            soundfile.read(folder / f"{name}.flac", dtype="float32")[0],
+            [Word(w["word"], w["start"], w["end"], w["voice"]) for w in known["words"]],
+        )
+        for name, known in truth.items()
+    ]
 
 
 # ---------------------------------------------------------------- the evaluation
@@ -930,7 +1066,7 @@ FRESH_SINGLE, FRESH_JOINED, FRESH_SEED = 40, 20, 30
 
 def fresh_clips():
     "Held-out sentences that are in none of the clips: {name of the set: clips}"
-    rng, used = np.random.default_rng(FRESH_SEED), {id(u) for u in clip_sentences()[:SINGLE_CLIPS + 7 * JOINED_CLIPS // 2]}
+    rng, used = np.random.default_rng(FRESH_SEED), {id(u) for u in clip_sentences()[: SINGLE_CLIPS + 7 * JOINED_CLIPS // 2]}
     rest = [u for u in held_out() if id(u) not in used]
     order = [rest[i] for i in rng.permutation(len(rest))]
     single, others = order[:FRESH_SINGLE], iter(order[FRESH_SINGLE:])
@@ -946,20 +1082,25 @@ def plain(text):
 def load_models(folder):
     "transcribe(samples) -> text, and align(samples, text) -> [(start, end)], as whisperx does them"
     os.environ["HF_HUB_OFFLINE"] = "1"
-    warnings.filterwarnings("ignore")   # of pyannote, on decoders that nothing here asks for
+    warnings.filterwarnings("ignore")  # of pyannote, on decoders that nothing here asks for
     import whisperx
     import whisperx.alignment
     from nltk.tokenize.punkt import PunktSentenceTokenizer
+
     # its sentence splitter is a download; an untrained one does, as no full stop here ends an abbreviation
     whisperx.alignment.nltk_load = lambda _: PunktSentenceTokenizer()
-    asr = whisperx.load_model(str(folder / "whisper-ct2"), device="cpu", compute_type="int8", language="en", vad_method="pyannote",
-                              threads=THREADS)
+    asr = whisperx.load_model(
+        str(folder / "whisper-ct2"), device="cpu", compute_type="int8", language="en", vad_method="pyannote", threads=THREADS
+    )
     model, about = whisperx.load_align_model("en", "cpu", model_name=str(folder / "wav2vec2"))
+
     def transcribe(samples):
         return " ".join(s["text"] for s in asr.transcribe(samples, batch_size=4)["segments"])
+
     def align(samples, text):
         whole = [{"start": 0.0, "end": len(samples) / RATE, "text": text}]
         return [(w["start"], w["end"]) for w in whisperx.align(whole, model, about, samples, "cpu")["word_segments"]]
+
     return transcribe, align
 
 
@@ -967,19 +1108,23 @@ def errors_line(name, errors):
     "Statistics of errors in seconds, as a line"
     ms = 1000 * np.array(errors)
     size = np.abs(ms)
-    return (f"    {name:22} signed median {np.median(ms):+4.0f}, median {np.median(size):3.0f}, p90 {np.percentile(size, 90):3.0f}, "
-            f"max {size.max():3.0f} ms; within 50 ms {np.mean(size <= 50):6.1%}, within 80 ms {np.mean(size <= 80):6.1%}")
+    return (
+        f"    {name:22} signed median {np.median(ms):+4.0f}, median {np.median(size):3.0f}, p90 {np.percentile(size, 90):3.0f}, "
+        f"max {size.max():3.0f} ms; within 50 ms {np.mean(size <= 50):6.1%}, within 80 ms {np.mean(size <= 80):6.1%}"
+    )
 
 
 def judge(name, clips, transcribe, align):
     "Print how well the models do on clips: the words as heard, and the times of the true words"
     import jiwer
+
     truths, heard, starts, ends, last_ends, lost, first_bad = [], [], [], [], [], 0, []
     for clip in clips:
         truth = [w.text for w in clip.words]
         truths.append(" ".join(truth).lower())
         heard.append(" ".join(plain(transcribe(clip.samples))))
-        if heard[-1] != truths[-1]: first_bad.append(f"    {truths[-1]}\n  > {heard[-1]}")
+        if heard[-1] != truths[-1]:
+            first_bad.append(f"    {truths[-1]}\n  > {heard[-1]}")
         times = align(clip.samples, written(truth))
         if len(times) != len(truth):
             lost += 1
@@ -988,8 +1133,10 @@ def judge(name, clips, transcribe, align):
         ends += [end - w.end for (_, end), w in zip(times[:-1], clip.words)]
         last_ends.append(times[-1][1] - clip.words[-1].end)
     count = sum(len(t.split()) for t in truths)
-    print(f"{name}: {len(clips)} clips, {count} words: WER {jiwer.wer(truths, heard):.2%}, "
-          f"exact {1 - len(first_bad) / len(clips):.1%}" + (f", {lost} not aligned" if lost else ""))
+    print(
+        f"{name}: {len(clips)} clips, {count} words: WER {jiwer.wer(truths, heard):.2%}, "
+        f"exact {1 - len(first_bad) / len(clips):.1%}" + (f", {lost} not aligned" if lost else "")
+    )
     if starts:
         print(errors_line("word starts", starts))
         print(errors_line("word ends but the last", ends))
@@ -1000,16 +1147,19 @@ def judge(name, clips, transcribe, align):
 def evaluate(models, clips):
     "Judge the models in a folder on clips of a folder and on fresh ones"
     print(f"-- models of {models}")
-    sets = {f"clips of {clips}": read_clips(clips), **fresh_clips()}   # first: the models' threads draw from the voices' noise
+    sets = {f"clips of {clips}": read_clips(clips), **fresh_clips()}  # first: the models' threads draw from the voices' noise
     tools = load_models(models)
-    for name, ones in sets.items(): judge(name, ones, *tools)
+    for name, ones in sets.items():
+        judge(name, ones, *tools)
 
 
 # ---------------------------------------------------------------- the stages
 
+
 def synth_stage(args, anew):
     path = args.work / "corpus.npz"
-    if path.exists() and not anew: return
+    if path.exists() and not anew:
+        return
     sentences, lone = synthesize(args.steps_scale)
     save_corpus(path, {"sentences": sentences, "lone": lone})
     minutes = sum(len(u.samples) for u in [*sentences, *lone]) / RATE / 60
@@ -1018,12 +1168,14 @@ def synth_stage(args, anew):
 
 def whisper_stage(args, anew):
     if anew:
-        for name in ("small", "grown"): remove(args.work / f"whisper-{name}.pt")
+        for name in ("small", "grown"):
+            remove(args.work / f"whisper-{name}.pt")
     export_whisper(train_whisper(load_corpus(args.work / "corpus.npz"), args.work, args.steps_scale), args.out / "whisper-ct2")
 
 
 def aligner_stage(args, anew):
-    if anew: remove(args.work / "aligner.pt")
+    if anew:
+        remove(args.work / "aligner.pt")
     export_aligner(train_aligner(load_corpus(args.work / "corpus.npz"), args.work, args.steps_scale), args.out / "wav2vec2")
 
 
@@ -1037,7 +1189,7 @@ def evaluate_stage(args, anew):
 
 def main(args):
     "Do the stages asked for"
-    args.work = args.work / f"scale-{args.steps_scale:g}"   # runs of other lengths have other weights
+    args.work = args.work / f"scale-{args.steps_scale:g}"  # runs of other lengths have other weights
     args.work.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(THREADS)
     for stage in STAGES if args.stage == "all" else (args.stage,):
@@ -1049,11 +1201,13 @@ def main(args):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=OUT, help="folder to write into (default: tests/fixtures/tiny)")
-    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "tiny-models",
-                        help="folder for what a run can go on from")
+    parser.add_argument(
+        "--work", type=Path, default=Path(tempfile.gettempdir()) / "tiny-models", help="folder for what a run can go on from"
+    )
     parser.add_argument("--stage", choices=[*STAGES, "all"], default="all")
-    parser.add_argument("--steps-scale", type=float, default=1.0, metavar="X",
-                        help="so many times the steps and sentences; 0.01 to try it out")
+    parser.add_argument(
+        "--steps-scale", type=float, default=1.0, metavar="X", help="so many times the steps and sentences; 0.01 to try it out"
+    )
     parser.add_argument("--models", type=Path, help="evaluate the models of this folder (default: those of --out)")
     parser.add_argument("--clips", type=Path, help="evaluate on the clips of this folder (default: those of --out)")
     main(parser.parse_args())

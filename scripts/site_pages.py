@@ -4,13 +4,14 @@
 
 `make_site.py` takes the same text as it is. Git ignores the files.
 """
+
 import ast, io, json, re, tokenize
 from html import escape
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 NBS = ROOT / "nbs"
-APART = "date", "machine", "versions", "details" # of a benchmark's result: all else is a figure
+APART = "date", "machine", "versions", "details"  # of a benchmark's result: all else is a figure
 
 
 def page(title, description, body, **more):
@@ -19,12 +20,15 @@ def page(title, description, body, **more):
     return "---\n" + "".join(f"{k}: {json.dumps(v, ensure_ascii=False)}\n" for k, v in head.items()) + f"---\n\n{body.strip()}\n"
 
 
-def in_cell(text): return " ".join(str(text).split()).replace("|", r"\|")
+def in_cell(text):
+    return " ".join(str(text).split()).replace("|", r"\|")
 
 
 # What the jobs take
 
-def source(cell): return "".join(cell["source"])
+
+def source(cell):
+    return "".join(cell["source"])
 
 
 def parameters_cell(notebook):
@@ -72,21 +76,28 @@ ecg batch inbox -o results --notebook nbs/jobs/benchmark.ipynb
 
 # What was measured
 
+
 def bars(rows, unit=""):
     "Rows of (label, figure) as bars, the longest of them full"
     most = max(abs(v) for _, v in rows) or 1
-    lines = "".join(f'<tr><th scope="row">{escape(label)}</th><td>{number(v)}{unit}</td>'
-                    f'<td class="bar"><span style="width:{max(100 * abs(v) / most, 0.5):.1f}%"></span></td></tr>' for label, v in rows)
+    lines = "".join(
+        f'<tr><th scope="row">{escape(label)}</th><td>{number(v)}{unit}</td>'
+        f'<td class="bar"><span style="width:{max(100 * abs(v) / most, 0.5):.1f}%"></span></td></tr>'
+        for label, v in rows
+    )
     return f'<table class="bars">{lines}</table>'
 
 
-def number(v): return "not known" if v is None else f"{v:,}" if isinstance(v, int) else f"{v:,.4g}" if abs(v) < 1e4 else f"{v:,.0f}"
+def number(v):
+    return "not known" if v is None else f"{v:,}" if isinstance(v, int) else f"{v:,.4g}" if abs(v) < 1e4 else f"{v:,.0f}"
 
 
 def figure(v):
     "Any figure as a line of text"
-    if isinstance(v, dict): return "; ".join(f"{k}: {figure(x)}" for k, x in v.items())
-    if isinstance(v, list): return ", ".join(map(figure, v))
+    if isinstance(v, dict):
+        return "; ".join(f"{k}: {figure(x)}" for k, x in v.items())
+    if isinstance(v, list):
+        return ", ".join(map(figure, v))
     return number(v) if v is None or isinstance(v, int | float) else str(v)
 
 
@@ -95,9 +106,11 @@ def pairs(figures):
     found = {}
     for key, value in figures.items():
         stem, _, mine = key.rpartition("_ours")
-        if not stem or mine: continue
+        if not stem or mine:
+            continue
         peers = {k: v for k, v in figures.items() if k.startswith(stem + "_") and k != key and isinstance(v, int | float)}
-        if peers: found[stem] = [("ecg_audio_nb", value), *((k[len(stem) + 1:], v) for k, v in peers.items())]
+        if peers:
+            found[stem] = [("ecg_audio_nb", value), *((k[len(stem) + 1 :], v) for k, v in peers.items())]
     return found
 
 
@@ -107,7 +120,8 @@ def by_model(figures):
     for key, theirs in figures.items():
         stem = key.removesuffix("_whisperx")
         ours = figures.get(stem, figures.get(f"{stem}_ours"))
-        if stem == key or not isinstance(ours, dict) or not isinstance(theirs, dict): continue
+        if stem == key or not isinstance(ours, dict) or not isinstance(theirs, dict):
+            continue
         rows = [(f"{who}, {m}", row.get(m)) for m in ours for who, row in (("ecg_audio_nb", ours), ("WhisperX", theirs))]
         found[stem] = [(label, value) for label, value in rows if value is not None]
     return found
@@ -120,13 +134,16 @@ def series(figures):
     for key, value in figures.items():
         if minutes and key != "minutes" and isinstance(value, list) and len(value) == len(minutes):
             found[key] = [(f"{m} minutes", v) for m, v in zip(minutes, value)]
-        elif m := re.fullmatch(r"(peak_mb|seconds)_(\d+)", key): found.setdefault(m[1], []).append((f"{m[2]} minutes", value))
+        elif m := re.fullmatch(r"(peak_mb|seconds)_(\d+)", key):
+            found.setdefault(m[1], []).append((f"{m[2]} minutes", value))
     return {k: rows for k, rows in found.items() if len(rows) > 1 and all(v is not None for _, v in rows)}
 
 
 def drawn(figures):
-    return "".join(f'<div class="figure"><b><code>{escape(k)}</code></b>\n{bars(rows)}\n</div>\n\n'
-                   for k, rows in {**pairs(figures), **by_model(figures), **series(figures)}.items())
+    return "".join(
+        f'<div class="figure"><b><code>{escape(k)}</code></b>\n{bars(rows)}\n</div>\n\n'
+        for k, rows in {**pairs(figures), **by_model(figures), **series(figures)}.items()
+    )
 
 
 def explained(script):
@@ -139,28 +156,42 @@ def benchmark_section(script):
     title, text = explained(script)
     kept = ROOT / f"benchmarks/results/{script.stem}.json"
     parts = [f"## {script.stem}", f"**{title}.**", text]
-    if not kept.exists(): return "\n\n".join([*parts, f"No result is kept of this one yet: `python benchmarks/{script.name}` measures it."])
+    if not kept.exists():
+        return "\n\n".join([*parts, f"No result is kept of this one yet: `python benchmarks/{script.name}` measures it."])
     result = json.loads(kept.read_text())
     figures = {k: v for k, v in result.items() if k not in APART}
     table = "| figure | value |\n| --- | --- |\n" + "".join(f"| `{k}` | {in_cell(figure(v))} |\n" for k, v in figures.items())
     m, versions = result["machine"], {k: v for k, v in result["versions"].items() if v}
     cores = f"{m['cores']} core{'s' * (m['cores'] > 1)}"
-    where = f"Measured on {result['date']}: {m['cpu']}, {cores}, {m['system']}, Python {m['python']}; " + \
-            ", ".join(f"{k} {v}" for k, v in versions.items()) + "."
-    return "\n\n".join([*parts, drawn(figures).strip(), table.strip(), where,
-                        f"[The script](../benchmarks/{script.name}), [the whole result](../benchmarks/results/{kept.name})"])
+    where = (
+        f"Measured on {result['date']}: {m['cpu']}, {cores}, {m['system']}, Python {m['python']}; "
+        + ", ".join(f"{k} {v}" for k, v in versions.items())
+        + "."
+    )
+    return "\n\n".join(
+        [
+            *parts,
+            drawn(figures).strip(),
+            table.strip(),
+            where,
+            f"[The script](../benchmarks/{script.name}), [the whole result](../benchmarks/results/{kept.name})",
+        ]
+    )
 
 
 def benchmark_page():
     scripts = sorted(p for p in (ROOT / "benchmarks").glob("*.py") if p.name[0] != "_")
-    body = "Each script measures one claim: the package and, where there is one, a peer in the same run, on the same machine. " \
-           "The bars are drawn from the results that the scripts keep. A key with `ratio` in its name compares the two; " \
-           "the script's text says how."
+    body = (
+        "Each script measures one claim: the package and, where there is one, a peer in the same run, on the same machine. "
+        "The bars are drawn from the results that the scripts keep. A key with `ratio` in its name compares the two; "
+        "the script's text says how."
+    )
     text = "\n\n".join([body, *map(benchmark_section, scripts)])
     return page("Benchmarks", "What was measured, on which machine, with which versions", text)
 
 
 # What changed
+
 
 def changelog_page():
     text = (ROOT / "CHANGELOG.md").read_text().partition("\n")[2]
@@ -171,7 +202,9 @@ PAGES = {"job_notebooks.qmd": job_page, "benchmarks.qmd": benchmark_page, "chang
 
 
 def main():
-    for name, text in PAGES.items(): (NBS / name).write_text(text(), encoding="utf-8")
+    for name, text in PAGES.items():
+        (NBS / name).write_text(text(), encoding="utf-8")
 
 
-if __name__ == "__main__": main()
+if __name__ == "__main__":
+    main()
