@@ -147,7 +147,8 @@ _CHANGED, _GUESSED, _DOUBTED = 1, 2, 4 # bits of a word's flag
 def _word(w, differs):
     f, flag = w.acoustic_features, _CHANGED*differs | _GUESSED*(w.timing == "interpolated") | _DOUBTED*doubtful(w)
     return {"text": w.word, "start": w.start_time, "end": w.end_time, "who": w.speaker_id, "flag": flag, "confidence": w.confidence,
-            "speaker_confidence": w.speaker_confidence, "others": " and ".join(w.other_speakers), "level": f.volume_db, "f0": f.pitch_hz, "bright": f.spectral_centroid}
+            "speaker_confidence": w.speaker_confidence, "others": " and ".join(w.other_speakers),
+            "level": f.volume_db, "f0": f.pitch_hz, "bright": f.spectral_centroid}
 
 def _people(analysis):
     named = [*analysis.speakers, *analysis.turns, *analysis.words]

@@ -626,8 +626,8 @@ class _Job:
     def decode(self, spans, code): return decode(self.whisper, self.encode(spans), spans, code, self.settings)
 
     def groups(self, spans):
-        "Chunks of similar length, a batch each; as many batches of each size as there are workers"
-        spans, workers = sorted(spans, key=lambda s: s[1] - s[0]), 2 if self.engine.device == "cpu" else 1
+        "Chunks of similar length, a batch each, the longest first: what follows fits into their memory"
+        spans, workers = sorted(spans, key=lambda s: s[0] - s[1]), 2 if self.engine.device == "cpu" else 1
         rounds = -(-len(spans) // (workers * self.batches.size))
         size = max(1, -(-len(spans) // max(1, workers * rounds)))
         return [tuple(spans[i:i + size]) for i in range(0, len(spans), size)]

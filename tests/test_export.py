@@ -177,15 +177,19 @@ FULL = st.builds(FullFeatures, maybe(NUMBER), pitch_slope=maybe(NUMBER), voiced_
 def measured(draw):
     a, features = draw(analysis()), st.one_of(BASIC, FULL) if draw(st.booleans()) else BASIC
     def heard(x): return replace(x, acoustic_features=draw(features))
-    def word(w): return replace(heard(w), confidence=draw(maybe(st.floats(0, 1))), timing=draw(maybe(st.sampled_from(["aligned", "interpolated"]))))
+    def word(w):
+        others = draw(st.sampled_from([(), ("SPEAKER_01",), ("Anna B", "SPEAKER_02")]))
+        w = replace(w, other_speakers=others, speaker_confidence=draw(maybe(st.floats(0, 1))))
+        return replace(heard(w), confidence=draw(maybe(st.floats(0, 1))), timing=draw(maybe(st.sampled_from(["aligned", "interpolated"]))))
     return replace(a, segments=tuple(replace(heard(s), words=tuple(map(word, s.words))) for s in a.segments))
 
 def expected(record, **more): # a row, as the schema has it
     d = asdict(record) | more
+    if "other_speakers" in d: d["other_speakers"] = ";".join(d["other_speakers"]) or None
     features = d.pop("acoustic_features")
     return {k: v for k, v in (d | features).items() if k not in ("words", "mfcc", "id")} | {f"mfcc_{i}": x for i, x in enumerate(features.get("mfcc") or ())}
 
-TEXTS = dict.fromkeys(["word", "text", "speaker_id", "timing", "kind", "volume_category"], str)
+TEXTS = dict.fromkeys(["word", "text", "speaker_id", "other_speakers", "timing", "kind", "volume_category"], str)
 
 @given(measured())
 @settings(max_examples=40, deadline=None)
