@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from .align import Aligned
 from .acoustics import Frames
-from .diarize import Diarization, Voices
+from .diarize import Certainty, Diarization, Voices
 from .schema import AcousticFeatures, FullFeatures, ModelInfo, Turn, Word
 from .settings import Settings
 from .transcribe import Transcript
@@ -26,7 +26,7 @@ _log = logging.getLogger("ecg_audio_nb.checkpoints")
 
 # %% ../nbs/18_checkpoints.ipynb #0a6b77ee
 _KINDS = {k.__name__: k for k in (Scores, Transcript, Aligned, Diarization, Voices, Frames, # of stages
-                                  Word, Turn, ModelInfo, AcousticFeatures, FullFeatures)} # and what they hold
+                                  Word, Turn, Certainty, ModelInfo, AcousticFeatures, FullFeatures)} # and what they hold
 
 def _plain(x, arrays):
     "A tree of JSON; arrays are put aside and numbered"
