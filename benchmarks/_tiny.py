@@ -105,9 +105,7 @@ def parity() -> dict:  # {"figures", "details"}
     aligner = CtcAligner(settings())
     model = aligner.model(aligner.weights("en"))
     flat = tuple(Word(w) for _, _, g in parts for w, *_ in g)
-    given = Transcript(
-        flat, ModelInfo("true text", "none"), "en", passages=tuple((s, e, len(g)) for s, e, g in parts)
-    )
+    given = Transcript(flat, ModelInfo("true text", "none"), "en", passages=tuple((s, e, len(g)) for s, e, g in parts))
     asked = [{"text": " " + " ".join(w for w, *_ in g), "start": s, "end": e} for s, e, g in parts]
     ours_s, ours = best_of(runs, lambda: align_words(model, audio, given, Halving("align", 1)))
     peer_s, found = best_of(runs, lambda: theirs.align(asked, peer, about, samples, "cpu"))

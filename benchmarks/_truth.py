@@ -26,9 +26,7 @@ class Passage:
     name: str
     samples: np.ndarray  # mono, float32, shape (n,), 16 kHz
     words: tuple[str, ...]
-    times: tuple[
-        tuple[float | None, float | None], ...
-    ]  # start, end of each word, seconds; None where the truth is silent
+    times: tuple[tuple[float | None, float | None], ...]  # start, end of each word, seconds; None where the truth is silent
     language: str = "en"
 
     @property
@@ -55,9 +53,7 @@ def hand_labelled() -> list[Passage]:
     return found
 
 
-def joined(
-    passages: Sequence[Passage], pause: float = 0.5, level: float = 0.05
-) -> Passage:  # seconds; RMS of each
+def joined(passages: Sequence[Passage], pause: float = 0.5, level: float = 0.05) -> Passage:  # seconds; RMS of each
     "Passages one after the other as one file"
     parts, words, times, at = [], [], [], 0.0
     gap = np.random.default_rng(0).normal(0, 1e-4, round(pause * RATE)).astype(np.float32)
@@ -80,9 +76,7 @@ def tiny_clips() -> list[Passage]:
     for name in sorted(truth):
         words = truth[name]["words"]
         times = tuple((w["start"], w["end"]) for w in words)
-        found.append(
-            Passage(name, read_flac(folder / f"{name}.flac").samples, tuple(w["word"] for w in words), times)
-        )
+        found.append(Passage(name, read_flac(folder / f"{name}.flac").samples, tuple(w["word"] for w in words), times))
     return found
 
 
@@ -96,9 +90,7 @@ def _phone_counts(voice, words):
     return [len(part.split()) for part in out.replace("pau", "|").split("|") if part.strip()]
 
 
-def flite(
-    sentence: str, voice: str, stretch: float = 1.0
-) -> Passage | None:  # None where words and phones do not match
+def flite(sentence: str, voice: str, stretch: float = 1.0) -> Passage | None:  # None where words and phones do not match
     "A sentence by flite, with the exact times that it synthesized"
     words = sentence.split()
     with tempfile.NamedTemporaryFile(suffix=".wav") as f:
@@ -161,9 +153,7 @@ class _Espeak:
     def __init__(self):
         self.library = ctypes.CDLL("libespeak-ng.so.1")
         self.rate = self.library.espeak_Initialize(_SYNCHRONOUS, 0, None, _PHONE_EVENTS)
-        kind = ctypes.CFUNCTYPE(
-            ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event)
-        )
+        kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
         self.callback = kind(self._take)  # kept: the library calls it
         self.library.espeak_SetSynthCallback(self.callback)
 
@@ -259,9 +249,7 @@ def _power(samples):
     return float(np.mean(np.square(samples, dtype=np.float64)))
 
 
-def with_noise(
-    p: Passage, noise: np.ndarray, snr: float
-) -> Passage:  # dB, of the mean powers of the whole passage
+def with_noise(p: Passage, noise: np.ndarray, snr: float) -> Passage:  # dB, of the mean powers of the whole passage
     "Add noise at a signal-to-noise ratio"
     scale = np.sqrt(_power(p.samples) / _power(noise) / 10 ** (snr / 10))
     return replace(p, samples=(p.samples + scale * noise).astype(np.float32))
@@ -286,9 +274,7 @@ def telephone(p: Passage) -> Passage:
     "300 to 3400 Hz, 8 kHz, 8-bit mu-law, and back"
     from scipy.signal import butter, resample_poly, sosfiltfilt
 
-    narrow = resample_poly(
-        sosfiltfilt(butter(4, (300, 3400), "bandpass", fs=RATE, output="sos"), p.samples), 1, 2
-    )
+    narrow = resample_poly(sosfiltfilt(butter(4, (300, 3400), "bandpass", fs=RATE, output="sos"), p.samples), 1, 2)
     x = np.clip(narrow / max(np.abs(narrow).max(), 1e-9), -1, 1)
     code = np.round(np.sign(x) * np.log1p(255 * np.abs(x)) / np.log(256) * 127) / 127
     heard = np.sign(code) * (256 ** np.abs(code) - 1) / 255

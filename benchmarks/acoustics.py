@@ -13,6 +13,7 @@
 - `level_error_db`: largest difference from ffmpeg's astats, a tone and speech (null where there is no ffmpeg);
 - `minutes`, `seconds`, `peak_mb`: 10, 60 and 180 minutes with every feature, each in a process of its own; null with --quick.
 """
+
 import os
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
@@ -53,9 +54,11 @@ def best_of(n, work):
 
 # Accuracy
 
+
 def praat(y):
     "F0 on our grid: index of each frame, Hz (0: unvoiced)"
     import parselmouth
+
     pitch = parselmouth.Sound(y.astype(np.float64), RATE).to_pitch_ac(0.01, 65, 15, False, 0.03, 0.45, 0.01, 0.35, 0.14, 500)
     return np.round(pitch.xs() * 100 - 0.5).astype(int), pitch.selected_array["frequency"]
 
@@ -71,31 +74,35 @@ def real_speech(quick):
 def against_praat(signals):
     ours, theirs = [], []
     for y in signals:
-        y = y[:len(y) // 160 * 160] # a file of whole hops has the same grid
+        y = y[: len(y) // 160 * 160]  # a file of whole hops has the same grid
         at, f0 = praat(y)
         ours.append(np.nan_to_num(frames(y).f0[at]))
         theirs.append(f0)
     ours, theirs = np.concatenate(ours), np.concatenate(theirs)
     both = (ours > 0) & (theirs > 0)
     error = np.abs(ours[both] / theirs[both] - 1)
-    return {"frames": len(ours), "voicing_agreement": round(100 * float(((ours > 0) == (theirs > 0)).mean()), 3),
-            "gross_error": round(100 * float((error > 0.2).mean()), 3), "median_error": round(100 * float(np.median(error)), 4)}
+    return {
+        "frames": len(ours),
+        "voicing_agreement": round(100 * float(((ours > 0) == (theirs > 0)).mean()), 3),
+        "gross_error": round(100 * float((error > 0.2).mean()), 3),
+        "median_error": round(100 * float(np.median(error)), 4),
+    }
 
 
 def vowel(f0):
     "A voice of harmonics under three formants, F0 in Hz for each sample"
     phase, y = 2 * np.pi * np.cumsum(f0) / RATE, np.zeros(len(f0))
     for k in range(1, int(4000 / f0.max())):
-        y += sum(1 / (1 + ((k * f0 - f) / w)**2) for f, w in ((700, 130), (1220, 150), (2600, 200))) / k**0.5 * np.sin(k * phase)
+        y += sum(1 / (1 + ((k * f0 - f) / w) ** 2) for f, w in ((700, 130), (1220, 150), (2600, 200))) / k**0.5 * np.sin(k * phase)
     return 0.3 * y / abs(y).max()
 
 
 def noisy(snr, n):
     rng, ours, theirs, total = np.random.default_rng(snr), 0, 0, 0
     for _ in range(n):
-        f0 = rng.uniform(80, 300) * 2**np.cumsum(rng.normal(0, 0.0004, RATE))
+        f0 = rng.uniform(80, 300) * 2 ** np.cumsum(rng.normal(0, 0.0004, RATE))
         y = vowel(f0)
-        y = (y + rng.normal(0, y.std() * 10**(-snr / 20), len(y))).astype(np.float32)
+        y = (y + rng.normal(0, y.std() * 10 ** (-snr / 20), len(y))).astype(np.float32)
         at, heard = praat(y)
         truth, mine = f0[at * 160 + 80], np.nan_to_num(frames(y).f0[at])
         ours += int((np.abs(mine / truth - 1) > 0.05).sum())
@@ -106,17 +113,20 @@ def noisy(snr, n):
 
 # Level
 
+
 def level_error(signals):
     "Largest difference in dB between a span's level and ffmpeg's"
     import soundfile
+
     if not shutil.which("ffmpeg"):
         return None
     errors = []
     for y in signals:
         with tempfile.TemporaryDirectory() as d:
             soundfile.write(f"{d}/x.wav", y, RATE, subtype="FLOAT")
-            said = subprocess.run(["ffmpeg", "-nostats", "-i", f"{d}/x.wav", "-af", "astats=metadata=0", "-f", "null", "-"],
-                                  capture_output=True, text=True).stderr
+            said = subprocess.run(
+                ["ffmpeg", "-nostats", "-i", f"{d}/x.wav", "-af", "astats=metadata=0", "-f", "null", "-"], capture_output=True, text=True
+            ).stderr
         theirs = float(re.findall(r"RMS level dB: (\S+)", said)[-1])
         errors.append(abs(pool(frames(y), [(0, len(y) / RATE)])[0].volume_db - theirs))
     return round(max(errors), 4)
@@ -124,11 +134,13 @@ def level_error(signals):
 
 # Speed
 
+
 def ten_minutes(seconds=600):
     import soundfile
+
     parts = [soundfile.read(f, dtype="float32")[0] for f in sorted((DATA / "librispeech").glob("*.flac"))] if DATA.is_dir() else []
     y = np.concatenate(parts or [load_audio(ROOT / "ecg_audio_nb/assets/sample.mp4").samples])
-    return np.tile(y, seconds * RATE // len(y) + 1)[:seconds * RATE]
+    return np.tile(y, seconds * RATE // len(y) + 1)[: seconds * RATE]
 
 
 def spans(seconds):
@@ -147,6 +159,7 @@ def everything(y, words, segments):
 
 def earlier(path, segments):
     import librosa
+
     for start, end in segments:
         y, sr = librosa.load(path, sr=RATE, offset=start, duration=end - start)
         librosa.piptrack(y=y, sr=sr)
@@ -160,18 +173,22 @@ def speed(quick):
     import librosa
     import parselmouth
     import soundfile
+
     seconds = 120 if quick else 600
     y, runs = ten_minutes(seconds), 3
     words, segments = spans(seconds)
     sound = parselmouth.Sound(y.astype(np.float64), RATE)
-    out = {"f0_s": best_of(runs, lambda: frames(y)), "all_s": best_of(runs, lambda: everything(y, words, segments)),
-           "praat_s": best_of(runs, lambda: sound.to_pitch_ac(0.01, 65, 15, False, 0.03, 0.45, 0.01, 0.35, 0.14, 500))}
+    out = {
+        "f0_s": best_of(runs, lambda: frames(y)),
+        "all_s": best_of(runs, lambda: everything(y, words, segments)),
+        "praat_s": best_of(runs, lambda: sound.to_pitch_ac(0.01, 65, 15, False, 0.03, 0.45, 0.01, 0.35, 0.14, 500)),
+    }
     with tempfile.TemporaryDirectory() as d, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         soundfile.write(f"{d}/x.wav", y, RATE)
         earlier(f"{d}/x.wav", segments[:3])
         out["earlier_s"] = best_of(1 if quick else 2, lambda: earlier(f"{d}/x.wav", segments))
-        part = y[:(3 if quick else 60) * RATE]
+        part = y[: (3 if quick else 60) * RATE]
         librosa.pyin(y[:RATE], fmin=65, fmax=500, sr=RATE, hop_length=160)
         pyin = best_of(1, lambda: librosa.pyin(part, fmin=65, fmax=500, sr=RATE, hop_length=160))
         out["pyin_s"] = pyin * len(y) / len(part)
@@ -208,18 +225,28 @@ def main():
     accuracy = against_praat(signals)
     print(json.dumps(accuracy), flush=True)
     noise = {str(snr): noisy(snr, 2 if args.quick else 12) for snr in (20, 10, 5)}
-    tone = (10**(-23 / 20) * np.sqrt(2) * np.sin(2 * np.pi * 997 * np.arange(10 * RATE) / RATE)).astype(np.float32)
-    level = level_error([tone, *signals[:1 if args.quick else 3]])
+    tone = (10 ** (-23 / 20) * np.sqrt(2) * np.sin(2 * np.pi * 997 * np.arange(10 * RATE) / RATE)).astype(np.float32)
+    level = level_error([tone, *signals[: 1 if args.quick else 3]])
     took = speed(args.quick)
     print(json.dumps({k: round(v, 3) for k, v in took.items()}), flush=True)
     minutes = [10, 60, 180]
     seconds, peaks = (None, None) if args.quick else map(list, long_files(minutes))
-    keep("acoustics", {
-        **{k: accuracy[k] for k in ("voicing_agreement", "gross_error", "median_error")}, "noisy_errors": noise,
-        "ratio_earlier": round(took["earlier_s"] / took["all_s"], 2), "ratio_pyin": round(took["pyin_s"] / took["f0_s"], 1),
-        "ratio_praat": round(took["praat_s"] / took["f0_s"], 2), "level_error_db": level, "minutes": None if args.quick else minutes,
-        "seconds": seconds and [round(s, 2) for s in seconds], "peak_mb": peaks and [round(p) for p in peaks]}, args.quick,
-        {"frames_compared": accuracy["frames"], **took})
+    keep(
+        "acoustics",
+        {
+            **{k: accuracy[k] for k in ("voicing_agreement", "gross_error", "median_error")},
+            "noisy_errors": noise,
+            "ratio_earlier": round(took["earlier_s"] / took["all_s"], 2),
+            "ratio_pyin": round(took["pyin_s"] / took["f0_s"], 1),
+            "ratio_praat": round(took["praat_s"] / took["f0_s"], 2),
+            "level_error_db": level,
+            "minutes": None if args.quick else minutes,
+            "seconds": seconds and [round(s, 2) for s in seconds],
+            "peak_mb": peaks and [round(p) for p in peaks],
+        },
+        args.quick,
+        {"frames_compared": accuracy["frames"], **took},
+    )
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ process whose models are loaded. Seconds, median of five, of the longer recordin
 
 An answer of every kind is compared with that of a run without checkpoints. With --quick: half a minute, one comparison.
 """
+
 import statistics
 import sys
 import tempfile
@@ -71,8 +72,13 @@ def main():
         compared = ("threshold",) if args.quick else tuple(KNOBS)
         rows = {path.name: measure(path, folder, compared) for path in ([long] if args.quick else [SAMPLE, long])}
     row = rows[long.name]
-    figures = {"threshold_s": max(row[k] for k in ("threshold", "speakers", "silence")), "pooling_s": max(row["pause"], row["captions"]),
-               "nothing_s": row["nothing"], "full_s": row["full"], "first_s": row["first"]}
+    figures = {
+        "threshold_s": max(row[k] for k in ("threshold", "speakers", "silence")),
+        "pooling_s": max(row["pause"], row["captions"]),
+        "nothing_s": row["nothing"],
+        "full_s": row["full"],
+        "first_s": row["first"],
+    }
     ratios = {f"ratio_{k}": round(row["full"] / figures[f"{k}_s"], 1) for k in ("threshold", "pooling", "nothing")}
     keep("checkpoints", figures | ratios, args.quick, rows)
 

@@ -4,6 +4,7 @@
 the last end. The peer is a plain `dask.distributed` map of the same sleeps on the same two workers, without notebooks,
 leases or publishing (`dask_scaling`). Without `--quick` the chaos run of `tests/test_cluster.py` is timed, too.
 """
+
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,7 @@ def batch_seconds(folder: Path, address: str, n: int) -> float:
     from ecg_audio_nb.jobqueue import Queue, listed
     from ecg_audio_nb.jobs import Plan, batch
     from toys import notebook, recordings
+
     folder.mkdir()
     recordings(folder / "in", n)
     batch([str(folder / "in")], folder / "out", Plan(notebook(folder / "toy.ipynb", seconds=0.5)), Machines(address))
@@ -33,6 +35,7 @@ def batch_seconds(folder: Path, address: str, n: int) -> float:
 def plain_seconds(address: str, n: int) -> float:
     "The same sleeps as plain tasks"
     from distributed import Client
+
     with Client(address) as client:
         began = time.perf_counter()
         client.gather(client.map(lambda i: time.sleep(0.5), range(n), resources={"CPU": 1}, pure=False))
@@ -42,6 +45,7 @@ def plain_seconds(address: str, n: int) -> float:
 def wait_for_workers(address: str, n: int):
     "Until they have joined, each with a warm kernel"
     from distributed import Client
+
     with Client(address) as client:
         client.wait_for_workers(n, timeout=60)
 
@@ -51,14 +55,19 @@ def main():
     if find_spec("distributed") is None:
         sys.exit("no distributed here: pip install 'ecg-audio-nb[jobs,cluster]'")
     from dask_loopback import cluster
+
     n, found = 8 if asked.quick else 40, {}
     for workers in (1, 2):
         with tempfile.TemporaryDirectory() as top, cluster(Path(top), workers) as (address, *_):
             wait_for_workers(address, workers)
             batch_seconds(Path(top) / "first", address, 2 * workers)  # kernels are warm after it
             found[workers] = batch_seconds(Path(top) / "all", address, n), plain_seconds(address, n)
-    figures = {"scaling": round(found[1][0] / found[2][0], 2), "dask_scaling": round(found[1][1] / found[2][1], 2),
-               "seconds_two_workers": round(found[2][0], 2), "ideal_seconds": n * 0.25}
+    figures = {
+        "scaling": round(found[1][0] / found[2][0], 2),
+        "dask_scaling": round(found[1][1] / found[2][1], 2),
+        "seconds_two_workers": round(found[2][0], 2),
+        "ideal_seconds": n * 0.25,
+    }
     if not asked.quick:
         began = time.perf_counter()
         chaos = [sys.executable, "-m", "pytest", "-q", "tests/test_cluster.py", "-k", "chaos"]

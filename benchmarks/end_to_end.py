@@ -59,9 +59,7 @@ class Ours:
 
     def __call__(self, samples):
         audio = Audio(samples)
-        return " ".join(
-            w.word for w in self.engine.transcribe(audio, listen(audio, step=SPEECH_STEP).speech, "en").words
-        )
+        return " ".join(w.word for w in self.engine.transcribe(audio, listen(audio, step=SPEECH_STEP).speech, "en").words)
 
 
 def tools(model, quick):
@@ -209,9 +207,7 @@ def main():
         details["lost"][model] = losses(model, texts, files[0])
         print(model, details["lost"][model], flush=True)
     for key, column in (("deleted", "deleted"), ("wer", "wer")):
-        figures[key] = {
-            m: {tool: row[column] for tool, row in lost.items()} for m, lost in details["lost"].items()
-        }
+        figures[key] = {m: {tool: row[column] for tool, row in lost.items()} for m, lost in details["lost"].items()}
     rows = {} if args.quick else commands(10, MODELS)
     for model, row in rows.items():
         name = model.replace(".", "_")

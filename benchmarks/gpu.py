@@ -106,13 +106,9 @@ def wav2vec2(device):
     from ecg_audio_nb.align import CtcModel
 
     torch.manual_seed(0)
-    layout = Wav2Vec2Config(
-        feat_extract_norm="layer", do_stable_layer_norm=True, conv_bias=True, vocab_size=32
-    )
+    layout = Wav2Vec2Config(feat_extract_norm="layer", do_stable_layer_norm=True, conv_bias=True, vocab_size=32)
     model = Wav2Vec2ForCTC(layout).eval().to(device, torch.float16 if device == "cuda" else torch.float32)
-    return CtcModel(
-        model, {c: i + 4 for i, c in enumerate("abcdefghijklmnopqrstuvwxyz'|")}, 0, device, True, False
-    )
+    return CtcModel(model, {c: i + 4 for i, c in enumerate("abcdefghijklmnopqrstuvwxyz'|")}, 0, device, True, False)
 
 
 def with_torch(seconds):
@@ -138,9 +134,7 @@ def with_torch(seconds):
 
     def pooled_gpu():
         x = torch.from_numpy(frames).cuda()
-        sums = torch.cat(
-            [torch.zeros(1, 20, device="cuda", dtype=torch.float64), torch.cumsum(x, 0, dtype=torch.float64)]
-        )
+        sums = torch.cat([torch.zeros(1, 20, device="cuda", dtype=torch.float64), torch.cumsum(x, 0, dtype=torch.float64)])
         return (sums[at[:, 1]] - sums[at[:, 0]]).cpu()
 
     return {

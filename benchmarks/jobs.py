@@ -10,6 +10,7 @@ One run measures both sides on this machine:
 - `flat`: 100 notebooks of 50 MB and a list that refers to itself through one kernel.
 - `queue`: 10,000 jobs: the longest of many adds, claims and looks at the status, in ms, and the file's size.
 """
+
 import json
 import os
 import shutil
@@ -68,12 +69,14 @@ def seconds(act, *args, **kwargs) -> float:
 def papermill_run(path, out, parameters=None, **kwargs):
     "The peer: a new kernel for every notebook"
     import papermill
+
     papermill.execute_notebook(str(path), str(out), parameters or {"n": 1}, progress_bar=False, **kwargs)
 
 
 def overhead(folder: Path, quick: bool) -> dict:
     "Median seconds a notebook, cold and warm, and those of a first one in a new process"
     from ecg_audio_nb.warm import close_kernels, run_notebook
+
     path, out = notebook(folder / "load.ipynb", LOAD, "float(model[n])"), folder / "o.ipynb"
     run_notebook(path, out, {"n": 1})
     warm = [seconds(run_notebook, path, out, {"n": 1}) for _ in range(8 if quick else 40)]
@@ -84,8 +87,12 @@ def overhead(folder: Path, quick: bool) -> dict:
     found = {"cold_s": statistics.median(cold), "warm_s": statistics.median(warm)}
     if quick:
         return found
-    first = {who: statistics.median(seconds(subprocess.run, [sys.executable, "-c", ONE, who, path, out], check=True, capture_output=True)
-                                    for _ in range(5)) for who in ("papermill", "ours")}
+    first = {
+        who: statistics.median(
+            seconds(subprocess.run, [sys.executable, "-c", ONE, who, path, out], check=True, capture_output=True) for _ in range(5)
+        )
+        for who in ("papermill", "ours")
+    }
     return {**found, "first_s_papermill": first["papermill"], "first_s_ours": first["ours"]}
 
 
@@ -93,28 +100,35 @@ def clips(folder: Path, n: int, length: float = 6.0) -> Path:
     "Short files that are all different, cut from the packaged sample"
     import wave
     from ecg_audio_nb.media import load_audio
+
     folder.mkdir()
     sound = (load_audio(SAMPLE).samples * 32767).astype("int16")
     for i in range(n):
         start = int(i * (len(sound) - 16000 * length) / max(n - 1, 1))
         with wave.open(str(folder / f"clip{i:02}.wav"), "wb") as w:
             w.setparams((1, 2, 16000, 0, "NONE", ""))
-            w.writeframes(sound[start:start + int(16000 * length)].tobytes())
+            w.writeframes(sound[start : start + int(16000 * length)].tobytes())
     return folder
 
 
 def throughput(folder: Path, n: int) -> dict:
     "Jobs per minute over the same files"
     from ecg_audio_nb.jobs import job_notebook
+
     inbox = clips(folder / "in", n)
 
     def ours(workers):
         out = folder / f"out{workers}"
-        return seconds(subprocess.run, [sys.executable, "-m", "ecg_audio_nb", "batch", inbox, "-o", out, "--profile", "demo",
-                                        "--workers", str(workers)], check=True, capture_output=True)
+        return seconds(
+            subprocess.run,
+            [sys.executable, "-m", "ecg_audio_nb", "batch", inbox, "-o", out, "--profile", "demo", "--workers", str(workers)],
+            check=True,
+            capture_output=True,
+        )
 
     def theirs():
         import papermill  # noqa: F401  (its import is not counted)
+
         for path in sorted(inbox.iterdir()):
             out = folder / "papermill" / path.stem
             out.mkdir(parents=True)
@@ -134,19 +148,25 @@ def _same(a, b):
         d = json.loads(path.read_text())
         d["metadata"].pop("timing"), d["metadata"].pop("environment")
         return d
+
     return read(a) == read(b)
 
 
 def flat(folder: Path, n: int) -> dict:
     "Memory and open files of kernel and runner after 10 notebooks, and after all"
     from ecg_audio_nb import warm
+
     path, out = notebook(folder / "litter.ipynb", LITTER), folder / "o.ipynb"
 
     def look():
         pid, page = warm._kernel().pid, os.sysconf("SC_PAGE_SIZE") / 2**20
         mb = {who: int(Path(f"/proc/{p}/statm").read_text().split()[1]) * page for who, p in (("kernel", pid), ("runner", os.getpid()))}
-        return {"pid": pid, **{f"{k}_mb": round(v, 1) for k, v in mb.items()},
-                "kernel_fds": len(os.listdir(f"/proc/{pid}/fd")), "runner_fds": len(os.listdir("/proc/self/fd"))}
+        return {
+            "pid": pid,
+            **{f"{k}_mb": round(v, 1) for k, v in mb.items()},
+            "kernel_fds": len(os.listdir(f"/proc/{pid}/fd")),
+            "runner_fds": len(os.listdir("/proc/self/fd")),
+        }
 
     looks = {}
     for i in range(1, n + 1):
@@ -160,6 +180,7 @@ def flat(folder: Path, n: int) -> dict:
 def queue(folder: Path, n: int) -> dict:
     "The longest of many calls on a queue of n jobs, ms"
     from ecg_audio_nb.jobqueue import Job, Queue, add, attempts, beat, claim, counts, finish, job_id, listed, owner_name
+
     q, me = Queue(folder / "queue.sqlite"), owner_name()
 
     def job(i):
@@ -178,9 +199,13 @@ def queue(folder: Path, n: int) -> dict:
     assert counts(q)["done"] == 200 and len(attempts(q, claimed[0])) == 1
     q.close()
     size = sum(p.stat().st_size for p in folder.glob("queue.sqlite*"))
-    return {"jobs": n, "add_all_s": round(whole, 3), "file_mb": round(size / 1e6, 2),
-            **{f"{k}_ms_median": round(1000 * statistics.median(v), 2) for k, v in times.items()},
-            **{f"{k}_ms_worst": round(1000 * max(v), 2) for k, v in times.items()}}
+    return {
+        "jobs": n,
+        "add_all_s": round(whole, 3),
+        "file_mb": round(size / 1e6, 2),
+        **{f"{k}_ms_median": round(1000 * statistics.median(v), 2) for k, v in times.items()},
+        **{f"{k}_ms_worst": round(1000 * max(v), 2) for k, v in times.items()},
+    }
 
 
 def main():
@@ -196,8 +221,12 @@ def main():
         looks = flat(folder, 20 if asked.quick else 100)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    figures = {"overhead_ratio": round(cost["cold_s"] / cost["warm_s"], 1), "jobs_per_minute_ours": round(rate["ours"], 2),
-               "jobs_per_minute_papermill": round(rate["papermill"], 2), "throughput_ratio": round(rate["ours"] / rate["papermill"], 2)}
+    figures = {
+        "overhead_ratio": round(cost["cold_s"] / cost["warm_s"], 1),
+        "jobs_per_minute_ours": round(rate["ours"], 2),
+        "jobs_per_minute_papermill": round(rate["papermill"], 2),
+        "throughput_ratio": round(rate["ours"] / rate["papermill"], 2),
+    }
     if "first_s_ours" in cost:
         figures["first_ratio"] = round(cost["first_s_ours"] / cost["first_s_papermill"], 2)
     for k in ("add", "claim", "status"):

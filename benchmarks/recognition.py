@@ -49,9 +49,7 @@ CHARACTER_SETS = {"cer_languages": languages, "cer_korean": korean}
 
 @cache
 def recognizer(model):
-    return choose_transcriber(
-        load_settings({"engine": "whisper", "transcribe.model": model, "runtime.device": "cpu"})
-    )[0]
+    return choose_transcriber(load_settings({"engine": "whisper", "transcribe.model": model, "runtime.device": "cpu"}))[0]
 
 
 @cache
@@ -169,12 +167,8 @@ def invented(model, peer, quick):
 def dropped(model, quick):
     "Warnings about dropped chunks of far speech"
     found = {clip.name: ours(model, clip) for clip in (meetings()[:1] if quick else meetings())}
-    warnings = {
-        name: [w for w in t.warnings if w.startswith("transcribe: dropped")] for name, t in found.items()
-    }
-    rows = [
-        {"name": n, "words": len(t.words), "dropped": warnings[n], "text": text(t)} for n, t in found.items()
-    ]
+    warnings = {name: [w for w in t.warnings if w.startswith("transcribe: dropped")] for name, t in found.items()}
+    rows = [{"name": n, "words": len(t.words), "dropped": warnings[n], "text": text(t)} for n, t in found.items()]
     return sum(len(w) for w in warnings.values()), rows
 
 

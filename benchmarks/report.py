@@ -8,6 +8,7 @@ A two-hour talk of 20,000 words in 2,000 segments, without media.
 - `search_ms`: from typing a word that is said 4,000 times to its matches being counted and painted, the same;
 - `build_s`: making the page; `page_mb`: its size.
 """
+
 import shutil
 import statistics
 import sys
@@ -32,12 +33,25 @@ SEARCH = """query => new Promise(done => {
 
 def talk(segments=2000, seconds=3.6) -> Analysis:
     "Four people in turn, ten words each"
+
     def words(i, who):
-        return tuple(Word(w, round(i * seconds + 0.3 * k, 3), round(i * seconds + 0.3 * k + 0.28, 3), speaker_id=who, confidence=0.9,
-                          timing="aligned", acoustic_features=AcousticFeatures(-23.4, 123.4, 1234.5)) for k, w in enumerate(SAID))
+        return tuple(
+            Word(
+                w,
+                round(i * seconds + 0.3 * k, 3),
+                round(i * seconds + 0.3 * k + 0.28, 3),
+                speaker_id=who,
+                confidence=0.9,
+                timing="aligned",
+                acoustic_features=AcousticFeatures(-23.4, 123.4, 1234.5),
+            )
+            for k, w in enumerate(SAID)
+        )
+
     names = [f"SPEAKER_{i % 4:02d}" for i in range(segments)]
-    said = tuple(Segment(i, i * seconds, i * seconds + 3, speaker_id=who, text=" ".join(SAID), words=words(i, who))
-                 for i, who in enumerate(names))
+    said = tuple(
+        Segment(i, i * seconds, i * seconds + 3, speaker_id=who, text=" ".join(SAID), words=words(i, who)) for i, who in enumerate(names)
+    )
     turns = tuple(Turn(s.start_time, s.end_time, s.speaker_id) for s in said)
     speakers = tuple(Speaker(f"SPEAKER_{i:02d}", 1500, 500, 5000) for i in range(4))
     return Analysis(said, turns, speakers, Metadata("talk.wav", duration=segments * seconds))
@@ -73,8 +87,12 @@ def main():
     for row in rows:
         print("open %.2f s, search %.0f ms" % row, flush=True)
     opened, search = (statistics.median(column) for column in zip(*rows))
-    keep("report", {"open_s": round(opened, 2), "search_ms": round(search, 1), "build_s": round(build, 2), "page_mb": round(size, 2)},
-         args.quick, rows)
+    keep(
+        "report",
+        {"open_s": round(opened, 2), "search_ms": round(search, 1), "build_s": round(build, 2), "page_mb": round(size, 2)},
+        args.quick,
+        rows,
+    )
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ One `ecg serve` with the embedded engines. Clients and service share this machin
 - `health_p99_ms`: of `/health`, asked again and again meanwhile; `events`: what an event stream told of the job meanwhile.
 - `rss_growth_mb`: resident memory of the service and its children after its last job, less that after a tenth of them.
 """
+
 import asyncio
 import json
 import os
@@ -135,8 +136,22 @@ def main():
         soundfile.write(short, audio.cut(1.5, 3.5).samples, audio.sample_rate)
         soundfile.write(long, np.tile(audio.samples, 8), audio.sample_rate)
         env = {**os.environ, "ECG_DATA_DIR": folder, "ECG_FETCH__MEDIA_ROOTS": str(short.parent)}
-        command = [sys.executable, "-m", "ecg_audio_nb", "serve", "--port", str(port), "--profile", "demo",
-                   "--set", "server.queue=100000", "--set", "server.queue_per_key=100000", "--set", "server.requests=1000000"]
+        command = [
+            sys.executable,
+            "-m",
+            "ecg_audio_nb",
+            "serve",
+            "--port",
+            str(port),
+            "--profile",
+            "demo",
+            "--set",
+            "server.queue=100000",
+            "--set",
+            "server.queue_per_key=100000",
+            "--set",
+            "server.requests=1000000",
+        ]
         process = subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL)
         try:
             http = httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60)
@@ -150,11 +165,23 @@ def main():
             process.send_signal(signal.SIGTERM)
             status = process.wait(60)
     ms = [m for b in found for m, _ in b]
-    keep("server", {"p99_ms": p(ms, 0.99), "rss_growth_mb": round(seen[-1] - seen[0], 1), "p50_ms": p(ms, 0.5),
-                    "worst_burst_p99_ms": max(p([m for m, _ in b], 0.99) for b in found),
-                    "errors": sum(s != 200 for b in found for _, s in b), "health_p99_ms": p(health, 0.99), "events": len(events),
-                    "jobs": jobs, "jobs_per_minute": round(rate, 1), "exit_status": status}, args.quick,
-         {"mb_by_tenths": seen, "burst_p99_ms": [p([m for m, _ in b], 0.99) for b in found], "job_at_work_after": still})
+    keep(
+        "server",
+        {
+            "p99_ms": p(ms, 0.99),
+            "rss_growth_mb": round(seen[-1] - seen[0], 1),
+            "p50_ms": p(ms, 0.5),
+            "worst_burst_p99_ms": max(p([m for m, _ in b], 0.99) for b in found),
+            "errors": sum(s != 200 for b in found for _, s in b),
+            "health_p99_ms": p(health, 0.99),
+            "events": len(events),
+            "jobs": jobs,
+            "jobs_per_minute": round(rate, 1),
+            "exit_status": status,
+        },
+        args.quick,
+        {"mb_by_tenths": seen, "burst_p99_ms": [p([m for m, _ in b], 0.99) for b in found], "job_at_work_after": still},
+    )
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ Of the four knobs two lie before a model (`voice.onset`, `acoustics.f0_floor`), 
 The scores of both sweeps are compared where they have points in common. With --quick: talks of 6 to 8 s, where 144 runs
 weigh more than the stages.
 """
+
 import sys
 import tempfile
 import time

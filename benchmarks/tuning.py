@@ -19,6 +19,7 @@ scored on the other. `start` is what held before: `diarize.threshold = 0.6`, wha
 
 The truth of a splice comes from silero on the clean utterances (pauses under 0.3 s are bridged), that of AMI from people.
 """
+
 import sys
 import tempfile
 from pathlib import Path
@@ -68,10 +69,12 @@ def clips(folder: Path, quick: bool):
     return sources, folds
 
 
-def meeting(source: str) -> bool: return Path(source).stem in sum(MEETINGS, ())
+def meeting(source: str) -> bool:
+    return Path(source).stem in sum(MEETINGS, ())
 
 
-def rate(rows: list) -> float: return 100 * sum(r.errors for r in rows) / sum(r.over for r in rows)
+def rate(rows: list) -> float:
+    return 100 * sum(r.errors for r in rows) / sum(r.over for r in rows)
 
 
 def mean_rate(rows: list) -> float:
@@ -89,7 +92,8 @@ def rates(rows: list, name: str) -> dict:
     return {f"der_{kind}{name}": round(rate([r for r in rows if wanted(r.source)]), 2) for kind, wanted in KINDS.items()}
 
 
-def short(point: dict) -> dict: return {k.partition(".")[2]: v for k, v in point.items()}
+def short(point: dict) -> dict:
+    return {k.partition(".")[2]: v for k, v in point.items()}
 
 
 def gains(start: list, chosen: list) -> dict:
@@ -130,9 +134,18 @@ def main():
     now = DiarizeSettings()
     usual = {"diarize.threshold": now.threshold, "diarize.quiet": now.quiet, "diarize.min_pause": now.min_pause}
     scored = [s for _, held in folds for s in held]
-    figures = rates(start, "start") | rates(chosen, "heldout") | gains(start, chosen) | {
-        "pauses": rates(pauses, "heldout") | gains(start, pauses), "best": short(least(rows, list(sources))), "by_fold": by_fold,
-        "by_fold_pauses": by_fold_pauses, "defaults": rates([r for r in rows if r.point == usual and r.source in scored], "now")}
+    figures = (
+        rates(start, "start")
+        | rates(chosen, "heldout")
+        | gains(start, chosen)
+        | {
+            "pauses": rates(pauses, "heldout") | gains(start, pauses),
+            "best": short(least(rows, list(sources))),
+            "by_fold": by_fold,
+            "by_fold_pauses": by_fold_pauses,
+            "defaults": rates([r for r in rows if r.point == usual and r.source in scored], "now"),
+        }
+    )
     details = [{"clip": Path(a.source).stem, "start": a.value, "heldout": b.value, "seconds": a.over} for a, b in zip(start, chosen)]
     keep("tuning", figures, args.quick, details)
 

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from ecg_audio_nb import diarize as d
+from ecg_audio_nb.evaluate import read_turns
 from ecg_audio_nb.media import Audio, load_audio
 from ecg_audio_nb.models import onnx_session
 from ecg_audio_nb.settings import DiarizeSettings
@@ -27,8 +28,9 @@ def readers(shared_data): # id -> the first two utterances
 
 
 @pytest.mark.parametrize("samples", [np.zeros(0), np.zeros(1600), np.zeros(5 * RATE), np.full(RATE, 0.1),
-                                     np.random.default_rng(0).normal(0, 0.1, 8 * RATE), np.sin(np.arange(6 * RATE) * 0.1) * 0.3],
-                         ids=["empty", "0.1 s", "silence", "constant", "noise", "tone"])
+                                     np.random.default_rng(0).normal(0, 0.1, 8 * RATE), np.sin(np.arange(6 * RATE) * 0.1) * 0.3,
+                                     sum(np.sin(np.arange(6 * RATE) * f) for f in (0.1, 0.126, 0.15)) * 0.2],
+                         ids=["empty", "0.1 s", "silence", "constant", "noise", "tone", "chord"])
 def test_nobody_speaks(samples):
     assert speakers(samples) == set()
 
@@ -38,7 +40,8 @@ def test_one_voice_stays_one(readers):
     assert wrong == []
 
 
-@pytest.mark.parametrize("change", [lambda y: y * 0.003, lambda y: np.clip(20 * y, -1, 1), lambda y: y[:2 * RATE]], ids=["soft", "clipped", "2 s"])
+@pytest.mark.parametrize("change", [lambda y: y * 0.003, lambda y: np.clip(20 * y, -1, 1), lambda y: y[:2 * RATE],
+                                    lambda y: y[RATE:RATE * 3 // 2]], ids=["soft", "clipped", "2 s", "0.5 s"])
 def test_one_voice_at_other_levels_and_short(readers, change):
     first, _ = readers["1688"] if "1688" in readers else next(iter(readers.values()))
     assert len(speakers(change(first))) == 1
@@ -48,6 +51,56 @@ def test_the_number_that_is_given_is_found(readers):
     first, second, *_ = [v[0] for v in readers.values()]
     both = np.concatenate([first[:6 * RATE], second[:6 * RATE]])
     assert len(speakers(both)) == 2 and len(speakers(both, num_speakers=1)) == 1
+
+
+CLIPS = {"falcon_3spk.wav": 3, "katiesteve_mono.wav": 2, "sintel_trailer-audio.ogg": 2, "enrollment_audio_katie.wav": 1}
+
+
+@pytest.mark.parametrize("name", CLIPS)
+def test_real_conversations_have_as_many_speakers_as_people(shared_data, name):
+    path = shared_data / "real/conversations" / name
+    if not path.exists(): pytest.skip(f"no {name}")
+    assert len(speakers(load_audio(path).samples)) == CLIPS[name]
+
+
+def test_turns_of_three_people_are_theirs(shared_data):
+    path = shared_data / "real/conversations/falcon_3spk.wav"
+    if not path.exists(): pytest.skip("no falcon_3spk.wav")
+    audio = load_audio(path)
+    turns = d.diarize(audio, listen(audio)).turns
+    true = read_turns(path.with_suffix(".rttm"))
+    assert [t.speaker_id[-1] for t in turns] == ["0", "1", "2"] and len(true) == 3
+    for found, right in zip(turns, true): # the reference is rounded to 0.1 s
+        assert abs(found.start_time - right.start_time) < 0.25 and abs(found.end_time - right.end_time) < 0.25
+
+
+def test_what_is_said_over_somebody_else_is_less_sure(readers):
+    first, second, *_ = [v[0] for v in readers.values()]
+    both = np.concatenate([first[:6 * RATE], second[:6 * RATE]])
+    both[8 * RATE:10 * RATE] += 0.7 * first[3 * RATE:5 * RATE]
+    audio = Audio(both.astype(np.float32))
+    found = d.diarize(audio, listen(audio))
+    sure = found.certainty
+    assert set(sure.speakers) == {t.speaker_id for t in found.turns} and all(0 <= t.speaker_confidence <= 1 for t in found.turns)
+    [a, b] = sure.speakers
+    assert sure.of(a, 1, 5) > 0.95 and sure.of(b, 1, 5) < 0.2 and sure.of(b, 10.5, 12) > 0.95
+    assert sure.of(b, 8, 10) < sure.of(b, 10.5, 12)
+    assert sure.of(None, 1, 2) is None and sure.of("SPEAKER_07", 1, 2) is None
+
+
+def test_a_lone_sound_that_only_silero_hears_has_no_confidence():
+    n = d.overlap_mean(np.zeros((3, 293), np.float32), 7 * RATE)
+    turns, sure = d.to_turns(np.ones((len(n), 1), bool), 7.0)
+    assert sure is None and [t.speaker_confidence for t in turns] == [None]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("voices, channel, seconds", [(8, "clean", 240), (5, "telephone", 200), (1, "room", 40)])
+def test_long_talks_of_many_people(root, shared_data, monkeypatch, voices, channel, seconds):
+    monkeypatch.syspath_prepend(str(root / "benchmarks"))
+    from _conversations import conversation, test_voices as people
+    audio, _ = conversation(9000 + voices, people(), voices, seconds, channel, turn=(3, 9))
+    assert len(speakers(audio.samples)) == voices
 
 
 def test_frames_of_a_stretch_are_those_of_the_file(readers):
