@@ -1,6 +1,6 @@
 """Who spoke when, the number of speakers unknown: diarization error on real speech
 
-    python benchmarks/diarization.py [--quick]
+    python benchmarks/diarization.py [--quick] [--before CHECKOUT] [--senko PYTHON] [--pyannote PYTHON]
 
 Sets, and what is counted in them:
 
@@ -26,17 +26,27 @@ Speech that was given to a speaker is cut into spans of 0.35 s, about a word. `r
 are right whose `speaker_confidence` is 0.85 to 0.95; `share_doubtful` how many are under 0.7, `right_where_doubtful` how
 many of these are right; `calibration_error` the mean distance between what is said and what is right, over ten bins.
 
+Peers run over the same files, each in a process of its own on one core: with `--before` the package of another checkout,
+with `--senko` and `--pyannote` those tools, in the Python that is named. `peers` then has, for each and for this package,
+`der_SET`, `count_right_share` and `seconds`, and `speed_to_before` is how many times as fast this package is.
+
 What was tuned on whom: the channel directions on the development voices (`_conversations.development_voices`); the
 constants of clustering on conversations of these, with the sample, the splices and AMI in view; so `talk`, `telephone`
 and `crowd` have other voices; but the threshold was lowered to 0.6 in sight of one LibriSpeech reader who fell in
 two, so only `crowd`'s further voices are strictly held out.
 """
 
+import json
+import os
 import statistics
+import subprocess
+import sys
+import tempfile
+import wave
 from pathlib import Path
 
 import numpy as np
-from _common import keep, need_data, options, pyannote_sample
+from _common import ROOT, keep, need_data, options, pyannote_sample
 from _conversations import (
     RATE,
     Turns,
@@ -212,10 +222,47 @@ def calibration(sure: list[tuple[float, bool]]) -> dict:
     }
 
 
-def main():
-    args = options(__doc__)
+def peers(made: list, args) -> dict:
+    "The same figures for each diarizer, by its name"
+    asked = {"ours": ("product", sys.executable, ROOT)}
+    if args.before:
+        asked["before"] = ("product", sys.executable, Path(args.before).resolve())
+    asked |= {name: (name, getattr(args, name), "") for name in ("senko", "pyannote") if getattr(args, name)}
+    found: dict = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for i, (_, _, audio, _) in enumerate(made):
+            write_wav(Path(folder) / f"{i:03d}.wav", audio.samples)
+        for name, (kind, python, package) in asked.items() if len(asked) > 1 else ():
+            answers = Path(folder) / f"{name}.json"
+            one_core = {"preexec_fn": lambda: os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})}
+            command = [python, Path(__file__).with_name("_diarizers.py"), kind, folder, answers]
+            subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": str(package)}, **one_core)
+            found[name] = scored(made, json.loads(answers.read_text()))
+    return found
+
+
+def write_wav(path: Path, samples: np.ndarray):
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, RATE, 0, "NONE", ""))
+        file.writeframes(np.rint(np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
+
+
+def scored(made: list, answers: dict) -> dict:
     rows = []
-    for case in cases(args.quick):
+    for i, (kind, _, audio, turns) in enumerate(made):
+        told, truth = annotation(answers[f"{i:03d}"]["turns"]), annotation(turns)
+        rows.append((kind, der(audio, truth, told), len(told.labels()) == len(truth.labels())))
+    figures = {f"der_{s}": round(statistics.mean(r[1] for r in rows if r[0] == s), 2) for s in dict.fromkeys(r[0] for r in rows)}
+    share = statistics.mean(right for kind, _, right in rows if kind != "ami")
+    seconds = sum(a["seconds"] for a in answers.values())
+    return figures | {"count_right_share": round(share, 3), "seconds": round(seconds, 1)}
+
+
+def main():
+    paths = {name: {"metavar": m} for name, m in (("before", "CHECKOUT"), ("senko", "PYTHON"), ("pyannote", "PYTHON"))}
+    args = options(__doc__, **paths)
+    rows, made = [], list(cases(args.quick))
+    for case in made:
         row = measured(*case)
         rows.append(row)
         print(
@@ -239,6 +286,9 @@ def main():
     figures["count_right_share"] = round(sum(r["found"] == r["speakers"] for r in others) / len(others), 3)
     figures |= calibration([x for r in rows for x in r.pop("sure")])
     figures |= real_clips(args.quick)
+    figures["peers"] = rivals = peers(made, args)
+    if "before" in rivals:
+        figures["speed_to_before"] = round(rivals["before"]["seconds"] / rivals["ours"]["seconds"], 2)
     keep("diarization", figures, args.quick, rows)
 
 
