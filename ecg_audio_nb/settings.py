@@ -92,6 +92,7 @@ class FetchSettings(StageSettings):
 class MediaSettings(StageSettings):
     "How a file is decoded"
     max_seconds: float = Field(default=6 * 3600, gt=0) # of audio; longer is refused
+    channels: Literal["auto", "mix", "speakers"] = "auto" # speakers: each is one; auto: so in stereo that is clearly such
     audio_track: int = Field(default=0, ge=0) # which audio stream, from 0
     timeout: float = Field(default=900, gt=0) # seconds a decoder may take
 
