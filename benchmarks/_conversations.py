@@ -173,3 +173,62 @@ def _merged(turns: Turns) -> Turns:  # of one speaker, what overlaps becomes one
     for who in sorted({w for *_, w in turns}):
         out += [(s, e, who) for s, e in join([(s, e) for s, e, w in turns if w == who], min_silence=0.3)]
     return sorted(out)
+
+
+# ---- a call, a person a channel
+
+
+def call(
+    number: int,
+    bank: dict[str, list[Path]],
+    names: Sequence[str],  # two voices: left and right
+    seconds: float = 60,
+    cross_talk: float | None = -25.0,  # dB; None: no other voice in a channel
+    backchannels: int = 6,
+    noise: float = 1e-4,
+    phone: bool = False,
+) -> tuple[np.ndarray, Turns, Turns]:  # float32, shape (2, n); all turns; the backchannels among them
+    "Four seconds of each in turn, every second one begun 30 % early; then 0.3 s of the listener while the other speaks"
+    random, length = np.random.default_rng(number), 4.0
+    channels = np.zeros((2, int((seconds + 10) * RATE)), np.float32)
+    gain = {n: 10 ** (random.uniform(-4, 4) / 20) for n in names}
+    spoken: Turns = []  # from the first sound to the last
+    turns: Turns = []  # as silero hears them in the source
+
+    def add(who: str, start: float, said: np.ndarray, spans):
+        first = int(start * RATE)
+        channels[names.index(who)][first : first + len(said)] += said
+        spoken.append((start, start + len(said) / RATE, who))
+        turns.extend((start + s, start + e, who) for s, e in spans)
+
+    def some(who: str, long: float):
+        while True:
+            y, spans = utterance(bank[who][random.integers(len(bank[who]))])
+            begins = [s for s, _ in spans if spans[-1][1] - s >= long + 0.1]
+            if begins:
+                break
+        start = begins[random.integers(len(begins))]
+        inside = [(max(s, start) - start, min(e, start + long) - start) for s, e in spans if e > start + 0.05 and s < start + long - 0.05]
+        said = y[int(start * RATE) :][: int(inside[-1][1] * RATE)].copy()
+        said[:80] *= np.linspace(0, 1, 80)
+        said[-80:] *= np.linspace(1, 0, 80)
+        return said * np.float32(0.05 / np.sqrt(np.square(said).mean()) * gain[who]), inside
+
+    end, i = 0.3, 0
+    while end < seconds:
+        start = max(0.1, end - 0.3 * length) if i % 2 else end + 0.2
+        add(names[i % 2], start, *some(names[i % 2], length))
+        end, i = spoken[-1][1], i + 1
+    short: Turns = []
+    for _ in range(3000):
+        who, at = names[len(short) % 2], random.uniform(0.5, end - 1)
+        silent = not any(w == who and s - 0.5 < at + 0.3 and at < e + 0.5 for s, e, w in spoken)
+        if len(short) < backchannels and silent and any(w != who and s < at and at + 0.3 < e for s, e, w in spoken):
+            add(who, at, *some(who, 0.3))
+            short.append(spoken[-1])
+    channels = channels[:, : int((end + 0.7) * RATE)]
+    if cross_talk is not None:
+        channels = channels + np.float32(10 ** (cross_talk / 20)) * np.roll(channels[::-1], 40, axis=1)
+    if phone:
+        channels = np.stack([telephone(c) for c in channels])
+    return (channels + random.normal(0, noise, channels.shape)).astype(np.float32), sorted(turns), short

@@ -6,6 +6,7 @@ Modules:
 - `ecg_audio_nb.align`: Words to times: every word gets a place on the time line, and says how it came by it
 - `ecg_audio_nb.callbacks`: What a backend is told of a job: an outbox in the queue's file, delivered signed and at least once
 - `ecg_audio_nb.captions`: Captions that show the voice: size from loudness, colour from speaker, slant from pitch, burnt into the picture if wished
+- `ecg_audio_nb.channels`: A speaker a channel: what each channel has of its own, and its voice measured by itself
 - `ecg_audio_nb.cli`: The `ecg` command: thin, every verb one call into the modules above
 - `ecg_audio_nb.cluster`: The same jobs on many machines, carried by dask.distributed; the queue stays the truth
 - `ecg_audio_nb.corrections`: What a person puts right in a result: a word, its time, who spoke; measured anew, and kept as a reference

@@ -294,7 +294,7 @@ def _placed(frames, start, limit, found): # -> iterator of (frame, time at which
     found.end = max(found.end, clock)
 
 # %% ../nbs/11_media.ipynb #be2e6855
-def _timeline(placed, found, mono=True, levels=None): # -> float32 arrays of shape (n,), or (n*channels,); a number is the time at which the next one begins
+def _timeline(placed, found, mono=True, levels=None): # -> float32 arrays, channels side by side; a number is where the next one begins
     "Mix, if so wanted, and resample frames, with a fresh resampler after every hole and every change of format"
     graph = kind = None
     for i, (frame, hole) in enumerate(placed):

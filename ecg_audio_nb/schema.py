@@ -197,6 +197,7 @@ class Speaker:
     word_count: int = 0
     acoustic_features: Features = AcousticFeatures()
     ranges: VoiceRanges = VoiceRanges()
+    channel: int|None = None # of the file, from 0, where each channel is a speaker
 
 # %% ../nbs/00_schema.ipynb #32ee72b7
 @dataclass(frozen=True)
