@@ -418,11 +418,12 @@ def _received(path, settings, channels): # absolute path -> (arrays of shape (n,
     cpu = math.ceil(60 + min(settings.max_seconds, 1e7) / 4) # seconds of a processor: no decoder is as slow as that
     with fresh("ecg_audio_nb.media:_decode_stream", settings.timeout, memory_mb=2048, cpu_seconds=cpu) as child:
         parts = child.stream(request)
-        declared, last = next(parts)[0].get("seconds") or 60, {}
-        count = next(parts)[0].get("channels", 1)
-        dtype = np.float32 if count == 1 else np.int16
-        tapes = [_Tape(int((declared + 1) * SAMPLE_RATE), most, dtype) for _ in range(count)]
+        declared, last, tapes = next(parts)[0].get("seconds") or 60, {}, []
         for last, data in parts:
+            if not tapes:
+                count = last.get("channels", 1)
+                dtype = np.float32 if count == 1 else np.int16
+                tapes = [_Tape(int((declared + 1) * SAMPLE_RATE), most, dtype) for _ in range(count)]
             samples = np.frombuffer(data, dtype).reshape(-1, count)
             for i, tape in enumerate(tapes):
                 if silence := last.get("silence"): tape.room(silence)[:] = 0
