@@ -34,6 +34,7 @@ Modules:
 - `ecg_audio_nb.transcribe`: Recognize words with Whisper
 - `ecg_audio_nb.voice`: Where there is speech, and how many talk at once: one pass of a network that the recognizer and the diarizer share
 - `ecg_audio_nb.voice_encoder`: Whose voice it is: 192 numbers for any piece of speech
+- `ecg_audio_nb.voices`: The same person in every file: a voice print a person, made on request, and who is who over a folder of results
 - `ecg_audio_nb.warm`: Papermill's engine on a kernel that stays: a notebook starts at once, and finds nothing of the one before it"""
 
 __version__ = "0.1.0"

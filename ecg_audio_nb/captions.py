@@ -35,7 +35,7 @@ from ._display import colours
 from .acoustics import LEAST_WORDS
 from .export import columns, spoken_words, write_whole
 from .fetch import unreadable
-from .schema import Analysis, Segment, Word
+from .schema import Analysis, Segment, Word, with_names
 from .transcribe import UNSPACED
 
 # %% ../nbs/31_captions.ipynb #d5ca596e
@@ -428,6 +428,7 @@ def to_ass(
     size:tuple[int, int]=(1920, 1080), # of the picture, pixels; `frame_size` finds it
 )->str: # an .ass file's text
     "Captions in Advanced SubStation Alpha"
+    analysis = with_names(analysis)
     from pysubs2 import SSAEvent, SSAFile
     style, (width, height) = caption_style(style), size
     found, letter, subtitles = caption_lines(analysis, style), _font_size(style, width, height), SSAFile()

@@ -188,7 +188,8 @@ def corrected(
     else: # a turn is a segment
         spans, who = [(t.start_time, t.end_time) for t in draft.turns], [t.speaker_id for t in draft.turns]
         segments = measure([[] for _ in spans], spans, who, measured, speech)
-    speakers = to_speakers(draft.turns, segments, measured)
+    names = {s.speaker_id: s.name for s in analysis.speakers}
+    speakers = tuple(replace(s, name=names.get(s.speaker_id)) for s in to_speakers(draft.turns, segments, measured))
     notes = dict.fromkeys([*analysis.metadata.warnings, BY_HAND])
     counts = dict(total_segments=len(segments), unique_speakers=len(speakers), warnings=tuple(notes))
     return Analysis(segments, draft.turns, speakers, replace(analysis.metadata, **counts))

@@ -40,7 +40,7 @@ from .fetch import shown, stem_of
 from .pipeline import Kept, analyze
 from .plots import plot_voice, plot_waveform
 from .report import lanes
-from .schema import Analysis, read_result
+from .schema import Analysis, read_result, with_names
 from .settings import Settings, SettingsError, changed, load_settings, spelled
 from .speakers import doubtful
 from .transcribe import UNSPACED
@@ -139,7 +139,7 @@ def take(
         on_event(e)
         if e.status == "done" and not e.kept and e.stage != "fetch": made[e.stage] = e.seconds
     on = settings.model_copy(update={"runtime": settings.runtime.model_copy(update={"checkpoints": True})})
-    return Take(settings, analyze(source, on, told, engines=engines), kept, made)
+    return Take(settings, with_names(analyze(source, on, told, engines=engines)), kept, made)
 
 # %% ../nbs/41_explore.ipynb #5db2b569
 _CHANGED, _GUESSED, _DOUBTED = 1, 2, 4 # bits of a word's flag

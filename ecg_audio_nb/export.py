@@ -37,7 +37,7 @@ from dataclasses import dataclass, fields
 from html import escape
 from pathlib import Path
 from ._display import colours
-from .schema import Analysis, Segment, Word, to_dict
+from .schema import Analysis, Segment, Word, to_dict, with_names
 from .settings import USUAL
 
 # %% ../nbs/30_export.ipynb #6e790b0b
@@ -159,6 +159,7 @@ def _subtitles(shown, text, format):
 
 def to_srt(analysis:Analysis)->str:
     "SubRip captions"
+    analysis = with_names(analysis)
     several = len({s.speaker_id for s in analysis.segments}) > 1
     def text(c): return "\n".join(line for _, lines in c.rows for line in lines)
     return _subtitles(cues(analysis, names=several), text, "srt")
@@ -166,6 +167,7 @@ def to_srt(analysis:Analysis)->str:
 # %% ../nbs/30_export.ipynb #62f6ac9d
 def to_vtt(analysis:Analysis)->str:
     "WebVTT captions, with a voice a row"
+    analysis = with_names(analysis)
     def voiced(speaker, lines):
         text, name = escape("\n".join(lines), quote=False), escape(" ".join((speaker or "").split()), quote=False)
         return f"<v {name}>{text}</v>" if name else text
@@ -184,6 +186,7 @@ def _style(speaker): return re.sub(r"[\s,]+", "_", speaker.strip(" *")) if speak
 
 def to_ass(analysis:Analysis)->str:
     "Advanced SubStation captions: a style a speaker; raises `ExportError` for what is said after ten hours"
+    analysis = with_names(analysis)
     from pysubs2 import Color, SSAEvent, SSAFile, SSAStyle
     subtitles, ids = SSAFile(), [s for s in _speakers(analysis) if s]
     subtitles.info |= {"PlayResX": "1280", "PlayResY": "720"}
@@ -213,10 +216,12 @@ def _label(s):
 
 def to_txt(analysis:Analysis)->str:
     "Time, speaker and text, a line a segment"
+    analysis = with_names(analysis)
     return "".join(f"[{_clock(s.start_time)} --> {_clock(s.end_time)}] {_label(s)}".rstrip() + "\n" for s in analysis.segments)
 
 def to_audacity(analysis:Analysis)->str:
     "A label track: start and end in seconds, speaker and text, parted by tabs"
+    analysis = with_names(analysis)
     return "".join(f"{s.start_time:.3f}\t{s.end_time:.3f}\t{_label(s)}\n" for s in analysis.segments)
 
 # %% ../nbs/30_export.ipynb #c6d11f8d
@@ -277,6 +282,7 @@ def _name(speaker): return " ".join((speaker or "").split()) or "UNKNOWN"
 # %% ../nbs/30_export.ipynb #7135d8db
 def to_textgrid(analysis:Analysis)->str:
     "Praat's long text format: interval tiers of segments and words for each speaker"
+    analysis = with_names(analysis)
     end = max([analysis.metadata.duration, 0.001, *(t.end_time for t in analysis.turns)]) # Praat knows no file without length
     tiers = _tiers(analysis, end)
     def quoted(text): return '"' + text.replace('"', '""') + '"'
@@ -292,6 +298,7 @@ def to_textgrid(analysis:Analysis)->str:
 # %% ../nbs/30_export.ipynb #1e1048f7
 def to_tsv(analysis:Analysis)->str:
     "Start and end in milliseconds, speaker, text; quoted as `csv` reads it, one line a row"
+    analysis = with_names(analysis)
     table = io.StringIO()
     rows = csv.writer(table, delimiter="\t", lineterminator="\n")
     rows.writerow(["start", "end", "speaker", "text"])
@@ -317,14 +324,18 @@ def words_table(
 )->dict[str, list]: # columns; what is not known is None
     "A row a word, `[SILENCE]` among them, with the id of its segment"
     rows = [{"segment_id": s.id} | _cells(w) for s in analysis.segments for w in s.words]
-    return _columns(rows, {"segment_id": None} | _cells(Word("")))
+    return _who(analysis, _columns(rows, {"segment_id": None} | _cells(Word(""))))
 
 def segments_table(
     analysis:Analysis,
 )->dict[str, list]: # columns; what is not known is None
     "A row a segment"
     def row(s): return {"segment_id": s.id} | {k: v for k, v in _cells(s).items() if k != "id"}
-    return _columns([row(s) for s in analysis.segments], row(Segment(0, 0, 0)))
+    return _who(analysis, _columns([row(s) for s in analysis.segments], row(Segment(0, 0, 0))))
+
+def _who(analysis, table): # with a last column of names where a speaker has one
+    names = {s.speaker_id: s.name for s in analysis.speakers if s.name}
+    return table | ({"speaker_name": [names.get(i) for i in table["speaker_id"]]} if names else {})
 
 # %% ../nbs/30_export.ipynb #78a24b83
 def _csv(table):
@@ -336,7 +347,7 @@ def _csv(table):
 def _parquet(table):
     try: import pyarrow as pa, pyarrow.parquet as pq
     except ImportError: raise ExportError("parquet needs pyarrow: pip install 'ecg-audio-nb[lab]', or take csv") from None
-    texts = {"word", "text", "speaker_id", "other_speakers", "timing", "kind", "volume_category"}
+    texts = {"word", "text", "speaker_id", "speaker_name", "other_speakers", "timing", "kind", "volume_category"}
     def valid(x): return x.encode("utf-8", "replace").decode() if isinstance(x, str) else x
     def column(k): return pa.array(map(valid, table[k]), pa.string() if k in texts else pa.int64() if k == "segment_id" else pa.float64())
     file = io.BytesIO()

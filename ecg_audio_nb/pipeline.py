@@ -19,8 +19,8 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/pipeline.html.md"""
 # %% auto #0
 __all__ = ['STAGES', 'OnEvent', 'HAND_BACK', 'OWN_LANGUAGE', 'SILENCE', 'StageEvent', 'Run', 'identity', 'hear_words',
            'tell_speakers', 'Heard', 'listen_to', 'listen_to_channels', 'silences', 'mark_silence', 'measure',
-           'segmented', 'to_segments', 'to_speakers', 'versions', 'peak_rss_mb', 'to_metadata', 'analyze',
-           'same_result', 'set_seeds', 'Kept', 'commands', 'Costs', 'benchmark']
+           'segmented', 'to_segments', 'to_speakers', 'known_voices', 'name_speakers_of', 'versions', 'peak_rss_mb',
+           'to_metadata', 'analyze', 'same_result', 'set_seeds', 'Kept', 'commands', 'Costs', 'benchmark']
 
 # %% ../nbs/20_pipeline.ipynb #c0e0dbb8
 import json, platform, random, shlex, statistics, sys, threading, time
@@ -50,6 +50,7 @@ from .schema import Analysis, FullFeatures, Metadata, RunTiming, Segment, Speake
 from .settings import Settings, load_settings, spelled
 from .speakers import PyannoteDiarizer, assign_speakers, choose_diarizer, group_words, move_changes, tell_certainty
 from .transcribe import UNSPACED, Transcript, WhisperTranscriber, choose_transcriber
+from .voices import VoicePrint, hear_voices_of, match, named, read_prints
 from .voice import STEP, SPEECH_STEP, Activity, Spans, decide, score
 
 # %% ../nbs/20_pipeline.ipynb #a9803b5a
@@ -63,7 +64,7 @@ class StageEvent:
     artefact: Any = field(default=None, repr=False) # what the stage made, of a "done"
     kept: bool = False # of a "done": it was at hand, no model ran
 
-STAGES = ("fetch", "media", "voice", "transcribe", "align", "diarize", "acoustics", "adapt")
+STAGES = ("fetch", "media", "voice", "transcribe", "align", "diarize", "acoustics", "adapt", "voices")
 OnEvent = Callable[[StageEvent], None]
 
 # %% ../nbs/20_pipeline.ipynb #a98b0a49
@@ -145,7 +146,7 @@ def hear_words(
 # %% ../nbs/20_pipeline.ipynb #bb3f18ad
 def tell_speakers(run:Run, audio:Audio, activity:Activity, settings:Settings, engines:Mapping, content:str|None=None)->Diarization:
     "Who spoke when; the packaged diarizer's voices are kept too, for other settings to cluster again"
-    own, runtime, engine, key = settings.diarize, settings.runtime, engines["diarize"], _keys(content, settings)
+    own, runtime, engine, key = settings.diarize.model_copy(update={"voices": None}), settings.runtime, engines["diarize"], _keys(content, settings)
     progress = lambda share: run.tell(StageEvent("diarize", "progress", share=share))
     if engine is not diarize: return run.kept(key("diarize", identity(engine), own), engine, audio, activity, own, runtime, progress)
     check_bounds(own)
@@ -370,6 +371,26 @@ def _speaker(name, spans, segments, measured, channel):
     ranges = VoiceRanges(spread(levels), spread(own.f0), spread(colours))
     return Speaker(name, sum(end - start for start, end in spans), len(segments), len(words), voice, ranges, channel)
 
+# %% ../nbs/20_pipeline.ipynb #2d68e5dc
+def known_voices(settings:Settings, run:Run)->list[VoicePrint]|None: # None: nobody asked
+    "The voice prints to name speakers by, read before the work begins; raises `VoiceError` where there is no such folder"
+    if settings.diarize.voices is None or not settings.diarize.enabled: return None
+    prints, warnings = read_prints(settings.diarize.voices)
+    run.warnings += warnings
+    return prints
+
+def name_speakers_of(
+    run:Run, audio:Audio,
+    turns:Sequence[Turn],
+    speakers:tuple[Speaker, ...],
+    prints:Sequence[VoicePrint]|None, # None: nobody asked
+    settings:Settings,
+)->tuple[Speaker, ...]:
+    "Give known speakers their names"
+    if prints is None or not turns: return speakers
+    def matched(): return match(hear_voices_of(audio, turns, settings.runtime), prints)
+    return named(speakers, run.stage("voices", matched))
+
 # %% ../nbs/20_pipeline.ipynb #91c89a41
 _PACKAGES = ("numpy", "onnxruntime", "av", "ctranslate2")
 _LARGE = ("whisperx", "torch", "torchaudio", "transformers", "pyannote-audio")
@@ -389,7 +410,7 @@ def peak_rss_mb()->float|None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
 
 # %% ../nbs/20_pipeline.ipynb #4b168ee8
-_NOT_THE_RESULTS = {"runtime": {"data_dir", "checkpoints", "checkpoints_mb"}, "fetch": True}
+_NOT_THE_RESULTS = {"runtime": {"data_dir", "checkpoints", "checkpoints_mb"}, "fetch": True, "diarize": {"voices"}}
 
 def _models(heard):
     models = {"voice": heard.activity.models[0], "voice_fill": heard.activity.models[1]}
@@ -441,6 +462,7 @@ def analyze(
 # %% ../nbs/20_pipeline.ipynb #d563745b
 def _analyze(source, settings, engines, run):
     "All stages, but for what they cost"
+    prints = known_voices(settings, run)
     with ExitStack() as stack:
         source = fetched(source, settings.fetch, settings.runtime.data_dir / "tmp")
         found = run.stage("fetch", stack.enter_context, source)
@@ -452,7 +474,7 @@ def _analyze(source, settings, engines, run):
         apart = isinstance(audio, ChannelAudio) and settings.diarize.enabled
         heard = (listen_to_channels if apart else listen_to)(run, audio, settings, engines, content)
     segments, turns = to_segments(heard, settings), heard.diarization.turns if heard.diarization else []
-    speakers = to_speakers(turns, segments, heard.frames)
+    speakers = name_speakers_of(run, audio, turns, to_speakers(turns, segments, heard.frames), prints, settings)
     return Analysis(segments, tuple(turns), speakers, to_metadata(found, audio, heard, segments, speakers, settings, run))
 
 def _load_ahead(engine):

@@ -28,7 +28,7 @@ from .acoustics import Frames
 from .voice_encoder import trunk_frames, voice_of
 from .media import Audio
 from .models import available_threads, onnx_session
-from .schema import Analysis, Turn, Word
+from .schema import Analysis, Turn, Word, with_names
 from .voice import SAMPLE_RATE, peak_gain
 
 _all_ = ["PlotError"]
@@ -139,6 +139,7 @@ def plot_waveform(
     start:float|None=None, end:float|None=None, # seconds; None is the file's own
 ):# -> matplotlib Figure
     "Waveform, who spoke when, and the words where they were spoken; raises `PlotError` for a span outside the file"
+    analysis = with_names(analysis)
     start, end = _span(analysis, start, end, audio.duration)
     with paper():
         colour = speaker_colours(analysis)
@@ -213,6 +214,7 @@ def plot_voice(
     start:float|None=None, end:float|None=None, # seconds; None is the file's own
 ):# -> matplotlib Figure
     "F0 and level, coloured by who talks; gaps where unvoiced or silent; raises `PlotError` for a span outside the file"
+    analysis = with_names(analysis)
     start, end = _span(analysis, start, end, frames.n_samples/frames.sample_rate)
     with paper():
         colour, times = speaker_colours(analysis), frames.times
@@ -252,6 +254,7 @@ def plot_speakers(
     analysis:Analysis,
 ):# -> matplotlib Figure
     "Level, F0 and brightness of each speaker"
+    analysis = with_names(analysis)
     with paper():
         from matplotlib.figure import Figure
         colour, n = speaker_colours(analysis), len(analysis.speakers)
@@ -287,6 +290,7 @@ def plot_talk_time(
     analysis:Analysis,
 ):# -> matplotlib Figure
     "How long each speaker talks: time, share and words"
+    analysis = with_names(analysis)
     rows = _seconds(analysis)
     total, most = sum(s for _, s, _ in rows), max((s for _, s, _ in rows), default=0) or 1
     with paper():
@@ -363,7 +367,8 @@ def plot_similarity(
 ):# -> matplotlib Figure
     "A matrix of how alike voices are; raises `PlotError` for values that are no square matrix"
     names, matrix = _check_voices(voices)
-    n, labels = len(names), [short(x) for x in names]
+    called = {s.speaker_id: s.name or s.speaker_id for s in analysis.speakers}
+    n, labels = len(names), [short(called.get(x, x)) for x in names]
     with paper():
         from matplotlib import colormaps
         from matplotlib.figure import Figure

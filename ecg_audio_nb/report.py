@@ -24,7 +24,7 @@ from pathlib import Path
 from urllib.parse import quote
 import numpy as np
 from ._display import clock, colours
-from .schema import Analysis, Speaker
+from .schema import Analysis, Speaker, with_names
 from .settings import USUAL, AcousticsSettings, MediaSettings
 from .media import Audio, load_audio
 from .acoustics import Frames, frames
@@ -165,6 +165,7 @@ def page_data(
     notes:Iterable[str]=(), # shown with the result's own warnings
 )->dict: # JSON-ready; without media and lanes
     "A result as the page reads it"
+    analysis = with_names(analysis)
     m, people, words, segments = analysis.metadata, _everyone(analysis), [], []
     number, colour = {s.speaker_id: i for i, s in enumerate(people)}, colours(s.speaker_id for s in people)
     for s in analysis.segments:

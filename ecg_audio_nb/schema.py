@@ -15,13 +15,14 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/schema.html.md"""
 
 # %% auto #0
 __all__ = ['Seconds', 'Measure', 'Share', 'Timing', 'Features', 'AcousticFeatures', 'FullFeatures', 'Word', 'WordError',
-           'as_number', 'normalize_word', 'Turn', 'Segment', 'Range', 'VoiceRanges', 'Speaker', 'ModelInfo',
-           'RunTiming', 'Metadata', 'Analysis', 'to_dict', 'ResultError', 'from_dict', 'read_result', 'json_schema']
+           'as_number', 'normalize_word', 'Turn', 'Segment', 'VoiceMatch', 'Range', 'VoiceRanges', 'Speaker',
+           'ModelInfo', 'RunTiming', 'Metadata', 'Analysis', 'with_names', 'to_dict', 'ResultError', 'from_dict',
+           'read_result', 'json_schema']
 
 # %% ../nbs/00_schema.ipynb #b05d2d27
 import json, math
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from decimal import Decimal
 from numbers import Real
 from pathlib import Path
@@ -173,6 +174,15 @@ class Segment:
                 raise ValueError(f"word {w.word!r} ends at {w.end_time} s, after its segment at {self.end_time} s")
             last = w.start_time
 
+# %% ../nbs/00_schema.ipynb #89411158
+@dataclass(frozen=True)
+class VoiceMatch:
+    "Which known voice a speaker's voice is"
+    answer: Literal["same", "perhaps", "unknown"]
+    name: str|None # of the voice print; None: of nobody known
+    score: Measure|None # cosine against it, or against the nearest one; None: too little speech
+    seconds: Seconds # of speech that was heard
+
 # %% ../nbs/00_schema.ipynb #b8cbd43a
 @dataclass(frozen=True)
 class Range:
@@ -198,6 +208,8 @@ class Speaker:
     acoustic_features: Features = AcousticFeatures()
     ranges: VoiceRanges = VoiceRanges()
     channel: int|None = None # of the file, from 0, where each channel is a speaker
+    name: str|None = None # of a known voice; None: not known, or nobody asked
+    match: VoiceMatch|None = None # None: nobody asked
 
 # %% ../nbs/00_schema.ipynb #32ee72b7
 @dataclass(frozen=True)
@@ -275,7 +287,20 @@ class Analysis:
 
     def _repr_html_(self):
         from ecg_audio_nb._display import analysis_html
-        return analysis_html(self)
+        return analysis_html(with_names(self))
+
+# %% ../nbs/00_schema.ipynb #24991b10
+def with_names(
+    a:Analysis,
+)->Analysis: # the same one where no speaker has a name
+    "Names in place of ids, for people to read"
+    names = {s.speaker_id: s.name for s in a.speakers if s.name}
+    taken = {s.speaker_id for s in a.speakers if not s.name}
+    names = {i: name for i, name in names.items() if name not in taken}
+    if not names: return a
+    def own(x): return replace(x, speaker_id=names.get(x.speaker_id, x.speaker_id))
+    segments = (replace(own(s), words=tuple(own(w) for w in s.words)) for s in a.segments)
+    return replace(a, segments=tuple(segments), turns=tuple(map(own, a.turns)), speakers=tuple(map(own, a.speakers)))
 
 # %% ../nbs/00_schema.ipynb #82116396
 _ANALYSIS = TypeAdapter(Analysis)
