@@ -614,7 +614,7 @@ def voices_add(
     typer.echo(f"{kept.name}: {voice.seconds:.1f} s of speech kept, {kept.seconds:.1f} s of {recordings} in all: "
                f"{print_path(folder, kept.name)}")
     for p in others:
-        if answer_for(score := voice_score(p.voice, kept.voice), min(p.seconds, kept.seconds)) == "same":
+        if answer_for(score := voice_score(p.voice, kept.voice), p.seconds, kept.seconds) == "same":
             complain(f"note: this voice is also the one kept as {p.name} (score {score:.2f}); is it one person under two names?")
     typer.echo(f"A voice print is personal data: keep it only with {kept.name}'s consent. "
                f"This removes it: {_removal(kept.name, folder)}")
