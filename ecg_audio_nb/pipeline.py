@@ -146,7 +146,8 @@ def hear_words(
 # %% ../nbs/20_pipeline.ipynb #bb3f18ad
 def tell_speakers(run:Run, audio:Audio, activity:Activity, settings:Settings, engines:Mapping, content:str|None=None)->Diarization:
     "Who spoke when; the packaged diarizer's voices are kept too, for other settings to cluster again"
-    own, runtime, engine, key = settings.diarize.model_copy(update={"voices": None}), settings.runtime, engines["diarize"], _keys(content, settings)
+    own, runtime, engine = settings.diarize.model_copy(update={"voices": None}), settings.runtime, engines["diarize"]
+    key = _keys(content, settings)
     progress = lambda share: run.tell(StageEvent("diarize", "progress", share=share))
     if engine is not diarize: return run.kept(key("diarize", identity(engine), own), engine, audio, activity, own, runtime, progress)
     check_bounds(own)
