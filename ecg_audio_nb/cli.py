@@ -661,7 +661,8 @@ def voices_link(
         renamed = write_names(found) if rename else []
     people = {x.person for x in found.links if x.person}
     files = len({x.file for x in found.links})
-    typer.echo(f"{len(found.links)} speakers of {files} files, {len(people)} people: {table}" + f"; {len(renamed)} results renamed" * rename)
+    done = f"; {len(renamed)} results renamed" if rename else ""
+    typer.echo(f"{len(found.links)} speakers of {files} files, {len(people)} people: {table}{done}")
     if found.skipped: raise typer.Exit(1)
 
 def _batch_sources(results):

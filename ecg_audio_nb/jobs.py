@@ -172,7 +172,7 @@ def parameters(
     names = parameter_names(plan.notebook)
     _check_kernel(plan.notebook)
     own = {k: _anchored(v) for k, v in plan.given.items() if k in names and k not in ("source", "output_dir", "overrides", "seed")}
-    overrides = {k: _anchored(v) if os.sep in str(v) else v for k, v in plan.given.items() if k not in own}
+    overrides = {k: _anchored(v) if os.sep in str(v) or k == "diarize.voices" else v for k, v in plan.given.items() if k not in own}
     load_settings(overrides, plan.profile) # what is wrong is said before the work begins
     if "source" not in names: raise JobsError(f"{plan.notebook}: its cell `parameters` has no `source`")
     if overrides and "overrides" not in names:
@@ -199,6 +199,9 @@ def to_jobs(
     shared, digest, names = parameters(plan), notebook_digest(plan.notebook), parameter_names(plan.notebook)
     in_force = load_settings(shared.get("overrides"), plan.profile).model_dump(mode="json", exclude=_NOT_THE_RESULTS)
     counts_too = {"settings": in_force, "inputs": dict(_inputs(queue, shared))}
+    if folder := in_force["diarize"]["voices"]: # other voice prints make other work
+        from ecg_audio_nb.voices import prints_digest
+        counts_too["voices"] = prints_digest(folder)
     for source in sources:
         try: id = job_id(content_of(queue, source), digest, {**shared, **counts_too})
         except JobsError as e: yield str(e); continue

@@ -50,7 +50,7 @@ from .schema import Analysis, FullFeatures, Metadata, RunTiming, Segment, Speake
 from .settings import Settings, load_settings, spelled
 from .speakers import PyannoteDiarizer, assign_speakers, choose_diarizer, group_words, move_changes, tell_certainty
 from .transcribe import UNSPACED, Transcript, WhisperTranscriber, choose_transcriber
-from .voices import VoicePrint, hear_voices_of, match, named, read_prints
+from .voices import VoicePrint, hear_voices_of, match, named, read_prints, voice_model
 from .voice import STEP, SPEECH_STEP, Activity, Spans, decide, score
 
 # %% ../nbs/20_pipeline.ipynb #a9803b5a
@@ -146,8 +146,8 @@ def hear_words(
 # %% ../nbs/20_pipeline.ipynb #bb3f18ad
 def tell_speakers(run:Run, audio:Audio, activity:Activity, settings:Settings, engines:Mapping, content:str|None=None)->Diarization:
     "Who spoke when; the packaged diarizer's voices are kept too, for other settings to cluster again"
-    own, runtime, engine = settings.diarize.model_copy(update={"voices": None}), settings.runtime, engines["diarize"]
-    key = _keys(content, settings)
+    own, runtime = settings.diarize.model_copy(update={"voices": None}), settings.runtime # names are given afterwards
+    engine, key = engines["diarize"], _keys(content, settings)
     progress = lambda share: run.tell(StageEvent("diarize", "progress", share=share))
     if engine is not diarize: return run.kept(key("diarize", identity(engine), own), engine, audio, activity, own, runtime, progress)
     check_bounds(own)
@@ -476,7 +476,9 @@ def _analyze(source, settings, engines, run):
         heard = (listen_to_channels if apart else listen_to)(run, audio, settings, engines, content)
     segments, turns = to_segments(heard, settings), heard.diarization.turns if heard.diarization else []
     speakers = name_speakers_of(run, audio, turns, to_speakers(turns, segments, heard.frames), prints, settings)
-    return Analysis(segments, tuple(turns), speakers, to_metadata(found, audio, heard, segments, speakers, settings, run))
+    metadata = to_metadata(found, audio, heard, segments, speakers, settings, run)
+    if prints is not None: metadata = replace(metadata, models=metadata.models | {"voices": voice_model(settings.runtime)})
+    return Analysis(segments, tuple(turns), speakers, metadata)
 
 def _load_ahead(engine):
     "Load the recognizer while the recording is decoded; an error is for its own stage to tell"

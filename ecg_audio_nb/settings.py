@@ -53,7 +53,7 @@ Count = Annotated[Annotated[int, Field(ge=1)]|None, BeforeValidator(_no_value)]
 Seconds = Annotated[Annotated[float, Field(ge=0)]|None, BeforeValidator(_no_value)]
 Decibels = Annotated[Annotated[float, Field(gt=0)]|None, BeforeValidator(_no_value)]
 ChunkSize = Annotated[Annotated[float, Field(ge=1, le=30)]|None, BeforeValidator(_no_value)]
-Folder = Annotated[Annotated[Path, AfterValidator(Path.expanduser)]|None, BeforeValidator(_no_value)]
+Folder = Annotated[Annotated[Path, AfterValidator(lambda p: Path(os.path.abspath(p.expanduser())))]|None, BeforeValidator(_no_value)]
 StageEngine = Annotated[Engine|None, BeforeValidator(_no_value)]
 
 # %% ../nbs/01_settings.ipynb #2d1d1e86

@@ -15,13 +15,13 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/voices.html.md"""
 
 # %% auto #0
 __all__ = ['MOST', 'PIECE', 'SHORTEST', 'BAND', 'SHORT', 'LEAST', 'ENOUGH', 'PERHAPS', 'SAME', 'MORE', 'ENDING', 'FORMAT',
-           'VERSION', 'CLIP', 'spoken_alone', 'spread_over', 'telephone_band', 'Voice', 'hear_voice', 'hear_voices_of',
-           'voice_score', 'pooled', 'answer_for', 'VoiceError', 'Sample', 'VoicePrint', 'encoder_digest', 'clean_name',
-           'print_path', 'read_print', 'write_print', 'read_prints', 'add_sample', 'remove_print', 'match', 'named',
-           'only_voice', 'now', 'FileSpeaker', 'Link', 'link', 'Linked', 'results_in', 'find_recording', 'link_results',
-           'rename', 'write_links', 'linked_html']
+           'VERSION', 'CLIP', 'spoken_alone', 'spread_over', 'telephone_band', 'Voice', 'hear_voice', 'voice_model',
+           'hear_voices_of', 'voice_score', 'pooled', 'answer_for', 'VoiceError', 'Sample', 'VoicePrint',
+           'encoder_digest', 'clean_name', 'print_path', 'read_print', 'write_print', 'read_prints', 'prints_digest',
+           'add_sample', 'remove_print', 'match', 'named', 'only_voice', 'now', 'FileSpeaker', 'Link', 'link', 'Linked',
+           'results_in', 'find_recording', 'link_results', 'rename', 'write_links', 'linked_html']
 
-# %% ../nbs/19_voices.ipynb #67c5e1a3
+# %% ../nbs/19_voices.ipynb #0c3ddb28
 import base64, csv, hashlib, io, json, os, re, secrets, unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,8 +32,8 @@ from pathlib import Path
 from typing import Literal
 import numpy as np
 from ._numeric import next_fast_length
-from .diarize import Diarization, diarize
-from .media import Audio, MediaError, load_audio
+from .diarize import diarize
+from .media import Audio, load_audio
 from .models import available_threads, onnx_session, packaged_info, packaged_models
 from .schema import Analysis, ModelInfo, ResultError, Speaker, Turn, VoiceMatch, from_dict
 from .settings import MediaSettings, RuntimeSettings
@@ -87,7 +87,7 @@ def telephone_band(
     gain = 1 / np.sqrt((1 + (BAND[0] / hz) ** 8) * (1 + (hz / BAND[1]) ** 16))
     return np.fft.irfft(np.fft.rfft(samples, size) * gain, size)[:len(samples)].astype(np.float32)
 
-# %% ../nbs/19_voices.ipynb #0096689c
+# %% ../nbs/19_voices.ipynb #37a6c554
 @dataclass(frozen=True, eq=False)
 class Voice:
     "How a person sounds"
@@ -109,6 +109,10 @@ def hear_voice(
     def vector(x): return voice_of(trunk_frames(x, session, gain=peak_gain(x), threads=threads))
     vectors = [vector(x) for x in (said, telephone_band(said))]
     return None if vectors[0] is None else Voice(np.stack(vectors), len(said) / SAMPLE_RATE)
+
+def voice_model(runtime:RuntimeSettings=RuntimeSettings())->ModelInfo:
+    "The network that hears voices"
+    return replace(packaged_info("voice_encoder", onnx_session("voice_encoder", 1, runtime.device)), engine="embedded")
 
 def hear_voices_of(
     audio:Audio, # 16 kHz mono
@@ -270,6 +274,12 @@ def read_prints(
     if not left: return sorted(found, key=lambda p: p.name), ()
     return sorted(found, key=lambda p: p.name), (
         f"voice prints not used: {', '.join(left)}. They are damaged or of another voice encoder; remove them and add the voices again",)
+
+# %% ../nbs/19_voices.ipynb #903be143
+def prints_digest(folder:str|Path)->str: # SHA-256, hexadecimal
+    "Of all voice prints of a folder, without their names"
+    each = sorted(hashlib.sha256(p.read_bytes()).hexdigest() for p in Path(folder).glob(f"*{ENDING}"))
+    return hashlib.sha256("\n".join(each).encode()).hexdigest()
 
 # %% ../nbs/19_voices.ipynb #636a2a99
 def add_sample(
