@@ -1,5 +1,6 @@
 """The page a result becomes: what stands in it, and how it behaves in a browser"""
 import base64, gzip, json, re, wave
+from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
 
@@ -64,6 +65,21 @@ def test_times_are_whole_milliseconds_and_unknown_is_null():
     data = page_data(talk(1))
     assert data["words"]["start"] == [0, 250, 500, 750] and data["words"]["f0"] == [None, 120, 120, 120]
     assert data["speakers"][0]["f0"] == [90, 110, 140] and data["speakers"][1]["f0"] is None
+
+
+def doubted(sure):
+    "A talk whose second word may be somebody else's"
+    a = talk(1)
+    words = list(a.segments[0].words)
+    words[1] = replace(words[1], speaker_confidence=sure, other_speakers=("SPEAKER_01",))
+    return replace(a, segments=(replace(a.segments[0], words=tuple(words)),))
+
+
+def test_a_doubtful_speaker_is_told():
+    for sure, flags in ((0.42, [False, True, False, False]), (0.9, [False] * 4), (None, [False] * 4)):
+        words = page_data(doubted(sure))["words"]
+        assert [bool(f & 16) for f in words["flag"]] == flags
+        assert words["speaker_confidence"] == [None, sure, None, None] and words["others"] == {1: "SPEAKER_01"}
 
 
 def test_downloads_are_what_export_writes():
@@ -406,3 +422,11 @@ def test_two_hours_stay_fluid(visit, capsys):
     assert took[0] < 30000 and took[1] < 10000
     page.evaluate("seek(1900)")
     assert lit(page) == [19000]
+
+
+def test_a_doubtful_speaker_is_underlined_and_says_why(visit):
+    page = visit(doubted(0.42))
+    assert page.locator(".w.unsure").all_inner_texts() == ["word0"]
+    page.locator(".w.unsure").hover()
+    said = page.locator(".w.unsure").get_attribute("title").replace("\u202f", " ").split("\n")
+    assert "speaker: 42 % confident" in said and "SPEAKER_01 talks at the same time" in said
