@@ -21,6 +21,8 @@ the voices of `conversations`.
 
 import itertools
 import statistics
+import sys
+import types
 
 import numpy as np
 from _common import keep, options
@@ -119,13 +121,15 @@ def voice(y):
 
 
 def before():
-    "GE2E's embedding of samples, or None"
+    "GE2E's embedding of samples, or None; its own detector of speech is not needed, for these are speech alone"
+    sys.modules.setdefault("webrtcvad", types.ModuleType("webrtcvad"))
     try:
-        from resemblyzer import VoiceEncoder, preprocess_wav
+        from resemblyzer import VoiceEncoder
+        from resemblyzer.audio import normalize_volume
     except ImportError:
         return None
     encoder = VoiceEncoder("cpu", verbose=False)
-    return lambda y: encoder.embed_utterance(preprocess_wav(y, RATE))
+    return lambda y: encoder.embed_utterance(normalize_volume(y, -30, increase_only=True))
 
 
 def talks(n):

@@ -14,12 +14,12 @@ _STYLE = """<style>
 </style>"""
 
 
-def _mp3(samples, rate): # about 4 kB a second
+def _mp3(samples, rate): # 3 kB a second
     import av, numpy as np
     from fractions import Fraction
     out = io.BytesIO()
     with av.open(out, "w", format="mp3") as container:
-        stream = container.add_stream("libmp3lame", rate=rate, bit_rate=32000, layout="mono")
+        stream = container.add_stream("libmp3lame", rate=rate, bit_rate=24000, layout="mono")
         whole = (np.clip(samples * (0.9 / max(float(abs(samples).max(initial=0)), 1e-6)), -1, 1)).astype(np.float32)
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(whole[None]), format="fltp", layout="mono")
         frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)

@@ -180,7 +180,7 @@ class VoiceMatch:
     "Which known voice a speaker's voice is"
     answer: Literal["same", "perhaps", "unknown"]
     name: str|None # of the voice print; None: of nobody known
-    score: Measure|None # cosine against it, or against the nearest one; None: too little speech
+    score: Measure|None # cosine against it, or against the nearest known voice; None: too little speech, or nobody is known
     seconds: Seconds # of speech that was heard
 
 # %% ../nbs/00_schema.ipynb #b8cbd43a

@@ -317,7 +317,7 @@ def remove_print(folder:str|Path, name:str)->Path: # that is gone
     except OSError as e: raise VoiceError(f"{path}: it can't be removed ({e.strerror})") from None
     return path
 
-# %% ../nbs/19_voices.ipynb #d4fc44f1
+# %% ../nbs/19_voices.ipynb #e149ebc1
 def match(
     voices:Mapping[str, Voice|None], # by speaker of one file
     prints:Sequence[VoicePrint],
@@ -333,8 +333,8 @@ def match(
         found[who] = VoiceMatch(told(who, name), name, value, voices[who].seconds)
         taken.add(name)
     def nobody(who, voice):
-        free = [value for value, other, name in pairs if other == who and name not in taken and told(who, name)]
-        return VoiceMatch("unknown", None, max(free, default=None), voice.seconds if voice else 0.0)
+        near = [value for value, other, name in pairs if other == who and told(who, name)]
+        return VoiceMatch("unknown", None, max(near, default=None), voice.seconds if voice else 0.0)
     return {who: found.get(who) or nobody(who, voice) for who, voice in voices.items()}
 
 def named(
@@ -443,7 +443,7 @@ def _link(speakers, i, own, groups, person):
     answer = "perhaps" if answer_for(score, heard, seconds) in ("same", "perhaps") else "unknown"
     return Link(me.file, me.speaker_id, person[i], answer, round(score, 3), seconds, person[nearest[0]] if answer == "perhaps" else None)
 
-# %% ../nbs/19_voices.ipynb #1a6f6ad4
+# %% ../nbs/19_voices.ipynb #71c723f9
 @dataclass(frozen=True)
 class Linked:
     "Who is who over a folder of results"
@@ -460,6 +460,7 @@ class Linked:
         rows.writerows([x.file, x.speaker_id, x.person, x.answer, x.score, round(x.seconds, 1), x.perhaps] for x in self.links)
         return text.getvalue()
 
+    def __repr__(self): return f"Linked({len(self.links)} speakers of {len(self.paths)} files, {len(self.skipped)} skipped)"
     def _repr_html_(self): return linked_html(self)
 
 def results_in(folder:str|Path)->Iterable[tuple[Path, Analysis]]:
