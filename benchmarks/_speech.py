@@ -25,13 +25,14 @@ class Clip:
     language: str  # as Whisper names it
 
 
-def write_wav(path: Path, samples: np.ndarray):  # mono, float32, 16 kHz
+def write_wav(path: Path, samples: np.ndarray):  # float32, 16 kHz, shape (n,) or (channels, n)
     "Write 16-bit samples"
+    channels = np.atleast_2d(samples)
     with wave.open(str(path), "wb") as f:
-        f.setnchannels(1)
+        f.setnchannels(len(channels))
         f.setsampwidth(2)
         f.setframerate(RATE)
-        f.writeframes(np.clip(samples * 32767, -32768, 32767).astype("<i2").tobytes())
+        f.writeframes(np.clip(channels.T * 32767, -32768, 32767).astype("<i2").tobytes())
 
 
 def read_wav(path: str | Path) -> np.ndarray:  # mono, float32, 16 kHz

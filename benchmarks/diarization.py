@@ -42,7 +42,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import wave
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +56,7 @@ from _conversations import (
     test_voices,
     utterance,
 )
+from _speech import write_wav
 from pyannote.core import Annotation, Segment, Timeline
 from pyannote.metrics.diarization import DiarizationErrorRate
 
@@ -130,7 +130,11 @@ def told(made: tuple[Audio, Turns], voices: int, channel: str):  # name, audio, 
 
 
 def _rttm(path):
-    return [(t.start_time, t.end_time, t.speaker_id) for t in read_turns(path)]
+    return spans_of(read_turns(path))
+
+
+def spans_of(turns) -> Turns:  # of `schema.Turn`
+    return [(t.start_time, t.end_time, t.speaker_id) for t in turns]
 
 
 def der(audio, truth, turns, collar=0.0) -> float:
@@ -162,7 +166,7 @@ def judged(spans: Turns, truth: Turns) -> list[bool | None]:
 
 def sure(told, truth: Turns) -> list[tuple[float, bool]]:
     "Of each span of about a word: how sure its speaker is said to be, and whether it is right"
-    spans = words_in((t.start_time, t.end_time, t.speaker_id) for t in told.turns)
+    spans = words_in(spans_of(told.turns))
     said = [told.certainty and told.certainty.of(who, start, end) for start, end, who in spans]
     return [(s, r) for s, r in zip(said, judged(spans, truth), strict=True) if s is not None and r is not None]
 
@@ -173,7 +177,7 @@ def measured(kind, name, audio, turns) -> dict:
 
     def found(number):
         told = tell_apart(heard, activity, DiarizeSettings(num_speakers=number))
-        return told, annotation((t.start_time, t.end_time, t.speaker_id) for t in told.turns)
+        return told, annotation(spans_of(told.turns))
 
     told, free = found(None)
     return {
@@ -206,7 +210,7 @@ def heard_in(path: Path) -> tuple[Audio, Annotation]:
     audio = load_audio(path)
     activity = listen(audio)
     turns = tell_apart(hear_voices(audio, activity), activity).turns
-    return audio, annotation((t.start_time, t.end_time, t.speaker_id) for t in turns)
+    return audio, annotation(spans_of(turns))
 
 
 def calibration(sure: list[tuple[float, bool]]) -> dict:
@@ -228,23 +232,19 @@ def peers(made: list, args) -> dict:
     if args.before:
         asked["before"] = ("product", sys.executable, Path(args.before).resolve())
     asked |= {name: (name, getattr(args, name), "") for name in ("senko", "pyannote") if getattr(args, name)}
+    if len(asked) == 1:
+        return {}
     found: dict = {}
     with tempfile.TemporaryDirectory() as folder:
         for i, (_, _, audio, _) in enumerate(made):
             write_wav(Path(folder) / f"{i:03d}.wav", audio.samples)
-        for name, (kind, python, package) in asked.items() if len(asked) > 1 else ():
+        for name, (kind, python, package) in asked.items():
             answers = Path(folder) / f"{name}.json"
             one_core = {"preexec_fn": lambda: os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})}
             command = [python, Path(__file__).with_name("_diarizers.py"), kind, folder, answers]
             subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": str(package)}, **one_core)
             found[name] = scored(made, json.loads(answers.read_text()))
     return found
-
-
-def write_wav(path: Path, samples: np.ndarray):
-    with wave.open(str(path), "wb") as file:
-        file.setparams((1, 2, RATE, 0, "NONE", ""))
-        file.writeframes(np.rint(np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
 
 
 def scored(made: list, answers: dict) -> dict:

@@ -217,9 +217,7 @@ def main():
             embed = None if asked.quick else before()
             figures["eer_10_before"] = embed and equal_error_rate(*scores(found, embed, lambda a, b: float(a @ b)))
     figures["names_right"], details["talks"] = talks(2 if asked.quick else TALKS)
-    details["mean_score_of_names"] = round(
-        statistics.mean(s for t in details["talks"] for *_, s, _ in t["answers"].values() if s), 3
-    )
+    details["mean_score_of_names"] = round(statistics.mean(s for t in details["talks"] for *_, s, _ in t["answers"].values() if s), 3)
     keep("voices", figures, asked.quick, details)
 
 

@@ -150,16 +150,15 @@ def join_activities(parts:Sequence[Activity])->Activity:
                    usual=together(lambda a: a.usual))
 
 def join_words(
-    parts:Sequence[tuple[Transcript, Aligned]], # of each channel; the one with the most speech says the language
+    parts:Sequence[tuple[Transcript, Aligned]], # of each channel, the one with the most speech first: it says the language
     names:Sequence[str],
-    main:int, # which has the most speech
 )->tuple[Transcript, Aligned]:
     "Words of all channels in time order, with their speakers"
     words = [replace(w, speaker_id=name) for (_, aligned), name in zip(parts, names) for w in aligned.words]
-    heard = parts[main][0]
+    heard, timed = parts[0]
     other = {t.language for t, _ in parts if t.words and t.language} - {heard.language}
     notes = dict.fromkeys(w for t, _ in parts for w in t.warnings)
     if other: notes[f"transcribe: other channels speak another language ({', '.join(sorted(other))}) than {heard.language}"] = None
     words = tuple(sorted(words, key=lambda w: (w.start_time, w.end_time)))
     warnings = tuple(dict.fromkeys(w for _, a in parts for w in a.warnings))
-    return replace(heard, words=words, warnings=tuple(notes), passages=()), replace(parts[main][1], words=words, warnings=warnings)
+    return replace(heard, words=words, warnings=tuple(notes), passages=()), replace(timed, words=words, warnings=warnings)

@@ -20,7 +20,7 @@ from pathlib import Path
 from .acoustics import Frames
 from .export import recording, render, spoken_text, write_files
 from .pipeline import measure, segmented, to_speakers
-from .schema import Analysis, Turn, Word
+from .schema import Analysis, Turn, Word, renamed
 from .settings import Settings
 from .voice import Spans
 
@@ -119,13 +119,6 @@ def _said_by(word, speaker): # by hand: that is not a probability
     others = tuple(x for x in word.other_speakers if x != speaker)
     return replace(word, speaker_id=speaker, speaker_confidence=None, other_speakers=others)
 
-def _renamed(x, old, new):
-    "A word or a turn with a speaker under another name"
-    if x.speaker_id == old: x = replace(x, speaker_id=new)
-    if isinstance(x, Word) and old in x.other_speakers:
-        x = replace(x, other_speakers=tuple(new if s == old else s for s in x.other_speakers))
-    return x
-
 def give(
     draft:Draft,
     start:float, end:float, # seconds
@@ -137,8 +130,8 @@ def give(
     to = _named(to)
     everybody = {x.speaker_id for x in (*draft.words, *draft.turns)}
     if of is not None and (start, end) == (0, draft.duration) and to not in everybody:
-        return replace(draft, words=tuple(_renamed(w, of, to) for w in draft.words),
-                       turns=tuple(_renamed(t, of, to) for t in draft.turns))
+        words, turns = (tuple(renamed(x, {of: to}) for x in xs) for xs in (draft.words, draft.turns))
+        return replace(draft, words=words, turns=turns)
     mine = lambda x: of is None or x.speaker_id == of
     words = [_said_by(w, to) if mine(w) and _within(w, start, end) else w for w in draft.words]
     turns = [part for t in draft.turns for part in (_outside(t, start, end) if mine(t) else [t])]

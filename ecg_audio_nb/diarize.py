@@ -15,9 +15,9 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/diarize.html.md"""
 # %% auto #0
 __all__ = ['PER_WINDOW', 'UNLIKE', 'ALIKE', 'SHORTEST_PART', 'CUT_STEP', 'BLOCK', 'VOICE_RATE', 'AROUND', 'WHOLE', 'MIN_CLEAN',
            'TIGHT', 'LINKED', 'BESIDE', 'SHORT', 'LONGEST', 'MAX_SPEAKERS', 'LIKENESS', 'SHARPNESS', 'SURE', 'active',
-           'frames_of', 'cuts', 'parts', 'split', 'levels', 'Voices', 'hear_voices', 'link', 'Clusters', 'merge_path',
-           'large', 'choose', 'centres', 'assign_windows', 'cluster', 'window_votes', 'speaker_frames', 'likeness',
-           'only_silero', 'fill', 'hush', 'evidence', 'log_odds', 'Certainty', 'name_speakers', 'to_turns',
+           'frames_of', 'cuts', 'parts', 'split', 'levels', 'Voices', 'encoder_info', 'hear_voices', 'link', 'Clusters',
+           'merge_path', 'large', 'choose', 'centres', 'assign_windows', 'cluster', 'window_votes', 'speaker_frames',
+           'likeness', 'only_silero', 'fill', 'hush', 'evidence', 'log_odds', 'Certainty', 'name_speakers', 'to_turns',
            'Diarization', 'check_bounds', 'too_few', 'who_talks', 'tell_apart', 'diarize']
 
 # %% ../nbs/15_diarize.ipynb #e656ea62
@@ -148,6 +148,10 @@ class Voices:
     level: np.ndarray # float32: mean square of each 10 ms
     model: ModelInfo # that ran
 
+def encoder_info(session)->ModelInfo: # of the voice encoder
+    "What heard the voices"
+    return replace(packaged_info("voice_encoder", session), engine="embedded")
+
 def hear_voices(
     audio:Audio, # 16 kHz mono
     activity:Activity, # of the same file
@@ -177,8 +181,7 @@ def hear_voices(
         sliding[told:until] = sums.voices((middle - AROUND).clip(0), (middle + AROUND).clip(0, len(frames)), least=10)
         told = until
         on_progress(min(1.0, (first + len(block)) / len(masks)))
-    model = replace(packaged_info("voice_encoder", session), engine="embedded")
-    return Voices(*_table(found, embedded), sliding, levels(audio.samples), model)
+    return Voices(*_table(found, embedded), sliding, levels(audio.samples), encoder_info(session))
 
 # %% ../nbs/15_diarize.ipynb #7454d421
 MIN_CLEAN, TIGHT, LINKED = 0.6, 0.4, 1800 # seconds of clean speech, cosine distance, windows
@@ -350,13 +353,13 @@ def _voice_at(n, sliding): # int, shape (n,): which sliding voice belongs to eac
 
 def speaker_frames(
     masks:np.ndarray, # bool, shape (windows, 293, k): which local speakers talk
-    who:np.ndarray, # int, shape (windows, k): speaker of each local speaker
+    votes:np.ndarray, # of `window_votes`, shape (frames, speakers)
     centre:np.ndarray, # shape (speakers, 192)
     sliding:np.ndarray, # shape (n, 192): the voice every 0.1 s
     n_samples:int, # of the file
 )->np.ndarray: # bool, shape (frames, speakers)
     "Which speakers talk at each frame of the file"
-    n, votes = len(centre), window_votes(masks, who, len(centre), n_samples)
+    n = len(centre)
     count = np.minimum(np.rint(overlap_mean(masks.sum(2).astype(np.float32), n_samples)), n)
     if n > 1 and len(sliding): votes = votes + LIKENESS * likeness(sliding, centre)[_voice_at(len(votes), sliding)]
     place = np.argsort(np.argsort(-votes, axis=1, kind="stable"), axis=1)
@@ -513,9 +516,9 @@ def who_talks(
     "Which speakers talk at each frame of the file, and what speaks for it"
     who, centre = cluster(heard.embedded, heard.masks, settings)
     if not len(centre): return hush(only_silero(activity), activity, heard.level, settings), None
-    talks = speaker_frames(heard.masks, who, centre, heard.sliding, activity.n_samples)
-    talks = hush(fill(talks, activity, heard.sliding, centre), activity, heard.level, settings)
     votes = window_votes(heard.masks, who, len(centre), activity.n_samples)
+    talks = speaker_frames(heard.masks, votes, centre, heard.sliding, activity.n_samples)
+    talks = hush(fill(talks, activity, heard.sliding, centre), activity, heard.level, settings)
     return talks, evidence(talks, votes, heard.sliding, centre)
 
 def tell_apart(

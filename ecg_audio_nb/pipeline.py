@@ -195,7 +195,7 @@ OWN_LANGUAGE = 10 # seconds of speech: a channel with less takes the language of
 
 class _OneOf:
     "A run as one of several channels sees it"
-    def __init__(self, run, number, count): self.run, self.number, self.count, self.made = run, number, count, {}
+    def __init__(self, run, number, count): self.run, self.number, self.count = run, number, count
 
     def tell(self, event):
         if event.status == "done" or event.status == "start" and self.number: return
@@ -205,7 +205,7 @@ class _OneOf:
     def stage(self, name, work, *args, **kwargs):
         self.tell(StageEvent(name, "start"))
         start = time.perf_counter()
-        made = self.made[name] = work(*args, **kwargs)
+        made = work(*args, **kwargs)
         self.run.seconds[name] = self.run.seconds.get(name, 0) + time.perf_counter() - start
         return made
 
@@ -245,7 +245,7 @@ def listen_to_channels(
     def measure_mix(): return frames(audio.samples, audio.sample_rate, own)
     mix = run.kept(_keys(content, settings)("acoustics", own), measure_mix)
     measured = ChannelFrames(mix, dict(zip(names, (h.frames for h in parts))), dict(zip(names, numbers)))
-    words = join_words([(h.transcript, h.aligned) for h in parts], names, 0) if parts[0].transcript else (None, None)
+    words = join_words([(h.transcript, h.aligned) for h in parts], names) if parts[0].transcript else (None, None)
     heard = Heard(join_activities([h.activity for h in parts]), *words, join_diarizations([h.diarization for h in parts], names), measured)
     made = dict(voice=heard.activity, transcribe=words[0], align=words[1], diarize=heard.diarization, acoustics=measured, adapt=measured)
     for stage in STAGES:
@@ -306,10 +306,11 @@ def measure(
                  for i, (g, span, who, voice) in enumerate(zip(groups, spans, speakers, whole)))
 
 def _pooled(measured, spans, speakers, speech): # each span on the frames of its speaker
+    if not isinstance(measured, ChannelFrames): return pool(measured, spans, speech)
     out = [None] * len(spans)
-    for who in set(speakers) if isinstance(measured, ChannelFrames) else [None]:
-        mine = [i for i, s in enumerate(speakers) if s == who or not isinstance(measured, ChannelFrames)]
-        for i, voice in zip(mine, pool(frames_of(measured, who), [spans[i] for i in mine], speech)): out[i] = voice
+    for who in set(speakers):
+        mine = [i for i, s in enumerate(speakers) if s == who]
+        for i, voice in zip(mine, pool(measured.of(who), [spans[i] for i in mine], speech)): out[i] = voice
     return out
 
 def _rate(words, seconds): # words a second of speech

@@ -25,7 +25,7 @@ from urllib.parse import quote
 import numpy as np
 from ._display import clock, colours
 from .schema import Analysis, Speaker, with_names
-from .settings import USUAL, AcousticsSettings, MediaSettings
+from .settings import USUAL, as_analyzed
 from .media import Audio, load_audio
 from .acoustics import Frames, frames
 from .speakers import doubtful
@@ -220,11 +220,6 @@ def _doubts(analysis, media, audio): # -> notes
         if not same: told.append("the recording shown here is not, byte for byte, the file that was analyzed")
     return told
 
-# %% ../nbs/33_report.ipynb #2e743ee1
-def _as_analyzed(analysis, stage, kind): # -> settings of one stage, as far as the result tells them
-    known = analysis.metadata.settings.get(stage)
-    return kind(**{k: v for k, v in known.items() if k in kind.model_fields}) if isinstance(known, dict) else kind()
-
 # %% ../nbs/33_report.ipynb #cd3b41b2
 def _asset(name): return (files("ecg_audio_nb") / "assets" / name).read_text("utf-8")
 
@@ -258,9 +253,9 @@ def build_report(
     "A result as one page; raises `ReportError`, `MediaError` or `ExportError` for what it can't show"
     media = None if media is None else Path(media)
     player, inside = (None, None) if media is None else _player(media, embed, folder)
-    if audio is None and media is not None: audio = load_audio(media, _as_analyzed(analysis, "media", MediaSettings))
+    if audio is None and media is not None: audio = load_audio(media, as_analyzed(analysis.metadata.settings, "media"))
     if audio is not None and measured is None:
-        measured = frames(audio.samples, audio.sample_rate, _as_analyzed(analysis, "acoustics", AcousticsSettings))
+        measured = frames(audio.samples, audio.sample_rate, as_analyzed(analysis.metadata.settings, "acoustics"))
     data = page_data(analysis, title, _doubts(analysis, media, audio))
     data |= {"media": player, "lanes": None if audio is None else lanes(audio, measured)}
     packed = [_file(analysis, f) for f in formats]

@@ -16,8 +16,8 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/schema.html.md"""
 # %% auto #0
 __all__ = ['Seconds', 'Measure', 'Share', 'Timing', 'Features', 'AcousticFeatures', 'FullFeatures', 'Word', 'WordError',
            'as_number', 'normalize_word', 'Turn', 'Segment', 'VoiceMatch', 'Range', 'VoiceRanges', 'Speaker',
-           'ModelInfo', 'RunTiming', 'Metadata', 'Analysis', 'with_names', 'to_dict', 'ResultError', 'from_dict',
-           'read_result', 'json_schema']
+           'ModelInfo', 'RunTiming', 'Metadata', 'Analysis', 'renamed', 'with_names', 'to_dict', 'ResultError',
+           'from_dict', 'read_result', 'json_schema']
 
 # %% ../nbs/00_schema.ipynb #b05d2d27
 import json, math
@@ -290,6 +290,14 @@ class Analysis:
         return analysis_html(with_names(self))
 
 # %% ../nbs/00_schema.ipynb #24991b10
+def renamed(
+    x:Word|Turn|Segment|Speaker,
+    names:Mapping[str, str], # old -> new
+)->Word|Turn|Segment|Speaker:
+    "The same with its speakers under other names"
+    others = {"other_speakers": tuple(names.get(s, s) for s in x.other_speakers)} if isinstance(x, Word) else {}
+    return replace(x, speaker_id=names.get(x.speaker_id, x.speaker_id), **others)
+
 def with_names(
     a:Analysis,
 )->Analysis: # the same one where no speaker has a name
@@ -298,8 +306,8 @@ def with_names(
     taken = {s.speaker_id for s in a.speakers if not s.name}
     names = {i: name for i, name in names.items() if name not in taken}
     if not names: return a
-    def own(x): return replace(x, speaker_id=names.get(x.speaker_id, x.speaker_id))
-    segments = (replace(own(s), words=tuple(own(w) for w in s.words)) for s in a.segments)
+    def own(x): return renamed(x, names)
+    segments = (replace(own(s), words=tuple(map(own, s.words))) for s in a.segments)
     return replace(a, segments=tuple(segments), turns=tuple(map(own, a.turns)), speakers=tuple(map(own, a.speakers)))
 
 # %% ../nbs/00_schema.ipynb #82116396

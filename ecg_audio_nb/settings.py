@@ -19,7 +19,8 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/settings.html.md"""
 __all__ = ['Engine', 'Unit', 'Names', 'Ports', 'Text', 'Count', 'Seconds', 'Decibels', 'ChunkSize', 'Folder', 'StageEngine',
            'FORMATS', 'USUAL', 'SettingsError', 'StageSettings', 'RuntimeSettings', 'FetchSettings', 'MediaSettings',
            'VoiceSettings', 'TranscribeSettings', 'AlignSettings', 'DiarizeSettings', 'AcousticsSettings',
-           'ExportSettings', 'Settings', 'profiles', 'known_keys', 'load_settings', 'spelled', 'text_of', 'changed']
+           'ExportSettings', 'Settings', 'profiles', 'known_keys', 'load_settings', 'spelled', 'text_of', 'changed',
+           'as_analyzed']
 
 # %% ../nbs/01_settings.ipynb #269193f2
 import configparser, difflib, os
@@ -328,3 +329,12 @@ def changed(
     default = {name: f.get_default(call_default_factory=True) for name, f in Settings.model_fields.items()}
     usual = spelled(Settings.model_construct(**default))
     return [key for key, text in spelled(settings).items() if text != usual[key]]
+
+# %% ../nbs/01_settings.ipynb #03bd99d9
+def as_analyzed(
+    settings:Mapping[str, Any], # of a result's metadata
+    stage:str,
+)->StageSettings:
+    "The settings of one stage, as far as a result tells them"
+    known, kind = settings.get(stage), Settings.model_fields[stage].annotation
+    return kind(**{k: v for k, v in known.items() if k in kind.model_fields}) if isinstance(known, dict) else kind()

@@ -25,7 +25,6 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import islice
 from .diarize import Diarization, check_bounds, diarize, name_speakers, too_few
 from .media import Audio
 from .models import (Halving, ModelError, Weights, available_threads, find_weights, gated_message, is_oom, keep,
@@ -179,7 +178,8 @@ def _shared(words, turns):
     for w in words:
         while first < len(turns) and turns[first].start_time + longest <= w.start_time: first += 1
         shared = {}
-        for t in islice(turns, first, None):
+        for k in range(first, len(turns)):
+            t = turns[k]
             if t.start_time >= w.end_time: break
             overlap = min(t.end_time, w.end_time) - max(t.start_time, w.start_time)
             if overlap > 0: shared[t.speaker_id] = shared.get(t.speaker_id, 0) + overlap

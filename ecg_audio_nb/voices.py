@@ -32,11 +32,11 @@ from pathlib import Path
 from typing import Literal
 import numpy as np
 from ._numeric import next_fast_length
-from .diarize import diarize
+from .diarize import diarize, encoder_info
 from .media import Audio, load_audio
-from .models import available_threads, onnx_session, packaged_info, packaged_models
+from .models import available_threads, onnx_session, packaged_models
 from .schema import Analysis, ModelInfo, ResultError, Speaker, Turn, VoiceMatch, from_dict
-from .settings import MediaSettings, RuntimeSettings
+from .settings import RuntimeSettings, as_analyzed
 from .voice import SAMPLE_RATE, Spans, listen, peak_gain
 from .voice_encoder import trunk_frames, unit, voice_of
 
@@ -112,7 +112,7 @@ def hear_voice(
 
 def voice_model(runtime:RuntimeSettings=RuntimeSettings())->ModelInfo:
     "The network that hears voices"
-    return replace(packaged_info("voice_encoder", onnx_session("voice_encoder", 1, runtime.device)), engine="embedded")
+    return encoder_info(onnx_session("voice_encoder", 1, runtime.device))
 
 def hear_voices_of(
     audio:Audio, # 16 kHz mono
@@ -324,16 +324,17 @@ def match(
 )->dict[str, VoiceMatch]: # by speaker
     "Which of the known people each speaker is"
     known = {p.name: p.voice for p in prints}
-    def score(who, name): return voice_score(voices[who], known[name])
-    def told(who, name): return answer_for(score(who, name), voices[who].seconds, known[name].seconds)
-    pairs = sorted(((score(who, name), who, name) for who, v in voices.items() if v for name in known), reverse=True)
+    def compared(who, name):
+        score = voice_score(voices[who], known[name])
+        return score, who, name, answer_for(score, voices[who].seconds, known[name].seconds)
+    pairs = sorted((compared(who, name) for who, v in voices.items() if v for name in known), key=lambda p: p[:3], reverse=True)
     found, taken = {}, set()
-    for value, who, name in pairs:
-        if who in found or name in taken or told(who, name) not in ("same", "perhaps"): continue
-        found[who] = VoiceMatch(told(who, name), name, value, voices[who].seconds)
+    for score, who, name, answer in pairs:
+        if who in found or name in taken or answer not in ("same", "perhaps"): continue
+        found[who] = VoiceMatch(answer, name, score, voices[who].seconds)
         taken.add(name)
     def nobody(who, voice):
-        near = [value for value, other, name in pairs if other == who and told(who, name)]
+        near = [score for score, other, _, answer in pairs if other == who and answer]
         return VoiceMatch("unknown", None, max(near, default=None), voice.seconds if voice else 0.0)
     return {who: found.get(who) or nobody(who, voice) for who, voice in voices.items()}
 
@@ -425,8 +426,11 @@ def link(
     person, used = {}, 0
     for g in groups:
         known = {speakers[i].name for i in g} - {None}
-        if len(known) != 1 or _TAKEN.fullmatch(min(known)): used += 1
-        person |= dict.fromkeys(g, min(known) if len(known) == 1 and not _TAKEN.fullmatch(min(known)) else f"PERSON_{used:02d}")
+        name = min(known) if len(known) == 1 else None
+        if name is None or _TAKEN.fullmatch(name):
+            used += 1
+            name = f"PERSON_{used:02d}"
+        person |= dict.fromkeys(g, name)
     own = {i: g for g in groups for i in g}
     return [_link(speakers, i, own.get(i), groups, person) for i in range(len(speakers))]
 
@@ -510,10 +514,8 @@ def _speakers_of(file, analysis, recording, runtime):
     if recording is None:
         raise VoiceError(f"its recording {analysis.metadata.filename} is not found, or is another one by its SHA-256; "
                          "--media names the folder where it lies")
-    media = MediaSettings.model_validate({k: v for k, v in analysis.metadata.settings.get("media", {}).items()
-                                          if k in MediaSettings.model_fields})
-    audio, names = load_audio(recording, media), {s.speaker_id: s.name for s in analysis.speakers}
-    spans = spoken_alone(analysis.turns)
+    audio, spans = load_audio(recording, as_analyzed(analysis.metadata.settings, "media")), spoken_alone(analysis.turns)
+    names = {s.speaker_id: s.name for s in analysis.speakers}
     def clip(own):
         at, end = max(own, key=lambda s: s[1] - s[0], default=(0.0, 0.0))
         return audio.cut(at, min(end, at + CLIP)).samples.copy()
