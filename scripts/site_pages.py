@@ -195,6 +195,7 @@ def benchmark_page():
 
 def changelog_page():
     text = (ROOT / "CHANGELOG.md").read_text().partition("\n")[2]
+    text = re.sub(r"\]\((?!https?:|#)(nbs/)?([^)]+)\)", lambda m: f"]({m[2]})" if m[1] else f"](../{m[2]})", text)  # as seen from nbs/
     return page("Changelog", "What changed, version by version", text)
 
 
