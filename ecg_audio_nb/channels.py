@@ -12,11 +12,11 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/channels.html.md"""
 
 # %% auto #0
 __all__ = ['BLOCK', 'LOUD', 'APART', 'CLEAR', 'NEAR', 'CHANNELS', 'block_energy', 'leaks', 'cross_talk', 'without_cross_talk',
-           'one_speaker', 'ChannelFrames', 'frames_of', 'of_channel', 'name_channels', 'join_diarizations',
-           'join_activities', 'join_words']
+           'one_speaker', 'ChannelFrames', 'given_channels', 'frames_of', 'of_channel', 'name_channels',
+           'join_diarizations', 'join_activities', 'join_words']
 
 # %% ../nbs/19_channels.ipynb #51c7199f
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 import numpy as np
 from .acoustics import Frames
@@ -120,6 +120,15 @@ class ChannelFrames:
     def __getattr__(self, name):
         if name.startswith("__") or name == "mix": raise AttributeError(name)
         return getattr(self.mix, name)
+
+def given_channels(
+    measured:ChannelFrames,
+    channel:Mapping[str, int|None], # by speaker, under any names; None: the mix
+)->ChannelFrames:
+    "The same measures for other speakers"
+    frames = {n: measured.own[who] for who, n in measured.channel.items()}
+    channel = {who: n for who, n in channel.items() if n in frames}
+    return ChannelFrames(measured.mix, {who: frames[n] for who, n in channel.items()}, channel)
 
 def frames_of(measured:Frames|ChannelFrames, speaker:str|None)->Frames:
     "The frames that a speaker's voice is measured on"

@@ -12,12 +12,15 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/corrections.html.md"""
 
 # %% auto #0
 __all__ = ['BY_HAND', 'Draft', 'draft_of', 'CorrectionError', 'put_word', 'add_words', 'give', 'put_turn', 'add_turn',
-           'corrected', 'to_stm', 'save_reference']
+           'channels_of', 'corrected', 'to_stm', 'save_reference']
 
 # %% ../nbs/34_corrections.ipynb #3abe59a9
+from collections import Counter
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from .acoustics import Frames
+from .channels import ChannelFrames, given_channels
 from .export import recording, render, spoken_text, write_files
 from .pipeline import measure, segmented, to_speakers
 from .schema import Analysis, Turn, Word, renamed
@@ -169,14 +172,30 @@ def add_turn(draft:Draft, start:float, end:float, speaker:str)->Draft:
 # %% ../nbs/34_corrections.ipynb #42eaed01
 BY_HAND = "corrected by hand" # a result's last warning
 
+def channels_of(
+    draft:Draft,
+    analysis:Analysis, # that it was made from
+)->dict[str, int|None]: # by the draft's speakers; None: none
+    "Which channel each speaker has, where channels are speakers: a new name has the channel in which its turns are"
+    known = {s.speaker_id: s.channel for s in analysis.speakers}
+    def heard_in(who):
+        alike = Counter()
+        for t, was in product([t for t in draft.turns if t.speaker_id == who], analysis.turns):
+            both = min(t.end_time, was.end_time) - max(t.start_time, was.start_time)
+            either = max(t.end_time, was.end_time) - min(t.start_time, was.start_time)
+            if both > 0: alike[known.get(was.speaker_id)] += both / either
+        return max(alike, key=alike.get, default=None)
+    return {who: known[who] if who in known else heard_in(who) for who in {t.speaker_id for t in draft.turns}}
+
 def corrected(
     draft:Draft,
     analysis:Analysis, # that it was made from
-    measured:Frames, # of the same recording
+    measured:Frames|ChannelFrames, # of the same recording
     speech:Spans, # where there is speech, seconds
     settings:Settings,
 )->Analysis:
     "The result that a draft stands for"
+    if isinstance(measured, ChannelFrames): measured = given_channels(measured, channels_of(draft, analysis))
     if draft.words: segments = segmented(draft.words, measured, speech, settings, analysis.metadata.language_detected)
     else: # a turn is a segment
         spans, who = [(t.start_time, t.end_time) for t in draft.turns], [t.speaker_id for t in draft.turns]

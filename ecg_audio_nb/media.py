@@ -80,7 +80,13 @@ class ChannelAudio(Audio):
 
     def channel(self, i:int)->Audio: # float32
         "One channel, from 0"
-        return Audio(self.channels[i].astype(np.float32) / np.float32(32768))
+        return self.cut(0, self.duration, i)
+
+    def cut(self, start:float, end:float, channel:int|None=None)->Audio: # seconds; None: of the mix
+        "The part between two times"
+        if channel is None: return super().cut(start, end)
+        first, last = (max(0, round(t * SAMPLE_RATE)) for t in (start, end))
+        return Audio(self.channels[channel][first:last].astype(np.float32) / np.float32(32768))
 
     @cached_property
     def samples(self)->np.ndarray:

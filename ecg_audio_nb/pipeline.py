@@ -390,7 +390,8 @@ def name_speakers_of(
 )->tuple[Speaker, ...]:
     "Give known speakers their names"
     if prints is None or not turns: return speakers
-    def matched(): return match(hear_voices_of(audio, turns, settings.runtime), prints)
+    channels = {s.speaker_id: s.channel for s in speakers}
+    def matched(): return match(hear_voices_of(audio, turns, settings.runtime, channels), prints)
     return named(speakers, run.stage("voices", matched))
 
 # %% ../nbs/20_pipeline.ipynb #91c89a41

@@ -16,7 +16,7 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/voices.html.md"""
 # %% auto #0
 __all__ = ['MOST', 'PIECE', 'SHORTEST', 'BAND', 'SHORT', 'LEAST', 'ENOUGH', 'PERHAPS', 'SAME', 'MORE', 'ENDING', 'FORMAT',
            'VERSION', 'CLIP', 'spoken_alone', 'spread_over', 'telephone_band', 'Voice', 'hear_voice', 'voice_model',
-           'hear_voices_of', 'voice_score', 'pooled', 'answer_for', 'VoiceError', 'Sample', 'VoicePrint',
+           'to_hear', 'hear_voices_of', 'voice_score', 'pooled', 'answer_for', 'VoiceError', 'Sample', 'VoicePrint',
            'encoder_digest', 'clean_name', 'print_path', 'read_print', 'write_print', 'read_prints', 'prints_digest',
            'add_sample', 'remove_print', 'match', 'named', 'only_voice', 'now', 'FileSpeaker', 'Link', 'link', 'Linked',
            'results_in', 'find_recording', 'link_results', 'rename', 'write_links', 'linked_html']
@@ -33,7 +33,7 @@ from typing import Literal
 import numpy as np
 from ._numeric import next_fast_length
 from .diarize import diarize, encoder_info
-from .media import Audio, load_audio
+from .media import Audio, ChannelAudio, load_audio
 from .models import available_threads, onnx_session, packaged_models
 from .schema import Analysis, ModelInfo, ResultError, Speaker, Turn, VoiceMatch, from_dict
 from .settings import RuntimeSettings, as_analyzed
@@ -97,30 +97,47 @@ class Voice:
     def __repr__(self): return f"Voice({self.seconds:.1f} s)"
 
 def hear_voice(
-    audio:Audio, # 16 kHz mono: of the file, or of one channel
+    audio:Audio, # 16 kHz
     spans:Spans, # where one person talks alone
     runtime:RuntimeSettings=RuntimeSettings(),
     most:float=MOST, # seconds of speech to hear
+    channel:int|None=None, # of a `ChannelAudio`: the one that the person has; None: the mix
 )->Voice|None: # None where there is none
     "The voice of one person, from any number of spans"
-    said = [audio.cut(start, end).samples for start, end in spread_over(spans, most)]
+    said = [_cut(audio, start, end, channel).samples for start, end in spread_over(spans, most)]
     said = np.concatenate([np.zeros(0, np.float32), *said])
     session, threads = onnx_session("voice_encoder", 1, runtime.device), available_threads(runtime.threads)
     def vector(x): return voice_of(trunk_frames(x, session, gain=peak_gain(x), threads=threads))
     vectors = [vector(x) for x in (said, telephone_band(said))]
     return None if vectors[0] is None else Voice(np.stack(vectors), len(said) / SAMPLE_RATE)
 
+def _cut(audio, start, end, channel): return audio.cut(start, end) if channel is None else audio.cut(start, end, channel)
+
 def voice_model(runtime:RuntimeSettings=RuntimeSettings())->ModelInfo:
     "The network that hears voices"
     return encoder_info(onnx_session("voice_encoder", 1, runtime.device))
 
+def to_hear(
+    audio:Audio, # 16 kHz
+    turns:Sequence[Turn], # of the same file, by any diarizer
+    channels:Mapping[str, int|None], # by speaker; None: who has none
+)->dict[str, tuple[Spans, int|None]]: # by speaker in order of appearance: spans and channel
+    "Where to hear each speaker: alone, or in their own channel"
+    def one(who, alone):
+        channel = channels.get(who) if isinstance(audio, ChannelAudio) else None
+        if channel is None: return alone, None
+        return spoken_alone([t for t in turns if t.speaker_id == who])[who], channel
+    return {who: one(who, alone) for who, alone in spoken_alone(turns).items()}
+
 def hear_voices_of(
-    audio:Audio, # 16 kHz mono
+    audio:Audio, # 16 kHz
     turns:Sequence[Turn], # of the same file, by any diarizer
     runtime:RuntimeSettings=RuntimeSettings(),
+    channels:Mapping[str, int|None]={}, # by speaker, where channels are speakers
 )->dict[str, Voice|None]: # by speaker in order of appearance
     "The voice of every speaker of a file"
-    return {who: hear_voice(audio, spans, runtime) for who, spans in spoken_alone(turns).items()}
+    own = to_hear(audio, turns, channels)
+    return {who: hear_voice(audio, spans, runtime, channel=channel) for who, (spans, channel) in own.items()}
 
 # %% ../nbs/19_voices.ipynb #ec3dfa32
 def voice_score(a:Voice, b:Voice)->float: # cosine, -1 to 1
@@ -514,12 +531,13 @@ def _speakers_of(file, analysis, recording, runtime):
     if recording is None:
         raise VoiceError(f"its recording {analysis.metadata.filename} is not found, or is another one by its SHA-256; "
                          "--media names the folder where it lies")
-    audio, spans = load_audio(recording, as_analyzed(analysis.metadata.settings, "media")), spoken_alone(analysis.turns)
-    names = {s.speaker_id: s.name for s in analysis.speakers}
-    def clip(own):
+    audio, names = load_audio(recording, as_analyzed(analysis.metadata.settings, "media")), {s.speaker_id: s.name for s in analysis.speakers}
+    def one(who, own, channel):
         at, end = max(own, key=lambda s: s[1] - s[0], default=(0.0, 0.0))
-        return audio.cut(at, min(end, at + CLIP)).samples.copy()
-    return [FileSpeaker(file, who, hear_voice(audio, own, runtime), names.get(who), clip(own)) for who, own in spans.items()]
+        clip = _cut(audio, at, min(end, at + CLIP), channel).samples.copy()
+        return FileSpeaker(file, who, hear_voice(audio, own, runtime, channel=channel), names.get(who), clip)
+    own = to_hear(audio, analysis.turns, {s.speaker_id: s.channel for s in analysis.speakers})
+    return [one(who, *where) for who, where in own.items()]
 
 CLIP = 5.0 # seconds
 

@@ -9,8 +9,9 @@ from ecg_audio_nb import channels as c
 from ecg_audio_nb.export import WRITERS, render
 from ecg_audio_nb.media import Audio, ChannelAudio, MediaError, load_audio
 from ecg_audio_nb.pipeline import Kept, analyze, same_result
-from ecg_audio_nb.schema import from_dict, to_dict
-from ecg_audio_nb.settings import MediaSettings
+from ecg_audio_nb.schema import Turn, from_dict, to_dict
+from ecg_audio_nb.settings import MediaSettings, load_settings
+from ecg_audio_nb.voices import hear_voice, hear_voices_of, voice_score
 
 RATE = 16000
 SETTINGS = {"engine": "whisper", "runtime.offline": True, "runtime.device": "cpu", "transcribe.enabled": False}
@@ -153,3 +154,26 @@ def test_the_leak_is_found_and_only_the_leak_is_silenced(made, db):
     for i in range(2):
         other = says[1 - i] & ~says[i]
         assert muted[i][other].mean() > 0.8 and muted[i][says[i]].mean() < 0.1
+
+
+@pytest.mark.slow
+def test_who_gets_another_name_keeps_the_channel(talk):
+    from ecg_audio_nb.corrections import corrected, draft_of, give
+    kept = Kept()
+    result = analyze(talk[0], SETTINGS, kept)
+    speech, settings = kept.made["voice"].speech, load_settings(SETTINGS)
+    draft = give(draft_of(result), 0.0, result.metadata.duration, "Anna", "SPEAKER_01")
+    renamed = corrected(draft, result, kept.frames, speech, settings)
+    assert [(s.speaker_id, s.channel) for s in renamed.speakers] == [("Anna", 1), ("SPEAKER_00", 0)]
+    was = {s.channel: s.acoustic_features for s in result.speakers}
+    assert all(s.acoustic_features == was[s.channel] for s in renamed.speakers)
+
+
+def test_a_voice_is_heard_in_its_own_channel(shared_data):
+    a, b = (load_audio(p).samples[:8 * RATE] for p in sorted((shared_data / "librispeech").glob("*-0000.flac"))[:2])
+    n = min(len(a), len(b))
+    call = ChannelAudio(lambda: tuple((x[:n] * 32767).astype(np.int16) for x in (a, b)), 2, n)
+    turns = [Turn(0, n / RATE, "A"), Turn(0, n / RATE, "B")] # over each other all the time
+    own = hear_voices_of(call, turns, channels={"A": 0, "B": 1})
+    for who, x in (("A", a), ("B", b)): assert voice_score(own[who], hear_voice(Audio(x[:n]), [(0, n / RATE)])) > 0.99
+    assert voice_score(own["A"], own["B"]) < 0.5 and set(hear_voices_of(call, turns).values()) == {None}
