@@ -39,7 +39,7 @@ from ._machine import single_blas_thread
 from .acoustics import adapt, emphasized, frames, pool, speech_seconds, spread
 from .align import Aligned, PhoneAligner, RecognizerTimes, choose_aligner, in_order, interpolate
 from .channels import (BLOCK, LOUD, ChannelFrames, block_energy, cross_talk, frames_of, join_activities,
-    join_diarizations, join_words, name_channels, of_channel, one_speaker, without_cross_talk)
+    join_diarizations, join_words, name_channels, of_channel, one_speaker, sounding, with_own_sound, without_cross_talk)
 from .checkpoints import Checkpoints, checkpoints_of, key_of
 from .diarize import Diarization, check_bounds, diarize, hear_voices, tell_apart
 from .environment import fingerprint, watch
@@ -178,6 +178,7 @@ def listen_to(
         step = SPEECH_STEP if not settings.diarize.enabled or _hears_for_itself(engines["diarize"]) else STEP
         def find_speech(): return decide(run.kept(key("voice", step), score, audio, settings.runtime, step), settings.voice)
         activity = run.stage("voice", find_speech)
+        if engines["diarize"] is one_speaker: activity = with_own_sound(activity, sounding(audio))
         spoken = pool_.submit(hear_words, run, audio, activity, settings, engines, content)
         who = None
         if settings.diarize.enabled:

@@ -15,8 +15,8 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/voice.html.md"""
 
 # %% auto #0
 __all__ = ['SAMPLE_RATE', 'WINDOW', 'STEP', 'SPEECH_STEP', 'FRAMES', 'FRAME_STEP', 'FRAME_START', 'LOCAL_SPEAKERS', 'Spans',
-           'SILERO_STEP', 'peak_gain', 'n_windows', 'local_speakers', 'n_frames', 'coverage', 'overlap_mean', 'runs',
-           'above', 'join', 'silero_scores', 'Activity', 'Scores', 'score', 'decide', 'listen']
+           'SILERO_STEP', 'POSSIBLE', 'peak_gain', 'n_windows', 'local_speakers', 'n_frames', 'coverage',
+           'overlap_mean', 'runs', 'above', 'join', 'silero_scores', 'Activity', 'Scores', 'score', 'decide', 'listen']
 
 # %% ../nbs/12_voice.ipynb #6237d21e
 from collections.abc import Iterable
@@ -158,6 +158,7 @@ class Activity:
     silero: Spans # where silero alone says so
     models: tuple[ModelInfo, ...] # that ran
     usual: Spans = () # where silero says so at its usual thresholds, whatever the settings
+    possible: Spans = () # where silero gives speech at least 0.2
 
     @property
     def duration(self)->float: return self.n_samples / SAMPLE_RATE
@@ -187,6 +188,8 @@ def score(
     return Scores(local, second.result(), len(audio.samples), step, models)
 
 # %% ../nbs/12_voice.ipynb #f33e4341
+POSSIBLE = 0.2 # silero's probability of speech, for what a level confirms
+
 def decide(
     scores:Scores,
     settings:VoiceSettings=VoiceSettings(),
@@ -200,7 +203,8 @@ def decide(
     clip = lambda spans: [(s, min(e, duration)) for s, e in spans if s < duration]
     both = join(clip([*by_network, *by_silero]), settings.min_silence, settings.min_speech)
     usual = join(clip(silero(VoiceSettings().onset, VoiceSettings().offset)))
-    return Activity(scores.local, scores.n_samples, both, join(clip(by_silero)), scores.models, usual)
+    possible = join(clip(silero(POSSIBLE, POSSIBLE)))
+    return Activity(scores.local, scores.n_samples, both, join(clip(by_silero)), scores.models, usual, possible)
 
 def listen(
     audio:Audio, # 16 kHz mono

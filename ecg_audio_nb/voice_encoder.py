@@ -53,7 +53,7 @@ def log_mel(
     return np.log(np.maximum(power @ mel_filters(), np.float32(1.1920929e-07)))
 
 # %% ../nbs/06_voice_encoder.ipynb #f635f62f
-PIECE, CONTEXT = 300, 50 # mel frames: 3 s, and 0.5 s on either side
+PIECE, CONTEXT = 300, 25 # mel frames: 3 s, and 0.25 s on either side
 FRAME_RATE = 50 # frames of the trunk in a second
 SIZE = 512 # values of a frame
 
@@ -77,7 +77,7 @@ def trunk_frames(
     out = np.zeros((max(0, last - first), SIZE), np.float32)
     def hear(start):
         a, b = max(0, start - CONTEXT), min(bands, start + PIECE + CONTEXT)
-        a = max(0, min(a, b - 2 * CONTEXT)) // 2 * 2 # a file's last piece hears at least a second
+        a = max(0, min(a, b - 100)) // 2 * 2 # a file's last piece hears at least a second
         heard = log_mel(samples[a * HOP:(b - 1) * HOP + FRAME], gain)
         if len(heard) < 25: heard = np.resize(heard, (25, N_MELS))
         found = session.run(None, {"fbank": (heard - heard.mean(0))[None]})[0][0][(start - a) // 2:]
