@@ -531,7 +531,8 @@ def _speakers_of(file, analysis, recording, runtime):
     if recording is None:
         raise VoiceError(f"its recording {analysis.metadata.filename} is not found, or is another one by its SHA-256; "
                          "--media names the folder where it lies")
-    audio, names = load_audio(recording, as_analyzed(analysis.metadata.settings, "media")), {s.speaker_id: s.name for s in analysis.speakers}
+    audio = load_audio(recording, as_analyzed(analysis.metadata.settings, "media"))
+    names = {s.speaker_id: s.name for s in analysis.speakers}
     def one(who, own, channel):
         at, end = max(own, key=lambda s: s[1] - s[0], default=(0.0, 0.0))
         clip = _cut(audio, at, min(end, at + CLIP), channel).samples.copy()
