@@ -1,0 +1,86 @@
+"""What version 0.1.0 wrote, and what its users wrote down: results, queues, checkpoints, settings, commands"""
+import json
+import shutil
+import tomllib
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from ecg_audio_nb.captions import CaptionStyle, caption_style
+from ecg_audio_nb.checkpoints import Checkpoints
+from ecg_audio_nb.cli import app
+from ecg_audio_nb.export import render
+from ecg_audio_nb.schema import read_result, to_dict
+from ecg_audio_nb.server import server_settings
+from ecg_audio_nb.settings import load_settings, spelled
+
+OLD = Path(__file__).parent / "fixtures/of_0.1.0"
+
+
+def lines(name):
+    return dict(line.split(" = ", 1) for line in (OLD / name).read_text().splitlines() if " = " in line)
+
+
+def test_a_result_reads_and_loses_nothing():
+    result, plain = read_result(OLD / "result.json"), json.loads((OLD / "result.json").read_text())
+    assert " ".join(w.word for w in result.words if w.kind == "word").startswith("Good morning")
+    assert all(to_dict(result)["segments"][i][k] == v for i, s in enumerate(plain["segments"]) for k, v in s.items() if k != "words")
+    assert to_dict(result)["metadata"]["settings"] == plain["metadata"]["settings"]
+    assert all(render(result, name) for name in ("json", "srt", "vtt", "txt", "rttm"))
+
+
+@pytest.mark.parametrize("queue, ids", [("batch", ["clip", "broken"]), ("service", ["video-7", "video-8"])])
+def test_a_queue_reads(tmp_path, queue, ids):
+    (tmp_path / ".jobs").mkdir()
+    shutil.copy(OLD / f"{queue}.sqlite", tmp_path / ".jobs/queue.sqlite")
+    shown = CliRunner().invoke(app, ["jobs", "list", "-o", str(tmp_path)])
+    assert shown.exit_code == 0 and all(i in shown.output for i in ids), shown.output
+    for i in ids: assert CliRunner().invoke(app, ["jobs", "show", i, "-o", str(tmp_path)]).exit_code == 0
+    if queue == "service": assert "video-7" in CliRunner().invoke(app, ["callbacks", "list", "-o", str(tmp_path)]).output
+    assert CliRunner().invoke(app, ["jobs", "retry", ids[0], "-o", str(tmp_path)]).exit_code == 0
+
+
+def test_checkpoints_read():
+    kept = Checkpoints(OLD / "checkpoints")
+    files = sorted((OLD / "checkpoints").glob("??/*.npz"))
+    assert len(files) == 7 and all(kept.get(f.stem) is not None for f in files)
+
+
+def test_every_setting_has_its_old_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("ECG_SETTINGS", str(OLD / "settings.ini"))
+    def said(*args, **kwargs): return {k: v for k, v in spelled(load_settings(*args, **kwargs)).items() if k != "runtime.data_dir"}
+    was, usual = lines("settings.ini"), said({})
+    assert said(profile="everything") == usual
+    for key, text in was.items(): assert said({key: text}) == usual, key
+    for key in was:
+        name = "ECG_" + key.upper().replace(".", "__")
+        with monkeypatch.context() as patch:
+            patch.setenv(name, was[key])
+            assert said() == usual, name
+    assert said({"export.pause": "2"}) != usual
+
+
+def test_every_setting_of_the_service_has_its_old_name(monkeypatch):
+    for key, value in json.loads((OLD / "server.json").read_text()).items():
+        assert server_settings({key: value}) == server_settings()
+        monkeypatch.setenv(f"ECG_SERVER_{key.upper()}", ",".join(value) if isinstance(value, list) else str(value))
+        assert server_settings() == server_settings({})
+
+
+def test_every_key_of_a_caption_style_has_its_old_name():
+    old = tomllib.loads((OLD / "captions.toml").read_text())
+    for name, keys in old.items():
+        style = caption_style(keys)
+        assert isinstance(style, CaptionStyle) and style == caption_style(name)
+
+
+def commands(command, name=()):
+    if not hasattr(command, "commands"): return {" ".join(name): {o for p in command.params for o in getattr(p, "opts", ())}}
+    return {k: v for n, sub in command.commands.items() for k, v in commands(sub, (*name, n)).items()}
+
+
+def test_every_command_and_option_is_still_there():
+    now = commands(typer.main.get_command(app))
+    for name, options in json.loads((OLD / "commands.json").read_text()).items(): assert now[name] >= set(options), name
