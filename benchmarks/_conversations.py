@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from _common import need_data
 
-from ecg_audio_nb.media import Audio, load_audio
+from ecg_audio_nb.audio.media import Audio, load_audio
 from ecg_audio_nb.models import onnx_session
-from ecg_audio_nb.voice import SILERO_STEP, above, join, peak_gain, silero_scores
+from ecg_audio_nb.speech.vad import SILERO_STEP, above, join, peak_gain, silero_scores
 
 RATE = 16000
 Turns = list[tuple[float, float, str]]  # start, end, seconds; speaker

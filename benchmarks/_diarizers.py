@@ -14,9 +14,9 @@ from pathlib import Path
 
 
 def product():
-    from ecg_audio_nb.diarize import diarize
-    from ecg_audio_nb.media import load_audio
-    from ecg_audio_nb.voice import listen
+    from ecg_audio_nb.speech.diarize import diarize
+    from ecg_audio_nb.audio.media import load_audio
+    from ecg_audio_nb.speech.vad import listen
 
     def turns(path):
         audio = load_audio(path)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from _common import need_data
 
-from ecg_audio_nb.media import Audio, load_audio
+from ecg_audio_nb.audio.media import Audio, load_audio
 
 RATE = 16000
 

@@ -94,11 +94,11 @@ def parity() -> dict:  # {"figures", "details"}
 
         without_nltk_data()
         peer, about = theirs.load_align_model("en", "cpu", model_name=str(TINY / "wav2vec2"))
-    from ecg_audio_nb.align import CtcAligner, align_words, path, spell
-    from ecg_audio_nb.media import Audio
+    from ecg_audio_nb.speech.align import CtcAligner, align_words, path, spell
+    from ecg_audio_nb.audio.media import Audio
     from ecg_audio_nb.models import Halving
     from ecg_audio_nb.schema import ModelInfo, Word
-    from ecg_audio_nb.transcribe import Transcript
+    from ecg_audio_nb.speech.transcribe import Transcript
 
     samples, words = speech(600)
     audio, parts, runs = Audio(samples), segments_of(words, len(samples) / 16000, 28), 3

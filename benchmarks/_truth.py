@@ -14,7 +14,7 @@ from _common import ROOT, need_data
 from _sentences import ENGLISH, sentences
 from _speech import RATE, librispeech, read_flac, read_wav
 
-from ecg_audio_nb.media import load_audio
+from ecg_audio_nb.audio.media import load_audio
 
 Span = tuple[float, float]  # start, end, seconds
 

@@ -31,8 +31,8 @@ from pathlib import Path
 import numpy as np
 from _common import DATA, ROOT, keep, options, pyannote_sample
 
-from ecg_audio_nb.acoustics import emphasized, frames, pool
-from ecg_audio_nb.media import load_audio
+from ecg_audio_nb.voice.acoustics import emphasized, frames, pool
+from ecg_audio_nb.audio.media import load_audio
 from ecg_audio_nb.settings import AcousticsSettings
 
 FULL, RATE = AcousticsSettings(features="full"), 16000

@@ -67,15 +67,15 @@ from _truth import (
     white,
 )
 
-from ecg_audio_nb.align import CtcAligner, PhoneAligner
-from ecg_audio_nb.forced_align import align_phones
-from ecg_audio_nb.media import Audio
-from ecg_audio_nb.phones import pronounce
+from ecg_audio_nb.speech.align import CtcAligner, PhoneAligner
+from ecg_audio_nb.speech.forced_align import align_phones
+from ecg_audio_nb.audio.media import Audio
+from ecg_audio_nb.speech.phones import pronounce
 from ecg_audio_nb.schema import ModelInfo, Word
-from ecg_audio_nb.scores import boundaries
+from ecg_audio_nb.research.scores import boundaries
 from ecg_audio_nb.settings import load_settings
-from ecg_audio_nb.transcribe import Transcript, choose_transcriber
-from ecg_audio_nb.voice import SPEECH_STEP, listen
+from ecg_audio_nb.speech.transcribe import Transcript, choose_transcriber
+from ecg_audio_nb.speech.vad import SPEECH_STEP, listen
 
 CONDITIONS = {
     "clean": lambda p, seed: p,

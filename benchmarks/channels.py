@@ -25,8 +25,8 @@ from _conversations import call, librispeech_voices
 from _speech import write_wav
 from diarization import annotation, der, spans_of
 
-from ecg_audio_nb.evaluate import normalize_text
-from ecg_audio_nb.media import Audio
+from ecg_audio_nb.research.evaluate import normalize_text
+from ecg_audio_nb.audio.media import Audio
 from ecg_audio_nb.pipeline import analyze
 
 PAIRS = (0, 1), (1, 3), (2, 0), (3, 2), (4, 0), (0, 1)  # left and right, of the readers in order

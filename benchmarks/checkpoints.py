@@ -23,7 +23,7 @@ from pathlib import Path
 from _common import ROOT, keep, options
 from memory import write_talk
 
-from ecg_audio_nb.captions import to_ass
+from ecg_audio_nb.results.captions import to_ass
 from ecg_audio_nb.pipeline import analyze, same_result
 from ecg_audio_nb.settings import load_settings
 

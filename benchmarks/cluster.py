@@ -2,7 +2,7 @@
 
 `scaling` is the throughput of two workers over that of one, on jobs that sleep half a second, from the first claim to
 the last end. The peer is a plain `dask.distributed` map of the same sleeps on the same two workers, without notebooks,
-leases or publishing (`dask_scaling`). Without `--quick` the chaos run of `tests/test_cluster.py` is timed, too.
+leases or publishing (`dask_scaling`). Without `--quick` the chaos run of `tests/batch/test_dask.py` is timed, too.
 """
 
 import subprocess
@@ -19,9 +19,9 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 def batch_seconds(folder: Path, address: str, n: int) -> float:
     "From the first claim to the last end of n jobs"
-    from ecg_audio_nb.cluster import Machines
-    from ecg_audio_nb.jobqueue import Queue, listed
-    from ecg_audio_nb.jobs import Plan, batch
+    from ecg_audio_nb.batch.dask import Machines
+    from ecg_audio_nb.batch.queue import Queue, listed
+    from ecg_audio_nb.batch.runner import Plan, batch
     from toys import notebook, recordings
 
     folder.mkdir()
@@ -70,7 +70,7 @@ def main():
     }
     if not asked.quick:
         began = time.perf_counter()
-        chaos = [sys.executable, "-m", "pytest", "-q", "tests/test_cluster.py", "-k", "chaos"]
+        chaos = [sys.executable, "-m", "pytest", "-q", "tests/batch/test_dask.py", "-k", "chaos"]
         subprocess.run(chaos, cwd=ROOT, check=True, capture_output=True)
         figures["chaos_s"] = round(time.perf_counter() - began, 1)
     keep("cluster", figures, asked.quick, {"jobs": n, "seconds": {str(k): v for k, v in found.items()}})

@@ -60,12 +60,12 @@ from _speech import write_wav
 from pyannote.core import Annotation, Segment, Timeline
 from pyannote.metrics.diarization import DiarizationErrorRate
 
-from ecg_audio_nb.diarize import hear_voices, tell_apart
-from ecg_audio_nb.evaluate import read_turns
-from ecg_audio_nb.media import Audio, load_audio
+from ecg_audio_nb.speech.diarize import hear_voices, tell_apart
+from ecg_audio_nb.research.evaluate import read_turns
+from ecg_audio_nb.audio.media import Audio, load_audio
 from ecg_audio_nb.settings import DiarizeSettings
-from ecg_audio_nb.speakers import DOUBT
-from ecg_audio_nb.voice import listen
+from ecg_audio_nb.speech.speakers import DOUBT
+from ecg_audio_nb.speech.vad import listen
 
 SETS = ("sample", "splices", "talk", "telephone", "crowd", "ami")
 CHANNELS = ("clean", "telephone", "room")

@@ -38,11 +38,11 @@ from _common import cores, keep, measured, options
 from _peers import MODELS, WHISPERX, FasterWhisper, WhisperX, weights
 from _speech import joined, librispeech, talk, write_wav
 
-from ecg_audio_nb.evaluate import wer
-from ecg_audio_nb.media import Audio
+from ecg_audio_nb.research.evaluate import wer
+from ecg_audio_nb.audio.media import Audio
 from ecg_audio_nb.settings import load_settings
-from ecg_audio_nb.transcribe import choose_transcriber
-from ecg_audio_nb.voice import SPEECH_STEP, listen
+from ecg_audio_nb.speech.transcribe import choose_transcriber
+from ecg_audio_nb.speech.vad import SPEECH_STEP, listen
 
 
 class Ours:

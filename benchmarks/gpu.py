@@ -27,12 +27,12 @@ from _common import keep, options
 from _random_whisper import write_model
 from _speech import talk
 
-from ecg_audio_nb._cuda import cuda_free_mb
-from ecg_audio_nb.evaluate import wer
+from ecg_audio_nb.core.cuda import cuda_free_mb
+from ecg_audio_nb.research.evaluate import wer
 from ecg_audio_nb.models import ModelError, pick_device, release
 from ecg_audio_nb.settings import load_settings
-from ecg_audio_nb.transcribe import choose_transcriber
-from ecg_audio_nb.voice import SPEECH_STEP, listen
+from ecg_audio_nb.speech.transcribe import choose_transcriber
+from ecg_audio_nb.speech.vad import SPEECH_STEP, listen
 
 TOKENS = 200  # a chunk, at most
 PROMPT = ["<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|notimestamps|>"]
@@ -103,7 +103,7 @@ def wav2vec2(device):
     import torch
     from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
 
-    from ecg_audio_nb.align import CtcModel
+    from ecg_audio_nb.speech.align import CtcModel
 
     torch.manual_seed(0)
     layout = Wav2Vec2Config(feat_extract_norm="layer", do_stable_layer_norm=True, conv_bias=True, vocab_size=32)

@@ -45,7 +45,7 @@ if sys.argv[1] == "papermill":
     import papermill
     papermill.execute_notebook(sys.argv[2], sys.argv[3], {"n": 1}, progress_bar=False)
 else:
-    from ecg_audio_nb.warm import run_notebook, warm_up
+    from ecg_audio_nb.batch.warm_kernel import run_notebook, warm_up
     warm_up()
     run_notebook(Path(sys.argv[2]), Path(sys.argv[3]), {"n": 1})
 """
@@ -75,7 +75,7 @@ def papermill_run(path, out, parameters=None, **kwargs):
 
 def overhead(folder: Path, quick: bool) -> dict:
     "Median seconds a notebook, cold and warm, and those of a first one in a new process"
-    from ecg_audio_nb.warm import close_kernels, run_notebook
+    from ecg_audio_nb.batch.warm_kernel import close_kernels, run_notebook
 
     path, out = notebook(folder / "load.ipynb", LOAD, "float(model[n])"), folder / "o.ipynb"
     run_notebook(path, out, {"n": 1})
@@ -99,7 +99,7 @@ def overhead(folder: Path, quick: bool) -> dict:
 def clips(folder: Path, n: int, length: float = 6.0) -> Path:
     "Short files that are all different, cut from the packaged sample"
     import wave
-    from ecg_audio_nb.media import load_audio
+    from ecg_audio_nb.audio.media import load_audio
 
     folder.mkdir()
     sound = (load_audio(SAMPLE).samples * 32767).astype("int16")
@@ -113,7 +113,7 @@ def clips(folder: Path, n: int, length: float = 6.0) -> Path:
 
 def throughput(folder: Path, n: int) -> dict:
     "Jobs per minute over the same files"
-    from ecg_audio_nb.jobs import job_notebook
+    from ecg_audio_nb.batch.runner import job_notebook
 
     inbox = clips(folder / "in", n)
 
@@ -154,7 +154,7 @@ def _same(a, b):
 
 def flat(folder: Path, n: int) -> dict:
     "Memory and open files of kernel and runner after 10 notebooks, and after all"
-    from ecg_audio_nb import warm
+    from ecg_audio_nb.batch import warm_kernel as warm
 
     path, out = notebook(folder / "litter.ipynb", LITTER), folder / "o.ipynb"
 
@@ -179,7 +179,7 @@ def flat(folder: Path, n: int) -> dict:
 
 def queue(folder: Path, n: int) -> dict:
     "The longest of many calls on a queue of n jobs, ms"
-    from ecg_audio_nb.jobqueue import Job, Queue, add, attempts, beat, claim, counts, finish, job_id, listed, owner_name
+    from ecg_audio_nb.batch.queue import Job, Queue, add, attempts, beat, claim, counts, finish, job_id, listed, owner_name
 
     q, me = Queue(folder / "queue.sqlite"), owner_name()
 

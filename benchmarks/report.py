@@ -18,7 +18,7 @@ from pathlib import Path
 
 from _common import keep, options
 
-from ecg_audio_nb.report import write_report
+from ecg_audio_nb.results.report import write_report
 from ecg_audio_nb.schema import AcousticFeatures, Analysis, Metadata, Segment, Speaker, Turn, Word
 
 SAID = "we all went down to the market today for apples".split()

@@ -26,7 +26,7 @@ import psutil
 import soundfile
 from _common import ROOT, keep, options
 
-from ecg_audio_nb.media import load_audio
+from ecg_audio_nb.audio.media import load_audio
 
 SAMPLE = ROOT / "ecg_audio_nb/assets/sample.mp4"
 AT_ONCE = 200

@@ -23,7 +23,7 @@ from pathlib import Path
 from _common import keep, options
 from memory import write_talk
 
-from ecg_audio_nb.sweep import sweep
+from ecg_audio_nb.research.sweep import sweep
 
 BEFORE = {"voice.onset": [0.5, 0.9], "acoustics.f0_floor": [60.0, 80.0]}
 AFTER = {"diarize.num_speakers": [None, 2, 3, 4], "diarize.min_turn": [0.1, 0.5, 1.0]}

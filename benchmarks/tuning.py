@@ -31,7 +31,7 @@ from _conversations import RATE, librispeech_voices
 from diarization import splice
 
 from ecg_audio_nb.settings import DiarizeSettings
-from ecg_audio_nb.sweep import sweep
+from ecg_audio_nb.research.sweep import sweep
 
 SPACE = {"diarize.threshold": [0.55, 0.6, 0.65], "diarize.quiet": [None, 25.0, 30.0, 35.0, 40.0], "diarize.min_pause": [0.2, 0.3, 0.5]}
 QUICK = {"diarize.threshold": [0.6], "diarize.quiet": [None, 35.0], "diarize.min_pause": [0.3]}

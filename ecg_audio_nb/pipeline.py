@@ -35,23 +35,23 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel
 import ecg_audio_nb
-from ._machine import single_blas_thread
-from .acoustics import adapt, emphasized, frames, pool, speech_seconds, spread
-from .align import Aligned, PhoneAligner, RecognizerTimes, choose_aligner, in_order, interpolate
+from .core.system import single_blas_thread
+from .voice.acoustics import adapt, emphasized, frames, pool, speech_seconds, spread
+from .speech.align import Aligned, PhoneAligner, RecognizerTimes, choose_aligner, in_order, interpolate
 from .channels import (BLOCK, LOUD, ChannelFrames, block_energy, cross_talk, frames_of, join_activities,
     join_diarizations, join_words, name_channels, of_channel, one_speaker, sounding, with_own_sound, without_cross_talk)
 from .checkpoints import Checkpoints, checkpoints_of, key_of
-from .diarize import Diarization, check_bounds, diarize, hear_voices, tell_apart
+from .speech.diarize import Diarization, check_bounds, diarize, hear_voices, tell_apart
 from .environment import fingerprint, watch
-from .fetch import Source, fetched, shown, stem_of
-from .media import SAMPLE_RATE, Audio, ChannelAudio, load_audio
+from .audio.fetch import Source, fetched, shown, stem_of
+from .audio.media import SAMPLE_RATE, Audio, ChannelAudio, load_audio
 from .models import ModelError, Weights, hand_back_memory
 from .schema import Analysis, FullFeatures, Metadata, RunTiming, Segment, Speaker, Turn, VoiceRanges, Word, to_dict
 from .settings import Settings, load_settings, spelled
-from .speakers import PyannoteDiarizer, assign_speakers, choose_diarizer, group_words, move_changes, tell_certainty
-from .transcribe import UNSPACED, Transcript, WhisperTranscriber, choose_transcriber
-from .voices import VoicePrint, hear_voices_of, match, named, read_prints, voice_model
-from .voice import STEP, SPEECH_STEP, Activity, Spans, decide, score
+from .speech.speakers import PyannoteDiarizer, assign_speakers, choose_diarizer, group_words, move_changes, tell_certainty
+from .speech.transcribe import UNSPACED, Transcript, WhisperTranscriber, choose_transcriber
+from .speech.voice_prints import VoicePrint, hear_voices_of, match, named, read_prints, voice_model
+from .speech.vad import STEP, SPEECH_STEP, Activity, Spans, decide, score
 
 # %% ../nbs/20_pipeline.ipynb #a9803b5a
 @dataclass(frozen=True)
@@ -629,7 +629,7 @@ class Costs:
         return {"runs": len(self.runs), **{k: getattr(self, k) for k in names}}
 
     def _repr_html_(self):
-        from ecg_audio_nb._display import costs_html
+        from ecg_audio_nb.core.html import costs_html
         return costs_html(self)
 
 def _spread(seconds): return {"first": seconds[0], "median": statistics.median(seconds), "best": min(seconds), "worst": max(seconds)}

@@ -234,7 +234,7 @@ class RunTiming:
     peak_gpu_mb: Measure|None = None
 
     def _repr_html_(self):
-        from ecg_audio_nb._display import timing_html
+        from ecg_audio_nb.core.html import timing_html
         return timing_html(self)
 
 # %% ../nbs/00_schema.ipynb #28c6bde8
@@ -258,7 +258,7 @@ class Metadata:
     timing: RunTiming = RunTiming()
 
     def _repr_html_(self):
-        from ecg_audio_nb._display import metadata_html
+        from ecg_audio_nb.core.html import metadata_html
         return metadata_html(self)
 
 # %% ../nbs/00_schema.ipynb #2525d9de
@@ -286,7 +286,7 @@ class Analysis:
     def text(self)->str: return "\n".join(s.text for s in self.segments)
 
     def _repr_html_(self):
-        from ecg_audio_nb._display import analysis_html
+        from ecg_audio_nb.core.html import analysis_html
         return analysis_html(with_names(self))
 
 # %% ../nbs/00_schema.ipynb #24991b10

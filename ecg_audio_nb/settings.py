@@ -221,7 +221,7 @@ class Settings(BaseSettings):
         return getattr(self, stage).engine or self.engine
 
     def _repr_html_(self):
-        from ecg_audio_nb._display import settings_html
+        from ecg_audio_nb.core.html import settings_html
         return settings_html(spelled(self), changed(self))
 
 # %% ../nbs/01_settings.ipynb #c0b8efe8

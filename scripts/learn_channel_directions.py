@@ -18,9 +18,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 from _conversations import RATE, development_voices, room, telephone, utterance  # noqa: E402
 
-from ecg_audio_nb import voice_encoder  # noqa: E402
+from ecg_audio_nb.speech import voice_encoder  # noqa: E402
 from ecg_audio_nb.models import onnx_session  # noqa: E402
-from ecg_audio_nb.voice import peak_gain  # noqa: E402
+from ecg_audio_nb.speech.vad import peak_gain  # noqa: E402
 
 FOLDER = ROOT / "ecg_audio_nb/assets/models"
 DIRECTIONS, LONGEST, SHORTEST = 5, 5 * RATE, 2 * RATE  # samples of a stretch

@@ -21,8 +21,8 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 from _conversations import conversation, development_voices  # noqa: E402
 from diarization import judged, words_in  # noqa: E402
 
-from ecg_audio_nb.diarize import SURE, hear_voices, who_talks  # noqa: E402
-from ecg_audio_nb.voice import FRAME_START, FRAME_STEP, listen, runs  # noqa: E402
+from ecg_audio_nb.speech.diarize import SURE, hear_voices, who_talks  # noqa: E402
+from ecg_audio_nb.speech.vad import FRAME_START, FRAME_STEP, listen, runs  # noqa: E402
 
 CHANNELS = ("clean", "telephone", "room")
 

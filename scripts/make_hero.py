@@ -14,9 +14,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from ecg_audio_nb import analyze
-from ecg_audio_nb._display import colours
-from ecg_audio_nb.media import load_audio
-from ecg_audio_nb.voice import SAMPLE_RATE
+from ecg_audio_nb.core.html import colours
+from ecg_audio_nb.audio.media import load_audio
+from ecg_audio_nb.speech.vad import SAMPLE_RATE
 
 ROOT = Path(__file__).resolve().parents[1]
 START, END = 20.6, 28.3  # seconds of the sample

@@ -12,8 +12,8 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from ecg_audio_nb import analyze
-from ecg_audio_nb.captions import burn, frame_size, write_captions
-from ecg_audio_nb.report import write_report
+from ecg_audio_nb.results.captions import burn, frame_size, write_captions
+from ecg_audio_nb.results.report import write_report
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))

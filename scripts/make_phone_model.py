@@ -62,8 +62,8 @@ def parameters(model: Path) -> dict[str, np.ndarray]:
 
 def check(original: dict[str, np.ndarray]):
     "Compare the state scores of the sample's speech from 8 bit and from float32"
-    from ecg_audio_nb import forced_align
-    from ecg_audio_nb.media import load_audio
+    from ecg_audio_nb.speech import forced_align
+    from ecg_audio_nb.audio.media import load_audio
 
     sample = load_audio(FOLDER.parent / "sample.mp4").cut(0, 20).samples
     [found] = forced_align.features([sample])

@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image
 
 from ecg_audio_nb import analyze
-from ecg_audio_nb.acoustics import frames
-from ecg_audio_nb.media import load_audio
-from ecg_audio_nb.plots import plot_speakers, plot_talk_time, plot_voice, plot_waveform
+from ecg_audio_nb.voice.acoustics import frames
+from ecg_audio_nb.audio.media import load_audio
+from ecg_audio_nb.results.plots import plot_speakers, plot_talk_time, plot_voice, plot_waveform
 
 ROOT = Path(__file__).resolve().parents[1]
 START, END = 17.0, 29.0  # seconds of the sample

@@ -1,4 +1,4 @@
-"""Make the pronunciation tables of `ecg_audio_nb.phones` from the files they come from.
+"""Make the pronunciation tables of `ecg_audio_nb.speech.phones` from the files they come from.
 
     pip download --no-deps pocketsphinx==5.1.1        # holds cmudict-en-us.dict
     apt-get install unicode-data mecab-ipadic         # Unihan_Readings.txt.bz2 and the CSV files of IPADIC
@@ -16,7 +16,7 @@ from collections import Counter, defaultdict
 from itertools import product
 from pathlib import Path
 
-from ecg_audio_nb.phones import PHONES, katakana
+from ecg_audio_nb.speech.phones import PHONES, katakana
 
 FOLDER = Path(__file__).parents[1] / "ecg_audio_nb/assets/models"
 KANJI = re.compile("[㐀-䶿一-鿿々]")

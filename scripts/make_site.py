@@ -326,7 +326,7 @@ class Site:
         "As nbdev's `show_doc`: signature with its comments, docstring, the place in the source; public methods a line each"
         lines, nodes = module_source(page.module)
         node = nodes[name]
-        link = f"{REPOSITORY}/blob/main/ecg_audio_nb/{page.module}.py#L{node.lineno}"
+        link = f"{REPOSITORY}/blob/main/ecg_audio_nb/{page.module.replace('.', '/')}.py#L{node.lineno}"
         where = f'<a class="to-source" href="{link}" aria-label="{name} on GitHub">{WORDS[page.lang]["source"]}</a>'
         told = "\n\n".join(part for part in (ast.get_docstring(node) or "").partition("\n\n")[::2] if part)
         body = coloured(signature(lines, node), "python") + self.markdown(page, told)
@@ -437,7 +437,7 @@ class Site:
 @cache
 def module_source(module):
     "Lines of a module, and name to node of what it defines"
-    text = (ROOT / f"ecg_audio_nb/{module}.py").read_text()
+    text = (ROOT / f"ecg_audio_nb/{module.replace('.', '/')}.py").read_text()
     return text.splitlines(), {n.name: n for n in ast.parse(text).body if hasattr(n, "name")}
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 from standardwebhooks import Webhook
 
-from ecg_audio_nb.callbacks import callback_url
+from ecg_audio_nb.service.webhooks import callback_url
 
 PLACE = "/api/upload-video/result"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -177,7 +177,7 @@ class Hasty(Served):
     "The same, but what the callbacks wait for takes a fiftieth of the time"
     runs = [sys.executable, "-c", """
 import functools
-from ecg_audio_nb import server
+from ecg_audio_nb.service import app as server
 server.serve = functools.partial(server.serve, delivery=server.Delivery(pace=0.02, poll=0.05))
 from ecg_audio_nb.cli import main
 main()"""]

@@ -19,7 +19,7 @@ def cuda_devices():
     return tuple(line for line in listed.stdout.splitlines() if line.startswith("GPU ")) if not listed.returncode else ()
 
 
-LONGEST = ("test_service.py", "test_server.py", "test_jobs.py", "test_cluster.py") # first, or one process ends long after the other
+LONGEST = ("test_service.py", "test_app.py", "test_runner.py", "test_dask.py") # first, or one process ends long after the other
 
 
 def pytest_collection_modifyitems(items):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import nbformat
 
-CELLS = "from ecg_audio_nb.explore import explore\nexplorer = explore('talk.mp4', {'engine': 'whisper'})", "explorer"
+CELLS = "from ecg_audio_nb.research.explore import explore\nexplorer = explore('talk.mp4', {'engine': 'whisper'})", "explorer"
 
 
 @contextmanager

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from ecg_audio_nb import channels as c
-from ecg_audio_nb.export import WRITERS, render
-from ecg_audio_nb.media import Audio, ChannelAudio, MediaError, load_audio
+from ecg_audio_nb.results.export import WRITERS, render
+from ecg_audio_nb.audio.media import Audio, ChannelAudio, MediaError, load_audio
 from ecg_audio_nb.pipeline import Kept, analyze, same_result
 from ecg_audio_nb.schema import Turn, from_dict, to_dict
 from ecg_audio_nb.settings import MediaSettings, load_settings
-from ecg_audio_nb.voices import hear_voice, hear_voices_of, voice_score
+from ecg_audio_nb.speech.voice_prints import hear_voice, hear_voices_of, voice_score
 
 RATE = 16000
 SETTINGS = {"engine": "whisper", "runtime.offline": True, "runtime.device": "cpu", "transcribe.enabled": False}
@@ -158,7 +158,7 @@ def test_the_leak_is_found_and_only_the_leak_is_silenced(made, db):
 
 @pytest.mark.slow
 def test_who_gets_another_name_keeps_the_channel(talk):
-    from ecg_audio_nb.corrections import corrected, draft_of, give
+    from ecg_audio_nb.results.corrections import corrected, draft_of, give
     kept = Kept()
     result = analyze(talk[0], SETTINGS, kept)
     speech, settings = kept.made["voice"].speech, load_settings(SETTINGS)

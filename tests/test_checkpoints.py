@@ -9,12 +9,12 @@ import pytest
 import soundfile
 
 from ecg_audio_nb import checkpoints as ck, pipeline
-from ecg_audio_nb.diarize import diarize
-from ecg_audio_nb.media import load_audio
+from ecg_audio_nb.speech.diarize import diarize
+from ecg_audio_nb.audio.media import load_audio
 from ecg_audio_nb.pipeline import Kept, analyze, benchmark, identity, same_result
 from ecg_audio_nb.schema import ModelInfo, Word
 from ecg_audio_nb.settings import load_settings
-from ecg_audio_nb.transcribe import Transcript
+from ecg_audio_nb.speech.transcribe import Transcript
 from test_environment import small_disk
 
 class QuietHandler(SimpleHTTPRequestHandler):
@@ -97,7 +97,7 @@ def test_an_engine_of_ones_own_is_asked_each_time(talk, folder):
 
 def test_weights_are_known_by_their_files(tmp_path):
     from ecg_audio_nb.models import Weights
-    from ecg_audio_nb.speakers import PyannoteDiarizer
+    from ecg_audio_nb.speech.speakers import PyannoteDiarizer
     (tmp_path / "weights.bin").write_bytes(b"one")
     engine = PyannoteDiarizer(Weights("mine", tmp_path))
     before = identity(engine)

@@ -48,7 +48,7 @@ def picture_only(path):
 
 @pytest.fixture(scope="module")
 def speech(sample):
-    from ecg_audio_nb.media import load_audio
+    from ecg_audio_nb.audio.media import load_audio
     return load_audio(sample).samples[:6 * RATE]
 
 

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "ecg_audio_nb/assets/models"
 GUIDE = ROOT / "nbs/guides/embedded_models.ipynb"
 MODELS = json.loads((FOLDER / "models.json").read_text(encoding="utf-8"))
-PRONUNCIATIONS = {"english.txt.gz", "hanzi.txt.gz", "japanese.txt.gz"} # tests/test_phones.py
+PRONUNCIATIONS = {"english.txt.gz", "hanzi.txt.gz", "japanese.txt.gz"} # tests/speech/test_phones.py
 # differ from one torch to the next, though the network is the same
 BUILD = {"sha256", "bytes", "version", "source", "made_with"}
 

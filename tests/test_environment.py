@@ -172,16 +172,16 @@ def test_an_older_nvjitlink_on_the_path(tmp_path):
 
 
 def test_where_an_entry_is_set(tmp_path, monkeypatch):
-    from ecg_audio_nb import _machine
+    from ecg_audio_nb.core import system
     file = tmp_path / "cuda.sh"
     file.write_text("# LD_LIBRARY_PATH=/usr/local/cuda-11/lib64\nexport LD_LIBRARY_PATH=/usr/local/cuda-12.0/lib64:$LD_LIBRARY_PATH\n")
     monkeypatch.setattr(_machine, "_SET_IN", (str(tmp_path / "*.sh"),))
     monkeypatch.setenv("LD_LIBRARY_PATH", "/usr/local/cuda-12.0/lib64/")
-    assert [p.name for p in _machine.set_in("/usr/local/cuda-12.0/lib64/")] == ["cuda.sh"] and not list(_machine.set_in("/usr/local/cuda-11/lib64"))
-    unset, edit = _machine.without(["/usr/local/cuda-12.0/lib64/"])
+    assert [p.name for p in system.set_in("/usr/local/cuda-12.0/lib64/")] == ["cuda.sh"] and not list(system.set_in("/usr/local/cuda-11/lib64"))
+    unset, edit = system.without(["/usr/local/cuda-12.0/lib64/"])
     assert unset == "unset LD_LIBRARY_PATH"
     subprocess.run(edit, shell=True, check=True)
-    assert not list(_machine.set_in("/usr/local/cuda-12.0/lib64"))
+    assert not list(system.set_in("/usr/local/cuda-12.0/lib64"))
 
 
 @needs_cc
@@ -379,12 +379,12 @@ def test_the_engine_whisperx_without_torch(monkeypatch):
 
 
 def test_what_installs_an_extra(monkeypatch):
-    from ecg_audio_nb import _machine
-    monkeypatch.setattr(_machine.sys, "version_info", (3, 13, 0))
-    assert _machine.install_command("whisperx") == "pip install 'ecg-audio-nb[whisperx]'"
-    monkeypatch.setattr(_machine.sys, "version_info", (3, 14, 0))
-    assert "use Python 3.11 to 3.13" in _machine.install_command("whisperx")
-    assert _machine.install_command("lab") == "pip install 'ecg-audio-nb[lab]'"
+    from ecg_audio_nb.core import system
+    monkeypatch.setattr(system.sys, "version_info", (3, 13, 0))
+    assert system.install_command("whisperx") == "pip install 'ecg-audio-nb[whisperx]'"
+    monkeypatch.setattr(system.sys, "version_info", (3, 14, 0))
+    assert "use Python 3.11 to 3.13" in system.install_command("whisperx")
+    assert system.install_command("lab") == "pip install 'ecg-audio-nb[lab]'"
 
 
 @pytest.mark.parametrize("problem, device, status", [(None, "cuda", "ok"), ("no cuBLAS: …", "cuda", "fail"), ("no cuBLAS: …", "cpu", "ok")])

@@ -8,12 +8,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from ecg_audio_nb.captions import CaptionStyle, caption_style
+from ecg_audio_nb.results.captions import CaptionStyle, caption_style
 from ecg_audio_nb.checkpoints import Checkpoints
 from ecg_audio_nb.cli import app
-from ecg_audio_nb.export import render
+from ecg_audio_nb.results.export import render
 from ecg_audio_nb.schema import read_result, to_dict
-from ecg_audio_nb.server import server_settings
+from ecg_audio_nb.service.app import server_settings
 from ecg_audio_nb.settings import load_settings, spelled
 
 OLD = Path(__file__).parent / "fixtures/of_0.1.0"

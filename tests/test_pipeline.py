@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from ecg_audio_nb import analyze
-from ecg_audio_nb.evaluate import wer
-from ecg_audio_nb.media import load_audio
+from ecg_audio_nb.research.evaluate import wer
+from ecg_audio_nb.audio.media import load_audio
 from ecg_audio_nb.schema import ModelInfo, Word, from_dict, to_dict
-from ecg_audio_nb.transcribe import Transcript
+from ecg_audio_nb.speech.transcribe import Transcript
 
 EMBEDDED = {"engine": "embedded"}
 
@@ -174,7 +174,7 @@ def test_loudness_of_the_whole_chain(tmp_path):
     with wave.open(str(tmp_path / "tone.wav"), "wb") as f:
         f.setnchannels(2), f.setsampwidth(2), f.setframerate(44100)
         f.writeframes(np.repeat(tone, 2).tobytes())
-    from ecg_audio_nb.acoustics import frames, pool
+    from ecg_audio_nb.voice.acoustics import frames, pool
     audio = load_audio(tmp_path / "tone.wav")
     features = pool(frames(audio.samples), [(0.5, 2.5)])[0]
     assert features.volume_db == pytest.approx(-23, abs=0.1) and features.pitch_hz == pytest.approx(200, rel=0.01)

@@ -6,13 +6,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from ecg_audio_nb import analyze, transcribe
-from ecg_audio_nb.evaluate import normalize_text, wer
-from ecg_audio_nb.media import load_audio
+from ecg_audio_nb import analyze; from ecg_audio_nb.speech import transcribe
+from ecg_audio_nb.research.evaluate import normalize_text, wer
+from ecg_audio_nb.audio.media import load_audio
 from ecg_audio_nb.models import ModelError
 from ecg_audio_nb.settings import load_settings
-from ecg_audio_nb.speakers import choose_diarizer
-from ecg_audio_nb.transcribe import WhisperTranscriber
+from ecg_audio_nb.speech.speakers import choose_diarizer
+from ecg_audio_nb.speech.transcribe import WhisperTranscriber
 
 CPU = {"engine": "whisper", "runtime.device": "cpu", "runtime.offline": True}
 ALONE = CPU | {"diarize.enabled": False} # nobody is told from others

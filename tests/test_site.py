@@ -120,7 +120,7 @@ def test_an_export_shows_how_it_is_called_and_where_it_stands(site):
     plain = re.sub("<[^>]+>", "", api)
     assert "names:bool=False, # write the speaker" in plain and ")-&gt;list[Cue]: # in time order" in plain and "Captions of an analysis" in plain
     line = int(re.search(r"ecg_audio_nb/export\.py#L(\d+)", api)[1])
-    assert (ROOT / "ecg_audio_nb/export.py").read_text().splitlines()[line - 1].startswith("def cues(")
+    assert (ROOT / "ecg_audio_nb/results/export.py").read_text().splitlines()[line - 1].startswith("def cues(")
     assert "import csv, difflib" not in re.sub("<[^>]+>", "", page) # what only the package needs
 
 

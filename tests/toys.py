@@ -15,7 +15,7 @@ pathlib.Path(output_dir, "result.txt").write_text(hashlib.sha256(text.encode()).
 STAGES = """\
 import time
 from types import SimpleNamespace
-from ecg_audio_nb.jobs import job_hook
+from ecg_audio_nb.batch.runner import job_hook
 hook = job_hook()
 for stage in ("media", "voice", "transcribe", "align", "diarize", "acoustics"):
     hook(SimpleNamespace(stage=stage, status="start", share=None))

@@ -1,0 +1,1 @@
+"""The queue, the warm kernel, and recordings by the thousand"""

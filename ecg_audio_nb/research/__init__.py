@@ -1,0 +1,1 @@
+"""Scores, sweeps and the explorer"""

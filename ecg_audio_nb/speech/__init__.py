@@ -1,0 +1,1 @@
+"""Speech detection, recognition, alignment, diarization: who said what, when"""

@@ -1,0 +1,1 @@
+"""The measured voice: level, F0, spectrum"""

@@ -1,0 +1,232 @@
+"""Jobs on many machines, played by processes over TCP: kills, a lost scheduler, TLS, stopping"""
+import os, shutil, subprocess, sys, threading, time
+from datetime import datetime, timedelta, timezone
+from ipaddress import ip_address
+from pathlib import Path
+
+import psutil
+import pytest
+from distributed import Client
+
+from ecg_audio_nb.batch import dask as module
+from ecg_audio_nb.batch.dask import Machines
+from ecg_audio_nb.batch.queue import Queue, attempts, cancel, counts, find, listed
+from ecg_audio_nb.batch.runner import Folder, JobsError, Plan, batch, enqueue
+from dask_loopback import cluster, free_port, scheduler, worker
+from toys import STAGES, made_of, notebook, recordings
+
+
+def ecg(*args, **kwargs):
+    return subprocess.Popen([sys.executable, "-m", "ecg_audio_nb", *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **kwargs)
+
+def until(true, seconds=90):
+    for _ in range(seconds * 20):
+        if found := true(): return found
+        time.sleep(0.05)
+    raise AssertionError("it did not come")
+
+def leftovers(folder): return [p.name for p in Path(folder).iterdir() if p.name.endswith((".part", ".old"))]
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    "A scheduler and two workers"
+    with cluster(tmp_path_factory.mktemp("dask")) as found: yield found
+
+
+def test_both_workers_get_jobs_and_all_are_done(tmp_path, two):
+    sources, out = recordings(tmp_path / "in", 12), tmp_path / "out"
+    (tmp_path / "in/bad.wav").write_text("bad")
+    where = "import os, pathlib\npathlib.Path('where.txt').write_text(str(os.getppid()))"
+    from toys import TOY
+    jobs, faults = batch([str(tmp_path / "in")], out, Plan(notebook(tmp_path / "toy.ipynb", TOY, where, seconds=0.3)), Machines(two[0]))
+    assert {j.name: j.state for j in jobs} == {**{s.stem: "done" for s in sources}, "bad": "failed"} and not faults
+    assert all((out / s.stem / "result.txt").read_text() == made_of(s) for s in sources)
+    pids = {(out / s.stem / "where.txt").read_text() for s in sources}
+    assert pids == {str(w.process.pid) for w in two[2]}, "one kernel a worker, on both"
+    assert find(Queue(out / ".jobs/queue.sqlite"), "bad").kind == "user" and (out / "failed/bad.ipynb").exists() and not leftovers(out)
+
+
+def test_stages_come_back_and_a_job_can_be_cancelled(tmp_path, two):
+    sources, out = recordings(tmp_path / "in", 2), tmp_path / "out"
+    place, plan, seen = Folder(out), Plan(notebook(tmp_path / "stages.ipynb", STAGES, seconds=1.5)), set()
+    queue = Queue(place.queue_file())
+    enqueue(queue, plan, map(str, sources), place)
+    crew = Machines(two[0])
+    crew.begin(queue, place, tmp_path)
+    job = until(lambda: next((j for j in listed(queue, "running") if j.stage), None))
+    cancel(queue, job)
+    while crew.tend():
+        seen |= {j.stage for j in listed(queue, "running")}
+        time.sleep(0.1)
+    crew.end()
+    assert find(queue, job.id).state == "cancelled" and counts(queue)["done"] == 1 and len(seen - {None}) >= 2
+
+
+def test_a_coordinator_that_is_asked_to_stop_gives_its_jobs_back(tmp_path, two):
+    recordings(tmp_path / "in", 3)
+    out, path = tmp_path / "out", notebook(tmp_path / "stages.ipynb", STAGES, seconds=1.5)
+    p = ecg("batch", tmp_path / "in", "-o", out, "--notebook", path, "--cluster", two[0])
+    until(lambda: (out / ".jobs/queue.sqlite").exists())
+    queue = Queue(out / ".jobs/queue.sqlite")
+    until(lambda: any(j.stage for j in listed(queue, "running")))
+    p.terminate()
+    said = p.communicate(timeout=90)[0]
+    assert p.returncode == 0 and counts(queue)["queued"] == 3, said
+    assert all(j.tries == 0 for j in listed(queue)) and not leftovers(out)
+
+
+def test_a_worker_whose_coordinator_is_gone_ends_after_the_stage_in_hand(tmp_path, two):
+    [source], out = recordings(tmp_path / "in", 1), tmp_path / "out"
+    path = notebook(tmp_path / "stages.ipynb", STAGES.replace("time.sleep(seconds / 10)", f"time.sleep(seconds / 10); open({str(tmp_path / 'alive')!r}, 'a').write('.')"), seconds=1.0)
+    p = ecg("batch", source, "-o", out, "--notebook", path, "--cluster", two[0])
+    until(lambda: (tmp_path / "alive").exists())
+    p.kill()
+    p.communicate()
+    def quiet():
+        before = (tmp_path / "alive").stat().st_size
+        time.sleep(1)
+        return (tmp_path / "alive").stat().st_size == before
+    until(quiet, 30)
+    assert (tmp_path / "alive").stat().st_size < 60, "all six stages ran"
+
+
+def test_no_scheduler_is_one_clear_error(tmp_path):
+    recordings(tmp_path / "in", 1)
+    with pytest.raises(JobsError, match="no Dask scheduler answers"):
+        batch([str(tmp_path / "in")], tmp_path / "out", Plan(notebook(tmp_path / "toy.ipynb")), Machines(f"tcp://127.0.0.1:{free_port()}", patience=1))
+
+
+def test_another_version_on_the_workers_is_refused(tmp_path, two, monkeypatch):
+    recordings(tmp_path / "in", 1)
+    monkeypatch.setattr(module.ecg_audio_nb, "__version__", "99.0")
+    with pytest.raises(JobsError, match="install the same on both"):
+        batch([str(tmp_path / "in")], tmp_path / "out", Plan(notebook(tmp_path / "toy.ipynb")), Machines(two[0]))
+
+
+@pytest.mark.slow
+def test_chaos(tmp_path):
+    "kill -9 of a worker, the coordinator, the scheduler, a worker during 80 jobs; each is started again"
+    sources, out, path = recordings(tmp_path / "in", 80), tmp_path / "out", notebook(tmp_path / "toy.ipynb", seconds=0.2)
+    with cluster(tmp_path) as (address, scheduler, workers):
+        def start(): return ecg("batch", tmp_path / "in", "-o", out, "--notebook", path, "--cluster", address)
+        coordinator, stop, paused = start(), threading.Event(), threading.Lock()
+        def supervise():
+            while not stop.wait(0.5):
+                with paused:
+                    for part in (scheduler, *workers): part.supervise()
+        supervisor = threading.Thread(target=supervise)
+        supervisor.start()
+        try:
+            until(lambda: (out / ".jobs/queue.sqlite").exists())
+            queue = Queue(out / ".jobs/queue.sqlite")
+            for n, victim in enumerate(["worker", "coordinator", "scheduler", "worker"]):
+                until(lambda: counts(queue)["done"] >= 8 + 14 * n and listed(queue, "running"))
+                if victim == "coordinator":
+                    coordinator.kill()
+                    coordinator.communicate()
+                    coordinator = start()
+                else:
+                    with paused: {"worker": workers[n % 2], "scheduler": scheduler}[victim].kill()
+            said = coordinator.communicate(timeout=240)[0]
+        finally:
+            stop.set()
+            supervisor.join()
+        assert coordinator.returncode == 0 and counts(queue)["done"] == 80, said
+        assert {s.stem: (out / s.stem / "result.txt").read_text() for s in sources} == {s.stem: made_of(s) for s in sources}
+        assert all(sum(a["outcome"] == "done" for a in attempts(queue, j)) == 1 for j in listed(queue))
+        assert sum(len(attempts(queue, j)) for j in listed(queue)) > 80, "no kill hit a job at work"
+        assert not leftovers(out)
+
+
+def ip(*args): subprocess.run(["ip", *args], check=True, capture_output=True)
+
+@pytest.fixture
+def other_machine():
+    "A network namespace with one cable to this one: (what to put before a command, this end's address, cut(bool))"
+    if os.geteuid() or not shutil.which("ip"): pytest.skip("network namespaces need root and iproute2")
+    name, here, there = f"ecg{os.getpid()}", "10.213.77.1", "10.213.77.2"
+    try: ip("netns", "add", name)
+    except subprocess.CalledProcessError as e: pytest.skip(f"no network namespace can be made here: {e.stderr.decode().strip()}")
+    try:
+        ip("link", "add", f"{name}a", "type", "veth", "peer", "name", f"{name}b", "netns", name)
+        ip("addr", "add", f"{here}/24", "dev", f"{name}a")
+        ip("link", "set", f"{name}a", "up")
+        for args in (("addr", "add", f"{there}/24", "dev", f"{name}b"), ("link", "set", f"{name}b", "up"), ("link", "set", "lo", "up")): ip("-n", name, *args)
+        yield ["ip", "netns", "exec", name], here, lambda off: ip("link", "set", f"{name}a", "down" if off else "up")
+    finally: ip("netns", "del", name)
+
+
+@pytest.mark.slow
+def test_a_worker_is_cut_off_and_returns(tmp_path, other_machine):
+    "Its job is done elsewhere; when the cable is back, it takes jobs again"
+    before, here, cut = other_machine
+    out, parts = tmp_path / "out", []
+    path = notebook(tmp_path / "toy.ipynb", seconds=1.0)
+    try:
+        address, part = scheduler(tmp_path, host=here, env={"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "4s"})
+        far = worker(tmp_path, address, "far", before=before)
+        parts += [part, worker(tmp_path, address, "near"), far]
+        recordings(tmp_path / "in", 10)
+        p = ecg("batch", tmp_path / "in", "-o", out, "--notebook", path, "--cluster", address)
+        until(lambda: (out / ".jobs/queue.sqlite").exists())
+        queue = Queue(out / ".jobs/queue.sqlite")
+        until(lambda: counts(queue)["done"] >= 2 and counts(queue)["running"] == 2)
+        cut(True)
+        said = p.communicate(timeout=120)[0]
+        assert p.returncode == 0 and counts(queue)["done"] == 10, said
+        assert all(sum(a["outcome"] == "done" for a in attempts(queue, j)) == 1 for j in listed(queue))
+        assert any(a["outcome"] == "infra" for j in listed(queue) for a in attempts(queue, j)), "no job was lost with the cable"
+        cut(False)
+        with Client(address) as client: # a worker that its scheduler gave up ends, and systemd starts it again
+            until(lambda: far.supervise() or len(client.scheduler_info()["workers"]) == 2)
+        recordings(tmp_path / "more", 8, "more")
+        where = notebook(tmp_path / "where.ipynb", "import os, pathlib, time\ntime.sleep(0.5)\npathlib.Path('where.txt').write_text(os.readlink('/proc/self/ns/net'))")
+        said = ecg("batch", tmp_path / "more", "-o", tmp_path / "out2", "--notebook", where, "--cluster", address).communicate(timeout=120)[0]
+        assert len({p.read_text() for p in (tmp_path / "out2").glob("*/where.txt")}) == 2, said
+    finally:
+        cut(False)
+        for p in reversed(parts): p.end()
+
+
+def certificate(folder):
+    "A certificate for this machine, signed by itself"
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    key, name, now = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "ecg")]), datetime.now(timezone.utc)
+    cert = (x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
+            .not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), False)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), True).sign(key, hashes.SHA256()))
+    (folder / "cert.pem").write_bytes(cert.public_bytes(serialization.Encoding.PEM))
+    (folder / "key.pem").write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+    sides = {f"DASK_DISTRIBUTED__COMM__TLS__{side}__{what}": str(folder / f"{what.lower()}.pem") for side in ("SCHEDULER", "WORKER", "CLIENT") for what in ("CERT", "KEY")}
+    return {**sides, "DASK_DISTRIBUTED__COMM__TLS__CA_FILE": str(folder / "cert.pem"), "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "true"}
+
+
+def test_tls(tmp_path):
+    "With certificates it works; without one nobody is let in"
+    recordings(tmp_path / "in", 2)
+    env, path = certificate(tmp_path), notebook(tmp_path / "toy.ipynb")
+    with cluster(tmp_path, workers=1, scheme="tls", env=env) as (address, *_):
+        args = ("batch", tmp_path / "in", "-o", tmp_path / "out", "--notebook", path, "--cluster", address)
+        stranger = ecg(*args)
+        said = stranger.communicate(timeout=120)[0]
+        assert stranger.returncode == 1 and "needs certificates" in said and "Traceback" not in said, said
+        (tmp_path / "other").mkdir()
+        stranger = ecg(*args, env={**os.environ, **certificate(tmp_path / "other")})
+        said = stranger.communicate(timeout=120)[0]
+        assert stranger.returncode == 1 and "no Dask scheduler answers" in said, said
+        known = ecg(*args, env={**os.environ, **env})
+        said = known.communicate(timeout=120)[0]
+        assert known.returncode == 0 and "2 of 2 done" in said, said
+
+
+def test_workers_leave_no_kernel_behind(tmp_path):
+    recordings(tmp_path / "in", 2)
+    with cluster(tmp_path, workers=1) as (address, _, [worker]):
+        batch([str(tmp_path / "in")], tmp_path / "out", Plan(notebook(tmp_path / "toy.ipynb")), Machines(address))
+        kernels = [p.pid for p in psutil.Process(worker.process.pid).children(recursive=True) if "ipykernel" in " ".join(p.cmdline())]
+        assert len(kernels) == 1
+    until(lambda: not any(psutil.pid_exists(k) and psutil.Process(k).status() != "zombie" for k in kernels))

@@ -1,0 +1,426 @@
+"Captions that show the voice: cut by their rules, drawn so that nothing jumps or injects, burnt into a picture whole or not at all"
+import os, re, shutil, stat, tomllib
+from dataclasses import fields, replace
+from fractions import Fraction
+from pathlib import Path
+import numpy as np
+import pytest
+from hypothesis import example, given, settings, strategies as st
+from pysubs2 import SSAEvent, SSAFile
+from ecg_audio_nb.results import captions as C
+from ecg_audio_nb.core.html import PALETTE
+from ecg_audio_nb.results.ffmpeg import BACKGROUND
+from ecg_audio_nb.results.captions import (CaptionError, CaptionStyle, UsualVoice, ass_text, burn, caption_lines, caption_presets, caption_style,
+                                   find_ffmpeg, frame_size, intonation, legible, loudness, to_ass, usual_voices, write_captions)
+from ecg_audio_nb.results.export import ExportError, columns, spoken_words
+from ecg_audio_nb.schema import AcousticFeatures, Analysis, Metadata, Segment, Speaker, Word
+
+try: FFMPEG = find_ffmpeg()
+except CaptionError as e: FFMPEG, WHY = None, str(e)
+else: WHY = ""
+with_ffmpeg = pytest.mark.skipif(not FFMPEG, reason=WHY)
+OURS = re.compile(r"\{\\1c&H[0-9A-F]{6}&(?:\\t\(0,80,\\1c&H[0-9A-F]{6}&\))?(?:\\fs[0-9.]+)?(?:\\fax-?[0-9.]+)?\}|\{\\fs[0-9.]+\}")
+
+
+def talk(text, start=0.0, step=0.4, who="A", id=0, levels=(), pitches=(), joined=" "):
+    "A segment whose words follow each other"
+    words, at = [], start
+    for i, w in enumerate(text.split()):
+        heard = AcousticFeatures(levels[i] if i < len(levels) else None, pitches[i] if i < len(pitches) else None)
+        words.append(Word(w, at, at + step, speaker_id=who, acoustic_features=heard))
+        at = round(at + step, 3)
+    return Segment(id, start, words[-1].end_time, speaker_id=who, text=joined.join(text.split()), words=tuple(words))
+
+def analysis(*segments, duration=1000, language="en", speakers=()):
+    return Analysis(tuple(segments), (), tuple(Speaker(s) for s in speakers), Metadata("a.mp4", duration=duration, language_detected=language))
+
+def events(ass): return list(SSAFile.from_string(ass))
+
+def at_once(a): return [c.text for c in caption_lines(a)]
+
+
+# Styles
+
+def test_every_preset_is_a_whole_style_and_dynamic_uses_all_there_is():
+    assert list(caption_presets()) == ["plain", "karaoke", "dynamic"]
+    assert set(caption_presets()["plain"]) == {f.name for f in fields(CaptionStyle)}
+    d = caption_style()
+    assert d.size_step and d.slant_step and d.colour == "speaker" and d.by_word
+    assert not caption_style("plain").by_word and caption_style("karaoke").spoken == "speaker"
+
+
+def test_a_file_of_ones_own_inherits(tmp_path):
+    mine = tmp_path / "mine.toml"
+    mine.write_text('inherits = "karaoke"\ncolumns = 30\n')
+    assert caption_style(mine) == caption_style(str(mine)) == replace(caption_style("karaoke"), columns=30)
+    mine.write_text("columns = 30\n")
+    assert caption_style(mine) == replace(caption_style("plain"), columns=30)
+
+
+@pytest.mark.parametrize("text, said", [
+    ("colums = 30", "no key 'colums'.*the nearest is columns"),
+    ("[dynamic]\ncolumns = 30", "no key 'dynamic'"),
+    ("columns = '30'", "columns = '30': .*integer"),
+    ("columns = true", "columns = True: .*integer"),
+    ("font_size = nan", "font_size"),
+    ("margin = 7", "margin = 7: .*less than or equal to 0.4"),
+    ("colour = 'red'", "colour = 'red'"),
+    ("font = 'Noto Sans, Arial'", "font = 'Noto Sans, Arial'"),
+    ('font = "a\\nDialogue: "', "font ="),
+    ("inherits = 'dynamik'", "inherits = 'dynamik' is no style; the nearest is dynamic"),
+    ("inherits = ['dynamic']", "is no style"),
+    ("columns 30", "not TOML"),
+])
+def test_a_mistake_in_a_style_is_one_clear_error(tmp_path, text, said):
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(CaptionError, match=said) as e: caption_style(path)
+    assert "mine.toml" in str(e.value) and "\n" not in str(e.value)
+
+
+def test_a_style_that_is_not_there(tmp_path):
+    with pytest.raises(CaptionError, match="no caption style 'dinamic'; the nearest is dynamic"): caption_style("dinamic")
+    with pytest.raises(CaptionError, match="no such file"): caption_style(tmp_path / "none.toml")
+
+
+# Loudness and pitch, relative to the speaker
+
+def test_a_quiet_speakers_loud_word_is_as_large_as_a_loud_speakers():
+    loud, quiet = [-12, -12, -12, -12, -6], [-42, -42, -42, -42, -36]
+    a = analysis(talk("a b c d e", levels=loud), talk("f g h i j", 10, who="B", id=1, levels=quiet))
+    sizes = [[w.size for w in c.words] for c in caption_lines(a)]
+    assert sizes[0] == sizes[1] and sizes[0][-1] > 1 > sizes[0][0]
+    voices = usual_voices(a)
+    assert loudness(a.words[4], voices["A"]) == pytest.approx(2) and loudness(a.words[9], voices["B"]) == pytest.approx(2)
+
+
+def test_what_is_not_known_is_neutral():
+    few = talk("a b c d", levels=[-1, -50, -1, -50], pitches=[100, 400, 100, 400])
+    unknown = talk("a b c d e f", 10, id=1, who=None, levels=[-1, -50, -1, -50, -1, -50])
+    some = talk("a b c d e f", 20, id=2, who="C", levels=[-10, -20, -10, -20, -15], pitches=[100, 200, 100, 200, 150])
+    first, nobody, third = caption_lines(analysis(few, unknown, some))
+    assert {(w.size, w.slant) for w in first.words + nobody.words} == {(1.0, 0.0)}
+    assert (third.words[-1].size, third.words[-1].slant) == (1.0, 0.0)
+    assert all(w.size != 1 and w.slant for w in third.words[:4])
+    assert usual_voices(analysis(few))["A"] == UsualVoice()
+
+
+def test_silence_is_no_word_and_equal_levels_are_neutral():
+    s = talk("a b c d e", levels=[-20.0, -20.2, -20.1, -20.0, -20.1])
+    marked = replace(s, text="", words=(*s.words, Word("[SILENCE]", 2, 2, kind="silence", speaker_id="A", acoustic_features=AcousticFeatures(-90))))
+    assert usual_voices(analysis(marked))["A"] == usual_voices(analysis(s))["A"]
+    assert all(abs(w.size - 1) < 0.03 for c in caption_lines(analysis(s)) for w in c.words) # a tenth of a dB is not heard
+    assert "SILENCE" not in to_ass(analysis(marked))
+
+
+def test_size_and_slant_keep_their_bounds():
+    s = talk("a b c d e f g", levels=[-20] * 6 + [0], pitches=[100] * 6 + [1000])
+    d = caption_style()
+    last = caption_lines(analysis(s))[0].words[-1]
+    assert last.size <= d.largest and last.slant == d.steepest
+    assert intonation(s.words[6], UsualVoice(pitch=100)) == pytest.approx(39.86, abs=0.01)
+
+
+# Cutting
+
+def test_pauses_sentences_and_speakers_end_a_caption():
+    pause = replace(talk("one two three four"), words=(*talk("one two").words, *talk("three four", 1.5).words), end_time=2.3)
+    assert at_once(analysis(pause)) == ["one two", "three four"]
+    assert at_once(analysis(talk("We came late. Then we left again."))) == ["We came late.", "Then we left again."]
+    assert at_once(analysis(talk("I did,"), talk("so did I", 0.8, who="B", id=1))) == ["I did,", "so did I"]
+    assert at_once(analysis(talk("Yes. No. Who knows what they did?", step=0.3))) == ["Yes. No. Who knows what they did?"] # too short to flash by
+
+
+def test_lines_are_balanced_and_captions_evenly_full():
+    one, = caption_lines(analysis(talk("a fairly long sentence that needs two lines of text here", step=0.2)), "plain")
+    widths = [columns(line) for line in one.text.split("\n")]
+    assert len(widths) == 2 and max(widths) - min(widths) < 12
+    many = caption_lines(analysis(talk("word " * 40, step=0.2)), "plain")
+    sizes = [len(c.words) for c in many]
+    assert max(sizes) - min(sizes) <= 2
+
+
+def test_japanese_gains_no_space_and_no_line_begins_with_a_mark():
+    words = "東京 の 天気 は 晴れ です 。 明日 は 雨 が 降る でしょう 、 たぶん ね 。"
+    a = analysis(talk(words, step=0.2, joined=""), language="ja")
+    spelt = analysis(replace(a.segments[0], text="not what was said"), language="ja")
+    for x in (a, spelt):
+        shown = caption_lines(x, {"columns": 10})
+        assert " " not in "".join(c.text for c in shown) and "".join(c.text.replace("\n", "") for c in shown) == words.replace(" ", "")
+        assert all(line[0] not in "。、" and columns(line) <= 12 for c in shown for line in c.text.split("\n"))
+
+
+def test_a_mark_that_stands_apart_stays_with_its_word():
+    quoted = analysis(talk("彼 は 「 行き ます 。 」 と 言っ た", step=0.3, joined=""), language="ja")
+    assert all(c.text[0] not in "。」" for c in caption_lines(quoted))
+
+
+def test_a_segment_without_words_is_cut_too():
+    s = Segment(0, 0, 20, speaker_id="A", text="nobody knows when each of these words was said but the captions still fit the screen " * 3)
+    shown = caption_lines(analysis(s))
+    assert len(shown) > 2 and all(columns(line) <= 42 for c in shown for line in c.text.split("\n"))
+    assert "".join(c.text for c in shown).replace("\n", "").replace(" ", "") == s.text.replace(" ", "")
+    assert {w.size for c in shown for w in c.words} == {1.0}
+    japanese = analysis(Segment(0, 0, 20, text="東京特許許可局" * 20), language="ja")
+    assert all(columns(line) <= 42 for c in caption_lines(japanese) for line in c.text.split("\n"))
+
+
+def test_people_who_talk_at_once_stand_above_each_other():
+    a = analysis(talk("and so we went on and on", step=0.4), talk("uh huh", 1, id=1, who="B"), talk("right", 5, id=2, who="B"))
+    assert [(c.text, c.lane) for c in caption_lines(a)] == [("and so we went on and on", 0), ("uh huh", 1), ("right", 0)]
+    margins = {e.layer: e.marginv for e in events(to_ass(a))}
+    assert margins[0] == 0 and margins[1] > 2 * 1080 * 0.07
+
+
+def test_a_caption_stays_to_be_read_where_the_speech_allows():
+    fast = "extraordinarily complicated considerations"
+    a = analysis(talk(fast, step=0.2), talk("fine", 30, id=1))
+    c = caption_lines(a)[0]
+    assert len(c.text) / (c.end_time - c.start_time) <= 20.1 and c.end_time > 2
+    hurried = caption_lines(analysis(talk(fast, step=0.2), talk("fine", 0.9, who="B", id=1)))
+    assert hurried[0].end_time == hurried[1].start_time == 0.9
+    assert caption_lines(analysis(talk(fast, step=0.2), duration=0.7))[0].end_time == 0.7 # not past the file's end
+
+
+# Any analysis
+
+TEXTS = st.one_of(
+    st.sampled_from(["a", "yes,", "Okay.", "market", "extraordinarily", "{\\an8}", "{", "}", "\\", "C:\\new", "\\N", "東京", "。", "--", "x" * 60,
+                     "{\\p1}m 0 0", "\\{b", "\u202eabc", "안녕하세요"]),
+    st.text(st.characters(categories=("L", "N", "P", "S")), min_size=1, max_size=12))
+FEATURES = st.builds(AcousticFeatures, st.none() | st.floats(-90, 0), st.none() | st.floats(0, 900))
+
+@st.composite
+def results(draw):
+    found = []
+    for n in range(draw(st.integers(0, 4))):
+        start = at = draw(st.integers(0, 9000))
+        words = []
+        for text in draw(st.lists(TEXTS, max_size=20)):
+            at += draw(st.sampled_from([0, 0, 3, 40, 200, 499, 2500]))
+            end = at + draw(st.sampled_from([0, 1, 4, 80, 300, 3000]))
+            words.append(Word(text, at / 1000, end / 1000, speaker_id=draw(st.sampled_from(["A", "B,{\\b1}", None])), acoustic_features=draw(FEATURES)))
+            at = draw(st.integers(at, end))
+        last = max([w.end_time for w in words], default=start / 1000)
+        text = draw(st.sampled_from([" ", ""])).join(w.word for w in words)
+        found.append(Segment(n, start / 1000, last, speaker_id=draw(st.sampled_from(["A", None])), text=text, words=tuple(words)))
+    found.sort(key=lambda s: s.start_time)
+    return analysis(*found, duration=max([s.end_time for s in found], default=1), language=draw(st.sampled_from(["en", "ja", "ar", None])))
+
+STYLES = st.sampled_from(["plain", "karaoke", "dynamic", {"inherits": "dynamic", "columns": 12, "lines": 1}])
+
+def bare(text): return "".join(c for c in text.replace("\\N", "") if c.isprintable() and not c.isspace() and c != "\u2060")
+
+@given(results(), STYLES)
+@settings(max_examples=60, deadline=None)
+def test_captions_keep_every_word_in_order_and_never_overlap_in_a_lane(a, style):
+    shown, s, lanes = caption_lines(a, style), caption_style(style), {}
+    for c in shown:
+        assert lanes.get(c.lane, 0) <= c.start_time < c.end_time
+        lanes[c.lane] = c.end_time
+        assert len(c.lines) <= s.lines or len(c.words) == 1
+        assert c.end_time <= max(a.metadata.duration, *(w.end_time for w in c.words)) + 0.0151
+    said = sorted("".join(bare(text) for x in a.segments for text, _ in spoken_words(x)))
+    assert sorted("".join(bare(c.text) for c in shown)) == said
+    if len(a.segments) == 1: assert "".join(bare(c.text) for c in shown) == "".join(bare(text) for text, _ in spoken_words(a.segments[0]))
+
+@given(results(), STYLES)
+@settings(max_examples=60, deadline=None)
+def test_what_pysubs2_reads_back(a, style):
+    ass, shown = to_ass(a, style), caption_lines(a, style)
+    back, last = events(ass), {}
+    assert all(isinstance(e, SSAEvent) and e.style == "Captions" for e in back)
+    for e in back:
+        assert last.get(e.layer, 0) <= e.start < e.end
+        last[e.layer] = e.end
+    # the events of a caption follow each other without a gap, from its start to its end, and show the same text
+    queue = {}
+    for e in sorted(back, key=lambda e: e.start): queue.setdefault(e.layer, []).append(e)
+    for c in shown:
+        mine = [e for e in queue.get(c.lane, []) if round(c.start_time * 1000) <= e.start < round(c.end_time * 1000)]
+        assert mine[0].start == round(c.start_time * 1000) and mine[-1].end == round(c.end_time * 1000)
+        assert all(x.end == y.start for x, y in zip(mine, mine[1:]))
+        assert len({tuple(re.findall(r"\\fs[0-9.]+|\\fax[-0-9.]+|\}([^{]*)", e.text)) for e in mine}) == 1 # nothing that moves differs
+
+@given(results())
+@settings(max_examples=50, deadline=None)
+def test_every_word_lights_up_at_its_time(a):
+    back = events(to_ass(a, {"inherits": "plain", "by_word": True, "spoken": "#123456"}))
+    for c in caption_lines(a, {"inherits": "plain", "by_word": True}):
+        lit = {}
+        for e in back:
+            if e.layer != c.lane or not round(c.start_time * 1000) <= e.start < round(c.end_time * 1000): continue
+            colours = re.findall(r"\{\\1c&H([0-9A-F]{6})&", e.text)
+            assert len(colours) == len(c.words)
+            for i, colour in enumerate(colours):
+                if colour == "563412" or "\\1c&H563412&" in e.text.split("{\\1c")[i + 1]: lit.setdefault(i, []).append(e.start / 1000)
+        last = round(c.end_time - 0.01, 2)
+        for i, w in enumerate(c.words): assert lit[i] == [pytest.approx(min(max(round(w.start_time, 2), c.start_time), last))]
+
+@given(TEXTS | st.text(max_size=30), TEXTS)
+@example("{\\b1}x", "}\\N{")
+@example("a\\", "Nb")
+@settings(max_examples=200, deadline=None)
+def test_no_word_becomes_a_command(text, other):
+    assert not set(ass_text(text)) & set("{}\n\r") and not re.search(r"\\(?!\u2060)", ass_text(text))
+    word = text if text.strip() else "x"
+    s = Segment(0, 0, 2, text="", speaker_id=f"S{text}", words=(Word(word, 0, 1), Word(other, 1, 2)))
+    ass = to_ass(analysis(s))
+    lines = [x for x in ass.splitlines() if x.startswith("Dialogue:")]
+    assert len(lines) == len(events(ass)) and ass.count("Dialogue:") == len(lines) + sum(x.count("Dialogue:") - 1 for x in lines)
+    for e in events(ass):
+        rest = OURS.sub("", e.text).replace("\\N", "")
+        assert not set(rest) & set("{}") and not re.search(r"\\(?!\u2060)", rest)
+        assert e.marginl == 0 and e.effect == ""
+
+
+# Drawing
+
+def test_a_speaker_has_the_colour_of_every_other_picture():
+    a = analysis(talk("hello there", who="B"), talk("good day", 5, id=1, who="A"), talk("hm", 9, id=2, who=None), speakers=["A", "B"])
+    first, *_ = events(to_ass(a, {"colour": "speaker", "contrast": 1}))
+    r, g, b = PALETTE[1][1:3], PALETTE[1][3:5], PALETTE[1][5:7]
+    assert f"\\1c&H{b}{g}{r}&" in first.text
+    assert "\\1c&HFFFFFF&" in events(to_ass(a, "dynamic"))[-1].text
+
+
+def test_every_colour_of_the_palette_stands_out_from_black():
+    found = [legible(c, caption_style().contrast) for c in PALETTE]
+    assert len(set(found)) == len(PALETTE)
+    assert all(C._contrast(C._rgb(c)) >= caption_style().contrast for c in found)
+
+
+@pytest.mark.parametrize("size", [(320, 180), (640, 360), (1920, 1080), (1080, 1920), (720, 720)])
+def test_a_full_line_fits_the_frame(size):
+    back = SSAFile.from_string(to_ass(analysis(talk("hello")), size=size))
+    style = back.styles["Captions"]
+    assert (back.info["PlayResX"], back.info["PlayResY"]) == tuple(map(str, size))
+    assert 0.53 * 42 * style.fontsize <= size[0] - style.marginl - style.marginr + 1
+
+
+def test_plain_is_one_event_a_caption_and_a_top_style_hangs_from_the_top():
+    a = analysis(talk("one two three"))
+    assert [e.plaintext for e in events(to_ass(a, "plain"))] == ["one two three"]
+    assert int(SSAFile.from_string(to_ass(a, {"position": "top"})).styles["Captions"].alignment) == 8
+
+
+def test_arabic_finds_its_direction_and_nobody_speaking_is_a_file_too():
+    assert SSAFile.from_string(to_ass(analysis(talk("مرحبا")))).styles["Captions"].encoding == -1
+    assert events(to_ass(analysis())) == []
+
+
+def test_written_whole_or_not_at_all(tmp_path):
+    a = analysis(talk("one two three"))
+    path = write_captions(a, tmp_path / "new/talk.ass", "karaoke")
+    assert path.read_text() == to_ass(a, "karaoke") and os.listdir(path.parent) == ["talk.ass"]
+    with pytest.raises(CaptionError): write_captions(a, path, "karaok")
+    with pytest.raises(ExportError): write_captions(a, tmp_path / "new", "plain")
+    assert path.read_text() == to_ass(a, "karaoke")
+
+
+# Burning in
+
+def clip(path, seconds=2, size=(320, 180), picture=True, codec="mpeg4", sound="aac"):
+    "A grey video with a tone"
+    import av
+    with av.open(str(path), "w") as container:
+        if picture:
+            video = container.add_stream(codec, rate=10)
+            video.width, video.height, video.pix_fmt, video.bit_rate = *size, "yuv420p", 2_000_000
+        audio = container.add_stream(sound, rate=16000, layout="mono")
+        for i in range(10 * seconds if picture else 0):
+            frame = av.VideoFrame.from_ndarray(np.full((size[1], size[0], 3), 90, np.uint8), "rgb24")
+            frame.pts, frame.time_base = i, Fraction(1, 10)
+            container.mux(video.encode(frame))
+        tone = (8000 * np.sin(np.arange(16000 * seconds) / 10)).astype(np.int16)
+        frame = av.AudioFrame.from_ndarray(tone[None], "s16", "mono")
+        frame.sample_rate, frame.pts, frame.time_base = 16000, 0, Fraction(1, 16000)
+        container.mux(audio.encode(frame))
+        if picture: container.mux(video.encode(None))
+        container.mux(audio.encode(None))
+    return path
+
+def pictures(path):
+    import av
+    with av.open(str(path)) as container: return [f.to_ndarray(format="rgb24").astype(int) for f in container.decode(video=0)]
+
+def sound(path):
+    import av
+    with av.open(str(path)) as container: return [bytes(p) for p in container.demux(audio=0) if p.size]
+
+SAID = analysis(talk("Loud words", 0.5, 0.4, levels=[]), duration=2) # on the screen from 0.5 to 1.5 s
+
+@with_ffmpeg
+@pytest.mark.parametrize("name", ["plain.mp4", "it's [0]; a:b,c=d %d 'x' \\ ü.mkv", "-y.mp4"])
+def test_a_real_burn(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    source = clip(Path(name))
+    ass = write_captions(SAID, Path("in, [x]:'.ass"), size=frame_size(source))
+    told = []
+    out = burn(source, ass, Path("out") / name, told.append)
+    assert os.listdir(out.parent) == [name] and sorted(os.listdir()) == sorted([name, ass.name, "out"])
+    before, after = pictures(source), pictures(out)
+    assert len(before) == len(after) and sound(source) == sound(out)
+    change = [abs(x - y) for x, y in zip(before, after)]
+    assert change[10][120:].max() > 80 and change[10][:80].mean() < 4 # where captions are, and where none are
+    assert max(change[i].mean() for i in (0, 2, 17, 19)) < 4 # when none are
+    assert told[-1] == 1 and told == sorted(told)
+
+
+@with_ffmpeg
+def test_nothing_moves_from_word_to_word(tmp_path):
+    source = clip(tmp_path / "a.mp4", size=(640, 360))
+    words = analysis(talk("Loud and soft high low", 0.1, 0.3, levels=[-10, -30, -20, -40, -15], pitches=[100, 200, 150, 80, 120]), duration=2)
+    ass = write_captions(words, tmp_path / "a.ass", {"inherits": "dynamic", "box": 0.0, "upcoming": "#F0F0F0", "colour": "#FFFFFF"}, (640, 360))
+    shown = [frame[..., 1] > 165 for frame in pictures(burn(source, ass, tmp_path / "b.mp4"))[2:15]] # letters, halfway to their grey or white
+    for other in shown[1:]: assert (shown[0] ^ other).sum() < 0.03 * shown[0].sum()
+
+
+@with_ffmpeg
+def test_sound_alone_gets_a_dark_picture(tmp_path):
+    source = clip(tmp_path / "a.wav", picture=False, sound="pcm_s16le")
+    assert frame_size(source) == BACKGROUND
+    out = burn(source, write_captions(SAID, tmp_path / "a.ass", size=BACKGROUND), tmp_path / "b.mkv")
+    frames = pictures(out)
+    assert frames[25].shape == (720, 1280, 3) and 48 <= len(frames) <= 52 and b"".join(sound(out)) == b"".join(sound(source))
+    assert frames[2].max() < 60 and frames[25].max() > 150
+
+
+@with_ffmpeg
+def test_what_stood_there_stays_when_it_fails(tmp_path):
+    source, out = clip(tmp_path / "a.mp4"), tmp_path / "b.webm"
+    ass = write_captions(SAID, tmp_path / "a.ass")
+    out.write_text("before")
+    with pytest.raises(CaptionError, match="can't burn captions into b.webm: .*untouched.*mkv"): burn(source, ass, out) # webm takes no AAC
+    with pytest.raises(RuntimeError, match="stop"):
+        def stop(share): raise RuntimeError("stop")
+        burn(source, ass, tmp_path / "c.mp4", stop)
+    assert out.read_text() == "before" and sorted(os.listdir(tmp_path)) == ["a.ass", "a.mp4", "b.webm"]
+    with pytest.raises(CaptionError, match="is the video itself"): burn(source, ass, source)
+    with pytest.raises(CaptionError, match="ends in .mp4"): burn(source, ass, tmp_path / "b.txt")
+    with pytest.raises(CaptionError, match="no such file"): burn(source, tmp_path / "none.ass", tmp_path / "b.mp4")
+    with pytest.raises(CaptionError, match="no such file"): burn(tmp_path / "none.mp4", ass, tmp_path / "b.mp4")
+    with pytest.raises(CaptionError, match="neither picture nor sound"): burn(ass, ass, tmp_path / "b.mp4")
+    with pytest.raises(CaptionError, match="b.webm: no picture can be read"): burn(out, ass, tmp_path / "b.mp4")
+    assert len(pictures(source)) == 20
+
+
+@with_ffmpeg
+def test_an_ffmpeg_without_libass_is_passed_over(tmp_path, monkeypatch):
+    poor = tmp_path / "ffmpeg"
+    poor.write_text("#!/bin/sh\necho ' T.. scale V->V'\n")
+    poor.chmod(poor.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    assert shutil.which("ffmpeg") == str(poor) and find_ffmpeg() == FFMPEG
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(CaptionError, match="built without libass.*apt install ffmpeg"): find_ffmpeg()
+
+
+def test_no_ffmpeg_at_all_says_the_way_out(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(CaptionError, match="there is none.*VLC and mpv"): burn("a.mp4", "a.ass", tmp_path / "b.mp4")
+
+
+def test_the_preset_file_tells_of_every_key(root):
+    text = (root / "ecg_audio_nb/assets/captions.toml").read_text()
+    assert all(re.search(rf"^{key} = .+ # .+", text, re.M) for key in tomllib.loads(text)["plain"])

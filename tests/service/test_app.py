@@ -1,0 +1,309 @@
+"""The service over sockets: callbacks, identity, cancel, kill and restart, keys, limits, problem details, the page"""
+import asyncio, hashlib, json, os, shutil, signal, subprocess, sys, time
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from browsers import chromium_browser
+
+from backend import Backend, Served, until
+from ecg_audio_nb.service.asgi import Allowance, clean, read_keys, whose
+from ecg_audio_nb.schema import json_schema
+from ecg_audio_nb.service.app import ServerSettings, Service, build_app
+from ecg_audio_nb.settings import load_settings
+
+ROOT = Path(__file__).resolve().parents[2]
+SAMPLE = ROOT / "ecg_audio_nb/assets/sample.mp4"
+pytestmark = pytest.mark.timeout(1800)
+KEY, OTHER = "a-key-of-some-length", "another-key-of-some-length"
+
+
+@pytest.fixture(scope="module")
+def media(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("media")
+    shutil.copy(SAMPLE, folder / "talk.mp4")
+    subprocess.run(["ffmpeg", "-v", "error", "-stream_loop", "3", "-i", SAMPLE, "-vn", folder / "long.wav"], check=True) \
+        if shutil.which("ffmpeg") else _repeat(folder / "long.wav")
+    (folder / "notes.mp4").write_text("no recording")
+    return folder
+
+def _repeat(path, times=4):
+    "The sample's sound, several times over"
+    import numpy as np, soundfile
+    from ecg_audio_nb.audio.media import load_audio
+    audio = load_audio(SAMPLE)
+    soundfile.write(path, np.tile(audio.samples, times), audio.sample_rate)
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory, media):
+    s = Served(tmp_path_factory.mktemp("served"), media, "--set", "server.private=true").start()
+    yield s
+    assert s.stop() == 0
+
+@pytest.fixture(scope="module")
+def backend():
+    with Backend() as b: yield b
+
+@contextmanager
+def another(tmp_path, media, *args, **env):
+    s = Served(tmp_path, media, "--set", "server.private=true", *args, **env).start()
+    try: yield s
+    finally: s.stop(signal.SIGKILL)
+
+
+# A job and its backend
+
+def test_backend_is_told_from_start_to_end(served, media, backend):
+    answer = served.post("talk", media / "talk.mp4", backend)
+    assert answer.status_code == 200
+    assert {"job_id", "status", "message", "status_url", "estimated_time"} == set(answer.json())
+    last = until(lambda: backend.last("talk"))
+    told = backend.of("talk")
+    assert [set(b) for b in told] == [{"job_id", "status", "progress", "message", "result", "error_message", "error_code"}] * len(told)
+    assert [b["progress"] for b in told] == sorted(b["progress"] for b in told) and len(told) > 2
+    assert [b["status"] for b in told] == ["processing"] * (len(told) - 1) + ["completed"]
+    assert (last["progress"], last["error_code"], last["error_message"]) == (100, None, None)
+    result = last["result"]
+    assert {"segments", "word_segments", "speakers", "text", "language", "duration", "metadata"} == set(result)
+    word = result["segments"][0]["words"][0]
+    assert {"word", "start", "end", "acoustic_features"} == set(word) and word["acoustic_features"]["volume_db"] is not None
+    assert "speaker_id" in result["segments"][0]["speaker"] and len(result["word_segments"]) > 3
+    time.sleep(0.5)
+    assert [b["status"] for b in backend.of("talk")].count("completed") == 1
+    seen = served.http.get("/jobs/talk").json()
+    assert (seen["status"], seen["progress"], seen["result_url"]) == ("completed", 100, "/jobs/talk/result")
+
+def test_same_id_is_the_same_job(served, media, backend):
+    until(lambda: backend.last("talk"))
+    before = len(backend.of("talk"))
+    assert served.post("talk", media / "talk.mp4", backend).json()["status"] == "completed"
+    refused = served.post("talk", media / "talk.mp4", backend, language="ko")
+    assert (refused.status_code, refused.headers["content-type"]) == (409, "application/problem+json")
+    assert len([r for r in served.lines() if r["message"] == "begins" and r["job_id"] == "talk"]) == 1
+    assert len(backend.of("talk")) == before
+
+@pytest.mark.parametrize("name, code", [("gone.mp4", "DOWNLOAD_ERROR"), ("notes.mp4", "MEDIA_ERROR")])
+def test_failures_have_codes(served, media, backend, name, code):
+    served.post(name, media / name, backend)
+    last = until(lambda: backend.last(name))
+    assert (last["status"], last["error_code"], last["result"]) == ("failed", code, None)
+    assert str(media) not in json.dumps(last) and last["error_message"]
+    assert served.http.get(f"/jobs/{name}/result").status_code == 409
+
+def test_cancel_while_it_runs_and_while_it_waits(served, media, backend):
+    for job in ("first", "second"): served.post(job, media / "long.wav", backend)
+    until(lambda: served.state("first") == "processing")
+    assert served.http.delete("/jobs/second").json()["status"] == "cancelled"
+    served.http.delete("/jobs/first")
+    for job in ("first", "second"):
+        assert until(lambda job=job: backend.last(job))["error_code"] == "CANCELLED"
+        assert served.state(job) == "cancelled"
+    assert served.http.delete("/jobs/nobody").status_code == 404
+
+
+# Answered at once
+
+def test_transcribe_with_silence_marks(served, media):
+    import jsonschema
+    answer = served.http.post("/transcribe", json={"video_path": str(media / "talk.mp4")})
+    assert answer.status_code == 200, answer.text
+    jsonschema.validate(answer.json(), json_schema())
+    assert any(w["word"] == "[SILENCE]" for s in answer.json()["segments"] for w in s["words"])
+    assert "[SILENCE]" not in json.dumps(served.http.get("/jobs/talk/result").json()["segments"])
+
+def test_transcribe_an_upload_which_is_gone_then(served):
+    with open(SAMPLE, "rb") as f:
+        answer = served.http.post("/transcribe", files={"file": ("my talk.mp4", f)}, data={"job_id": "up", "language": "en"})
+    assert answer.status_code == 200, answer.text
+    assert "my talk.mp4" in answer.json()["metadata"].values()
+    assert until(lambda: not list((served.data / "service/uploads").iterdir()))
+    assert not list((served.data / "service/tmp").iterdir())
+    page = served.http.get("/jobs/up/report")
+    assert page.headers["content-type"].startswith("text/html") and "my talk" in page.text
+
+def test_failed_transcription_is_a_problem(served, media):
+    answer = served.http.post("/transcribe", json={"audio_path": str(media / "notes.mp4")})
+    assert (answer.status_code, answer.json()["error_code"]) == (422, "MEDIA_ERROR")
+
+def test_events_end_with_the_job(served, media):
+    served.post("seen", media / "talk.mp4", language="en")
+    with served.http.stream("GET", "/jobs/seen/events") as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        told = [json.loads(line[6:]) for line in answer.iter_lines() if line.startswith("data: ")]
+    assert told[-1]["status"] == "completed" and len(told) > 1
+    assert [t["progress"] for t in told] == sorted(t["progress"] for t in told)
+
+
+# What is refused, and how
+
+@pytest.mark.parametrize("body", [{}, {"job_id": "x"}, {"job_id": "a b", "video_url": "/x"}, {"job_id": "x", "video_url": "/etc/passwd"},
+    {"job_id": "x", "video_url": "file:///etc/passwd"}, {"job_id": "x", "video_url": "ftp://x.org/a"}, [], "text", None,
+    {"job_id": "x", "video_url": "https://x.org/a", "fastapi_base_url": "backend:80"}, {"job_id": "x", "video_url": "https://x.org/a", "language": "english"}])
+def test_invalid_requests_are_problems(served, body):
+    answer = served.http.post("/api/upload-video/process-video", json=body)
+    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+    assert answer.json()["error_code"] == "INVALID_REQUEST" and answer.json()["status"] == 422
+    assert served.http.get("/jobs/x").status_code == 404
+
+def test_every_error_is_a_problem(served):
+    asked = [served.http.get("/nowhere"), served.http.get("/jobs/none"), served.http.post("/transcribe", content=b"\xff"),
+             served.http.put("/health"), served.http.post("/transcribe", content="{", headers={"content-type": "application/json"}),
+             served.http.post("/transcribe", content="x", headers={"content-type": "multipart/form-data; boundary=b"}),
+             served.http.post("/api/upload-video/process-video", content="x" * 70_000, headers={"content-type": "application/json"}),
+             served.http.post("/api/upload-video/process-video", content=iter([b"x" * 40_000] * 2), headers={"content-type": "application/json"}),
+             served.http.get("/health", headers={"x-long": "x" * 20_000}), served.http.get("/health", headers={"host": "evil.example"}),
+             served.http.post("/transcribe", json={}, headers={"origin": "https://evil.example"})]
+    assert [a.status_code for a in asked] == [404, 404, 415, 405, 422, 400, 413, 413, 431, 421, 403]
+    for a in asked:
+        assert a.headers["content-type"] == "application/problem+json" and a.json()["status"] == a.status_code
+        assert "Traceback" not in a.text and str(ROOT) not in a.text and str(served.data) not in a.text
+
+def test_ready_and_figures(served, media, backend):
+    until(lambda: served.http.get("/ready").status_code == 200)
+    assert served.http.get("/ready").json() == {"ready": True, "models": True, "disk": True, "queue": True, "worker": True}
+    until(lambda: backend.last("talk"))
+    text = served.http.get("/metrics").text
+    for name in ('ecg_jobs{state="done"}', "ecg_queue_depth", "ecg_queue_age_seconds", 'ecg_stage_seconds_count{stage="transcribe"}',
+                 'ecg_callbacks{state="delivered"}', "ecg_callback_attempts"): assert name in text
+    assert "access-control-allow-origin" not in served.http.get("/health", headers={"origin": f"http://127.0.0.1:{served.port}"}).headers
+
+@pytest.fixture
+def quiet(tmp_path, media):
+    "Makes the application without its threads: jobs wait for ever"
+    made = []
+    def make(keys=None, **limits):
+        settings = load_settings({"runtime.data_dir": str(tmp_path), "fetch.media_roots": str(media)}, "demo")
+        made.append(Service(settings, ServerSettings(private=True, **limits)))
+        return httpx.AsyncClient(transport=httpx.ASGITransport(build_app(made[-1], read_keys(keys))), base_url="http://127.0.0.1")
+    yield make
+    for service in made: service.queue.close(); service.held.close()
+
+def asked(client, *requests):
+    "Answers to (method, path, more), one after the other"
+    async def all_of_them():
+        async with client: return [await client.request(method, path, **more) for method, path, more in requests]
+    return asyncio.run(all_of_them())
+
+def submission(job, media, **headers):
+    return "POST", "/api/upload-video/process-video", dict(json={"job_id": job, "video_url": str(media / "talk.mp4")}, headers=headers)
+
+def test_keys_see_their_own_jobs_only(quiet, media, caplog):
+    caplog.set_level("INFO")
+    keys = f"one={KEY},sha256:{hashlib.sha256(OTHER.encode()).hexdigest()}"
+    mine, theirs = {"authorization": f"Bearer {KEY}"}, {"x-api-key": OTHER}
+    answers = asked(quiet(keys, queue_per_key=2, requests=6), submission("a", media), ("GET", "/jobs/a", dict(headers={"x-api-key": "wrong"})),
+        submission("a", media, **mine), ("GET", "/jobs/a", dict(headers=mine)), ("GET", "/jobs/a", dict(headers=theirs)),
+        submission("a", media, **theirs), submission("b", media, **mine), submission("c", media, **mine),
+        *[("GET", "/jobs/a", dict(headers=mine))] * 3, ("GET", "/health", {}), ("GET", "/jobs/a", dict(headers=theirs)))
+    assert [a.status_code for a in answers] == [401, 401, 200, 200, 404, 409, 200, 429, 200, 200, 429, 200, 404]
+    assert answers[1].headers["www-authenticate"] == "Bearer" and int(answers[10].headers["retry-after"]) >= 1
+    assert KEY not in caplog.text and OTHER not in caplog.text
+
+def test_full_queue_says_when(quiet, media):
+    first, full, again = asked(quiet(queue=1), submission("a", media), submission("b", media), submission("a", media))
+    assert (first.status_code, full.status_code, again.status_code) == (200, 503, 200)
+    assert int(full.headers["retry-after"]) > 0 and full.headers["content-type"] == "application/problem+json"
+
+def test_uploads_have_a_limit(quiet):
+    big = ("POST", "/uploads", dict(files={"file": ("a.wav", b"x" * 1_100_000)}))
+    small = ("POST", "/uploads", dict(files={"file": ("a.wav", b"x" * 600_000)}, data={"job_id": "u"}))
+    answers = asked(quiet(upload_mb=1, upload_mb_hour=1), big, small, small)
+    assert [a.status_code for a in answers] == [413, 200, 429]
+
+def test_beyond_loopback_a_key_is_needed(tmp_path):
+    env = {**os.environ, "ECG_DATA_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-m", "ecg_audio_nb", "serve", "--host", "0.0.0.0"], env=env, capture_output=True, text=True)
+    assert done.returncode == 1 and "ECG_API_KEYS" in done.stderr
+
+
+# Killed, and stopped
+
+def test_killed_and_stopped_it_goes_on(tmp_path, media, backend):
+    def at_work(attempt):
+        begun = any(r["message"] == "begins" and r["attempt"] == attempt for r in s.lines())
+        return begun and s.http.get("/jobs/hard").json()["progress"] > 5
+    with another(tmp_path, media) as s:
+        s.post("hard", media / "long.wav", backend)
+        until(lambda: at_work(1))
+        s.stop(signal.SIGKILL)
+        (s.data / "service/tmp/left.part").touch()
+        s.start()
+        assert not (s.data / "service/tmp/left.part").exists()
+        until(lambda: at_work(2))
+        assert s.stop() == 0
+        assert any(r["message"] == "ended before its time: queued" for r in s.lines())
+        s.start()
+        assert until(lambda: backend.last("hard"))["status"] == "completed"
+        assert [b["progress"] for b in backend.of("hard")] == sorted(b["progress"] for b in backend.of("hard"))
+        assert [r["attempt"] for r in s.lines() if r["message"] == "begins"] == [1, 2, 3]
+        assert s.stop() == 0
+
+def test_log_is_json_with_jobs_and_without_folders(served, media, backend):
+    until(lambda: backend.last("talk"))
+    lines = served.lines()
+    assert any(r.get("job_id") == "talk" for r in lines)
+    assert not any(str(media) in json.dumps(r) or "Traceback" in r["message"] for r in lines)
+
+
+# The plain file below
+
+def test_keys_are_read_and_compared():
+    keys = read_keys(f"one={KEY}, {OTHER}")
+    assert (list(keys), whose(keys, KEY), whose(keys, OTHER), whose(keys, "none"), whose(keys, None)) == (["one", "key2"], "one", "key2", None, None)
+    assert KEY.encode() not in b"".join(keys.values())
+    for wrong in ("short", "sha256:12", f"a={KEY} a={OTHER}"):
+        with pytest.raises(ValueError, match="ECG_API_KEYS") as e: read_keys(wrong)
+        assert KEY not in str(e.value)
+
+def test_an_allowance_is_each_callers_own():
+    a = Allowance(2, 1e9)
+    assert [a.take("x"), a.take("x"), a.take("y")] == [None, None, None]
+    assert a.take("x") > 0 and a.take("y") is None
+
+@pytest.mark.parametrize("text, shown", [("/data/in/talk.mp4: no such file", "talk.mp4: no such file"),
+    ("https://user:pass@x.org/a.mp4?key=1: gone", "https://x.org/a.mp4"), ("'/a/b c/d.mp4'", "'b c/d.mp4'"), ("one\ntwo", "one two")])
+def test_what_may_be_said(text, shown): assert clean(text).startswith(shown) and "pass" not in clean(text) and "key=" not in clean(text)
+
+
+# Called by its own description
+
+@pytest.mark.slow
+def test_no_request_of_the_description_breaks_it(tmp_path, media):
+    checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+    with another(tmp_path, media, "--set", "server.requests=1000000", "--set", "fetch.allow_hosts=media.example.org", ECG_SERVER_PRIVATE="1") as s:
+        until(lambda: s.http.get("/ready").status_code == 200)
+        command = [sys.executable, "-m", "schemathesis.cli", "run", f"{s.http.base_url}/openapi.json", "--checks", checks, "--max-examples", "20",
+                   "--phases", "examples,fuzzing", "--seed", "1", "--request-timeout", "600", "--suppress-health-check", "all", "--no-color"]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+        assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
+        assert not [r for r in s.lines() if r["message"].startswith("unexpected")]
+
+
+# The page
+
+@pytest.fixture(scope="module")
+def chromium():
+    with chromium_browser("the page is not driven", "--mute-audio") as found: yield found
+
+@pytest.mark.slow
+def test_page_takes_a_file_and_shows_what_came_of_it(served, media, chromium):
+    context = chromium.new_context(viewport={"width": 900, "height": 900})
+    page, said = context.new_page(), []
+    page.on("console", lambda m: said.append(m.text) if m.type in ("error", "warning") else None)
+    page.on("pageerror", lambda e: said.append(str(e)))
+    page.goto(f"{served.http.base_url}/")
+    page.get_by_role("button", name="Transcribe").click()
+    page.get_by_role("alert").get_by_text("Choose a file").wait_for()
+    page.get_by_label("A file of yours").set_input_files(str(media / "talk.mp4"))
+    page.get_by_role("button", name="Transcribe").click()
+    page.locator(".job.completed").wait_for(timeout=600_000)
+    assert "SPEAKER_" in page.get_by_role("region", name="Transcript").inner_text()
+    if picture := os.environ.get("PICTURE"): page.screenshot(path=picture)
+    page.get_by_label("or an address").fill(str(media / "notes.mp4"))
+    page.get_by_role("button", name="Transcribe").click()
+    page.locator(".job.failed").wait_for(timeout=600_000)
+    with context.expect_page() as opened: page.get_by_role("button", name="Open the report").click()
+    opened.value.wait_for_selector("html[data-ready]")
+    assert said == []
+    context.close()
