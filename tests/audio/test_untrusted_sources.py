@@ -2,18 +2,13 @@
 
 Servers on loopback count who reaches them. Under `fetch.public_only` nobody does, but for the hosts a test lets in by name.
 """
-import gzip
 import os
 import socket
 import subprocess
 import sys
 import textwrap
-import threading
-import time
 import tracemalloc
-from contextlib import contextmanager
 from fractions import Fraction
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import av
 import numpy as np
