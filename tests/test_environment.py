@@ -175,7 +175,7 @@ def test_where_an_entry_is_set(tmp_path, monkeypatch):
     from ecg_audio_nb.core import system
     file = tmp_path / "cuda.sh"
     file.write_text("# LD_LIBRARY_PATH=/usr/local/cuda-11/lib64\nexport LD_LIBRARY_PATH=/usr/local/cuda-12.0/lib64:$LD_LIBRARY_PATH\n")
-    monkeypatch.setattr(_machine, "_SET_IN", (str(tmp_path / "*.sh"),))
+    monkeypatch.setattr(system, "_SET_IN", (str(tmp_path / "*.sh"),))
     monkeypatch.setenv("LD_LIBRARY_PATH", "/usr/local/cuda-12.0/lib64/")
     assert [p.name for p in system.set_in("/usr/local/cuda-12.0/lib64/")] == ["cuda.sh"] and not list(system.set_in("/usr/local/cuda-11/lib64"))
     unset, edit = system.without(["/usr/local/cuda-12.0/lib64/"])

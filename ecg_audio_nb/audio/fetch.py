@@ -149,7 +149,7 @@ def _check_host(
 # %% ../../nbs/10_fetch.ipynb #66883ea6
 _RULES = "allow_hosts", "allow_private", "allow_ports", "max_redirects"
 
-def _rules(s): return {k: getattr(s, k) for k in _RULES} # FetchSettings -> what `_guard` asks for
+def _rules(s): return {k: getattr(s, k) for k in _RULES} # FetchSettings -> what `public_fetch` asks for
 
 def pinned(
     url:str, # where results are to be announced

@@ -119,7 +119,7 @@ ANSWER = 30.0 # seconds; a kernel that hasn't put itself back by then is lost
 
 # %% ../../nbs/51_warm_kernel.ipynb #317e7555
 def _ask(kernel, call, code="", limit=None):
-    "Call a function of `_inkernel`"
+    "Call a function of `kernel_reset`"
     from jupyter_core.utils import run_sync
     inside = "__import__('ecg_audio_nb.batch.kernel_reset', fromlist=['reset'])"
     return run_sync(_answer)(kernel, code, f"{inside}.{call}", limit or ANSWER)

@@ -2,7 +2,7 @@
 
 Each function takes an analysis and returns a matplotlib `Figure` that shows itself as a cell's value; `fig.savefig("talk.png", dpi=200)` or `"talk.svg"` keeps it. They need the extra `lab`.
 
-- A speaker has one colour everywhere: the one of `_display.colours` (Okabe and Ito's, told apart by colour-blind readers too). It comes back after eight speakers, so that a name always stands beside it.
+- A speaker has one colour everywhere: the one of `core.html.colours` (Okabe and Ito's, told apart by colour-blind readers too). It comes back after eight speakers, so that a name always stands beside it.
 - Time is m:ss, levels are dBFS, frequencies Hz. What is not known is not drawn, and the picture says so.
 - `pyplot` is not used: no figure stays open, no display is needed, and a reader's own style neither changes a picture nor is changed by it.
 

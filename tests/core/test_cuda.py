@@ -11,9 +11,9 @@ CC = shutil.which("cc")
 needs_cc = pytest.mark.skipif(not CC, reason="no C compiler to make libraries with")
 CHILD = """
 import ctypes, importlib.util, json, sys
-spec = importlib.util.spec_from_file_location("_cuda", sys.argv[1])
-_cuda = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(_cuda)
+spec = importlib.util.spec_from_file_location("cuda", sys.argv[1])
+cuda = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(cuda)
 sys.path += sys.argv[2:]
 first, second = cuda.preload_cuda(), cuda.preload_cuda()
 try: named = bool(ctypes.CDLL("libcublas.so.12"))

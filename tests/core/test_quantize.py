@@ -125,7 +125,7 @@ def test_it_is_written_once(stand_in, tmp_path, monkeypatch):
     first = from_wheels("stand-in")
     before = (first.folder / "model.bin").stat().st_mtime_ns
     def again(*_): raise AssertionError("written again")
-    monkeypatch.setattr(_wheels, "quantize", again)
+    monkeypatch.setattr(wheels, "quantize", again)
     assert from_wheels("stand-in") == first and (first.folder / "model.bin").stat().st_mtime_ns == before
 
 
@@ -150,7 +150,7 @@ def test_what_fails_half_way_leaves_nothing(stand_in, tmp_path, monkeypatch, fau
         yield data[:1000]
         raise fault
     with monkeypatch.context() as patch:
-        patch.setattr(_wheels, "quantize", broken)
+        patch.setattr(wheels, "quantize", broken)
         with pytest.raises(kind) as e: from_wheels("stand-in")
     assert written(tmp_path) == []
     if kind is ModelError: assert "No space left" in str(e.value) and "XDG_CACHE_HOME" in str(e.value)
