@@ -8,13 +8,13 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/checkpoints.html.md"""
 __all__ = ['code_digest', 'key_of', 'Checkpoints', 'kept_files', 'sweep', 'checkpoints_of']
 
 # %% ../nbs/18_checkpoints.ipynb #bfaefe3d
-import hashlib, io, json, logging, os, tempfile, zipfile, zlib
+import hashlib, io, json, logging, os, zipfile, zlib
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 import numpy as np
-from .core.files import PACKAGE, code_files
+from .core.files import PACKAGE, atomic_path, code_files
 from .speech.align import Aligned
 from .voice.acoustics import Frames
 from .speech.diarize import Certainty, Diarization, Voices
@@ -73,13 +73,10 @@ def _write(path, artefact):
     arrays = []
     tree = json.dumps(_plain(artefact, arrays))
     path.parent.mkdir(0o700, parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as f: np.savez(f, tree=np.array(tree), **{f"a{n}": a for n, a in enumerate(arrays)})
-        os.replace(part, path)
-    except BaseException:
-        Path(part).unlink(missing_ok=True)
-        raise
+    with atomic_path(path, sync=False) as part, open(part, "xb", opener=_own) as f: # a torn one is made anew
+        np.savez(f, tree=np.array(tree), **{f"a{n}": a for n, a in enumerate(arrays)})
+
+def _own(path, flags): return os.open(path, flags, 0o600) # for its owner alone
 
 def _read(path):
     with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as found: return _artefact(json.loads(found["tree"].item()), found)

@@ -29,10 +29,11 @@ from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
+from .core.extras import install_command
 from .core.cuda import wheel_folders
 from .core.html import watched_html
 from .core.system import (CGROUP, PACKAGES, SET, cache_home, card_faults, card_now, card_words, cards,
-    conflicts, cores, cpu_model, folder_mb, hub_cache, install_command, is_installed, kernelspecs, meminfo,
+    conflicts, cores, cpu_model, folder_mb, hub_cache, is_installed, kernelspecs, meminfo,
     memory_mb, missing_libraries, probe, rss_mb, short, side, space, starts_here, table_html, threads, torch_cache,
     token, versions, without)
 from .settings import Settings, load_settings

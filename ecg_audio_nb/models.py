@@ -28,11 +28,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
-from importlib.util import find_spec
 from pathlib import Path
+from importlib.util import find_spec
+from .core.extras import install_command
 from .core import wheels
 from .core.cuda import cuda_free_mb, preload_cuda
-from .core.system import hub_cache, install_command, meminfo, threads, torch_cache
+from .core.system import hub_cache, meminfo, threads, torch_cache
 from .schema import ModelInfo
 from .settings import RuntimeSettings
 

@@ -379,12 +379,12 @@ def test_the_engine_whisperx_without_torch(monkeypatch):
 
 
 def test_what_installs_an_extra(monkeypatch):
-    from ecg_audio_nb.core import system
-    monkeypatch.setattr(system.sys, "version_info", (3, 13, 0))
-    assert system.install_command("whisperx") == "pip install 'ecg-audio-nb[whisperx]'"
-    monkeypatch.setattr(system.sys, "version_info", (3, 14, 0))
-    assert "use Python 3.11 to 3.13" in system.install_command("whisperx")
-    assert system.install_command("lab") == "pip install 'ecg-audio-nb[lab]'"
+    from ecg_audio_nb.core import extras
+    monkeypatch.setattr(extras.sys, "version_info", (3, 13, 0))
+    assert extras.install_command("whisperx") == "pip install 'ecg-audio-nb[whisperx]'"
+    monkeypatch.setattr(extras.sys, "version_info", (3, 14, 0))
+    assert "use Python 3.11 to 3.13" in extras.install_command("whisperx")
+    assert extras.install_command("lab") == "pip install 'ecg-audio-nb[lab]'"
 
 
 @pytest.mark.parametrize("problem, device, status", [(None, "cuda", "ok"), ("no cuBLAS: …", "cuda", "fail"), ("no cuBLAS: …", "cpu", "ok")])

@@ -23,13 +23,14 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/fetch.html.md"""
 __all__ = ['FetchError', 'Source', 'shown', 'stem_of', 'unreadable', 'pinned', 'check_callback', 'fetched']
 
 # %% ../../nbs/10_fetch.ipynb #aa83c429
-import errno, hashlib, importlib.util, os, re, shutil, stat, tempfile
+import errno, hashlib, os, re, shutil, stat, tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from urllib.parse import quote, unquote, urljoin, urlsplit
+from ..core.extras import require_installed
 from . import public_fetch
 from ..core.workers import Child, ChildCrashed, ChildError, ChildTimeout
 from .public_fetch import public_address # noqa: F401
@@ -126,8 +127,7 @@ def _check_scheme(url, guarded=False):
         raise FetchError(f"{shown(url)}: no way to fetch {scheme}:// addresses; there are {ours}")
     module, extra = _EXTRAS[scheme]
     if guarded and scheme != "s3": return # that way needs no package
-    if importlib.util.find_spec(module) is None:
-        raise FetchError(f"{shown(url)}: {scheme}:// addresses need {module}: pip install ecg-audio-nb[{extra}]")
+    require_installed(module, extra, f"{shown(url)}: {scheme}:// addresses need", FetchError)
 
 # %% ../../nbs/10_fetch.ipynb #2f77c3ad
 def _host(url): # a name, or a bucket; ValueError if the address is none
@@ -283,8 +283,7 @@ def _folder(parent): # None: the system's temporary folder
 # %% ../../nbs/10_fetch.ipynb #5384b5ba
 def _check_youtube(url, settings):
     if not settings.youtube: raise FetchError(f"{shown(url)}: YouTube is off; set fetch.youtube = true if you may fetch from there")
-    if importlib.util.find_spec("yt_dlp") is None:
-        raise FetchError(f"{shown(url)}: YouTube addresses need yt_dlp: pip install 'ecg-audio-nb[youtube]'")
+    require_installed("yt_dlp", "youtube", f"{shown(url)}: YouTube addresses need", FetchError)
 
 def _from_youtube(url, folder, settings): # -> the path of the sound
     request = {"url": url, "folder": str(folder), "max_bytes": settings.max_bytes, "guarded": settings.public_only}

@@ -27,16 +27,14 @@ from asyncio import CancelledError
 from concurrent.futures import CancelledError as CancelledFuture
 from pathlib import Path
 import ecg_audio_nb
+from ..core.extras import require
 from .queue import LEASE, Job, Queue, claim, counts, owner_name
 from .runner import (PRELOAD, Bucket, Fault, Folder, Heart, JobsError, fault_of, job_files,
     kept_notebook, read_stage, run_job)
 from .warm_kernel import close_kernels, run_notebook, warm_up
 
 # %% ../../nbs/53_dask.ipynb #fdf788e1
-def _distributed():
-    try: import distributed
-    except ImportError: raise ImportError("jobs on many machines need dask.distributed: pip install 'ecg-audio-nb[jobs,cluster]'") from None
-    return distributed
+def _distributed(): return require("distributed", "jobs,cluster", "jobs on many machines need")
 
 # %% ../../nbs/53_dask.ipynb #8d11e384
 _STAGES = "ecg-stages" # Dask's topic for where jobs are

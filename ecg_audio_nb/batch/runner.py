@@ -29,6 +29,8 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from ..core.extras import require
+from ..core.files import write_atomic
 from ..core.system import cards, die_with_parent
 from ..audio.fetch import shown, stem_of, unreadable
 from .queue import (LEASE, Job, LeaseLost, Queue, add, beat, claim, counts, fail, file_digest, find, finish, give_back,
@@ -81,9 +83,7 @@ def _in_bucket(url):
 
 def bucket():
     "S3 through s3fs; raises `JobsError` where it is not installed"
-    try: import s3fs
-    except ImportError: raise JobsError("s3:// addresses need s3fs: pip install 'ecg-audio-nb[cluster]'") from None
-    return s3fs.S3FileSystem()
+    return require("s3fs", "cluster", "s3:// addresses need", JobsError).S3FileSystem()
 
 # %% ../../nbs/52_runner.ipynb #01ed0f95
 def expand(
@@ -247,10 +247,7 @@ def kept_notebook(queue:Queue, digest:str)->Path:
 def _keep_notebook(queue, path, digest):
     target = kept_notebook(queue, digest)
     if target.exists(): return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_suffix(f".{os.getpid()}.part")
-    shutil.copyfile(path, part)
-    os.replace(part, target)
+    write_atomic(target, Path(path).read_bytes())
 
 # %% ../../nbs/52_runner.ipynb #ebb1dfeb
 class Folder:
@@ -259,7 +256,7 @@ class Folder:
     def __str__(self): return str(self.path)
     def queue_file(self)->Path: return self.path / ".jobs/queue.sqlite"
     def names(self)->set[str]: return set(os.listdir(self.path)) if self.path.is_dir() else set()
-    def write(self, name:str, text:str): _write_whole(self.path / name, text)
+    def write(self, name:str, text:str): write_atomic(self.path / name, text)
     @contextmanager
     def part(self, job:Job)->Iterator[Path]:
         "An empty folder beside the final one; gone afterwards, unless it was published"
@@ -290,13 +287,6 @@ class Folder:
             if part.name not in ours and part.is_dir(): shutil.rmtree(part, ignore_errors=True)
         for old in self.path.glob(".*.old"): # killed between two renames
             if not (final := self.path / old.name[1:-4]).exists(): os.rename(old, final)
-
-# %% ../../nbs/52_runner.ipynb #25fa5873
-def _write_whole(path, text):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
 
 # %% ../../nbs/52_runner.ipynb #509abb99
 class Bucket:
@@ -363,7 +353,7 @@ def job_hook(
         if not folder: return
         if event.status == "progress" and time.monotonic() - last[0] < 0.5: return
         last[0] = time.monotonic()
-        if event.status != "done": _write_whole(Path(folder) / "stage", json.dumps([event.stage, event.share]))
+        if event.status != "done": write_atomic(Path(folder) / "stage", json.dumps([event.stage, event.share]), sync=False)
         if event.status != "progress" and os.path.exists(os.path.join(folder, "stop")):
             raise JobStopped(f"asked to stop; stage {event.stage} was the last")
     return on_event
@@ -399,7 +389,7 @@ class Heart:
 
     def say(self, stage:str, share:float|None=None):
         "Where the job is"
-        _write_whole(self.folder / "stage", json.dumps([stage, share]))
+        write_atomic(self.folder / "stage", json.dumps([stage, share]), sync=False)
 
     def _work(self):
         while not self._ended.wait(0.25):

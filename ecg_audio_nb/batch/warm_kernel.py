@@ -24,10 +24,9 @@ from ast import literal_eval
 from collections.abc import Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from ..core.files import code_files
-from importlib.util import find_spec
 from pathlib import Path
-from secrets import token_hex
+from ..core.extras import require_installed
+from ..core.files import code_files, write_atomic
 
 # %% ../../nbs/51_warm_kernel.ipynb #204941ea
 class JobError(RuntimeError):
@@ -45,7 +44,7 @@ class Stopped(JobError):
 def _need():
     "An error that names the extra, where papermill is not installed"
     for name in ("papermill", "nbclient", "ipykernel"):
-        if not find_spec(name): raise JobError(f"notebooks as jobs need {name}: pip install 'ecg-audio-nb[jobs]'")
+        require_installed(name, "jobs", "notebooks as jobs need", JobError)
 
 # %% ../../nbs/51_warm_kernel.ipynb #9d5751f2
 PRELOAD = "import ecg_audio_nb" # cheap: a first notebook must not wait for what it may never use
@@ -350,11 +349,7 @@ class WarmEngine(ColdEngine):
 def _write(nb, output:Path):
     "A notebook on the disk, whole"
     import nbformat
-    part = output.with_name(f".{output.name}.{token_hex(4)}.part")
-    try:
-        part.write_text(nbformat.writes(nb), encoding="utf-8")
-        os.replace(part, output)
-    finally: part.unlink(missing_ok=True)
+    write_atomic(output, nbformat.writes(nb))
 
 def _engine(name):
     "An engine's name as papermill knows it, with ours registered"

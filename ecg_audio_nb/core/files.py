@@ -1,10 +1,94 @@
-"""Files: which ones are the package's code"""
+"""Files: written whole or not at all; and which ones are the package's code"""
 
+import os
+import secrets
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
+class WriteError(OSError):
+    "A file can't be written; the message names it, the reason and the way out"
+
+
 def code_files() -> list[Path]:
     "Every Python module and settings file of the package, subpackages too, in a fixed order"
     return sorted(p for p in PACKAGE.rglob("*") if p.suffix in (".py", ".ini") and "assets" not in p.relative_to(PACKAGE).parts)
+
+
+def resolved(path: str | os.PathLike) -> Path:
+    "The file that a path stands for: of a link, the one it points to. Raises `OSError` for a folder or a device"
+    target = Path(path).resolve()
+    try:
+        mode = os.stat(target).st_mode  # Path.is_dir() of Python 3.14 says False where a name is too long
+    except FileNotFoundError:
+        return target
+    except NotADirectoryError:
+        raise OSError(f"{target.parent} is a file, not a folder") from None
+    if stat.S_ISDIR(mode):
+        raise OSError("it is a folder, not a file")
+    if not stat.S_ISREG(mode):
+        raise OSError("it is a device, not a file")
+    return target
+
+
+def write_part(path: str | os.PathLike, data: str | bytes, mode: int = 0o666, sync: bool = True) -> None:
+    """Write a new file; text as UTF-8. Raises `OSError`, also where there is one of this name.
+
+    `sync`: return when the disk has the content, so that a power failure after a rename leaves no empty file."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as f:
+        f.write(data.encode("utf-8", "replace") if isinstance(data, str) else data)
+        f.flush()
+        if sync:
+            os.fsync(f.fileno())
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike, suffix: str = "", sync: bool = True) -> Iterator[Path]:
+    """A path beside `path` to write to: it takes `path`'s place at the end of the block, or is removed after an error.
+
+    `suffix` is put behind its name, for a writer that goes by it. Raises `OSError`."""
+    target = resolved(path)
+    part = target.with_name(f".{secrets.token_hex(4)}.part{suffix}")
+    try:
+        yield part
+        if sync:
+            with open(part, "rb") as f:
+                os.fsync(f.fileno())
+        os.replace(part, target)
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def write_all(contents: Mapping, mode: int = 0o666, sync: bool = True) -> list[Path]:
+    """Write files, by path: all are on the disk before the first one takes its place. Folders are made where there are none.
+
+    Raises `WriteError`; what stood there is untouched."""
+    parts, path = [], None
+    try:
+        for path, data in contents.items():
+            target = resolved(path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            parts.append((target.with_name(f".{secrets.token_hex(4)}.part"), target, path))
+            write_part(parts[-1][0], data, mode, sync)
+        for part, target, path in parts:  # noqa: B007 - the message below names it
+            os.replace(part, target)
+    except (OSError, ValueError) as e:
+        raise WriteError(
+            f"can't write {path}: {getattr(e, 'strerror', None) or e}. What stood there is untouched; "
+            "choose another folder, or make room or leave to write there"
+        ) from e
+    finally:
+        for part, *_ in parts:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+    return [Path(p) for p in contents]
+
+
+def write_atomic(path: str | os.PathLike, data: str | bytes, mode: int = 0o666, sync: bool = True) -> Path:
+    "Write one file as `write_all` does; raises `WriteError`"
+    return write_all({path: data}, mode, sync)[0]

@@ -239,13 +239,6 @@ def token():
 
 # Packages
 
-def install_command(extra:str)->str:
-    "The command that installs an extra; where this Python can't have it, why and what to do instead"
-    if extra != "whisperx" or sys.version_info < (3, 14): return f"pip install 'ecg-audio-nb[{extra}]'"
-    return ("whisperx and torch 2.8 have no packages for Python 3.14: use Python 3.11 to 3.13, "
-            "or engine = whisper, which needs neither")
-
-
 def is_installed(pin:str)->bool: # such as "name==1.0.0"
     "Whether exactly that version of a distribution is installed here"
     name, version = pin.split("==")

@@ -21,8 +21,8 @@ import os, re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from importlib import import_module
 from pathlib import Path
+from ..core.extras import require
 from ..results.export import recording, spoken_words
 from ..audio.fetch import stem_of
 from ..pipeline import OnEvent, analyze
@@ -36,9 +36,7 @@ class EvaluateError(ValueError):
 def _need(module):
     "Import a part of the extra `eval`"
     os.environ.setdefault("PYANNOTE_METRICS_ENABLED", "0") # pyannote's usage reports are on unless told otherwise
-    try: return import_module(module)
-    except ModuleNotFoundError as e:
-        raise EvaluateError(f"scores need {e.name}, which is not installed: pip install 'ecg-audio-nb[eval]'") from None
+    return require(module, "eval", "scores need", EvaluateError)
 
 # %% ../../nbs/40_evaluate.ipynb #76daeaf7
 LETTERS = ("zh", "ja", "th", "lo", "my", "yue") # written without spaces

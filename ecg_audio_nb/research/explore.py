@@ -24,12 +24,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from html import escape
-from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin
 import numpy as np
+from ..core.extras import require
 from ..core.html import PALETTE
 from ecg_audio_nb.results.corrections import (BY_HAND, CorrectionError, Draft, add_turn, add_words, corrected, draft_of, give, put_turn,
     put_word, save_reference)
@@ -51,10 +51,7 @@ _log = logging.getLogger("ecg_audio_nb.research.explore")
 class ExploreError(ValueError):
     "What the explorer was asked can't be done; or the extra `lab` is missing"
 
-def _need(module):
-    try: return import_module(module)
-    except ModuleNotFoundError as e:
-        raise ExploreError(f"the explorer needs {e.name}, which is not installed: pip install 'ecg-audio-nb[lab]'") from None
+def _need(module): return require(module, "lab", "the explorer needs", ExploreError)
 
 # %% ../../nbs/41_explore.ipynb #a029c5da
 SHOWN = ("voice", "transcribe", "align", "diarize", "acoustics", "export") # stages with controls

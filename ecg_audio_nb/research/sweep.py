@@ -20,10 +20,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field, replace
-from importlib import import_module
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
+from ..core.extras import require
 from ..core.system import cards
 from . import sweep_plots
 from ..checkpoints import code_digest
@@ -37,10 +37,7 @@ from ..settings import Settings, load_settings, spelled, text_of
 class SweepError(ValueError):
     "A space, a metric or sources that make no sweep; a worker that was lost; or the extra `sweep` is missing"
 
-def _need(module):
-    try: return import_module(module)
-    except ModuleNotFoundError as e:
-        raise SweepError(f"a sweep needs {e.name}, which is not installed: pip install 'ecg-audio-nb[sweep]'") from None
+def _need(module): return require(module, "sweep", "a sweep needs", SweepError)
 
 # %% ../../nbs/43_sweep.ipynb #8c406528
 @dataclass(frozen=True)

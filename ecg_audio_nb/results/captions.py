@@ -18,7 +18,7 @@ __all__ = ['Colour', 'Named', 'Changed', 'ENOUGH', 'FLICKER', 'CONTAINERS', 'Cap
            'caption_lines', 'ass_text', 'legible', 'to_ass', 'write_captions', 'find_ffmpeg', 'frame_size', 'burn']
 
 # %% ../../nbs/31_captions.ipynb #91222f56
-import difflib, os, re, secrets, tomllib
+import difflib, os, re, tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -31,6 +31,7 @@ from unicodedata import bidirectional
 from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass as checked
 from . import ffmpeg
+from ..core.files import atomic_path
 from ..core.html import colours
 from ..voice.acoustics import LEAST_WORDS
 from .export import columns, spoken_words, write_whole
@@ -488,14 +489,11 @@ def burn(
     if fault := unreadable(ass): raise CaptionError(f"{ass}: {fault}")
     size, seconds = _probe(video)
     if target.exists() and target.samefile(video): raise CaptionError(f"{target.name} is the video itself; name another file to write")
-    part = target.with_name(f".{secrets.token_hex(4)}.part{target.suffix.lower()}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        ffmpeg.draw(tool, video, ass, part, size, seconds, progress)
-        os.replace(part, target)
+        with atomic_path(target, target.suffix.lower()) as part: ffmpeg.draw(tool, video, ass, part, size, seconds, progress)
     except (OSError, ffmpeg.FFmpegFault) as e:
         raise CaptionError(f"can't burn captions into {target.name}: {getattr(e, 'strerror', None) or e}. What stood there is untouched; "
                            "an .mkv takes every kind of sound, if that is what it is about") from None
-    finally: part.unlink(missing_ok=True)
     if progress: progress(1.0)
     return Path(out)

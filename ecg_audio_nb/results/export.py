@@ -31,11 +31,13 @@ __all__ = ['COLUMNS', 'LINES', 'LONGEST', 'PAUSE', 'Content', 'WRITERS', 'ENDING
            'to_parquet', 'to_json', 'render', 'render_files', 'write_files', 'write_whole', 'export']
 
 # %% ../../nbs/30_export.ipynb #f450467c
-import csv, difflib, io, json, os, re, secrets, stat, unicodedata
+import csv, difflib, io, json, re, unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from html import escape
 from pathlib import Path
+from ..core.extras import require
+from ..core.files import WriteError, write_all
 from ..core.html import colours
 from ..schema import Analysis, Segment, Word, to_dict, with_names
 from ..settings import USUAL
@@ -345,8 +347,7 @@ def _csv(table):
     return text.getvalue()
 
 def _parquet(table):
-    try: import pyarrow as pa, pyarrow.parquet as pq
-    except ImportError: raise ExportError("parquet needs pyarrow: pip install 'ecg-audio-nb[lab]', or take csv") from None
+    pa, pq = (require(name, "lab", "parquet needs", ExportError) for name in ("pyarrow", "pyarrow.parquet"))
     texts = {"word", "text", "speaker_id", "speaker_name", "other_speakers", "timing", "kind", "volume_category"}
     def valid(x): return x.encode("utf-8", "replace").decode() if isinstance(x, str) else x
     def column(k): return pa.array(map(valid, table[k]), pa.string() if k in texts else pa.int64() if k == "segment_id" else pa.float64())
@@ -396,33 +397,8 @@ def write_files(
     contents:Mapping[str|Path, str|bytes], # by path; text is written as UTF-8; a folder is made where there is none
 )->list[Path]:
     "Write files whole, or leave what stood there; raises `ExportError` where one can't be written"
-    parts, path = [], None
-    try:
-        for path, content in contents.items():
-            target = _target(Path(path))
-            target.parent.mkdir(parents=True, exist_ok=True)
-            parts.append((target.with_name(f".{secrets.token_hex(4)}.part"), target, path))
-            with open(parts[-1][0], "xb") as f:
-                f.write(content.encode("utf-8", "replace") if isinstance(content, str) else content)
-                f.flush()
-                os.fsync(f.fileno())
-        for part, target, path in parts: os.replace(part, target)
-    except (OSError, ValueError) as e:
-        raise ExportError(f"can't write {path}: {getattr(e, 'strerror', None) or e}. What stood there is untouched; "
-                          "choose another folder, or make room or leave to write there") from None
-    finally:
-        for part, *_ in parts: part.unlink(missing_ok=True)
-    return [Path(p) for p in contents]
-
-def _target(path):
-    "The file a path stands for: of a link, the one it points to"
-    target = path.resolve()
-    try: mode = os.stat(target).st_mode # Path.is_dir() of Python 3.14 says False where a name is too long
-    except FileNotFoundError: return target
-    except NotADirectoryError: raise OSError(f"{target.parent} is a file, not a folder") from None
-    if stat.S_ISDIR(mode): raise OSError("it is a folder, not a file")
-    if not stat.S_ISREG(mode): raise OSError("it is a device, not a file")
-    return target
+    try: return write_all(contents)
+    except WriteError as e: raise ExportError(str(e)) from e.__cause__
 
 def write_whole(
     path:str|Path, # its folder is made if there is none

@@ -7,6 +7,8 @@ from functools import partial
 from io import BytesIO
 from math import ceil, log10
 
+from ecg_audio_nb.core.extras import require
+
 DPI, WIDTH, RIGHT = 80, 9.0, 0.3 # dots an inch; a picture's width and its right margin, inches
 ROW, BAR = 0.15, 0.1 # height of a row of words and of a turn's bar, inches
 INK, PALE, RULE = "#444444", "#AAAAAA", "#E4E4E4"
@@ -23,9 +25,7 @@ class PlotError(ValueError):
 @contextmanager
 def paper():
     "matplotlib's own style with a few changes, whatever the reader has set"
-    try: from matplotlib import font_manager, style
-    except ModuleNotFoundError as e:
-        raise PlotError(f"pictures need {e.name}, which is not installed: pip install 'ecg-audio-nb[lab]'") from None
+    font_manager, style = (require(f"matplotlib.{name}", "lab", "pictures need", PlotError) for name in ("font_manager", "style"))
     here = set(font_manager.fontManager.get_font_names())
     with style.context(["default", {
         **{f"{part}color": INK for part in ("axes.edge", "axes.label", "axes.title", "xtick.", "ytick.", "text.")},

@@ -40,7 +40,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from ..core.extras import require
 from .asgi import LOOPBACK, PROBLEM, Allowance, Gate, JsonLines, Problem, clean, job_of_log, read_keys
+from ..core.files import write_part
 from ..core.system import card_now
 from .webhooks import Deliverer, Delivery, backend_result, callback_url, prepare, put, reopen
 from .webhooks import prune as prune_messages
@@ -434,7 +436,8 @@ def _finish(service, job, analysis):
     "The result and the last word appear with the job's end, or not at all"
     target = service.result_file(job.id)
     part = target.with_suffix(f".{job.attempt}.part")
-    part.write_text(json.dumps(to_dict(analysis), ensure_ascii=False, allow_nan=False), encoding="utf-8")
+    part.unlink(missing_ok=True) # of a process that was killed
+    write_part(part, json.dumps(to_dict(analysis), ensure_ascii=False, allow_nan=False))
     body = told(job.id, "completed", 100, in_words("done", service.limits.language), backend_result(analysis))
     def publish(db):
         os.replace(part, target)
@@ -585,8 +588,7 @@ def build_app(
     hosts:tuple[str, ...]|None=None, # names this service is called by; None: any
 ):# -> FastAPI
     "The service as an ASGI application; it starts and stops the service's threads"
-    try: from fastapi import FastAPI
-    except ImportError: raise ImportError("the service needs FastAPI: pip install 'ecg-audio-nb[server]'") from None
+    FastAPI = require("fastapi", "server", "the service needs").FastAPI
     from ecg_audio_nb import __version__
     from starlette.concurrency import run_in_threadpool as threaded
     @asynccontextmanager
@@ -906,8 +908,7 @@ def serve(
     environ:Mapping[str, str]|None=None, # ECG_API_KEYS, ECG_BACKEND_URL, ECG_WEBHOOK_SECRET; None: the process's
 ):
     "Run the service until it is asked to stop, and then `end_process`; raises `ServerError`, `ValueError`"
-    try: import uvicorn
-    except ImportError: raise ImportError("the service needs uvicorn: pip install 'ecg-audio-nb[server]'") from None
+    uvicorn = require("uvicorn", "server", "the service needs")
     environ = os.environ if environ is None else environ
     keys = read_keys(environ.get("ECG_API_KEYS"))
     if host not in LOOPBACK and not keys and not without_keys:

@@ -29,6 +29,7 @@ import base64, hashlib, hmac, json, logging, queue as _queues, socket, sqlite3, 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit, urlunsplit
+from ..core.extras import require
 from ..audio.fetch import shown
 from ..batch.queue import Queue, back_off, is_gone, owner_name
 from ..schema import Analysis, to_dict
@@ -347,8 +348,7 @@ def _consequences(db, m, a, state, now):
 # %% ../../nbs/60_webhooks.ipynb #c2f53fe6
 def _client(settings):
     "No redirects, no cookies, no proxy: what is sent goes to the address that was checked, and nothing stays from one to the next"
-    try: import httpx
-    except ImportError: raise ImportError("callbacks need httpx: pip install 'ecg-audio-nb[server]'") from None
+    httpx = require("httpx", "server", "callbacks need")
     from http.cookiejar import CookieJar, DefaultCookiePolicy
     from ecg_audio_nb import __version__
     if (log := logging.getLogger("httpx")).level == logging.NOTSET: log.setLevel(logging.WARNING) # its lines show whole addresses

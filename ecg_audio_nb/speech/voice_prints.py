@@ -22,7 +22,7 @@ __all__ = ['MOST', 'PIECE', 'SHORTEST', 'BAND', 'SHORT', 'LEAST', 'ENOUGH', 'PER
            'results_in', 'find_recording', 'link_results', 'rename', 'write_links', 'linked_html']
 
 # %% ../../nbs/19_voice_prints.ipynb #0c3ddb28
-import base64, csv, hashlib, io, json, os, re, secrets, unicodedata
+import base64, csv, hashlib, io, json, re, unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -31,6 +31,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal
 import numpy as np
+from ..core.files import WriteError, write_atomic
 from ..core.numeric import next_fast_length
 from .diarize import diarize, encoder_info
 from ..audio.media import Audio, ChannelAudio, load_audio
@@ -260,20 +261,11 @@ def write_print(
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(0o700, exist_ok=True)
-        _write(path, _to_text(voice_print), 0o600)
-    except OSError as e:
-        raise VoiceError(f"{path}: it can't be written ({e.strerror}). What stood there is untouched; name another folder") from None
+        write_atomic(path, _to_text(voice_print), 0o600)
+    except WriteError as e: raise VoiceError(str(e)) from None
+    except OSError as e: raise VoiceError(f"{folder}: no folder can be made here ({e.strerror}); name another one") from None
     return path
 
-def _write(path, text, mode):
-    part = path.with_name(f".{secrets.token_hex(4)}.part")
-    try:
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as f:
-            f.write(text.encode())
-            f.flush()
-            os.fsync(f.fileno())
-        os.replace(part, path)
-    finally: part.unlink(missing_ok=True)
 
 # %% ../../nbs/19_voice_prints.ipynb #23cac4aa
 def read_prints(
@@ -555,14 +547,14 @@ def rename(
         for s in d["speakers"]:
             if _TAKEN.fullmatch(s.get("name") or "PERSON_0"): s["name"] = person.get(s["speaker_id"])
         if json.dumps(d) == before: continue
-        _write(path, json.dumps(d, indent=2, ensure_ascii=False) + "\n", path.stat().st_mode & 0o777)
+        write_atomic(path, json.dumps(d, indent=2, ensure_ascii=False) + "\n", path.stat().st_mode & 0o777)
         out.append(path)
     return out
 
 def write_links(folder:str|Path, linked:Linked)->Path:
     "Write `voices.csv`, whole or not at all"
     path = Path(folder) / "voices.csv"
-    _write(path, linked.table(), 0o666)
+    write_atomic(path, linked.table(), 0o666)
     return path
 
 # %% ../../nbs/19_voice_prints.ipynb #59ba6db7

@@ -303,7 +303,7 @@ def test_no_connection(temp):
 @pytest.mark.parametrize("url", ["http://", "https:///a", "http://[::1/a", f"http://?{SECRET}", "s3://", "s3:///key",
                                  "http://h.org:nan/a"])
 def test_addresses_that_are_none(monkeypatch, url):
-    monkeypatch.setattr(fetch.importlib.util, "find_spec", lambda name: True)
+    monkeypatch.setattr("ecg_audio_nb.core.extras.find_spec", lambda name: True)
     assert "host" in refusal(url) or "address" in refusal(url)
 
 
@@ -322,7 +322,7 @@ def test_hosts_are_checked_at_every_step(base, server, temp):
 
 
 def test_buckets_are_checked(monkeypatch):
-    monkeypatch.setattr(fetch.importlib.util, "find_spec", lambda name: True)
+    monkeypatch.setattr("ecg_audio_nb.core.extras.find_spec", lambda name: True)
     assert "secret is not among fetch.allow_hosts (media)" in refusal("s3://secret/key", allow_hosts="media")
 
 

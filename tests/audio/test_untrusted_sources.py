@@ -437,7 +437,7 @@ class YoutubeDL:
 def test_youtube(video, fault, temp, tmp_path, monkeypatch):
     (tmp_path / "yt_dlp.py").write_text(FAKE)
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(fetch.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr("ecg_audio_nb.core.extras.find_spec", lambda name: name)
     settings, url = service(youtube=True, max_bytes=50_000), f"https://www.youtube.com/watch?v={video}"
     if fault: assert fault in refusal(url, temp, settings)
     else:
@@ -447,5 +447,5 @@ def test_youtube(video, fault, temp, tmp_path, monkeypatch):
 def test_youtube_off_or_missing(temp, monkeypatch):
     url = "https://youtu.be/x"
     assert "YouTube is off; set fetch.youtube = true" in refusal(url, temp, FetchSettings())
-    monkeypatch.setattr(fetch.importlib.util, "find_spec", lambda name: None if name == "yt_dlp" else name)
+    monkeypatch.setattr("ecg_audio_nb.core.extras.find_spec", lambda name: None if name == "yt_dlp" else name)
     assert "pip install 'ecg-audio-nb[youtube]'" in refusal(url, temp, service(youtube=True))

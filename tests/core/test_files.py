@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ecg_audio_nb.core.files import PACKAGE, code_files
+from ecg_audio_nb.core.files import PACKAGE, WriteError, atomic_path, code_files, write_all, write_atomic
 
 ASK = """
 from ecg_audio_nb.checkpoints import code_digest
@@ -33,3 +33,31 @@ def test_a_line_changed_in_a_subpackage_makes_other_checkpoint_keys_and_a_new_ke
     with open(Path(copy) / changed, "a") as f: f.write("\n# changed\n" if changed.endswith(".py") else "\n; changed\n")
     after = ask()
     assert before == again and all(a != b for a, b in zip(before, after, strict=True))
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path):
+    assert write_atomic(tmp_path / "new/a.txt", "first").read_text() == "first"
+    with pytest.raises(WriteError, match="can't write .*a folder, not a file.*untouched"):
+        write_all({tmp_path / "new/a.txt": "second", tmp_path / "new": "no file"})
+    with pytest.raises(RuntimeError), atomic_path(tmp_path / "new/a.txt") as part:
+        part.write_text("half")
+        raise RuntimeError
+    with atomic_path(tmp_path / "new/b.mp4", ".mp4") as part:
+        part.write_text("video")
+        assert part.suffix == ".mp4"
+    assert {p.name: p.read_text() for p in (tmp_path / "new").iterdir()} == {"a.txt": "first", "b.mp4": "video"}
+
+
+def test_a_link_stays_a_link_and_a_mode_is_kept_to(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    write_atomic(tmp_path / "link", b"\x00", mode=0o600)
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "real").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_content_is_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(os, "fsync", lambda handle: told.append("sync"))
+    monkeypatch.setattr(os, "replace", lambda *_: told.append("replace"))
+    write_all({tmp_path / "a": "1", tmp_path / "b": "2"})
+    write_atomic(tmp_path / "c", "3", sync=False)
+    assert told == ["sync", "sync", "replace", "replace", "replace"]

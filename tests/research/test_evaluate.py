@@ -244,7 +244,7 @@ def test_a_missing_extra_is_named(monkeypatch, missing, call):
     def absent(module):
         if module.startswith(missing): raise ModuleNotFoundError(f"No module named {missing!r}", name=missing)
         return importlib.import_module(module)
-    monkeypatch.setattr(evaluation, "import_module", absent)
+    monkeypatch.setattr("ecg_audio_nb.core.extras.import_module", absent)
     evaluation._normalizer.cache_clear()
     with pytest.raises(EvaluateError, match=rf"scores need {missing}.*pip install 'ecg-audio-nb\[eval\]'"): call()
     evaluation._normalizer.cache_clear()
