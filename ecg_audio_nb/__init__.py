@@ -7,7 +7,9 @@ Modules:
 - `ecg_audio_nb.audio.public_fetch`: Fetch for a stranger: only from public addresses, each checked and then connected to as it was checked
 - `ecg_audio_nb.audio.youtube`: The sound of one video of YouTube, by yt-dlp: run in a child process, with a limit of its size
 - `ecg_audio_nb.batch.dask`: The same jobs on many machines, carried by dask.distributed; the queue stays the truth
+- `ecg_audio_nb.batch.failures`: Failures of jobs: one classification for the batch and the service
 - `ecg_audio_nb.batch.kernel_reset`: What runs inside a warm kernel: remember how it was, put it back after a notebook, and tell what can't be put back.
+- `ecg_audio_nb.batch.leases`: The lease of a running job: renewed while it runs, with its stage told to the queue
 - `ecg_audio_nb.batch.queue`: The durable queue: claim, lease, fence, finish; the batch and the service share it
 - `ecg_audio_nb.batch.runner`: The batch: sources in, executed notebooks and results out, resumed wherever it was cut off
 - `ecg_audio_nb.batch.warm_kernel`: Papermill's engine on a kernel that stays: a notebook starts at once, and finds nothing of the one before it

@@ -27,10 +27,12 @@ from asyncio import CancelledError
 from concurrent.futures import CancelledError as CancelledFuture
 from pathlib import Path
 import ecg_audio_nb
+from .failures import Failure, classify_error
+from .leases import LeaseKeeper, read_stage
 from ..core.extras import require
 from .queue import LEASE, Job, Queue, claim, counts, owner_name
-from .runner import (PRELOAD, Bucket, Fault, Folder, Heart, JobsError, fault_of, job_files,
-    kept_notebook, read_stage, run_job)
+from ecg_audio_nb.batch.runner import (PRELOAD, Bucket, Folder, JobsError, job_files,
+    kept_notebook, run_job)
 from .warm_kernel import close_kernels, run_notebook, warm_up
 
 # %% ../../nbs/53_dask.ipynb #fdf788e1
@@ -56,7 +58,7 @@ def job_there(
         with _Teller(key, said, stop):
             try: run_notebook(path, folder / f"{name}.ipynb", task["parameters"], timeout=task["timeout"], stop=stop, cwd=folder,
                               env={"ECG_JOB_DIR": str(said)}, seed=task["parameters"].get("seed"))
-            except Exception as e: fault = (found := fault_of(e)).kind, found.error
+            except Exception as e: fault = (found := classify_error(e)).kind, found.error
         _stops.pop(key, None)
         return {"fault": fault, "files": {p.relative_to(folder).as_posix(): p.read_bytes() for p in job_files(folder)}}
 
@@ -116,7 +118,7 @@ class Machines:
         patience:float=10, # seconds to wait for the scheduler's first answer
     ):
         self.address, self.lease, self.patience = address, lease, patience
-        self.client, self.stopping, self.fault, self.at_work, self.hearts = None, threading.Event(), None, {}, {}
+        self.client, self.stopping, self.fault, self.at_work, self.keepers = None, threading.Event(), None, {}, {}
 
     def begin(self, queue:Queue, place:Folder|Bucket, data_dir:Path, forever:bool=False):
         "Connect, and begin to hand jobs out; raises `JobsError`"
@@ -155,7 +157,7 @@ def package_version()->str: return ecg_audio_nb.__version__
 def _heard(self, event):
     "A worker said where its job is"
     _, said = event
-    if (heart := self.hearts.get(said["key"])) and said["said"]: heart.say(*said["said"])
+    if (keeper := self.keepers.get(said["key"])) and said["said"]: keeper.say(*said["said"])
 
 # %% ../../nbs/53_dask.ipynb #a31b4bc4
 def _resource(self)->tuple[str|None, int]:
@@ -199,25 +201,25 @@ Machines._heard, Machines._resource, Machines._dispatch, Machines._start, Machin
 # %% ../../nbs/53_dask.ipynb #d0ac0377
 _LOST = (CancelledError, CancelledFuture) # the scheduler is gone, and with it what it knew
 
-def _perform(self, job:Job, folder:Path, heart:Heart)->Fault|None:
+def _perform(self, job:Job, folder:Path, keeper:LeaseKeeper)->Failure|None:
     client, (resource, _) = self.client, self._resource()
     key = f"ecg-{job.id[:16]}-{job.attempt}-{secrets.token_hex(4)}"
-    self.hearts[key] = heart
+    self.keepers[key] = keeper
     try:
         future = client.submit(job_there, key, job.name, job.task, kept_notebook(self.queue, job.task["notebook"]).read_bytes(),
             ecg_audio_nb.__version__, key=key, pure=False, retries=0, resources={resource: 1} if resource else None)
-        answer = self._wait(client, future, key, heart)
-    except _LOST: return Fault("stopped", "the scheduler was lost")
-    except Exception as e: return Fault("infra", f"{type(e).__name__}: {' '.join(str(e).split())}"[:500])
-    finally: del self.hearts[key]
-    if answer is None: return Fault("stopped", "asked to stop; its worker gave no answer")
+        answer = self._wait(client, future, key, keeper)
+    except _LOST: return Failure("stopped", "the scheduler was lost")
+    except Exception as e: return Failure("infra", f"{type(e).__name__}: {' '.join(str(e).split())}"[:500])
+    finally: del self.keepers[key]
+    if answer is None: return Failure("stopped", "asked to stop; its worker gave no answer")
     for name, content in answer["files"].items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
-    return answer["fault"] and Fault(*answer["fault"])
+    return answer["fault"] and Failure(*answer["fault"])
 
 # %% ../../nbs/53_dask.ipynb #e80be1cc
-def _wait(self, client, future, key, heart):
+def _wait(self, client, future, key, keeper):
     "What the worker answered; None if it was told to stop and did not"
     told = None
     while True:
@@ -225,7 +227,7 @@ def _wait(self, client, future, key, heart):
         except TimeoutError as e:
             if future.done(): raise Exception(f"the worker's time ran out: {e}") from None
         if client.status != "running": raise CancelledError
-        if told is None and heart.stop.is_set():
+        if told is None and keeper.stop.is_set():
             told = time.monotonic()
             client.run(stop_there, key)
         if told and time.monotonic() - told > 60: future.cancel(); return None

@@ -1,6 +1,7 @@
 """Files: written whole or not at all; and which ones are the package's code"""
 
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterator, Mapping
@@ -8,6 +9,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def safe_name(stem: str) -> str:
+    "A file name that is valid on every system and is none of the batch's own"
+    name = re.sub(r'[\x00-\x1f\x7f<>:"/\\|?*]', "_", stem).strip(" .")
+    name = name.encode("utf-8", "replace")[:150].decode("utf-8", "ignore")
+    return f"{name or 'result'}_" if name.lower() in ("", "failed", "index.html") else name
 
 
 class WriteError(OSError):

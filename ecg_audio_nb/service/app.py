@@ -42,20 +42,20 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from ..core.extras import require
 from .asgi import LOOPBACK, PROBLEM, Allowance, Gate, JsonLines, Problem, clean, job_of_log, read_keys
-from ..core.files import write_part
+from ..core.files import safe_name, write_part
 from ..core.system import card_now
 from .webhooks import Deliverer, Delivery, backend_result, callback_url, prepare, put, reopen
 from .webhooks import prune as prune_messages
-from ..audio.fetch import FetchError, _check, check_callback, stem_of
+from ..audio.fetch import FetchError, _check, check_callback, stem_of, strip_signature
 from ..batch.queue import (LEASE, Job, LeaseLost, Queue, add, cancel, claim, counts, fail, finish, get, give_back, listed,
                                    owner_name, prune)
-from ..batch.runner import _INFRA, _MACHINE, _NETWORK, Heart, JobStopped, safe_name, unsigned
+from ..batch.failures import JobStopped, TimedOut, is_temporary
+from ..batch.leases import LeaseKeeper
 from ..audio.media import MediaError
 from ..pipeline import StageEvent, analyze
 from ..results.report import build_report
 from ..schema import from_dict, to_dict
 from ..settings import Settings, SettingsError
-from ..batch.warm_kernel import TimedOut
 
 _log = logging.getLogger("ecg_audio_nb.service.app")
 
@@ -158,7 +158,7 @@ def failure_of(e:Exception)->Failure:
     if isinstance(e, TimedOut): return Failure("timeout", "TIMEOUT", str(e))
     code = next((code for kind, code in _OF if isinstance(e, kind)), "PROCESSING_ERROR")
     name, text = type(e).__name__, str(e)
-    passing = name in _INFRA or _MACHINE.search(text) or (code == "DOWNLOAD_ERROR" and _NETWORK.search(text))
+    passing = is_temporary(name, text, fetching=code == "DOWNLOAD_ERROR")
     if isinstance(e, ValueError) and text: return Failure("infra" if passing else "user", code, clean(text))
     return Failure("infra", code, f"{name} inside of the service; its log has this job's id")
 
@@ -286,7 +286,7 @@ def to_job(
     content:str|None=None, # what an upload is: its digest
 )->Job: # not yet in the queue
     "What the worker needs to know"
-    what = content or (unsigned(source) if "://" in source else source)
+    what = content or (strip_signature(source) if "://" in source else source)
     digest = hashlib.sha256(json.dumps([what, language, callback, silence_marks, caller]).encode()).hexdigest()
     name = f"{safe_name(stem_of(source))[:60]}-{hashlib.sha256(id.encode()).hexdigest()[:16]}"
     task = dict(digest=digest, language=language, callback=callback, caller=caller, silence_marks=silence_marks, upload=upload)
@@ -372,18 +372,18 @@ def status_of(service:Service, job:Job)->JobStatus:
 # %% ../../nbs/61_app.ipynb #5b41fd9e
 class Hook:
     "Told of every stage of one job"
-    def __init__(self, service:Service, job:Job, heart:Heart):
-        self.service, self.job, self.heart, self.progress = service, job, heart, Progress()
+    def __init__(self, service:Service, job:Job, keeper:LeaseKeeper):
+        self.service, self.job, self.keeper, self.progress = service, job, keeper, Progress()
         self.until, self.last = time.monotonic() + service.limits.timeout, 0.0
 
     def __call__(self, event:StageEvent):
         percent, now = self.progress(event), time.monotonic()
         if event.status == "done": _count(self.service, event)
-        if event.status != "progress" and self.heart.stop.is_set(): raise JobStopped(f"asked to stop at stage {event.stage}")
+        if event.status != "progress" and self.keeper.stop.is_set(): raise JobStopped(f"asked to stop at stage {event.stage}")
         if now > self.until: raise TimedOut(f"it took longer than server.timeout = {self.service.limits.timeout:g} s")
         if event.status == "progress" and now - self.last < 1: return
         self.last = now
-        self.heart.say(event.stage, percent / 100)
+        self.keeper.say(event.stage, percent / 100)
         say_processing(self.service, self.job, percent, event.stage)
 
 def _count(service, event):
@@ -409,9 +409,9 @@ def say_failed(service:Service, db:sqlite3.Connection, job:Job, code:str, error:
 def work_on(service:Service, job:Job):
     "Do a claimed job to its end"
     _begin(service, job)
-    with Heart(service.queue, job, service.stopping, service.lease) as heart:
+    with LeaseKeeper(service.queue, job, service.stopping, service.lease) as keeper:
         try:
-            try: _finish(service, job, analyze(job.source, settings_of(service, job), Hook(service, job, heart)))
+            try: _finish(service, job, analyze(job.source, settings_of(service, job), Hook(service, job, keeper)))
             except LeaseLost: raise
             except Exception as e: _end_badly(service, job, failure_of(e))
         except LeaseLost: _log.warning("another took this job over", extra={"job": job.id})

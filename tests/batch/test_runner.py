@@ -8,10 +8,10 @@ import psutil
 import pytest
 
 from ecg_audio_nb.batch.queue import Queue, attempts, claim, counts, fail, find, listed, owner_name
-from ecg_audio_nb.batch.runner import (Folder, Heart, JobsError, Page, Plan, Runners, Watcher, batch, content_of, enqueue, expand, fault_of, job_hook, job_notebook,
-                               notebook_digest, parameter_names, parameters, perform_here, run_job, safe_name, work)
+from ecg_audio_nb.batch.leases import LeaseKeeper
+from ecg_audio_nb.batch.runner import (Folder, JobsError, Page, Plan, Runners, Watcher, batch, content_of,
+                                       enqueue, expand, job_hook, job_notebook, notebook_digest, parameter_names, parameters, perform_here, run_job, work)
 from ecg_audio_nb.settings import SettingsError
-from ecg_audio_nb.batch.warm_kernel import Stopped, TimedOut
 from toys import STAGES, made_of, notebook, recordings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,11 +72,6 @@ def test_an_address_is_itself_without_its_signature(queue, a, b, same):
     assert (content_of(queue, a) == content_of(queue, b)) == same and "p@" not in content_of(queue, a)
 
 
-@pytest.mark.parametrize("stem, name", [("talk", "talk"), ("a/b:c", "a_b_c"), ("..", "result_"), ("Failed", "Failed_"), ("x" * 400, "x" * 150),
-                                        ("조각", "조각"), ("tab\there", "tab_here"), (" dot. ", "dot")])
-def test_names_can_be_folders(stem, name): assert safe_name(stem) == name
-
-
 # The plan
 
 def test_what_the_notebook_is_given(tmp_path):
@@ -126,22 +121,6 @@ def test_outputs_of_a_notebook_do_not_make_it_another(tmp_path):
     nb["cells"][1] |= {"outputs": [{"output_type": "stream", "name": "stdout", "text": "x"}], "execution_count": 7}
     path.write_text(json.dumps(nb))
     assert notebook_digest(path) == first
-
-
-# Whose fault
-
-def raised(name, text): return SimpleNamespace(ename=name, evalue=text)
-
-@pytest.mark.parametrize("error, kind", [
-    (raised("ValueError", "no speech"), "user"), (raised("FetchError", "a.mp4: no such file; check the spelling"), "user"),
-    (raised("OSError", "[Errno 28] No space left on device"), "infra"), (raised("ExportError", "can't write x: No space left on device."), "infra"),
-    (raised("FetchError", "https://x.org/a: the connection ended early; try again"), "infra"),
-    (raised("FetchError", "https://x.org/a: the server answered 404; it may have expired"), "user"),
-    (raised("MemoryError", ""), "infra"), (raised("OutOfMemoryError", "CUDA out of memory"), "infra"),
-    (raised("RuntimeError", "CUDA error: an illegal memory access was encountered"), "infra"),
-    (raised("JobStopped", "asked to stop"), "stopped"), (Stopped("x"), "stopped"), (TimedOut("x"), "timeout"),
-    (OSError(28, "No space left on device"), "infra"), (RuntimeError("Kernel died"), "infra")])
-def test_whose_fault_an_error_is(error, kind): assert fault_of(error).kind == kind
 
 
 # A batch
@@ -350,8 +329,8 @@ def test_a_disk_that_is_full_while_publishing(tmp_path, inbox):
         enqueue(queue, Plan(path), [str(s) for s in inbox[1:3]], out)
         ballast = out.path / "ballast"
         here = perform_here(queue)
-        def perform(job, folder, heart):
-            fault = here(job, folder, heart)
+        def perform(job, folder, keeper):
+            fault = here(job, folder, keeper)
             if job.name == "recording000": fill(ballast)
             return fault
         def publish(job, part, plain=out.publish): # what publishing writes on a file system that copies
@@ -391,14 +370,12 @@ def test_a_watched_folder_takes_a_file_when_it_has_stopped_growing(tmp_path):
     assert (out / "index.html").exists()
 
 
-# Heart
-
 def test_a_lost_lease_stops_the_work(queue, place, tmp_path, inbox):
     enqueue(queue, Plan(notebook(tmp_path / "toy.ipynb")), [str(inbox[0])], place)
     job = claim(queue, owner_name())
     queue.db.execute("update jobs set attempt=9")
-    with Heart(queue, job, threading.Event(), lease=0.3) as heart:
-        assert heart.stop.wait(10) and heart.lost and (heart.folder / "stop").exists()
+    with LeaseKeeper(queue, job, threading.Event(), lease=0.3) as keeper:
+        assert keeper.stop.wait(10) and keeper.lost and (keeper.folder / "stop").exists()
     assert run_job(queue, place, job, lambda *_: None, threading.Event(), lease=0.3) == "lost" and not leftovers(place.path)
 
 

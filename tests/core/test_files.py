@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ecg_audio_nb.core.files import PACKAGE, WriteError, atomic_path, code_files, write_all, write_atomic
+from ecg_audio_nb.core.files import PACKAGE, WriteError, atomic_path, code_files, safe_name, write_all, write_atomic
 
 ASK = """
 from ecg_audio_nb.checkpoints import code_digest
@@ -61,3 +61,8 @@ def test_the_content_is_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
     write_all({tmp_path / "a": "1", tmp_path / "b": "2"})
     write_atomic(tmp_path / "c", "3", sync=False)
     assert told == ["sync", "sync", "replace", "replace", "replace"]
+
+
+@pytest.mark.parametrize("stem, name", [("talk", "talk"), ("a/b:c", "a_b_c"), ("..", "result_"), ("Failed", "Failed_"), ("x" * 400, "x" * 150),
+                                        ("조각", "조각"), ("tab\there", "tab_here"), (" dot. ", "dot")])
+def test_names_can_be_folders(stem, name): assert safe_name(stem) == name

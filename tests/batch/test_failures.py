@@ -1,0 +1,26 @@
+"""Which errors are the user's, which ones may pass by themselves"""
+from types import SimpleNamespace
+
+import pytest
+
+from ecg_audio_nb.batch.failures import Stopped, TimedOut, classify_error, is_temporary
+
+
+def raised(name, text): return SimpleNamespace(ename=name, evalue=text)
+
+@pytest.mark.parametrize("error, kind", [
+    (raised("ValueError", "no speech"), "user"), (raised("FetchError", "a.mp4: no such file; check the spelling"), "user"),
+    (raised("OSError", "[Errno 28] No space left on device"), "infra"), (raised("ExportError", "can't write x: No space left on device."), "infra"),
+    (raised("FetchError", "https://x.org/a: the connection ended early; try again"), "infra"),
+    (raised("FetchError", "https://x.org/a: the server answered 404; it may have expired"), "user"),
+    (raised("MemoryError", ""), "infra"), (raised("OutOfMemoryError", "CUDA out of memory"), "infra"),
+    (raised("RuntimeError", "CUDA error: an illegal memory access was encountered"), "infra"),
+    (raised("JobStopped", "asked to stop"), "stopped"), (Stopped("x"), "stopped"), (TimedOut("x"), "timeout"),
+    (OSError(28, "No space left on device"), "infra"), (RuntimeError("Kernel died"), "infra")])
+def test_whose_fault_an_error_is(error, kind): assert classify_error(error).kind == kind
+
+
+@pytest.mark.parametrize("name, text, fetching, temporary", [
+    ("FetchError", "the connection ended early; try again", True, True), ("FetchError", "the connection ended early; try again", False, False),
+    ("MediaError", "no sound in it", True, False), ("MemoryError", "", False, True), ("OSError", "[Errno 28] No space left", False, True)])
+def test_what_may_pass_is_the_same_for_batch_and_service(name, text, fetching, temporary): assert is_temporary(name, text, fetching) == temporary

@@ -1,0 +1,55 @@
+"""The lease of a running job: renewed in time, its stage passed on, and the wish to stop heard"""
+import threading
+import time
+
+import pytest
+
+from ecg_audio_nb.batch.leases import STOP, LeaseKeeper, read_stage, write_stage
+from ecg_audio_nb.batch.queue import Job, Queue, add, cancel, claim, get
+
+
+@pytest.fixture
+def job(tmp_path):
+    queue = Queue(tmp_path / "queue.sqlite")
+    add(queue, [Job("1", "talk", "/talk.wav", {})])
+    yield queue, claim(queue, "me", lease=0.6)
+    queue.close()
+
+
+def until(true):
+    for _ in range(200):
+        if found := true(): return found
+        time.sleep(0.05)
+    raise AssertionError("it did not come")
+
+
+def test_a_stage_is_read_as_it_was_written(tmp_path):
+    assert read_stage(tmp_path) is None
+    write_stage(tmp_path, "diarize", 0.5)
+    assert read_stage(tmp_path) == ["diarize", 0.5]
+    (tmp_path / "stage").write_text("[half")
+    assert read_stage(tmp_path) is None
+
+
+def test_the_lease_is_renewed_and_the_stage_told(job):
+    queue, mine = job
+    with LeaseKeeper(queue, mine, threading.Event(), lease=0.6) as keeper:
+        keeper.say("transcribe", 0.25)
+        until(lambda: (found := get(queue, mine.id)).stage == "transcribe" and found.share == 0.25)
+        time.sleep(1)
+        assert get(queue, mine.id).state == "running" and not keeper.lost and not keeper.stop.is_set()
+
+
+def test_a_cancelled_job_is_asked_to_stop(job):
+    queue, mine = job
+    with LeaseKeeper(queue, mine, threading.Event(), lease=0.6) as keeper:
+        cancel(queue, get(queue, mine.id))
+        assert keeper.stop.wait(10) and (keeper.folder / STOP).exists()
+
+
+def test_a_runner_that_stops_asks_its_job(job):
+    queue, mine = job
+    stopping = threading.Event()
+    with LeaseKeeper(queue, mine, stopping) as keeper:
+        stopping.set()
+        assert keeper.stop.wait(10)
