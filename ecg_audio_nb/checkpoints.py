@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 import numpy as np
+from .core.digests import digest_of
 from .core.files import PACKAGE, atomic_path, code_files
 from .speech.align import Aligned
 from .voice.acoustics import Frames
@@ -65,8 +66,7 @@ def key_of(
     *parts, # plain values: settings, models, keys of what the stage reads
 )->str: # 64 hexadecimal digits
     "The same for what would be the same"
-    said = json.dumps([stage, code_digest(), parts], sort_keys=True, default=str, separators=(",", ":"))
-    return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()
+    return digest_of([stage, code_digest(), parts], default=str)
 
 # %% ../nbs/18_checkpoints.ipynb #5653752e
 def _write(path, artefact):

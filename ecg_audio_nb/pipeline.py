@@ -47,7 +47,7 @@ from .audio.fetch import Source, fetched, shown, stem_of
 from .audio.media import SAMPLE_RATE, Audio, ChannelAudio, load_audio
 from .models import ModelError, Weights, hand_back_memory
 from .schema import Analysis, FullFeatures, Metadata, RunTiming, Segment, Speaker, Turn, VoiceRanges, Word, to_dict
-from .settings import Settings, load_settings, spelled
+from .settings import NOT_IN_METADATA, Settings, load_settings, spelled
 from .speech.speakers import PyannoteDiarizer, assign_speakers, choose_diarizer, group_words, move_changes, tell_certainty
 from .speech.transcribe import UNSPACED, Transcript, WhisperTranscriber, choose_transcriber
 from .speech.voice_prints import VoicePrint, hear_voices_of, match, named, read_prints, voice_model
@@ -414,8 +414,6 @@ def peak_rss_mb()->float|None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
 
 # %% ../nbs/20_pipeline.ipynb #4b168ee8
-_NOT_THE_RESULTS = {"runtime": {"data_dir", "checkpoints", "checkpoints_mb"}, "fetch": True, "diarize": {"voices"}}
-
 def _models(heard):
     models = {"voice": heard.activity.models[0], "voice_fill": heard.activity.models[1]}
     if heard.transcript: models |= {"transcribe": heard.transcript.model, "align": heard.aligned.model}
@@ -440,7 +438,7 @@ def to_metadata(
     name = source.name.encode("utf-8", "replace").decode() # a name may hold bytes that are no text
     return Metadata(name, source.sha256, audio.duration, audio.sample_rate, len(segments), len(speakers), language,
         words and words.language, words and words.language_probability, _models(heard),
-        settings.model_dump(mode="json", exclude=_NOT_THE_RESULTS), _notes(audio, heard, settings, run),
+        settings.model_dump(mode="json", exclude=NOT_IN_METADATA), _notes(audio, heard, settings, run),
         versions(any(m.engine in ("ctc", "pyannote") for m in _models(heard).values())), fingerprint())
 
 # %% ../nbs/20_pipeline.ipynb #81f3f557

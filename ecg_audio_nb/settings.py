@@ -17,10 +17,10 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/settings.html.md"""
 
 # %% auto #0
 __all__ = ['Engine', 'Unit', 'Names', 'Ports', 'Text', 'Count', 'Seconds', 'Decibels', 'ChunkSize', 'Folder', 'StageEngine',
-           'FORMATS', 'USUAL', 'SettingsError', 'StageSettings', 'RuntimeSettings', 'FetchSettings', 'MediaSettings',
-           'VoiceSettings', 'TranscribeSettings', 'AlignSettings', 'DiarizeSettings', 'AcousticsSettings',
-           'ExportSettings', 'Settings', 'profiles', 'known_keys', 'load_settings', 'spelled', 'text_of', 'changed',
-           'as_analyzed']
+           'FORMATS', 'USUAL', 'NOT_IN_RESULTS', 'NOT_IN_METADATA', 'SettingsError', 'StageSettings', 'RuntimeSettings',
+           'FetchSettings', 'MediaSettings', 'VoiceSettings', 'TranscribeSettings', 'AlignSettings', 'DiarizeSettings',
+           'AcousticsSettings', 'ExportSettings', 'Settings', 'profiles', 'known_keys', 'load_settings', 'spelled',
+           'text_of', 'changed', 'changes_results', 'as_analyzed']
 
 # %% ../nbs/01_settings.ipynb #269193f2
 import configparser, difflib, os
@@ -331,6 +331,14 @@ def changed(
     return [key for key, text in spelled(settings).items() if text != usual[key]]
 
 # %% ../nbs/01_settings.ipynb #03bd99d9
+NOT_IN_RESULTS = {"runtime": {"data_dir", "threads", "checkpoints", "checkpoints_mb"}, "fetch": True} # pydantic's `exclude`
+NOT_IN_METADATA = {"runtime": NOT_IN_RESULTS["runtime"] - {"threads"}, "fetch": True, "diarize": {"voices"}} # the path is nobody's business
+
+def changes_results(key:str)->bool: # dotted name of a setting
+    "Whether a result depends on a setting"
+    stage, _, name = key.partition(".")
+    return NOT_IN_RESULTS.get(stage) is not True and name not in NOT_IN_RESULTS.get(stage, ())
+
 def as_analyzed(
     settings:Mapping[str, Any], # of a result's metadata
     stage:str,

@@ -2,14 +2,13 @@
 
 Plain HTML without scripts; links are relative, so that a copied folder still works.
 """
-import base64, hashlib
 from collections import Counter
 from datetime import datetime, timezone
 from html import escape
 from pathlib import PurePosixPath
 from urllib.parse import quote
 
-from ecg_audio_nb.core.html import clock
+from ecg_audio_nb.core.html import clock, page
 
 _STATES = ("failed", "running", "queued", "cancelled", "done") # in the order of the page
 _WHY = {"user": "The notebook raised it, so it was not tried again.", "infra": "A fault of the machine.",
@@ -134,7 +133,4 @@ def index_html(
         parts += [f'<h2 id="failed">Failed</h2><p class="soft">When the cause is gone: <code>ecg jobs retry NAME -o {_text(place)}</code>, '
                   f'or the batch again with <code>--retry-failed</code>.</p><ul class="faults">\n{faults}\n</ul>']
     if rest: parts += [f'<h2 id="jobs">{"The others" if failed else "Jobs"}</h2>', _table(rest, shown)]
-    policy = f"default-src 'none'; style-src 'sha256-{base64.b64encode(hashlib.sha256(_CSS.encode()).digest()).decode()}'"
-    return (f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'
-            f'<meta http-equiv="Content-Security-Policy" content="{policy}"><title>Batch: {title}</title><style>{_CSS}</style></head>\n'
-            f'<body><main>{"".join(parts)}</main></body></html>\n')
+    return page(f"Batch: {title}", "".join(parts), _CSS)

@@ -32,6 +32,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from ..core.digests import digest_of
 
 # %% ../../nbs/50_queue.ipynb #9898be6f
 class QueueError(ValueError):
@@ -136,8 +137,7 @@ def job_id(
     parameters:Mapping, # plain values, by name
 )->str: # 64 hexadecimal digits
     "The same for the same work"
-    said = json.dumps([content, notebook, parameters], sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()
+    return digest_of([content, notebook, parameters])
 
 # %% ../../nbs/50_queue.ipynb #ec9cc0da
 def _known(db, id):

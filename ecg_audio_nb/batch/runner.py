@@ -34,7 +34,7 @@ from ..core.system import cards, die_with_parent
 from ..audio.fetch import shown, stem_of, strip_signature, unreadable
 from .queue import (LEASE, Job, LeaseLost, Queue, add, claim, counts, fail, file_digest, find, finish, give_back,
                                    is_gone, job_id, listed, owner_name, retry)
-from ..settings import load_settings
+from ..settings import NOT_IN_RESULTS, load_settings
 from .page import index_html
 from .failures import Failure, JobStopped, classify_error
 from .leases import STOP, LeaseKeeper, write_stage
@@ -156,8 +156,6 @@ class Plan:
     timeout: float|None = None # seconds a job may take
     most: int = 3 # tries before a fault of the infrastructure ends a job
 
-_NOT_THE_RESULTS = {"runtime": {"data_dir", "threads", "checkpoints", "checkpoints_mb"}, "fetch": True}
-
 def parameters(
     plan:Plan,
 )->dict: # all but `source` and `seed`
@@ -190,7 +188,7 @@ def to_jobs(
 )->Iterator[Job|str]: # not yet in the queue; or what is wrong with a source
     "A job a source; raises `JobsError` and `SettingsError` for what is wrong with the plan"
     shared, digest, names = parameters(plan), notebook_digest(plan.notebook), parameter_names(plan.notebook)
-    in_force = load_settings(shared.get("overrides"), plan.profile).model_dump(mode="json", exclude=_NOT_THE_RESULTS)
+    in_force = load_settings(shared.get("overrides"), plan.profile).model_dump(mode="json", exclude=NOT_IN_RESULTS)
     counts_too = {"settings": in_force, "inputs": dict(_inputs(queue, shared))}
     if folder := in_force["diarize"]["voices"]: # other voice prints make other work
         from ecg_audio_nb.speech.voice_prints import prints_digest

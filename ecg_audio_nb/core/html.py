@@ -2,6 +2,8 @@
 
 Plain HTML and SVG without scripts, so that it stays in a saved notebook and on the docs site.
 """
+import base64
+import hashlib
 from html import escape
 
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#666666") # Okabe and Ito's
@@ -11,6 +13,32 @@ _WIDTH, _LANE, _LEFT = 720, 16, 96 # pixels
 def colours(speakers)->dict:
     "One colour a speaker, the same everywhere"
     return {s: PALETTE[i % len(PALETTE)] for i, s in enumerate(speakers)}
+
+
+def luminance(colour: str) -> float:
+    "Relative luminance of '#RRGGBB', 0 (black) to 1 (white); WCAG 2.2"
+    parts = [v / 255 for v in bytes.fromhex(colour[1:])]
+    red, green, blue = (v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(a: str, b: str) -> float:
+    "Contrast of two colours, 1 (none) to 21; WCAG 2.2"
+    low, high = sorted((luminance(a), luminance(b)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def source_hash(text: str) -> str:
+    "What a Content-Security-Policy calls an inline style or script"
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def page(title: str, body: str, css: str, policy: str = "default-src 'none'") -> str:
+    "A whole HTML page with one inline style, which its Content-Security-Policy allows; `title` is text, `body` is HTML"
+    policy = f"{policy}; style-src {source_hash(css)}"
+    return (f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'
+            f'<meta http-equiv="Content-Security-Policy" content="{policy}"><title>{escape(title)}</title><style>{css}</style></head>\n'
+            f"<body><main>{body}</main></body></html>\n")
 
 
 def clock(seconds:float)->str:

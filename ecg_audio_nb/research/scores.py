@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 import numpy as np
+from ..core.html import page
 from ..core.numeric import assign
 from .evaluate import (EvaluateError, _lines, _need, _only, _seconds, der, jer, normalize_text,
     read_transcript, read_turns, wer)
@@ -396,15 +397,12 @@ def score_page(
     parts = [f"<h1>{html.escape(title)}</h1>", _table(("measure", "value", "95 % interval", "errors", "over", "files"), first)]
     if len(scores) > 1: parts += ["<h2>By file</h2>", _table(("file", *(_NAMES.get(k, k) for k in whole)), by_file)]
     parts += ["<h2>To listen to</h2>", *_stretches(scores, media), "<h2>What was mistaken</h2>", _mistakes(scores)]
-    return _PAGE.format(title=html.escape(title), body="\n".join(parts))
+    return page(title, "\n".join(parts), _CSS, "default-src 'none'; media-src 'self' file:")
 
-_PAGE = """<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content="width=device-width"><title>{title}</title>
-<style>:root{{color-scheme:light dark}}body{{font:1rem/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}}
-.wide{{overflow-x:auto}}table{{border-collapse:collapse}}th,td{{padding:.2rem .8rem .2rem 0;text-align:left;vertical-align:top}}
-tr+tr td{{border-top:1px solid #8884}}td{{font-variant-numeric:tabular-nums}}article p{{margin:.2rem 0}}
-article{{margin:1rem 0;border-left:3px solid #8886;padding-left:1rem}}audio{{height:2.5rem;width:20rem;max-width:100%}}</style>
-<body><main>{body}</main></body></html>
-"""
+_CSS = """:root{color-scheme:light dark}body{font:1rem/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
+.wide{overflow-x:auto}table{border-collapse:collapse}th,td{padding:.2rem .8rem .2rem 0;text-align:left;vertical-align:top}
+tr+tr td{border-top:1px solid #8884}td{font-variant-numeric:tabular-nums}article p{margin:.2rem 0}
+article{margin:1rem 0;border-left:3px solid #8886;padding-left:1rem}audio{height:2.5rem;width:20rem;max-width:100%}"""
 
 # %% ../../nbs/42_scores.ipynb #d1bda147
 def _stretches(scores, media, most=15):

@@ -15,7 +15,7 @@ __all__ = ['METRICS', 'SweepError', 'Between', 'grid', 'search', 'Row', 'run_poi
            'plot_parallel']
 
 # %% ../../nbs/43_sweep.ipynb #09613697
-import hashlib, inspect, itertools, json, math, os, threading
+import inspect, itertools, json, math, os, threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -23,6 +23,7 @@ from dataclasses import asdict, dataclass, field, replace
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
+from ..core.digests import digest_of
 from ..core.extras import require
 from ..core.system import cards
 from . import sweep_plots
@@ -31,7 +32,7 @@ from .evaluate import EvaluateError, find_references
 from ..models import available_threads
 from ..pipeline import analyze
 from .scores import score_file
-from ..settings import Settings, load_settings, spelled, text_of
+from ..settings import Settings, changes_results, load_settings, spelled, text_of
 
 # %% ../../nbs/43_sweep.ipynb #97f3192f
 class SweepError(ValueError):
@@ -142,8 +143,6 @@ def _score(metric, analysis, reference): # -> errors, over
     return (None, 0) if value is None or not math.isfinite(value) else (float(value), 1)
 
 # %% ../../nbs/43_sweep.ipynb #79a7b9ef
-_NOT_THE_RESULTS = ("runtime.data_dir", "runtime.threads", "runtime.checkpoints", "runtime.checkpoints_mb")
-
 def _stamp(x):
     "A file by its size and time, all else as it reads"
     if isinstance(x, Mapping): return {str(k): _stamp(v) for k, v in x.items()}
@@ -156,9 +155,8 @@ def _of_metric(metric):
     except (OSError, TypeError): return repr(metric)
 
 def _key(source, reference, given, metric):
-    counts = {k: v for k, v in given.items() if k not in _NOT_THE_RESULTS and not k.startswith("fetch.")}
-    said = json.dumps([code_digest(), _stamp(source), _stamp(reference), counts, _of_metric(metric)], sort_keys=True, default=repr)
-    return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()
+    counts = {k: v for k, v in given.items() if changes_results(k)}
+    return digest_of([code_digest(), _stamp(source), _stamp(reference), counts, _of_metric(metric)], default=repr)
 
 # %% ../../nbs/43_sweep.ipynb #3fd3947d
 class _State:

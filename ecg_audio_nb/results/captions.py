@@ -32,7 +32,7 @@ from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass as checked
 from . import ffmpeg
 from ..core.files import atomic_path
-from ..core.html import colours
+from ..core.html import colours, contrast as contrast_of
 from ..voice.acoustics import LEAST_WORDS
 from .export import columns, spoken_words, write_whole
 from ..audio.fetch import unreadable
@@ -338,11 +338,7 @@ def ass_text(text:str)->str:
     return plain.replace("\\", "\\\u2060").replace("{", "❴").replace("}", "❵")
 
 # %% ../../nbs/31_captions.ipynb #5a800c05
-def _rgb(colour): return tuple(int(colour[i:i+2], 16) for i in (1, 3, 5))
-
-def _contrast(rgb): # 1 to 21, against black; WCAG 2.2, relative luminance
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055)**2.4 for c in (v / 255 for v in rgb)]
-    return (0.2126*linear[0] + 0.7152*linear[1] + 0.0722*linear[2] + 0.05) / 0.05
+def _rgb(colour): return tuple(bytes.fromhex(colour[1:]))
 
 def legible(
     colour:str, # "#RRGGBB"
@@ -350,9 +346,9 @@ def legible(
 )->str: # "#RRGGBB"
     "A colour, with as much white in it as it needs"
     for white in range(101):
-        rgb = [round(c + (255 - c) * white / 100) for c in _rgb(colour)]
-        if _contrast(rgb) >= contrast: break
-    return "#{:02X}{:02X}{:02X}".format(*rgb)
+        lighter = "#{:02X}{:02X}{:02X}".format(*(round(c + (255 - c) * white / 100) for c in _rgb(colour)))
+        if contrast_of(lighter, "#000000") >= contrast: break
+    return lighter
 
 # %% ../../nbs/31_captions.ipynb #e8ed42ab
 def _palette(analysis, captions, style)->Callable[[str|None, str], str]: # speaker, a style's colour -> "#RRGGBB"

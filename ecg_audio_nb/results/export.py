@@ -38,7 +38,7 @@ from html import escape
 from pathlib import Path
 from ..core.extras import require
 from ..core.files import WriteError, write_all
-from ..core.html import colours
+from ..core.html import colours, contrast
 from ..schema import Analysis, Segment, Word, to_dict, with_names
 from ..settings import USUAL
 
@@ -181,8 +181,7 @@ class ExportError(ValueError):
 
 def _edge(colour):
     "The outline that a letter stands out from: black or white, by WCAG's relative luminance"
-    light = sum(share * (x/255)**2.2 for share, x in zip((0.2126, 0.7152, 0.0722), bytes.fromhex(colour[1:])))
-    return "#000000" if light > 0.179 else "#FFFFFF"
+    return max(("#000000", "#FFFFFF"), key=lambda edge: contrast(colour, edge))
 
 def _style(speaker): return re.sub(r"[\s,]+", "_", speaker.strip(" *")) if speaker else "Default" # a comma ends a field
 

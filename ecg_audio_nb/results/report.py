@@ -23,7 +23,7 @@ from math import ceil
 from pathlib import Path
 from urllib.parse import quote
 import numpy as np
-from ..core.html import clock, colours
+from ..core.html import clock, colours, source_hash
 from ..schema import Analysis, Speaker, with_names
 from ..settings import USUAL, as_analyzed
 from ..audio.media import Audio, load_audio
@@ -223,11 +223,9 @@ def _doubts(analysis, media, audio): # -> notes
 # %% ../../nbs/33_report.ipynb #cd3b41b2
 def _asset(name): return (files("ecg_audio_nb") / "assets" / name).read_text("utf-8")
 
-def _sha(text): return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
 def _policy(css, js): # Content-Security-Policy
     "Nothing but this page's own style and script, and media beside it"
-    return (f"default-src 'none'; script-src {_sha(js)}; style-src {_sha(css)}; img-src data:; media-src 'self' file: blob:; "
+    return (f"default-src 'none'; script-src {source_hash(js)}; style-src {source_hash(css)}; img-src data:; media-src 'self' file: blob:; "
             "base-uri 'none'; form-action 'none'")
 
 # %% ../../nbs/33_report.ipynb #03028683

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings, strategies as st
 from pysubs2 import SSAEvent, SSAFile
-from ecg_audio_nb.results import captions as C
+from ecg_audio_nb.core.html import contrast
 from ecg_audio_nb.core.html import PALETTE
 from ecg_audio_nb.results.ffmpeg import BACKGROUND
 from ecg_audio_nb.results.captions import (CaptionError, CaptionStyle, UsualVoice, ass_text, burn, caption_lines, caption_presets, caption_style,
@@ -287,7 +287,7 @@ def test_a_speaker_has_the_colour_of_every_other_picture():
 def test_every_colour_of_the_palette_stands_out_from_black():
     found = [legible(c, caption_style().contrast) for c in PALETTE]
     assert len(set(found)) == len(PALETTE)
-    assert all(C._contrast(C._rgb(c)) >= caption_style().contrast for c in found)
+    assert all(contrast(c, "#000000") >= caption_style().contrast for c in found)
 
 
 @pytest.mark.parametrize("size", [(320, 180), (640, 360), (1920, 1080), (1080, 1920), (720, 720)])
