@@ -144,8 +144,8 @@ def _one(source, stem, folder, settings):
 # %% ../nbs/70_cli.ipynb #4da1d485
 def flag(help:str, *names): return typer.Option(*names, help=help)
 
-Sources = Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Audio or video files, http(s):// or s3:// addresses.")]
-Lines = Annotated[Optional[list[str]], typer.Option("--set", metavar="STAGE.KEY=VALUE", help="Any setting; may be repeated.")]
+Sources = Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Audio or video files, or http(s):// or s3:// URLs.")]
+Lines = Annotated[Optional[list[str]], typer.Option("--set", metavar="STAGE.KEY=VALUE", help="Any setting; repeatable.")]
 
 # %% ../nbs/70_cli.ipynb #65565354
 @app.command()
@@ -153,22 +153,22 @@ def analyze(
     sources: Sources,
     output: Annotated[Path, flag("Folder for the results.", "-o", "--output")] = Path("."),
     profile: Annotated[Optional[str], flag("Section of settings.ini: t4, cpu, fast, demo or your own.")] = None,
-    engine: Annotated[Optional[str], flag("auto, whisper or whisperx, for the whole chain.")] = None,
-    model: Annotated[Optional[str], flag("Whisper model, name or folder.")] = None,
-    align_model: Annotated[Optional[str], flag("Aligner's model, name or folder.")] = None,
-    language: Annotated[Optional[str], flag("Language spoken, such as en; auto to detect it.")] = None,
-    num_speakers: Annotated[Optional[int], flag("How many speakers there are, if you know.")] = None,
-    min_speakers: Annotated[Optional[int], flag("At least this many speakers.")] = None,
-    max_speakers: Annotated[Optional[int], flag("At most this many speakers.")] = None,
-    no_diarize: Annotated[bool, flag("Don't tell speakers apart.", "--no-diarize")] = False,
-    no_transcribe: Annotated[bool, flag("Turns and voices without words.", "--no-transcribe")] = False,
-    device: Annotated[Optional[str], flag("auto, cpu or cuda.")] = None,
+    engine: Annotated[Optional[str], flag("Engine of all stages: auto, whisper or whisperx.")] = None,
+    model: Annotated[Optional[str], flag("Whisper model: a name or a folder.")] = None,
+    align_model: Annotated[Optional[str], flag("Alignment model: a name or a folder.")] = None,
+    language: Annotated[Optional[str], flag("Spoken language, such as en; auto detects it.")] = None,
+    num_speakers: Annotated[Optional[int], flag("Number of speakers, if you know it.")] = None,
+    min_speakers: Annotated[Optional[int], flag("Minimum number of speakers.")] = None,
+    max_speakers: Annotated[Optional[int], flag("Maximum number of speakers.")] = None,
+    no_diarize: Annotated[bool, flag("Skip diarization: words get no speaker.", "--no-diarize")] = False,
+    no_transcribe: Annotated[bool, flag("Skip recognition: speaker turns and voice measures only.", "--no-transcribe")] = False,
+    device: Annotated[Optional[str], flag("Where models run: auto, cpu or cuda.")] = None,
     formats: Annotated[Optional[str], flag("Files to write, such as json,srt,vtt,ass,csv,TextGrid.")] = None,
-    features: Annotated[Optional[str], flag("basic or full: all that is measured of a voice.")] = None,
-    silence_marks: Annotated[bool, flag("Add [SILENCE] for gaps without speech.", "--silence-marks")] = False,
+    features: Annotated[Optional[str], flag("Voice measures: basic or full.")] = None,
+    silence_marks: Annotated[bool, flag("Add [SILENCE] words for gaps without speech.", "--silence-marks")] = False,
     set_: Lines = None,
 ):
-    "Turn recordings into transcripts with times, speakers and measured voices."
+    "Transcribe recordings: words with times, speakers and measured voices."
     from ecg_audio_nb.models import keep_heaps
     from ecg_audio_nb.settings import SettingsError, load_settings
     keep_heaps()
@@ -186,12 +186,12 @@ def analyze(
 # %% ../nbs/70_cli.ipynb #73c60212
 @app.command()
 def captions(
-    result: Annotated[Path, typer.Argument(metavar="RESULT.json", help="What `ecg analyze` wrote.")],
-    output: Annotated[Optional[Path], flag("The .ass file, or with --burn the video.", "-o", "--output")] = None,
-    style: Annotated[str, flag("plain, karaoke or dynamic, or a style file (.toml) of your own.")] = "dynamic",
-    burn: Annotated[Optional[Path], flag("Draw them into this recording.")] = None,
+    result: Annotated[Path, typer.Argument(metavar="RESULT.json", help="A result (.json) that `ecg analyze` wrote.")],
+    output: Annotated[Optional[Path], flag("The .ass file to write; with --burn, the video.", "-o", "--output")] = None,
+    style: Annotated[str, flag("plain, karaoke, dynamic, or your own style file (.toml).")] = "dynamic",
+    burn: Annotated[Optional[Path], flag("Draw the captions into this recording.")] = None,
 ):
-    "Captions that grow with loudness, one colour a speaker."
+    "Write captions whose size follows loudness, with one colour per speaker."
     import sys, tempfile
     from ecg_audio_nb.results.captions import burn as draw, frame_size, write_captions
     from ecg_audio_nb.schema import read_result
@@ -206,19 +206,19 @@ def captions(
 # %% ../nbs/70_cli.ipynb #4ffa5ed5
 @app.command()
 def report(
-    result: Annotated[Path, typer.Argument(metavar="RESULT.json", help="What `ecg analyze` wrote.")],
-    media: Annotated[Optional[Path], flag("The recording, to play and to draw level and F0 from.")] = None,
-    output: Annotated[Optional[Path], flag("The page; by default beside the result.", "-o", "--output")] = None,
-    embed: Annotated[Optional[bool], flag("Put the recording into the page; by default up to 20 MB.")] = None,
+    result: Annotated[Path, typer.Argument(metavar="RESULT.json", help="A result (.json) that `ecg analyze` wrote.")],
+    media: Annotated[Optional[Path], flag("The recording, to play it and to plot level and F0.")] = None,
+    output: Annotated[Optional[Path], flag("The page to write (default: beside the result).", "-o", "--output")] = None,
+    embed: Annotated[Optional[bool], flag("Embed the recording in the page (default: if it has at most 20 MB).")] = None,
 ):
-    "One HTML page: player, transcript, lanes, search."
+    "Write an HTML report: player, transcript, speaker lanes, search."
     from ecg_audio_nb.results.report import write_report
     from ecg_audio_nb.schema import read_result
     with failing(ValueError, OSError):
         typer.echo(write_report(read_result(result), output or result.with_suffix(".html"), media, embed=embed))
 
 # %% ../nbs/70_cli.ipynb #74cad19c
-models = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Models: which there are, and where they lie.")
+models = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="List, download and locate models.")
 app.add_typer(models, name="models")
 
 @models.command("list")
@@ -226,7 +226,7 @@ def models_list(
     stage: Annotated[Optional[str], flag("Only transcribe, align or diarize.")] = None,
     as_json: Annotated[bool, flag("Print one JSON list.", "--json")] = False,
 ):
-    "List the models that can be had by name, and where each lies on this machine."
+    "List the models known by name, and where each is stored on this machine."
     import json
     from ecg_audio_nb.models import cached, catalogue, where
     rows = [{"name": n, "stage": m["stage"], "languages": m["languages"], "licence": m["licence"], "mb": m["mb"],
@@ -248,11 +248,12 @@ def _model_table(rows):
 # %% ../nbs/70_cli.ipynb #628bef0a
 @models.command("pull")
 def models_pull(
-    name: Annotated[Optional[str], typer.Argument(metavar="[NAME]", help="Of the list, or owner/name of the hub.")] = None,
-    profile: Annotated[Optional[str], flag("Instead of a name: every model that a section of settings.ini needs.")] = None,
-    stage: Annotated[Optional[str], flag("What a model outside the list is for: transcribe, align or diarize.")] = None,
+    name: Annotated[Optional[str], typer.Argument(metavar="[NAME]", help="A name from `ecg models list`, or owner/name on the Hugging "
+        "Face hub.")] = None,
+    profile: Annotated[Optional[str], flag("Instead of a name: all models that this section of settings.ini needs.")] = None,
+    stage: Annotated[Optional[str], flag("Stage of a model that is not in the list: transcribe, align or diarize.")] = None,
 ):
-    "Fetch a model, or all that a profile needs, into the cache."
+    "Download a model, or all models that a profile needs, into the cache."
     from ecg_audio_nb.models import ModelError, pull
     from ecg_audio_nb.settings import SettingsError
     if (name is None) == (profile is None): usage("models pull: give a NAME, or --profile t4")
@@ -268,17 +269,18 @@ def _needed(profile):
 # %% ../nbs/70_cli.ipynb #6014bdf2
 @models.command("path")
 def models_path(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the list, or owner/name of the hub.")],
-    stage: Annotated[Optional[str], flag("What a model outside the list is for.")] = None,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A name from `ecg models list`, or owner/name on the Hugging Face hub.")],
+    stage: Annotated[Optional[str], flag("Stage of a model that is not in the list.")] = None,
 ):
-    "Print the folder a model lies in."
+    "Print the folder of a model."
     from ecg_audio_nb.models import ModelError, catalogue, find_weights
     stage = stage or catalogue().get(name, {}).get("stage", "transcribe")
     with failing(ModelError): found = find_weights(name, stage, download=False)
     typer.echo(found.folder / found.file if found.file else found.folder)
 
 # %% ../nbs/70_cli.ipynb #fc0aaa70
-cache = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="What stages made, kept for the next run.")
+cache = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Checkpoints: stage outputs cached for "
+    "later runs.")
 app.add_typer(cache, name="cache")
 
 def _cache():
@@ -288,7 +290,7 @@ def _cache():
 
 @cache.command("info")
 def cache_info(as_json: Annotated[bool, flag("Print one JSON object.", "--json")] = False):
-    "How much is kept, and where."
+    "Show where checkpoints are stored and how much space they take."
     import json
     from ecg_audio_nb.checkpoints import kept_files
     files, kept = kept_files(own := _cache()), own.most_mb
@@ -296,20 +298,20 @@ def cache_info(as_json: Annotated[bool, flag("Print one JSON object.", "--json")
     typer.echo(json.dumps(found) if as_json else f"{found['files']} files, {found['mb']:,} of {kept:,.0f} MB, in {found['folder']}")
 
 @cache.command("clear")
-def cache_clear(to_mb: Annotated[float, flag("Keep this much of what was used last.")] = 0):
-    "Remove what is kept, longest unused first."
+def cache_clear(to_mb: Annotated[float, flag("Keep this many MB of the most recently used.")] = 0):
+    "Delete checkpoints, least recently used first."
     from ecg_audio_nb.checkpoints import sweep
     typer.echo(f"{sweep(_cache(), to_mb) / 2**20:,.1f} MB removed")
 
 # %% ../nbs/70_cli.ipynb #760f19ea
 @app.command()
 def evaluate(
-    result: Annotated[Path, typer.Argument(metavar="RESULT.json", help="What `ecg analyze` wrote.")],
-    transcript: Annotated[Optional[Path], flag("What was said: an .stm or .txt file.")] = None,
-    turns: Annotated[Optional[Path], flag("Who spoke when: an .rttm file.")] = None,
+    result: Annotated[Path, typer.Argument(metavar="RESULT.json", help="A result (.json) that `ecg analyze` wrote.")],
+    transcript: Annotated[Optional[Path], flag("Reference transcript: an .stm or .txt file.")] = None,
+    turns: Annotated[Optional[Path], flag("Reference speaker turns: an .rttm file.")] = None,
     as_json: Annotated[bool, flag("Print one JSON object.", "--json")] = False,
 ):
-    "Score a result against references: word error, diarization error, speakers."
+    "Score a result against references: word error rate, diarization error rate, number of speakers."
     import json
     from ecg_audio_nb.research.evaluate import evaluate
     from ecg_audio_nb.schema import read_result
@@ -322,13 +324,14 @@ def evaluate(
 # %% ../nbs/70_cli.ipynb #1b13acd5
 @app.command()
 def scores(
-    results: Annotated[Path, typer.Argument(metavar="DIR", help="Results, as `ecg analyze` or `ecg batch` left them.")],
-    references: Annotated[Path, flag("Folder of NAME.stm or .txt, .rttm, .ctm or .TextGrid.")],
-    against: Annotated[Optional[Path], flag("Other results of the same files: is the difference more than chance?")] = None,
-    page: Annotated[Optional[Path], flag("Write a page with the worst stretches to listen to.")] = None,
+    results: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of results that `ecg analyze` or `ecg batch` wrote.")],
+    references: Annotated[Path, flag("Folder of references: NAME.stm, .txt, .rttm, .ctm or .TextGrid.")],
+    against: Annotated[Optional[Path], flag("Folder of other results of the same files: test whether the difference is "
+                                            "significant.")] = None,
+    page: Annotated[Optional[Path], flag("Write an HTML page with the passages that have most errors.")] = None,
     as_json: Annotated[bool, flag("Print one JSON object.", "--json")] = False,
 ):
-    "Score a folder of results; less is better everywhere."
+    "Score a folder of results against references; lower is better for every score."
     import json
     from dataclasses import asdict
     from ecg_audio_nb.results.export import write_whole
@@ -362,12 +365,12 @@ def _doctor_table(findings):
 @app.command()
 def doctor(
     as_json: Annotated[bool, flag("Print one JSON object.", "--json")] = False,
-    mend: Annotated[bool, flag("Mend what is safe to mend, then look again.", "--fix")] = False,
-    profile: Annotated[Optional[str], flag("Section of settings.ini the machine should be fit for.")] = None,
-    only: Annotated[Optional[list[str]], flag("One check, such as cuda; may be repeated.", "--only")] = None,
-    smoke: Annotated[bool, flag("Two seconds of speech through every stage too.", "--smoke")] = False,
+    mend: Annotated[bool, flag("Apply the safe fixes, then check again.", "--fix")] = False,
+    profile: Annotated[Optional[str], flag("Check for this section of settings.ini.")] = None,
+    only: Annotated[Optional[list[str]], flag("Run one check, such as cuda; repeatable.", "--only")] = None,
+    smoke: Annotated[bool, flag("Also run every stage on two seconds of speech.", "--smoke")] = False,
 ):
-    "Is this machine fit? Ends with 0 if it is, 1 if not."
+    "Check this machine: packages, GPU, models, disk. Exit status 0 if all checks pass, else 1."
     import json
     from ecg_audio_nb.environment import examine, fix
     try: report = examine(profile, only, smoke)
@@ -422,25 +425,26 @@ def _told(console):
     return say
 
 # %% ../nbs/70_cli.ipynb #27632457
-Params = Annotated[Optional[list[str]], typer.Option("--set", metavar="KEY=VALUE", help="A setting or a notebook's parameter; repeatable.")]
-Many = "Files, folders, globs in quotes, lists (.txt, a source a line), addresses, s3:// prefixes."
-Output = Annotated[str, flag("Folder for the results and the list of jobs, or s3://bucket/prefix.", "-o", "--output")]
+Params = Annotated[Optional[list[str]], typer.Option("--set", metavar="KEY=VALUE", help="A setting or a parameter of the notebook; "
+    "repeatable.")]
+Many = "Files, folders, quoted globs, lists (.txt, one source per line), URLs, s3:// prefixes."
+Output = Annotated[str, flag("Folder (or s3://bucket/prefix) for the results and the job queue.", "-o", "--output")]
 
 @app.command()
 def batch(
     sources: Annotated[list[str], typer.Argument(metavar="SOURCES...", help=Many)],
     output: Output,
-    notebook: Annotated[str, flag("analyze, benchmark, evaluate, or the path of your own.")] = "analyze",
-    workers: Annotated[int, flag("Runner processes, each with one warm kernel; one a GPU.")] = 1,
+    notebook: Annotated[str, flag("Notebook to run: analyze, benchmark, evaluate, environment, or a path.")] = "analyze",
+    workers: Annotated[int, flag("Number of runner processes, each with a warm kernel; use one per GPU.")] = 1,
     profile: Annotated[Optional[str], flag("Section of settings.ini: t4, cpu, fast, demo or your own.")] = None,
     set_: Params = None,
-    timeout: Annotated[Optional[float], flag("Seconds a job may take; a job that takes longer is tried again, three times in all.")] = None,
-    retry_failed: Annotated[bool, flag("Try again what failed or was cancelled.", "--retry-failed")] = False,
-    watch: Annotated[bool, flag("Go on for ever with what comes into the folders; Ctrl-C ends it.", "--watch")] = False,
-    cold: Annotated[bool, flag("A new kernel for every job: slower, and nothing stays between two of them.", "--cold")] = False,
-    cluster: Annotated[Optional[str], flag("Dask scheduler, such as tcp://10.0.0.5:8786, instead of runners here.")] = None,
+    timeout: Annotated[Optional[float], flag("Maximum seconds per job; a job that takes longer is retried, three attempts in all.")] = None,
+    retry_failed: Annotated[bool, flag("Retry failed and cancelled jobs.", "--retry-failed")] = False,
+    watch: Annotated[bool, flag("Keep running and process new files in the folders; stop with Ctrl-C.", "--watch")] = False,
+    cold: Annotated[bool, flag("Start a new kernel for every job: slower, with no state kept between jobs.", "--cold")] = False,
+    cluster: Annotated[Optional[str], flag("Run the jobs on this Dask scheduler, such as tcp://10.0.0.5:8786.")] = None,
 ):
-    "Run a notebook over many recordings; run again, it does what is missing."
+    "Run a notebook on many recordings. Run the command again to continue: finished jobs are not repeated."
     import threading
     from rich.console import Console
     from ecg_audio_nb.batch.runner import Plan, Runners, batch as run, job_notebook, stop_on_signals
@@ -464,10 +468,11 @@ def _batch_end(jobs, faults, output, stopped):
     if n["failed"] or faults or not jobs: raise typer.Exit(1)
 
 # %% ../nbs/70_cli.ipynb #a15b67e5
-jobs = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="The jobs of a batch: seen, and steered.")
+jobs = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="List, retry, cancel and delete the jobs of "
+    "a batch.")
 app.add_typer(jobs, name="jobs")
-Where = Annotated[str, flag("The batch's folder, or s3://bucket/prefix.", "-o", "--output")]
-Keys = Annotated[list[str], typer.Argument(metavar="ID...", help="Names, or beginnings of ids.")]
+Where = Annotated[str, flag("Folder of the batch, or s3://bucket/prefix.", "-o", "--output")]
+Keys = Annotated[list[str], typer.Argument(metavar="ID...", help="Names of jobs, or beginnings of their ids.")]
 
 def _queue(output):
     "The queue of a batch that exists"
@@ -480,7 +485,7 @@ def _queue(output):
 
 @jobs.command("status")
 def jobs_status(output: Where = ".", as_json: Annotated[bool, flag("Print one JSON object.", "--json")] = False):
-    "How many jobs are in which state, and what is at work."
+    "Show the number of jobs in each state, and the running jobs with their stage."
     import json
     from ecg_audio_nb.batch.queue import counts, listed
     from ecg_audio_nb.batch.runner import stage_words
@@ -493,11 +498,11 @@ def jobs_status(output: Where = ".", as_json: Annotated[bool, flag("Print one JS
 @jobs.command("list")
 def jobs_list(
     output: Where = ".",
-    state: Annotated[Optional[list[str]], flag("Only queued, running, done, failed or cancelled; may be repeated.")] = None,
-    limit: Annotated[int, flag("The latest this many.")] = 200,
+    state: Annotated[Optional[list[str]], flag("Only jobs in this state: queued, running, done, failed or cancelled; repeatable.")] = None,
+    limit: Annotated[int, flag("At most this many, the latest ones.")] = 200,
     as_json: Annotated[bool, flag("Print one JSON list.", "--json")] = False,
 ):
-    "The jobs, in the order they were added."
+    "List jobs in the order they were added."
     import json
     from dataclasses import asdict
     from ecg_audio_nb.batch.queue import STATES, listed
@@ -508,8 +513,8 @@ def jobs_list(
     for j in found: typer.echo(f"{j.id[:8]}  {j.state:<9}  {j.name}" + (f"  ({j.error})" if j.error else ""))
 
 @jobs.command("show")
-def jobs_show(key: Annotated[str, typer.Argument(metavar="ID", help="A name, or the beginning of an id.")], output: Where = "."):
-    "All that is known of a job, and every attempt, as JSON."
+def jobs_show(key: Annotated[str, typer.Argument(metavar="ID", help="Name of a job, or the beginning of its id.")], output: Where = "."):
+    "Print a job with all its attempts as JSON."
     import json
     from dataclasses import asdict
     from ecg_audio_nb.batch.queue import attempts, find
@@ -520,10 +525,11 @@ def jobs_show(key: Annotated[str, typer.Argument(metavar="ID", help="A name, or 
 # %% ../nbs/70_cli.ipynb #b543934e
 @jobs.command("retry")
 def jobs_retry(
-    keys: Annotated[Optional[list[str]], typer.Argument(metavar="[ID...]", help="Names or ids' beginnings; none: all failed ones.")] = None,
+    keys: Annotated[Optional[list[str]], typer.Argument(metavar="[ID...]", help="Names of jobs, or beginnings of their ids (default: "
+        "all failed jobs).")] = None,
     output: Where = ".",
 ):
-    "Let ended jobs wait again; done ones too, if they are named."
+    "Requeue finished jobs (default: the failed ones); `ecg batch` then runs them."
     from ecg_audio_nb.batch.queue import find, listed, retry
     with failing(ValueError, OSError):
         q = _queue(output)
@@ -531,7 +537,7 @@ def jobs_retry(
 
 @jobs.command("cancel")
 def jobs_cancel(keys: Keys, output: Where = "."):
-    "End jobs: those that wait at once, those at work after the stage in hand."
+    "Cancel jobs: queued ones at once, running ones when their current stage ends."
     from ecg_audio_nb.batch.queue import cancel, find
     with failing(ValueError, OSError):
         q = _queue(output)
@@ -541,10 +547,10 @@ def jobs_cancel(keys: Keys, output: Where = "."):
 @jobs.command("prune")
 def jobs_prune(
     output: Where = ".",
-    days: Annotated[float, flag("Only those that ended longer ago.")] = 30,
-    state: Annotated[Optional[list[str]], flag("Only done, failed or cancelled; may be repeated.")] = None,
+    days: Annotated[float, flag("Only jobs that ended more than this many days ago.")] = 30,
+    state: Annotated[Optional[list[str]], flag("Only jobs in this state: done, failed or cancelled; repeatable.")] = None,
 ):
-    "Forget ended jobs; their results stay. What is forgotten runs again when it is asked for again."
+    "Delete finished jobs from the queue; their results stay. A deleted job runs again if its source is given again."
     import time
     from ecg_audio_nb.batch.queue import prune
     with failing(ValueError, OSError):
@@ -553,13 +559,14 @@ def jobs_prune(
 # %% ../nbs/70_cli.ipynb #1d9b6609
 @app.command()
 def serve(
-    host: Annotated[str, flag("Address to listen on; beyond this machine keys are needed.")] = "127.0.0.1",
+    host: Annotated[str, flag("Address to listen on; any but 127.0.0.1 needs API keys.")] = "127.0.0.1",
     port: Annotated[int, flag("Port to listen on.")] = 8080,
     profile: Annotated[Optional[str], flag("Section of settings.ini: t4, cpu, fast, demo or your own.")] = None,
-    set_: Annotated[Optional[list[str]], typer.Option("--set", metavar="KEY=VALUE", help="Any setting, or server.KEY; repeatable.")] = None,
-    without_keys: Annotated[bool, flag("Let anybody in who reaches it.", "--without-keys")] = False,
+    set_: Annotated[Optional[list[str]], typer.Option("--set", metavar="KEY=VALUE", help="Any setting, or server.KEY of the service; "
+        "repeatable.")] = None,
+    without_keys: Annotated[bool, flag("Accept requests without an API key.", "--without-keys")] = False,
 ):
-    "Serve transcripts over HTTP, with models that stay loaded; SIGTERM ends it gently."
+    "Serve transcription over HTTP with models kept loaded. SIGTERM stops it after the current stage."
     from ecg_audio_nb.models import keep_heaps
     from ecg_audio_nb.service.app import end_process, log_as_json, serve as run, server_settings
     from ecg_audio_nb.settings import load_settings
@@ -574,9 +581,10 @@ def serve(
 
 # %% ../nbs/70_cli.ipynb #f256b630
 voices = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None,
-                     help="Voice prints: the same person in every file. They are personal data, made only on request.")
+                     help="Voice prints: recognize the same person in every file. They are personal data, made only on request.")
 app.add_typer(voices, name="voices")
-Prints = Annotated[Optional[Path], flag("Folder of voice prints; by default diarize.voices, or voices in the data folder.", "--voices")]
+Prints = Annotated[Optional[Path], flag("Folder of voice prints (default: the setting diarize.voices, or `voices` in the data "
+                                        "folder).", "--voices")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A person's name, in any script.")]
 
 def _prints(folder):
@@ -590,11 +598,11 @@ def _prints(folder):
 def voices_add(
     name: Name,
     source: Annotated[str, typer.Argument(metavar="FILE", help="A recording in which this person speaks; at least 5 s.")],
-    start: Annotated[float, flag("Seconds at which the part to hear begins.", "--from")] = 0.0,
-    end: Annotated[Optional[float], flag("Seconds at which it ends; by default the end of the file.", "--to")] = None,
+    start: Annotated[float, flag("Start of the part to use, in seconds.", "--from")] = 0.0,
+    end: Annotated[Optional[float], flag("End of the part to use, in seconds (default: the end of the file).", "--to")] = None,
     folder: Prints = None,
 ):
-    "Keep the voice of a person; again under the same name, more of it."
+    "Add a voice print of a person; add again under the same name to improve it."
     from ecg_audio_nb.audio.fetch import fetched, shown
     from ecg_audio_nb.audio.media import load_audio
     from ecg_audio_nb.settings import load_settings
@@ -626,7 +634,7 @@ def _removal(name, folder):
 # %% ../nbs/70_cli.ipynb #2884066f
 @voices.command("list")
 def voices_list(folder: Prints = None, as_json: Annotated[bool, flag("Print one JSON list.", "--json")] = False):
-    "The voice prints of a folder."
+    "List the voice prints of a folder."
     import json
     from ecg_audio_nb.speech.voice_prints import read_prints
     folder = _prints(folder)
@@ -640,18 +648,18 @@ def voices_list(folder: Prints = None, as_json: Annotated[bool, flag("Print one 
 
 @voices.command("remove")
 def voices_remove(name: Name, folder: Prints = None):
-    "Remove the voice print of a person; nothing of it stays."
+    "Delete the voice print of a person completely."
     from ecg_audio_nb.speech.voice_prints import remove_print
     with failing(ValueError): typer.echo(f"removed: {remove_print(_prints(folder), name)}")
 
 # %% ../nbs/70_cli.ipynb #a4652ecf
 @voices.command("link")
 def voices_link(
-    results: Annotated[Path, typer.Argument(metavar="RESULTS_DIR", help="Results, as `ecg analyze` or `ecg batch` left them.")],
-    media: Annotated[Optional[Path], flag("Folder in which the recordings lie, at any depth.")] = None,
-    rename: Annotated[bool, flag("Write PERSON_01 and so on into the results, as speakers[].name.", "--rename")] = False,
+    results: Annotated[Path, typer.Argument(metavar="RESULTS_DIR", help="Folder of results that `ecg analyze` or `ecg batch` wrote.")],
+    media: Annotated[Optional[Path], flag("Folder with the recordings, searched at any depth.")] = None,
+    rename: Annotated[bool, flag("Write the names PERSON_01, PERSON_02, ... into the results (speakers[].name).", "--rename")] = False,
 ):
-    "Find the same people over a folder of results: RESULTS_DIR/voices.csv."
+    "Find the same people across a folder of results; writes RESULTS_DIR/voices.csv."
     from ecg_audio_nb.settings import load_settings
     from ecg_audio_nb.speech.voice_prints import link_results, rename as write_names, write_links
     with failing(ValueError, OSError):
@@ -672,7 +680,8 @@ def _batch_sources(results):
     except (ValueError, OSError): return []
 
 # %% ../nbs/70_cli.ipynb #c86bcd7f
-callbacks = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="What backends were told of jobs.")
+callbacks = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Callbacks: the messages sent to "
+    "backends about their jobs.")
 app.add_typer(callbacks, name="callbacks")
 
 def _outbox(output):
@@ -683,11 +692,11 @@ def _outbox(output):
 @callbacks.command("list")
 def callbacks_list(
     output: Where = ".",
-    everything: Annotated[bool, flag("Those that were delivered too.", "--all")] = False,
-    limit: Annotated[int, flag("The latest this many.")] = 200,
-    as_json: Annotated[bool, flag("Print one JSON list, with what is told.", "--json")] = False,
+    everything: Annotated[bool, flag("Also list delivered messages.", "--all")] = False,
+    limit: Annotated[int, flag("At most this many, the latest ones.")] = 200,
+    as_json: Annotated[bool, flag("Print one JSON list, with the messages' content.", "--json")] = False,
 ):
-    "The messages that are not delivered, the first written first."
+    "List undelivered messages, oldest first."
     import json
     from dataclasses import asdict
     from ecg_audio_nb.service.webhooks import STATES, messages
@@ -702,10 +711,10 @@ def callbacks_list(
 # %% ../nbs/70_cli.ipynb #461a3c5f
 @callbacks.command("replay")
 def callbacks_replay(
-    keys: Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of jobs, or beginnings of ids of messages.")],
+    keys: Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of jobs, or beginnings of message ids.")],
     output: Where = ".",
 ):
-    "Send messages again, under the same ids and with all their tries."
+    "Send messages again under the same ids, with a fresh count of attempts."
     from ecg_audio_nb.service.webhooks import replay
     with failing(ValueError, OSError):
         queue = _outbox(output)
