@@ -48,12 +48,26 @@ Modules:
 - `ecg_audio_nb.voice.acoustics`: Loudness, F0 and brightness, measured once by frame and pooled over any span"""
 
 __version__ = "0.1.0"
-__all__ = ["analyze", "__version__"]
+
+_PUBLIC = {"analyze": "pipeline", "Analysis": "schema", "read_result": "schema", "Settings": "settings", "load_settings": "settings",
+           "explore": "research.explore"}
+__all__ = [*_PUBLIC, "__version__"]
 
 
 def __getattr__(name):
-    "`analyze` is here, but what it needs is imported when it is first asked for"
-    if name == "analyze":
-        from ecg_audio_nb.pipeline import analyze
-        return analyze
+    "What users need is here, and is imported when it is first asked for"
+    if name in _PUBLIC:
+        from importlib import import_module
+        return getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__(): return sorted({*globals(), *__all__})
+
+
+def _find_moved_modules():
+    from ecg_audio_nb.core.moved import install
+    install()
+
+
+_find_moved_modules()

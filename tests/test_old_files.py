@@ -1,6 +1,8 @@
 """What version 0.1.0 wrote, and what its users wrote down: results, queues, checkpoints, settings, commands"""
 import json
 import shutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from typer.testing import CliRunner
 from ecg_audio_nb.results.captions import CaptionStyle, caption_style
 from ecg_audio_nb.checkpoints import Checkpoints
 from ecg_audio_nb.cli import app
+from ecg_audio_nb.core.moved import MOVED
 from ecg_audio_nb.results.export import render
 from ecg_audio_nb.schema import read_result, to_dict
 from ecg_audio_nb.service.app import server_settings
@@ -84,3 +87,22 @@ def commands(command, name=()):
 def test_every_command_and_option_is_still_there():
     now = commands(typer.main.get_command(app))
     for name, options in json.loads((OLD / "commands.json").read_text()).items(): assert now[name] >= set(options), name
+
+
+def test_a_module_imports_under_its_old_name_and_says_the_new_one():
+    code = """if True:
+        import importlib, json, sys, warnings
+        warnings.simplefilter("always")
+        for old, new in json.loads(sys.argv[1]).items():
+            with warnings.catch_warnings(record=True) as said: module = importlib.import_module(f"ecg_audio_nb.{old}")
+            assert module is importlib.import_module(f"ecg_audio_nb.{new}") and module.__spec__.name == f"ecg_audio_nb.{new}", old
+            assert f"ecg_audio_nb.{old} is now ecg_audio_nb.{new}" in [str(w.message) for w in said], old
+        from ecg_audio_nb.jobs import job_hook"""
+    done = subprocess.run([sys.executable, "-c", code, json.dumps(MOVED)], capture_output=True, text=True)
+    assert not done.returncode, done.stderr
+
+
+def test_what_users_need_is_at_the_top():
+    code = "from ecg_audio_nb import analyze, Analysis, Settings, load_settings, read_result, explore; import ecg_audio_nb; print(*dir(ecg_audio_nb))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert {"analyze", "Analysis", "Settings", "load_settings", "read_result", "explore"} <= set(done.stdout.split()), done.stderr
