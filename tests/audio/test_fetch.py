@@ -147,7 +147,7 @@ def test_a_file_address_of_another_machine(): assert "files of this machine" in 
                          [("aiohttp", f"https://h.org/a?{SECRET}", "http"), ("s3fs", "s3://b/k", "cluster")])
 def test_a_missing_package_names_its_extra(monkeypatch, module, source, extra):
     monkeypatch.setitem(sys.modules, module, None)
-    assert f"need {module}: pip install ecg-audio-nb[{extra}]" in refusal(source)
+    assert f"need {module}, which is not installed: pip install 'ecg-audio-nb[{extra}]'" in refusal(source)
 
 
 @pytest.mark.parametrize("url, name", [
