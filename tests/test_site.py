@@ -119,7 +119,7 @@ def test_an_export_shows_how_it_is_called_and_where_it_stands(site):
     api = re.search(r'<section class="api">(?:(?!</section>).)*id="cues".*?</section>', page, re.S)[0]
     plain = re.sub("<[^>]+>", "", api)
     assert "names:bool=False, # write the speaker" in plain and ")-&gt;list[Cue]: # in time order" in plain and "Captions of an analysis" in plain
-    line = int(re.search(r"ecg_audio_nb/export\.py#L(\d+)", api)[1])
+    line = int(re.search(r"ecg_audio_nb/results/export\.py#L(\d+)", api)[1])
     assert (ROOT / "ecg_audio_nb/results/export.py").read_text().splitlines()[line - 1].startswith("def cues(")
     assert "import csv, difflib" not in re.sub("<[^>]+>", "", page) # what only the package needs
 

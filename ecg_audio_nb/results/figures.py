@@ -25,7 +25,8 @@ class PlotError(ValueError):
 @contextmanager
 def paper():
     "matplotlib's own style with a few changes, whatever the reader has set"
-    font_manager, style = (require(f"matplotlib.{name}", "lab", "pictures need", PlotError) for name in ("font_manager", "style"))
+    require("matplotlib", "lab", "pictures need", PlotError)
+    from matplotlib import font_manager, style
     here = set(font_manager.fontManager.get_font_names())
     with style.context(["default", {
         **{f"{part}color": INK for part in ("axes.edge", "axes.label", "axes.title", "xtick.", "ytick.", "text.")},

@@ -324,7 +324,7 @@ def test_alike_and_not_alike(plain_head):
 def test_a_long_voice_costs_a_minute():
     encoder = Encoder()
     voice_embeddings(Audio(np.tile(tone(1), 300)), [Turn(i, i + 50, "A") for i in range(0, 300, 60)], encoder)
-    assert 60*4/3 - 3 < encoder.heard < 60*4/3 + 3 # 1 s of context to each 3 s
+    assert 60*3.5/3 - 3 < encoder.heard < 60*3.5/3 + 3 # 0.5 s of context to each 3 s
 
 
 def test_another_sample_rate():
