@@ -24,19 +24,13 @@ def _shell():
     return get_ipython()
 
 
-def die_with(parent:int):
-    "The system ends this process with its parent (Linux; elsewhere ipykernel's own watch on the parent must do)"
-    if sys.platform != "linux": return
-    import ctypes
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-    if os.getppid() != parent: os._exit(1)
-
-
 # -- what is remembered
 
 def baseline(parent:int|None=None)->int:
     "Remember the state that every notebook starts from; returns the process id"
-    if parent: die_with(parent)
+    if parent:
+        from ecg_audio_nb.core.system import die_with_parent
+        die_with_parent(signal.SIGKILL, parent) # elsewhere ipykernel's own watch on the parent must do
     shell = _shell()
     _base.update(ns=dict(shell.user_ns), hidden=dict(shell.user_ns_hidden), env=dict(os.environ), cwd=os.getcwd(), umask=_umask(),
         path=list(sys.path), argv=list(sys.argv), meta=list(sys.meta_path), hooks=list(sys.path_hooks), recursion=sys.getrecursionlimit(),

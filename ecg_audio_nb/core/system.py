@@ -135,11 +135,11 @@ def rss_mb()->float|None:
     return total
 
 
-def die_with_parent(number:int):
-    "Have this signal sent to this process when the one that started it ends; Linux alone knows how"
+def die_with_parent(number:int, parent:int|None=None):
+    "Have this signal sent to this process when its parent ends (Linux only); `parent`: its id, if this may have ended already"
     if not sys.platform.startswith("linux"): return
     import ctypes
-    parent = os.getppid()
+    parent = parent or os.getppid()
     ctypes.CDLL(None, use_errno=True).prctl(1, number) # PR_SET_PDEATHSIG
     if os.getppid() != parent: os.kill(os.getpid(), number) # it ended in between
 
