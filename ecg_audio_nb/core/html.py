@@ -1,4 +1,4 @@
-"""How an analysis shows itself in Jupyter: a strip of who spoke when, a table of what was said, and what the run was and cost.
+"""HTML: whole pages, colours, and how an analysis shows itself in Jupyter: a strip of who spoke when, a table of what was said, and what the run was and cost.
 
 Plain HTML and SVG without scripts, so that it stays in a saved notebook and on the docs site.
 """

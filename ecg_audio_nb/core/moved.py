@@ -3,7 +3,6 @@
 import sys
 import warnings
 from importlib import import_module
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 
 MOVED = {
@@ -38,7 +37,7 @@ MOVED = {
 _PREFIX = "ecg_audio_nb."
 
 
-class _SameModule(Loader):
+class _SameModule:
     "Gives the module itself, which keeps its own spec"
 
     def __init__(self, name: str):
@@ -53,7 +52,7 @@ class _SameModule(Loader):
         module.__spec__ = self.spec
 
 
-class MovedModules(MetaPathFinder):
+class MovedModules:
     "Finds modules under their old names"
 
     def find_spec(self, name, path=None, target=None):

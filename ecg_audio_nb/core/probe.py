@@ -1,4 +1,4 @@
-"""What could break its process, tried in one of its own: `python probe.py NAME [ARGUMENT...]` prints one JSON object"""
+"""What could break its process, tried in one of its own: `python -P probe.py NAME [ARGUMENT...]` prints one JSON object"""
 import ctypes, json, os, sys
 
 
@@ -132,6 +132,4 @@ def card_work():
 PROBES = {f.__name__: f for f in (libraries, found, torch, ctranslate2, nvml, media, cut, card_work)}
 
 if __name__ == "__main__":
-    own = os.path.dirname(os.path.abspath(__file__)) # not to be searched: a module of the package is no top-level package
-    sys.path[:] = [p for p in sys.path if os.path.abspath(p) != own]
     print("\n" + json.dumps(PROBES[sys.argv[1]](*sys.argv[2:])))

@@ -17,8 +17,8 @@ __all__ = ['BY_HAND', 'Draft', 'draft_of', 'CorrectionError', 'put_word', 'add_w
 # %% ../../nbs/34_corrections.ipynb #3abe59a9
 from collections import Counter
 from dataclasses import dataclass, replace
-from itertools import product
 from pathlib import Path
+import numpy as np
 from ..voice.acoustics import Frames
 from ..channels import ChannelFrames, given_channels
 from .export import recording, render, spoken_text, write_files
@@ -178,12 +178,13 @@ def channels_of(
 )->dict[str, int|None]: # by the draft's speakers; None: none
     "Which channel each speaker has, where channels are speakers: a new name has the channel in which its turns are"
     known = {s.speaker_id: s.channel for s in analysis.speakers}
+    starts, ends = (np.array([getattr(t, name) for t in analysis.turns]) for name in ("start_time", "end_time"))
     def heard_in(who):
         alike = Counter()
-        for t, was in product([t for t in draft.turns if t.speaker_id == who], analysis.turns):
-            both = min(t.end_time, was.end_time) - max(t.start_time, was.start_time)
-            either = max(t.end_time, was.end_time) - min(t.start_time, was.start_time)
-            if both > 0: alike[known.get(was.speaker_id)] += both / either
+        for t in (t for t in draft.turns if t.speaker_id == who):
+            both = np.minimum(t.end_time, ends) - np.maximum(t.start_time, starts)
+            either = np.maximum(t.end_time, ends) - np.minimum(t.start_time, starts)
+            for i in np.flatnonzero(both > 0): alike[known.get(analysis.turns[i].speaker_id)] += both[i] / either[i]
         return max(alike, key=alike.get, default=None)
     return {who: known[who] if who in known else heard_in(who) for who in {t.speaker_id for t in draft.turns}}
 

@@ -3,6 +3,7 @@ import threading
 import time
 
 import pytest
+from waiting import until
 
 from ecg_audio_nb.batch.leases import STOP, LeaseKeeper, read_stage, write_stage
 from ecg_audio_nb.batch.queue import Job, Queue, add, cancel, claim, get
@@ -14,13 +15,6 @@ def job(tmp_path):
     add(queue, [Job("1", "talk", "/talk.wav", {})])
     yield queue, claim(queue, "me", lease=0.6)
     queue.close()
-
-
-def until(true):
-    for _ in range(200):
-        if found := true(): return found
-        time.sleep(0.05)
-    raise AssertionError("it did not come")
 
 
 def test_a_stage_is_read_as_it_was_written(tmp_path):

@@ -13,6 +13,7 @@ from ecg_audio_nb.batch.runner import (Folder, JobsError, Page, Plan, Runners, W
                                        enqueue, expand, job_hook, job_notebook, notebook_digest, parameter_names, parameters, perform_here, run_job, work)
 from ecg_audio_nb.settings import SettingsError
 from toys import STAGES, made_of, notebook, recordings
+from waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,13 +34,6 @@ def queue(place):
 def ecg(*args, **kwargs):
     "The command, in a process group of its own"
     return subprocess.Popen([sys.executable, "-m", "ecg_audio_nb", *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **kwargs)
-
-def until(true, seconds=60):
-    "Wait for something that must come; a net, not a measure"
-    for _ in range(seconds * 20):
-        if found := true(): return found
-        time.sleep(0.05)
-    raise AssertionError("it did not come")
 
 def leftovers(folder): return [p.name for p in Path(folder).iterdir() if p.name.endswith((".part", ".old"))]
 
