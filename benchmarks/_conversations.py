@@ -14,7 +14,7 @@ from _common import need_data
 
 from ecg_audio_nb.audio.media import Audio, load_audio
 from ecg_audio_nb.models import onnx_session
-from ecg_audio_nb.speech.vad import SILERO_STEP, above, join, peak_gain, silero_scores
+from ecg_audio_nb.speech.vad import SILERO_STEP, hysteresis, merge_spans, peak_gain, silero_scores
 
 RATE = 16000
 Turns = list[tuple[float, float, str]]  # start, end, seconds; speaker
@@ -24,8 +24,8 @@ Turns = list[tuple[float, float, str]]  # start, end, seconds; speaker
 def utterance(path: Path) -> tuple[np.ndarray, tuple]:
     "Samples of a clean recording, and where there is speech in it: spans in seconds, pauses under 0.3 s bridged"
     y = load_audio(path).samples
-    spans = above(silero_scores(y * peak_gain(y), onnx_session("silero_vad")), 0.5, 0.35) * SILERO_STEP
-    spans = [(s, min(e, len(y) / RATE)) for s, e in join(spans, min_silence=0.3, min_speech=0.1)]
+    spans = hysteresis(silero_scores(y * peak_gain(y), onnx_session("silero_vad")), 0.5, 0.35) * SILERO_STEP
+    spans = [(s, min(e, len(y) / RATE)) for s, e in merge_spans(spans, min_silence=0.3, min_speech=0.1)]
     return y, tuple(spans)
 
 
@@ -171,7 +171,7 @@ def _rms(y, spans):
 def _merged(turns: Turns) -> Turns:  # of one speaker, what overlaps becomes one
     out: Turns = []
     for who in sorted({w for *_, w in turns}):
-        out += [(s, e, who) for s, e in join([(s, e) for s, e, w in turns if w == who], min_silence=0.3)]
+        out += [(s, e, who) for s, e in merge_spans([(s, e) for s, e, w in turns if w == who], min_silence=0.3)]
     return sorted(out)
 
 

@@ -16,11 +16,11 @@ from pathlib import Path
 def product():
     from ecg_audio_nb.speech.diarize import diarize
     from ecg_audio_nb.audio.media import load_audio
-    from ecg_audio_nb.speech.vad import listen
+    from ecg_audio_nb.speech.vad import detect_speech
 
     def turns(path):
         audio = load_audio(path)
-        return [(t.start_time, t.end_time, t.speaker_id) for t in diarize(audio, listen(audio)).turns]
+        return [(t.start_time, t.end_time, t.speaker_id) for t in diarize(audio, detect_speech(audio)).turns]
 
     return turns
 

@@ -94,9 +94,9 @@ def parity() -> dict:  # {"figures", "details"}
 
         without_nltk_data()
         peer, about = theirs.load_align_model("en", "cpu", model_name=str(TINY / "wav2vec2"))
-    from ecg_audio_nb.speech.align import CtcAligner, align_words, path, spell
+    from ecg_audio_nb.speech.align import CtcAligner, align_words, viterbi_align, tokenize
     from ecg_audio_nb.audio.media import Audio
-    from ecg_audio_nb.models import Halving
+    from ecg_audio_nb.models import AdaptiveBatch
     from ecg_audio_nb.schema import ModelInfo, Word
     from ecg_audio_nb.speech.transcribe import Transcript
 
@@ -107,12 +107,12 @@ def parity() -> dict:  # {"figures", "details"}
     flat = tuple(Word(w) for _, _, g in parts for w, *_ in g)
     given = Transcript(flat, ModelInfo("true text", "none"), "en", passages=tuple((s, e, len(g)) for s, e, g in parts))
     asked = [{"text": " " + " ".join(w for w, *_ in g), "start": s, "end": e} for s, e, g in parts]
-    ours_s, ours = best_of(runs, lambda: align_words(model, audio, given, Halving("align", 1)))
+    ours_s, ours = best_of(runs, lambda: align_words(model, audio, given, AdaptiveBatch("align", 1)))
     peer_s, found = best_of(runs, lambda: theirs.align(asked, peer, about, samples, "cpu"))
 
     emissions = [model.emissions([audio.cut(s, e).samples])[0] for s, e, _ in parts]
-    tokens = [spell([w for w, *_ in g], model.labels, 10**6)[0] for _, _, g in parts]
-    path_s, _ = best_of(runs, lambda: path(emissions, tokens, model.blank))
+    tokens = [tokenize([w for w, *_ in g], model.labels, 10**6)[0] for _, _, g in parts]
+    path_s, _ = best_of(runs, lambda: viterbi_align(emissions, tokens, model.blank))
     peer_path_s, _ = best_of(runs, lambda: _whisperx_search(theirs, emissions, tokens, model.blank))
 
     rows, first = [], 0

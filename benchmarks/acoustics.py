@@ -31,7 +31,7 @@ from pathlib import Path
 import numpy as np
 from _common import DATA, ROOT, keep, options, pyannote_sample
 
-from ecg_audio_nb.voice.acoustics import emphasized, frames, pool
+from ecg_audio_nb.voice.acoustics import add_emphasis, frames, pool
 from ecg_audio_nb.audio.media import load_audio
 from ecg_audio_nb.settings import AcousticsSettings
 
@@ -153,7 +153,7 @@ def spans(seconds):
 
 def everything(y, words, segments):
     f = frames(y, settings=FULL)
-    emphasized(pool(f, words), ["A"] * len(words))
+    add_emphasis(pool(f, words), ["A"] * len(words))
     pool(f, segments)
 
 

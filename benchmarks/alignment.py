@@ -75,7 +75,7 @@ from ecg_audio_nb.schema import ModelInfo, Word
 from ecg_audio_nb.research.scores import boundaries
 from ecg_audio_nb.settings import load_settings
 from ecg_audio_nb.speech.transcribe import Transcript, choose_transcriber
-from ecg_audio_nb.speech.vad import SPEECH_STEP, listen
+from ecg_audio_nb.speech.vad import SPEECH_STEP, detect_speech
 
 CONDITIONS = {
     "clean": lambda p, seed: p,
@@ -259,7 +259,7 @@ def real_languages(quick):
 def heard(model, audio):
     "What the product hears, before alignment, and where there is speech"
     chosen = load_settings({"engine": "whisper", "transcribe.model": model, "transcribe.language": "en", "runtime.device": "cpu"})
-    speech = listen(audio, step=SPEECH_STEP).speech
+    speech = detect_speech(audio, step=SPEECH_STEP).speech
     return choose_transcriber(chosen)[0].transcribe(audio, speech, "en"), speech
 
 

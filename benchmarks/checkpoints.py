@@ -7,7 +7,7 @@ process whose models are loaded. Seconds, median of five, of the longer recordin
 
 - `full_s`: without checkpoints; `first_s`: the same while they are written.
 - `threshold_s`: `diarize.threshold`, `diarize.num_speakers` or `export.min_silence` differs, the slowest of them.
-- `pooling_s`: `export.pause` differs, so segments are cut and pooled anew, or captions are made; the slower of them.
+- `pooling_s`: `segments.max_pause` differs, so segments are cut and pooled anew, or captions are made; the slower of them.
 - `nothing_s`: nothing differs.
 - `ratio_*`: `full_s` over each.
 
@@ -32,7 +32,7 @@ KNOBS = {
     "threshold": {"diarize.threshold": [0.6, 0.65, 0.72, 0.75, 0.8]},
     "speakers": {"diarize.num_speakers": [1, 2, 3, 4, 5]},
     "silence": {"export.min_silence": [0.2, 0.4, 0.5, 0.6, 0.8]},
-    "pause": {"export.pause": [0.3, 0.5, 0.7, 1.5, 2.0]},
+    "pause": {"segments.max_pause": [0.3, 0.5, 0.7, 1.5, 2.0]},
 }
 
 

@@ -60,12 +60,12 @@ from _speech import write_wav
 from pyannote.core import Annotation, Segment, Timeline
 from pyannote.metrics.diarization import DiarizationErrorRate
 
-from ecg_audio_nb.speech.diarize import hear_voices, tell_apart
+from ecg_audio_nb.speech.diarize import extract_embeddings, cluster_embeddings
 from ecg_audio_nb.research.evaluate import read_turns
 from ecg_audio_nb.audio.media import Audio, load_audio
 from ecg_audio_nb.settings import DiarizeSettings
 from ecg_audio_nb.speech.speakers import DOUBT
-from ecg_audio_nb.speech.vad import listen
+from ecg_audio_nb.speech.vad import detect_speech
 
 SETS = ("sample", "splices", "talk", "telephone", "crowd", "ami")
 CHANNELS = ("clean", "telephone", "room")
@@ -172,11 +172,11 @@ def sure(told, truth: Turns) -> list[tuple[float, bool]]:
 
 
 def measured(kind, name, audio, turns) -> dict:
-    truth, activity = annotation(turns), listen(audio)
-    heard, speakers = hear_voices(audio, activity), len(truth.labels())
+    truth, activity = annotation(turns), detect_speech(audio)
+    heard, speakers = extract_embeddings(audio, activity), len(truth.labels())
 
     def found(number):
-        told = tell_apart(heard, activity, DiarizeSettings(num_speakers=number))
+        told = cluster_embeddings(heard, activity, DiarizeSettings(num_speakers=number))
         return told, annotation(spans_of(told.turns))
 
     told, free = found(None)
@@ -208,8 +208,8 @@ def real_clips(quick: bool) -> dict:
 
 def heard_in(path: Path) -> tuple[Audio, Annotation]:
     audio = load_audio(path)
-    activity = listen(audio)
-    turns = tell_apart(hear_voices(audio, activity), activity).turns
+    activity = detect_speech(audio)
+    turns = cluster_embeddings(extract_embeddings(audio, activity), activity).turns
     return audio, annotation(spans_of(turns))
 
 

@@ -42,7 +42,7 @@ from ecg_audio_nb.research.evaluate import wer
 from ecg_audio_nb.audio.media import Audio
 from ecg_audio_nb.settings import load_settings
 from ecg_audio_nb.speech.transcribe import choose_transcriber
-from ecg_audio_nb.speech.vad import SPEECH_STEP, listen
+from ecg_audio_nb.speech.vad import SPEECH_STEP, detect_speech
 
 
 class Ours:
@@ -59,7 +59,7 @@ class Ours:
 
     def __call__(self, samples):
         audio = Audio(samples)
-        return " ".join(w.word for w in self.engine.transcribe(audio, listen(audio, step=SPEECH_STEP).speech, "en").words)
+        return " ".join(w.word for w in self.engine.transcribe(audio, detect_speech(audio, step=SPEECH_STEP).speech, "en").words)
 
 
 def tools(model, quick):

@@ -32,7 +32,7 @@ from ecg_audio_nb.research.evaluate import wer
 from ecg_audio_nb.models import ModelError, pick_device, release
 from ecg_audio_nb.settings import load_settings
 from ecg_audio_nb.speech.transcribe import choose_transcriber
-from ecg_audio_nb.speech.vad import SPEECH_STEP, listen
+from ecg_audio_nb.speech.vad import SPEECH_STEP, detect_speech
 
 TOKENS = 200  # a chunk, at most
 PROMPT = ["<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|notimestamps|>"]
@@ -146,7 +146,7 @@ def with_torch(seconds):
 def measure(seconds, batch=8):
     "All figures on this machine's GPU"
     clip = talk(seconds / 60)
-    speech = listen(clip.audio, step=SPEECH_STEP).speech
+    speech = detect_speech(clip.audio, step=SPEECH_STEP).speech
     (gpu_s, gpu_wer), (cpu_s, cpu_wer) = base_on("cuda", clip, speech), base_on("cpu", clip, speech)
     print(f"base: GPU {gpu_s:.2f} s, CPU {cpu_s:.2f} s", flush=True)
     release()

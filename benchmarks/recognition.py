@@ -42,7 +42,7 @@ from ecg_audio_nb.schema import Word
 from ecg_audio_nb.research.scores import boundaries
 from ecg_audio_nb.settings import load_settings
 from ecg_audio_nb.speech.transcribe import choose_transcriber
-from ecg_audio_nb.speech.vad import SPEECH_STEP, listen
+from ecg_audio_nb.speech.vad import SPEECH_STEP, detect_speech
 
 CHARACTER_SETS = {"cer_languages": languages, "cer_korean": korean}
 
@@ -54,7 +54,7 @@ def recognizer(model):
 
 @cache
 def speech(clip):
-    return listen(clip.audio, step=SPEECH_STEP).speech
+    return detect_speech(clip.audio, step=SPEECH_STEP).speech
 
 
 def ours(model, clip, language=None):

@@ -33,9 +33,9 @@ from diarization import splice
 from ecg_audio_nb.settings import DiarizeSettings
 from ecg_audio_nb.research.sweep import sweep
 
-SPACE = {"diarize.threshold": [0.55, 0.6, 0.65], "diarize.quiet": [None, 25.0, 30.0, 35.0, 40.0], "diarize.min_pause": [0.2, 0.3, 0.5]}
-QUICK = {"diarize.threshold": [0.6], "diarize.quiet": [None, 35.0], "diarize.min_pause": [0.3]}
-START = {"diarize.threshold": 0.6, "diarize.quiet": None, "diarize.min_pause": 0.3}
+SPACE = {"diarize.threshold": [0.55, 0.6, 0.65], "diarize.silence_drop_db": [None, 25.0, 30.0, 35.0, 40.0], "diarize.min_silence": [0.2, 0.3, 0.5]}
+QUICK = {"diarize.threshold": [0.6], "diarize.silence_drop_db": [None, 35.0], "diarize.min_silence": [0.3]}
+START = {"diarize.threshold": 0.6, "diarize.silence_drop_db": None, "diarize.min_silence": 0.3}
 KINDS = {"": lambda s: True, "ami_": lambda s: meeting(s), "splices_": lambda s: not meeting(s)}
 MEETINGS = [("dev00", "dev01"), ("trn01",), ("trn04",), ("trn05",), ("trn08",)]
 
@@ -132,7 +132,7 @@ def main():
         print(f"{Path(a.source).stem:12} DER {100 * a.value:6.1f} %, with what others chose {100 * b.value:6.1f} %")
     _, pauses, by_fold_pauses = crossed([r for r in rows if r.point["diarize.threshold"] == START["diarize.threshold"]], folds)
     now = DiarizeSettings()
-    usual = {"diarize.threshold": now.threshold, "diarize.quiet": now.quiet, "diarize.min_pause": now.min_pause}
+    usual = {"diarize.threshold": now.threshold, "diarize.silence_drop_db": now.silence_drop_db, "diarize.min_silence": now.min_silence}
     scored = [s for _, held in folds for s in held]
     figures = (
         rates(start, "start")

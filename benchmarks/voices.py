@@ -39,7 +39,7 @@ from _conversations import (
 
 from ecg_audio_nb.speech.diarize import diarize
 from ecg_audio_nb.audio.media import Audio
-from ecg_audio_nb.speech.vad import listen
+from ecg_audio_nb.speech.vad import detect_speech
 from ecg_audio_nb.speech.voice_prints import (
     PERHAPS,
     SAME,
@@ -144,7 +144,7 @@ def talks(n):
     for number in range(n):
         channel = ("clean", "telephone", "room")[number % 3]
         audio, truth = conversation(700 + number, {k: v[::2] for k, v in bank.items()}, 2, 45, channel)
-        turns = diarize(audio, listen(audio)).turns
+        turns = diarize(audio, detect_speech(audio)).turns
         answers = match(hear_voices_of(audio, turns), prints)
         found = {who: a.name if a.answer == "same" else None for who, a in answers.items()}
         real = {}

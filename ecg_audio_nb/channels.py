@@ -27,7 +27,7 @@ from .audio.media import SAMPLE_RATE, Audio
 from .schema import ModelInfo, Turn
 from .settings import DiarizeSettings, RuntimeSettings
 from .speech.transcribe import Transcript
-from .speech.vad import Activity, Spans, join, runs
+from .speech.vad import Activity, Spans, merge_spans, true_runs
 
 # %% ../nbs/19_channels.ipynb #85c0ef00
 BLOCK = SAMPLE_RATE // 50 # samples: 20 ms
@@ -76,7 +76,7 @@ def cross_talk(
 
 def _lasting(own, least=3): # bool, (n,) -> the same without runs under 60 ms
     kept = np.zeros(len(own), bool)
-    for start, end in runs(own):
+    for start, end in true_runs(own):
         if end - start >= least: kept[start:end] = True
     return kept
 
@@ -86,7 +86,7 @@ def without_cross_talk(
 )->Audio:
     "A channel with what others say silenced; edges fade over 5 ms"
     y, fade = samples.astype(np.float32) / np.float32(32768), SAMPLE_RATE // 200
-    for start, end in runs(muted):
+    for start, end in true_runs(muted):
         part = y[start * BLOCK:end * BLOCK]
         ramp = np.linspace(1, 0, min(fade, len(part) // 2), dtype=np.float32)
         k = len(ramp)
@@ -106,7 +106,7 @@ def sounding(
     background = np.quantile(db[db > -100], 0.1) if (db > -100).any() else 0.0
     loud = db[db > background + 15]
     least = max(background + ABOVE, np.quantile(loud, 0.9) - BELOW) if len(loud) else np.inf
-    return join((BLOCK / SAMPLE_RATE * runs(db > least)).tolist(), 0.06, 0.04)
+    return merge_spans((BLOCK / SAMPLE_RATE * true_runs(db > least)).tolist(), 0.06, 0.04)
 
 def with_own_sound(
     activity:Activity,
@@ -121,8 +121,8 @@ def with_own_sound(
             begin[i] = min(begin[i], max(a, first[i] - REACH))
             end[j] = max(end[j], min(b, last[j] + REACH))
         elif b - a >= ALONE and any(s < b and e > a for s, e in activity.possible): more.append((a, b))
-    silero = join([*zip(begin, end), *more])
-    return replace(activity, silero=silero, speech=join([*activity.speech, *silero]))
+    silero = merge_spans([*zip(begin, end), *more])
+    return replace(activity, silero=silero, speech=merge_spans([*activity.speech, *silero]))
 
 # %% ../nbs/19_channels.ipynb #35be54ca
 CHANNELS = ModelInfo("channels", "media.channels") # no network: who speaks is known
@@ -136,7 +136,7 @@ def one_speaker(
 )->Diarization:
     "All speech of a channel as turns of one speaker; pauses under 0.3 s are bridged"
     more = [(s, e) for s, e in activity.speech if not any(a < e and b > s for a, b in activity.silero)]
-    return Diarization([Turn(*span, "SPEAKER_00") for span in join([*activity.silero, *more], 0.3, settings.min_turn)], CHANNELS)
+    return Diarization([Turn(*span, "SPEAKER_00") for span in merge_spans([*activity.silero, *more], 0.3, settings.min_turn)], CHANNELS)
 
 # %% ../nbs/19_channels.ipynb #93c05e01
 @dataclass(frozen=True, eq=False)
@@ -184,7 +184,7 @@ def join_diarizations(parts:Sequence[Diarization], names:Sequence[str])->Diariza
 
 def join_activities(parts:Sequence[Activity])->Activity:
     "Where anybody speaks; the scores are the first channel's"
-    together = lambda spans: join(s for a in parts for s in spans(a))
+    together = lambda spans: merge_spans(s for a in parts for s in spans(a))
     return replace(parts[0], speech=together(lambda a: a.speech), silero=together(lambda a: a.silero),
                    usual=together(lambda a: a.usual), possible=together(lambda a: a.possible))
 

@@ -21,8 +21,8 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 from _conversations import conversation, development_voices  # noqa: E402
 from diarization import judged, words_in  # noqa: E402
 
-from ecg_audio_nb.speech.diarize import SURE, hear_voices, who_talks  # noqa: E402
-from ecg_audio_nb.speech.vad import FRAME_START, FRAME_STEP, listen, runs  # noqa: E402
+from ecg_audio_nb.speech.diarize import SURE, extract_embeddings, who_talks  # noqa: E402
+from ecg_audio_nb.speech.vad import FRAME_START, FRAME_STEP, detect_speech, true_runs  # noqa: E402
 
 CHANNELS = ("clean", "telephone", "room")
 
@@ -37,12 +37,12 @@ def conversations():
 
 def evidence_of(audio, turns):
     "Mean evidence of each span of about a word, (n, features), and whether its speaker is right, (n,)"
-    activity = listen(audio)
-    talks, seen = who_talks(hear_voices(audio, activity), activity)
+    activity = detect_speech(audio)
+    talks, seen = who_talks(extract_embeddings(audio, activity), activity)
     if seen is None:
         return np.zeros((0, len(SURE))), np.zeros(0)
     table = np.stack([seen[name] for name in SURE], 2)  # (frames, speakers, features)
-    stretches = [(s, e, who) for who in range(talks.shape[1]) for s, e in runs(talks[:, who])]
+    stretches = [(s, e, who) for who in range(talks.shape[1]) for s, e in true_runs(talks[:, who])]
     spans = words_in((s * FRAME_STEP + FRAME_START, e * FRAME_STEP + FRAME_START, who) for s, e, who in stretches)
     rows, right = [], []
     for (start, end, who), answer in zip(spans, judged(spans, turns), strict=True):

@@ -8,7 +8,7 @@ import pytest
 from ecg_audio_nb import channels as c
 from ecg_audio_nb.results.export import WRITERS, render
 from ecg_audio_nb.audio.media import Audio, ChannelAudio, MediaError, load_audio
-from ecg_audio_nb.pipeline import Kept, analyze, same_result
+from ecg_audio_nb.pipeline import ArtifactHook, analyze, same_result
 from ecg_audio_nb.schema import Turn, from_dict, to_dict
 from ecg_audio_nb.settings import MediaSettings, load_settings
 from ecg_audio_nb.speech.voice_prints import hear_voice, hear_voices_of, voice_score
@@ -73,7 +73,7 @@ def test_a_call_has_the_speakers_of_its_channels(talk):
 @pytest.mark.slow
 def test_words_over_words_are_both_kept_and_measured_on_their_own_channel(talk, tmp_path):
     path, channels, _, _ = talk
-    kept = Kept()
+    kept = ArtifactHook()
     apart = analyze(path, WORDS, kept)
     assert {w.speaker_id for w in apart.words} == {"SPEAKER_00", "SPEAKER_01"}
     assert all(len({w.speaker_id for w in s.words}) == 1 for s in apart.segments)
@@ -158,12 +158,12 @@ def test_the_leak_is_found_and_only_the_leak_is_silenced(made, db):
 
 @pytest.mark.slow
 def test_who_gets_another_name_keeps_the_channel(talk):
-    from ecg_audio_nb.results.corrections import corrected, draft_of, give
-    kept = Kept()
+    from ecg_audio_nb.results.corrections import apply_corrections, draft_of, reassign_speaker
+    kept = ArtifactHook()
     result = analyze(talk[0], SETTINGS, kept)
     speech, settings = kept.made["voice"].speech, load_settings(SETTINGS)
-    draft = give(draft_of(result), 0.0, result.metadata.duration, "Anna", "SPEAKER_01")
-    renamed = corrected(draft, result, kept.frames, speech, settings)
+    draft = reassign_speaker(draft_of(result), 0.0, result.metadata.duration, "Anna", "SPEAKER_01")
+    renamed = apply_corrections(draft, result, kept.frames, speech, settings)
     assert [(s.speaker_id, s.channel) for s in renamed.speakers] == [("Anna", 1), ("SPEAKER_00", 0)]
     was = {s.channel: s.acoustic_features for s in result.speakers}
     assert all(s.acoustic_features == was[s.channel] for s in renamed.speakers)

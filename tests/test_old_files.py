@@ -13,11 +13,12 @@ from typer.testing import CliRunner
 from ecg_audio_nb.results.captions import CaptionStyle, caption_style
 from ecg_audio_nb.checkpoints import Checkpoints
 from ecg_audio_nb.cli import app
+from ecg_audio_nb.core import renamed
 from ecg_audio_nb.core.moved import MOVED
 from ecg_audio_nb.results.export import render
 from ecg_audio_nb.schema import read_result, to_dict
 from ecg_audio_nb.service.app import server_settings
-from ecg_audio_nb.settings import load_settings, spelled
+from ecg_audio_nb.settings import load_settings, as_text
 
 OLD = Path(__file__).parent / "fixtures/of_0.1.0"
 
@@ -45,15 +46,16 @@ def test_a_queue_reads(tmp_path, queue, ids):
     assert CliRunner().invoke(app, ["jobs", "retry", ids[0], "-o", str(tmp_path)]).exit_code == 0
 
 
-def test_checkpoints_read():
-    kept = Checkpoints(OLD / "checkpoints")
-    files = sorted((OLD / "checkpoints").glob("??/*.npz"))
+def test_checkpoints_read(tmp_path):
+    shutil.copytree(OLD / "checkpoints", tmp_path, dirs_exist_ok=True) # an unreadable one would be deleted
+    kept = Checkpoints(tmp_path)
+    files = sorted(tmp_path.glob("??/*.npz"))
     assert len(files) == 7 and all(kept.get(f.stem) is not None for f in files)
 
 
 def test_every_setting_has_its_old_name(tmp_path, monkeypatch):
     monkeypatch.setenv("ECG_SETTINGS", str(OLD / "settings.ini"))
-    def said(*args, **kwargs): return {k: v for k, v in spelled(load_settings(*args, **kwargs)).items() if k != "runtime.data_dir"}
+    def said(*args, **kwargs): return {k: v for k, v in as_text(load_settings(*args, **kwargs)).items() if k != "runtime.data_dir"}
     was, usual = lines("settings.ini"), said({})
     assert said(profile="everything") == usual
     for key, text in was.items(): assert said({key: text}) == usual, key
@@ -63,6 +65,23 @@ def test_every_setting_has_its_old_name(tmp_path, monkeypatch):
             patch.setenv(name, was[key])
             assert said() == usual, name
     assert said({"export.pause": "2"}) != usual
+
+
+@pytest.mark.parametrize("old, new", renamed.SETTINGS.items())
+def test_a_renamed_setting_works_in_every_source_and_says_its_new_name(old, new, tmp_path, monkeypatch):
+    def told(*args, **kwargs):
+        with pytest.warns(renamed.RenamedKey, match=f"{old.split('.')[-1]} is now called .*{new.split('.')[-1]}"):
+            return as_text(load_settings(*args, **kwargs))[new]
+    first, second = (-1.5, -1.7) if "log_prob" in old else (0.5, 0.7) if old == "transcribe.no_speech" else (1.5, 1.7)
+    assert told({old: first}) == str(first)
+    stage, key = old.split(".")
+    assert told({stage: {key: first}}) == str(first)
+    (tmp_path / "own.ini").write_text(f"[old]\n{old} = {first}\n")
+    monkeypatch.setenv("ECG_SETTINGS", str(tmp_path / "own.ini"))
+    assert told(profile="old") == str(first)
+    monkeypatch.setenv(f"ECG_{stage}__{key}".upper(), str(second))
+    assert told(profile="old") == str(second)
+    assert told({old: first, new: second}) == str(second)
 
 
 def test_every_setting_of_the_service_has_its_old_name(monkeypatch):

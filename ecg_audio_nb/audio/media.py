@@ -455,10 +455,10 @@ def load_audio(
     settings=None, # MediaSettings; None: the defaults
 )->Audio: # mono, 16 kHz, float32
     "Decode any file FFmpeg reads; raises `MediaError`"
-    from ecg_audio_nb.audio.fetch import unreadable # here, as the decoder's process reads this module, and needs neither
+    from ecg_audio_nb.audio.fetch import read_problem # here, as the decoder's process reads this module, and needs neither
     from ecg_audio_nb.settings import MediaSettings
     path, settings = Path(os.fsdecode(path)), settings or MediaSettings()
-    if not (fault := unreadable(path)):
+    if not (fault := read_problem(path)):
         try: return _decode(os.path.abspath(path), settings)
         except MediaError as e: fault = str(e)
         except ChildError as e: fault = e.message if e.kind == "MediaError" else f"it can't be decoded ({e})"

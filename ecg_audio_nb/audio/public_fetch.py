@@ -104,7 +104,7 @@ def addresses(
     return list(dict.fromkeys(found))
 
 
-def pinned(
+def resolve_public(
     url:str,
     rules:Rules,
 )->tuple[str, int, str]: # the address to connect to, the port, the host for TLS and the Host header

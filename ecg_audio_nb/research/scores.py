@@ -6,7 +6,8 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/scores.html.md"""
 
 # %% auto #0
 __all__ = ['Edit', 'edits', 'cer', 'cp_wer', 'read_words', 'Boundaries', 'boundaries', 'f0_gross_error', 'FileScores',
-           'score_file', 'score_folder', 'Pooled', 'pooled', 'Difference', 'compare', 'shown', 'score_page']
+           'score_file', 'score_folder', 'Aggregate', 'aggregate', 'Difference', 'compare', 'format_score',
+           'score_report']
 
 # %% ../../nbs/42_scores.ipynb #51c2a9c7
 import html, re
@@ -18,7 +19,7 @@ from ..core.html import page
 from ..core.numeric import assign
 from .evaluate import (EvaluateError, _lines, _need, _only, _seconds, der, jer, normalize_text,
     read_transcript, read_turns, wer)
-from ..results.export import recording, spoken_words
+from ..results.export import recording_id, spoken_words
 from ..schema import Analysis, Word, read_result
 
 # %% ../../nbs/42_scores.ipynb #d7fe02a5
@@ -214,7 +215,7 @@ def score_file(
     language:str|None=None, # whose rules to compare words by; None: the result's
 )->FileScores:
     "All measures that the references allow; raises `EvaluateError`"
-    name, meta = recording(analysis), analysis.metadata
+    name, meta = recording_id(analysis), analysis.metadata
     language = language or meta.language_detected or (meta.language_requested if meta.language_requested != "auto" else "en")
     def read(reference, reader): return reader(reference, name) if isinstance(reference, (str, Path)) else reference
     counts, found, worst = {}, (), ()
@@ -286,7 +287,7 @@ def score_folder(
 
 # %% ../../nbs/42_scores.ipynb #37accb15
 @dataclass(frozen=True)
-class Pooled:
+class Aggregate:
     "A measure over files"
     value: float|None # a share; None where it is counted over nothing
     low: float|None # of the interval; None with fewer than two files
@@ -295,19 +296,19 @@ class Pooled:
     over: float
     files: int
 
-def pooled(
+def aggregate(
     scores:Sequence[FileScores],
     share:float=0.95, # of the interval
     draws:int=1000,
     seed:int=0,
-)->dict[str, Pooled]: # by measure
+)->dict[str, Aggregate]: # by measure
     "Every measure over all files that have it"
     out = {}
     for measure in dict.fromkeys(k for s in scores for k in s.counts):
         counts = np.array([s.counts[measure] for s in scores if measure in s.counts], float)
         errors, over = counts.sum(0).tolist()
         low, high = _interval(_drawn(counts, draws, seed), share) if len(counts) > 1 else (None, None)
-        out[measure] = Pooled(errors / over if over else None, low, high, errors, over, len(counts))
+        out[measure] = Aggregate(errors / over if over else None, low, high, errors, over, len(counts))
     return out
 
 def _drawn(counts, draws, seed): # (files, 2) -> rates, shape (draws,); NaN where over nothing
@@ -370,7 +371,7 @@ _NAMES = {"wer": "WER", "cer": "CER", "cp_wer": "cpWER", "der": "DER", "jer": "J
           "confusion": "confused", "speakers": "speakers off", "boundary_precision": "boundaries: words misplaced",
           "boundary_recall": "boundaries: words not found in place", "boundary_seconds": "mean boundary error"}
 
-def shown(
+def format_score(
     measure:str,
     value:float|None, # a share; of `boundary_seconds` seconds
 )->str:
@@ -383,17 +384,17 @@ def _table(head, rows):
     return f"<div class=wide><table><thead>{line(head, 'th')}</thead>{''.join(line(r, 'td') for r in rows)}</table></div>"
 
 # %% ../../nbs/42_scores.ipynb #80560c7d
-def score_page(
+def score_report(
     scores:Sequence[FileScores],
     title:str="How good it is",
     media:Mapping[str, str]|None=None, # name -> address of the recording, to listen to the worst stretches
     seed:int=0,
 )->str: # HTML, whole
     "Measures over all files and by file, the stretches with most errors, and every edit"
-    whole, media = pooled(scores, seed=seed), media or {}
-    def interval(k, p): return "–" if p.low is None else f"{shown(k, p.low)} to {shown(k, p.high)}"
-    first = [(_NAMES.get(k, k), shown(k, p.value), interval(k, p), f"{p.errors:g}", f"{p.over:g}", p.files) for k, p in whole.items()]
-    by_file = [(s.name, *(shown(k, s.rate(k)) for k in whole)) for s in scores]
+    whole, media = aggregate(scores, seed=seed), media or {}
+    def interval(k, p): return "–" if p.low is None else f"{format_score(k, p.low)} to {format_score(k, p.high)}"
+    first = [(_NAMES.get(k, k), format_score(k, p.value), interval(k, p), f"{p.errors:g}", f"{p.over:g}", p.files) for k, p in whole.items()]
+    by_file = [(s.name, *(format_score(k, s.rate(k)) for k in whole)) for s in scores]
     parts = [f"<h1>{html.escape(title)}</h1>", _table(("measure", "value", "95 % interval", "errors", "over", "files"), first)]
     if len(scores) > 1: parts += ["<h2>By file</h2>", _table(("file", *(_NAMES.get(k, k) for k in whole)), by_file)]
     parts += ["<h2>To listen to</h2>", *_stretches(scores, media), "<h2>What was mistaken</h2>", _mistakes(scores)]

@@ -21,7 +21,7 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/webhooks.html.md"""
 
 # %% auto #0
 __all__ = ['STATES', 'CallbackError', 'callback_url', 'backend_result', 'prepare', 'Message', 'put', 'messages', 'reopen',
-           'replay', 'prune', 'webhook_keys', 'sign', 'Answer', 'verdict', 'Delivery', 'claim_due', 'settle',
+           'replay', 'prune', 'webhook_keys', 'sign', 'DeliveryResult', 'classify', 'Delivery', 'claim_due', 'settle',
            'Deliverer']
 
 # %% ../../nbs/60_webhooks.ipynb #01d4c9dd
@@ -30,8 +30,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit, urlunsplit
 from ..core.extras import require
-from ..audio.fetch import shown
-from ..batch.queue import Queue, back_off, is_gone, owner_name
+from ..audio.fetch import redact
+from ..batch.queue import Queue, back_off, owner_exited, owner_name
 from ..schema import Analysis, to_dict
 
 _log = logging.getLogger("ecg_audio_nb")
@@ -49,7 +49,7 @@ def callback_url(
         at = urlsplit(base)
         fit = at.hostname and at.port != 0 and at.scheme in ("http", "https") and base.isprintable() and " " not in base
     except ValueError: fit = False # no port is called so
-    if not fit: raise CallbackError(f"{shown(base)}: no address to send results to; write http://host:port or https://host")
+    if not fit: raise CallbackError(f"{redact(base)}: no address to send results to; write http://host:port or https://host")
     return urlunsplit((at.scheme, at.netloc, f"{at.path.rstrip('/')}/api/upload-video/result", at.query, ""))
 
 # %% ../../nbs/60_webhooks.ipynb #1ce5265a
@@ -233,7 +233,7 @@ def sign(
 
 # %% ../../nbs/60_webhooks.ipynb #73ac0388
 @dataclass(frozen=True)
-class Answer:
+class DeliveryResult:
     "What came of one try"
     status: int|None = None # None: no answer
     text: str = "" # its beginning, or what went wrong
@@ -241,7 +241,7 @@ class Answer:
     hopeless: bool = False # the address can't be used, today or tomorrow
 
 # %% ../../nbs/60_webhooks.ipynb #a7f734b4
-def verdict(answer:Answer)->str: # delivered, gone, again (as long as it takes), refused (a few times), never
+def classify(answer:DeliveryResult)->str: # delivered, gone, again (as long as it takes), refused (a few times), never
     "What an answer means for its message"
     s = answer.status
     if answer.hopeless: return "never"
@@ -284,7 +284,7 @@ def claim_due(
     now = time.time()
     with queue.transaction() as db:
         for r in db.execute("select seq, owner, lease from outbox where state='sending'").fetchall():
-            if r["lease"] < now or is_gone(r["owner"]): _back(db, "seq=?", r["seq"], "cut off: its process ended")
+            if r["lease"] < now or owner_exited(r["owner"]): _back(db, "seq=?", r["seq"], "cut off: its process ended")
         db.execute("delete from outbox_pauses where until<=?", (now,))
         db.execute("""delete from outbox where state='waiting' and not final
             and exists(select 1 from outbox l where l.job=outbox.job and l.seq>outbox.seq)""")
@@ -306,7 +306,7 @@ def _back(db, where, value, answer):
 def settle(
     queue:Queue,
     owner:str, # as in the claim
-    ended:Iterable[tuple[Message, Answer]],
+    ended:Iterable[tuple[Message, DeliveryResult]],
     settings:Delivery=Delivery(),
 ):
     "Write down what came of tries; what was claimed by another meanwhile stays as it is"
@@ -316,13 +316,13 @@ def settle(
             now = time.time()
             done = db.execute("""update outbox set state=?, due=?, waited=waited+?, refusals=refusals+?, status=?, answer=?, owner=null,
                 lease=null, ended=? where id=? and owner=? and tries=? and state='sending'""", (state, now + wait, wait,
-                verdict(a) == "refused", a.status, a.text[:200], None if state == "waiting" else now, m.id, owner, m.tries)).rowcount
+                classify(a) == "refused", a.status, a.text[:200], None if state == "waiting" else now, m.id, owner, m.tries)).rowcount
             if done: _consequences(db, m, a, state, now)
 
 # %% ../../nbs/60_webhooks.ipynb #60480b51
 def _next(m, a, s):
     "A message's state after an answer, and the seconds until its next try"
-    found = verdict(a)
+    found = classify(a)
     if found in ("delivered", "gone"): return found, 0.0
     wait = back_off(min(m.tries, 20), s.first, s.most) * s.pace
     if a.pause is not None and a.status in (429, 503): wait = max(a.pause, s.first * s.pace)
@@ -343,7 +343,7 @@ def _consequences(db, m, a, state, now):
             and seq<(select seq from outbox where id=?2)""", (m.job, m.id))
     if state == "dead":
         _log.warning("callback %s of job %s to %s is given up after %d tries (%s); `ecg callbacks replay %s` sends it again",
-                     m.id, m.job, shown(m.url), m.tries, a.status or "no answer", m.id)
+                     m.id, m.job, redact(m.url), m.tries, a.status or "no answer", m.id)
 
 # %% ../../nbs/60_webhooks.ipynb #c2f53fe6
 def _client(settings):
@@ -372,20 +372,20 @@ class _Sending(threading.Thread):
 
     def run(self):
         try: answer = self._try()
-        except Exception as e: answer = Answer(text=_line(f"{type(e).__name__}: {e}"))
-        if self.was_cut and answer.status is None: answer = Answer(text="cut off: no answer in time")
+        except Exception as e: answer = DeliveryResult(text=_line(f"{type(e).__name__}: {e}"))
+        if self.was_cut and answer.status is None: answer = DeliveryResult(text="cut off: no answer in time")
         self.ended((self.message, answer))
 
     def _try(self):
         import httpx
         try: self.check(self.message.url)
-        except ValueError as e: return Answer(text=_line(str(e)), hopeless=True)
+        except ValueError as e: return DeliveryResult(text=_line(str(e)), hopeless=True)
         body = self.message.body.encode()
         try:
             with self.client.stream("POST", self.message.url, content=body, headers=_headers(self.message, self.secret, body),
                                     extensions={"trace": self._trace}) as r:
-                return Answer(r.status_code, _beginning(r), _pause(r.headers.get("retry-after"), time.time()))
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol): return Answer(text="this is no http address", hopeless=True)
+                return DeliveryResult(r.status_code, _beginning(r), _pause(r.headers.get("retry-after"), time.time()))
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol): return DeliveryResult(text="this is no http address", hopeless=True)
 
     def _trace(self, event, info):
         if event.endswith(("connect_tcp.complete", "start_tls.complete")): self.line = info["return_value"].get_extra_info("socket")
@@ -494,7 +494,7 @@ def _send(d, m):
     def ended(end): d._ended.put(end); d._woken.set()
     d._flying[m.id] = sending = _Sending(d._client, m, d.secret, d.check, ended, d.settings.timeout)
     try: sending.start()
-    except RuntimeError as e: ended((m, Answer(text=str(e)))) # no more threads
+    except RuntimeError as e: ended((m, DeliveryResult(text=str(e)))) # no more threads
 
 # %% ../../nbs/60_webhooks.ipynb #d05f6c9f
 def _settle(d, which=lambda answer: True):

@@ -13,10 +13,10 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/align.html.md"""
 
 # %% auto #0
 __all__ = ['LEAST_FIT', 'FEW', 'LEAST_SCORE', 'DEAFENED', 'LEAST_SPELLED', 'LONGEST_PASSAGE', 'SLICE', 'Aligned', 'Aligner',
-           'RecognizerTimes', 'spell', 'best_frames', 'path', 'timed', 'take_recognized', 'interpolate',
-           'within_passages', 'by_pauses', 'in_order', 'text_fit', 'why_untrusted', 'align_passage', 'PhoneAligner',
-           'phone_info', 'with_room', 'CtcModel', 'load_ctc', 'align_model', 'CtcAligner', 'align_words',
-           'choose_aligner']
+           'KeepTimes', 'tokenize', 'viterbi_paths', 'viterbi_align', 'words_from_frames', 'take_recognized',
+           'interpolate', 'interpolate_chunks', 'split_at_pauses', 'clip_monotonic', 'text_fit', 'why_untrusted',
+           'align_passage', 'PhoneAligner', 'phone_info', 'with_room', 'CtcModel', 'load_ctc', 'align_model',
+           'CtcAligner', 'align_words', 'choose_aligner']
 
 # %% ../../nbs/14_align.ipynb #c655eacf
 from collections.abc import Sequence
@@ -28,8 +28,8 @@ import numpy as np
 from .forced_align import NOISY, PhoneAlignment, align_phones
 from ..core.system import single_blas_thread
 from ..audio.media import Audio
-from ..models import (Halving, ModelError, Weights, available_threads, catalogue, find_weights, keep,
-    need_extra, packaged_models, pick_device, weights_info)
+from ..models import (AdaptiveBatch, ModelError, Weights, available_threads, catalogue, find_weights, get_or_load,
+    require_extra, packaged_models, pick_device, weights_info)
 from .phones import pronounce
 from ..schema import ModelInfo, Word
 from ..settings import Settings
@@ -48,7 +48,7 @@ class Aligner(Protocol):
     "What an aligner must be able to do"
     def align(self, audio:Audio, transcript:Transcript, regions:Spans)->Aligned: ...
 
-class RecognizerTimes:
+class KeepTimes:
     "Keeps the recognizer's times; words without one are interpolated within the speech of their passage"
     def __init__(self,
         why:str="", # a warning for the result
@@ -58,11 +58,11 @@ class RecognizerTimes:
     def align(self, audio, transcript, regions):
         "The transcript's own words, and who timed them"
         words = transcript.words
-        if transcript.passages: words = within_passages(words, transcript, regions)
+        if transcript.passages: words = interpolate_chunks(words, transcript, regions)
         return Aligned(tuple(words), replace(transcript.model, compute_type=None), (self.why,) if self.why else ())
 
 # %% ../../nbs/14_align.ipynb #61cf6f42
-def spell(
+def tokenize(
     words:Sequence[str], # of one passage, in order
     labels:dict[str, int], # lower-case character -> label of the network
     wildcard:int, # label of what the network lacks
@@ -83,7 +83,7 @@ def _silent(char):
     return unicodedata.category(char)[0] in "PZCM"
 
 # %% ../../nbs/14_align.ipynb #e9a03fc0
-def best_frames(
+def viterbi_paths(
     gain:np.ndarray, # float32, shape (frames, batch, labels): log-probability of each label of the text, less the blank's
     n_labels:np.ndarray, # int, shape (batch,): labels of each passage; what is beyond is not looked at
 )->np.ndarray: # int, shape (batch, labels): frame at which each is said; -1 where no path reaches the end
@@ -109,7 +109,7 @@ def _traced(said, left):
     return out
 
 # %% ../../nbs/14_align.ipynb #daa2ef77
-def path(
+def viterbi_align(
     emissions:Sequence[np.ndarray], # log-probabilities of each passage, float32, shape (frames, labels)
     tokens:Sequence[Sequence[int]], # labels of each passage; `labels` and more mean the wildcard
     blank:int=0,
@@ -122,7 +122,7 @@ def path(
         logs = [_of_text(emissions[i], tokens[i], blank) for i in group]
         gain = np.full((max(map(len, logs)), len(group), max(1, max(len(tokens[i]) for i in group))), -np.inf, np.float32)
         for k, (i, log) in enumerate(zip(group, logs)): gain[:len(log), k, :log.shape[1]] = log - emissions[i][:, blank, None]
-        found = best_frames(gain, np.array([len(tokens[i]) for i in group]))
+        found = viterbi_paths(gain, np.array([len(tokens[i]) for i in group]))
         for i, log, frames in zip(group, logs, found):
             frames = frames[:len(tokens[i])]
             out[i] = frames, np.exp(log[frames, np.arange(len(frames))])
@@ -136,7 +136,7 @@ def _of_text(emission, tokens, blank):
     return log
 
 # %% ../../nbs/14_align.ipynb #316486ce
-def timed(
+def words_from_frames(
     words:Sequence[Word], # of one passage
     owner:Sequence[int], # the word each token is of
     frames:np.ndarray, probability:np.ndarray, # of each token
@@ -218,7 +218,7 @@ def _spread(words, start, end, speech):
     return out
 
 # %% ../../nbs/14_align.ipynb #f22506c7
-def within_passages(
+def interpolate_chunks(
     words:Sequence[Word], # in order; times may be None
     transcript:Transcript, # that says in which passage each was heard
     speech:Spans|None=None, # where there is speech; None or empty: not known
@@ -231,7 +231,7 @@ def within_passages(
     return out + list(words[first:])
 
 # %% ../../nbs/14_align.ipynb #810d7427
-def by_pauses(
+def split_at_pauses(
     words:Sequence[Word], # in time order, with times
     duration:float, # of the file, seconds
     pause:float=0.5, longest:float=20.0, # seconds
@@ -248,7 +248,7 @@ def by_pauses(
                  for g, before, after in zip(groups, edges, edges[1:]))
 
 # %% ../../nbs/14_align.ipynb #937e4579
-def in_order(
+def clip_monotonic(
     words:Sequence[Word], # with times, nearly in order
     duration:float, # of the file, seconds
 )->list[Word]: # in order, inside the file
@@ -333,7 +333,7 @@ class PhoneAligner:
 
     def align(self, audio, transcript, regions)->Aligned:
         "Words with times; the recognizer's, with one warning, in passages whose text does not fit the sound"
-        if transcript.translated: return RecognizerTimes(_TRANSLATED).align(audio, transcript, regions)
+        if transcript.translated: return KeepTimes(_TRANSLATED).align(audio, transcript, regions)
         passages = transcript.passages or _passages(transcript.words, audio.duration)
         ends = np.cumsum([n for *_, n in passages])
         groups = [transcript.words[end - n:end] for end, (*_, n) in zip(ends, passages)]
@@ -356,7 +356,7 @@ def _passages(words, duration):
     "Passages of words that came without"
     if not words: return ()
     if any(w.start_time is None or w.end_time is None for w in words): return ((0.0, duration, len(words)),)
-    return by_pauses(words, duration)
+    return split_at_pauses(words, duration)
 
 def _untrusted(passages):
     "One warning for all passages whose words were not found: how many, and why"
@@ -464,7 +464,7 @@ class CtcAligner:
 
     def weights(self, language:str|None)->Weights:
         "The model for a language; raises `ModelError` where there is none"
-        need_extra()
+        require_extra()
         name = self.own.model or align_model(language)
         if name is None: raise ModelError(f"align: no aligner is known for {language}; align.model names one")
         return find_weights(name, "align", self.runtime)
@@ -472,12 +472,12 @@ class CtcAligner:
     def model(self, weights:Weights)->CtcModel:
         "The network, loaded once"
         device = pick_device(self.runtime.device)
-        return keep(("align", str(weights.folder / (weights.file or "")), device, "default"), lambda: load_ctc(weights, device), weights.mb)
+        return get_or_load(("align", str(weights.folder / (weights.file or "")), device, "default"), lambda: load_ctc(weights, device), weights.mb)
 
     def align(self, audio, transcript, regions)->Aligned:
         "Words with times; by phones, with one warning, where there is no model for the language"
         if transcript.translated:
-            return RecognizerTimes(_TRANSLATED).align(audio, transcript, regions)
+            return KeepTimes(_TRANSLATED).align(audio, transcript, regions)
         try: weights = self.weights(transcript.language)
         except ModelError as e:
             if self.own.model: raise
@@ -486,10 +486,10 @@ class CtcAligner:
             return replace(found, warnings=(note, *found.warnings))
         passages = transcript.passages or _passages(transcript.words, audio.duration)
         transcript = replace(transcript, passages=passages)
-        model, halving = self.model(weights), Halving("align", self._batch())
+        model, halving = self.model(weights), AdaptiveBatch("align", self._batch())
         words = take_recognized(align_words(model, audio, transcript, halving), transcript.words, regions)
         info = weights_info(weights, "ctc", model.device, "float16" if model.device == "cuda" else "float32")
-        return Aligned(tuple(within_passages(words, transcript, regions)), info, halving.notes)
+        return Aligned(tuple(interpolate_chunks(words, transcript, regions)), info, halving.notes)
 
     def _batch(self):
         return self.own.batch_size or (8 if pick_device(self.runtime.device) == "cuda" else 1)
@@ -499,7 +499,7 @@ def align_words(
     model:CtcModel,
     audio:Audio,
     transcript:Transcript, # with passages
-    halving:Halving, # batches of passages
+    halving:AdaptiveBatch, # batches of passages
 )->list[Word]: # times None where no path reached them
     "The words of all passages, timed"
     ends = np.cumsum([n for *_, n in transcript.passages])
@@ -507,11 +507,11 @@ def align_words(
     samples = [audio.cut(start, end).samples for start, end, _ in transcript.passages]
     order = sorted(range(len(samples)), key=lambda i: len(samples[i]))
     found = dict(zip(order, halving(model.emissions, [samples[i] for i in order])))
-    emissions, spelled = [found[i] for i in range(len(samples))], [spell([w.word for w in g], model.labels, 10**6) for g in groups]
+    emissions, spelled = [found[i] for i in range(len(samples))], [tokenize([w.word for w in g], model.labels, 10**6) for g in groups]
     out = []
-    for group, (_, owner), (frames, p), e, x, (start, *_) in zip(groups, spelled, path(emissions, [t for t, _ in spelled], model.blank),
+    for group, (_, owner), (frames, p), e, x, (start, *_) in zip(groups, spelled, viterbi_align(emissions, [t for t, _ in spelled], model.blank),
                                                                  emissions, samples, transcript.passages):
-        out += timed(group, owner, frames, p, start, max(len(x), 400) / SAMPLE_RATE / len(e), len(e))
+        out += words_from_frames(group, owner, frames, p, start, max(len(x), 400) / SAMPLE_RATE / len(e), len(e))
     return out
 
 # %% ../../nbs/14_align.ipynb #15af7f1f
@@ -531,7 +531,7 @@ def choose_aligner(
 
 def _check_at_hand(settings):
     "Raise `ModelError` where a chain's wav2vec2 can't be had: no extra, or no model of a known language"
-    need_extra()
+    require_extra()
     language = settings.transcribe.language
     if language != "auto" and (name := align_model(language)) and settings.runtime.offline:
         find_weights(name, "align", settings.runtime)

@@ -14,11 +14,12 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/diarize.html.md"""
 
 # %% auto #0
 __all__ = ['PER_WINDOW', 'UNLIKE', 'ALIKE', 'SHORTEST_PART', 'CUT_STEP', 'BLOCK', 'VOICE_RATE', 'AROUND', 'WHOLE', 'MIN_CLEAN',
-           'TIGHT', 'LINKED', 'BESIDE', 'SHORT', 'LONGEST', 'MAX_SPEAKERS', 'LIKENESS', 'SHARPNESS', 'SURE', 'active',
-           'frames_of', 'cuts', 'parts', 'split', 'levels', 'Voices', 'encoder_info', 'hear_voices', 'link', 'Clusters',
-           'merge_path', 'large', 'choose', 'centres', 'assign_windows', 'cluster', 'window_votes', 'speaker_frames',
-           'likeness', 'only_silero', 'fill', 'hush', 'evidence', 'log_odds', 'Certainty', 'name_speakers', 'to_turns',
-           'Diarization', 'check_bounds', 'too_few', 'who_talks', 'tell_apart', 'diarize']
+           'LINK_DISTANCE', 'LINKED', 'BESIDE', 'SHORT', 'LONGEST', 'MAX_SPEAKERS', 'LIKENESS', 'SHARPNESS', 'SURE',
+           'active', 'frames_of', 'cuts', 'parts', 'split', 'levels', 'SpeakerEmbeddings', 'encoder_info',
+           'extract_embeddings', 'initial_clusters', 'Clusters', 'merge_path', 'drop_small_clusters',
+           'select_partition', 'centroids', 'assign_windows', 'cluster', 'window_votes', 'speaker_frames', 'likeness',
+           'only_silero', 'fill_gaps', 'trim_silence', 'evidence', 'log_odds', 'Certainty', 'name_speakers', 'to_turns',
+           'Diarization', 'check_bounds', 'speaker_shortfall', 'who_talks', 'cluster_embeddings', 'diarize']
 
 # %% ../../nbs/15_diarize.ipynb #e656ea62
 from collections.abc import Callable, Hashable, Iterable
@@ -29,8 +30,8 @@ from ..audio.media import Audio
 from ..models import available_threads, onnx_session, packaged_info
 from ..schema import ModelInfo, Turn
 from ..settings import DiarizeSettings, RuntimeSettings
-from .vad import Activity, FRAME_START, FRAME_STEP, FRAMES, STEP, WINDOW, coverage, overlap_mean, peak_gain, runs
-from .voice_encoder import FRAME_RATE, PIECE, SIZE, Sums, n_trunk_frames, trunk_frames, unit, voice_of
+from .vad import Activity, FRAME_START, FRAME_STEP, FRAMES, STEP, WINDOW, coverage, overlap_mean, peak_gain, true_runs
+from .voice_encoder import FRAME_RATE, WINDOW_FRAMES, SIZE, Sums, n_trunk_frames, trunk_frames, unit, voice_of
 
 # %% ../../nbs/15_diarize.ipynb #b3cbb371
 PER_WINDOW = int(WINDOW * FRAME_RATE) # frames of the trunk in a window
@@ -137,10 +138,10 @@ def _by_silero(spans, n):
 
 # %% ../../nbs/15_diarize.ipynb #c2ea70b7
 BLOCK, VOICE_RATE, AROUND = 60, 10, 25 # windows, voices in a second, frames to either side
-WHOLE = PIECE // 2 # frames of a piece that the trunk hears
+WHOLE = WINDOW_FRAMES // 2 # frames of a piece that the trunk hears
 
 @dataclass(frozen=True, eq=False)
-class Voices:
+class SpeakerEmbeddings:
     "What the voice encoder heard of a file, before anybody is told apart"
     masks: np.ndarray # bool, shape (windows, 293, k), k at least 3: which local speakers talk
     embedded: np.ndarray # float32, shape (windows, k, 192); NaN where a local speaker is not heard
@@ -152,12 +153,12 @@ def encoder_info(session)->ModelInfo: # of the voice encoder
     "What heard the voices"
     return replace(packaged_info("voice_encoder", session), engine="embedded")
 
-def hear_voices(
+def extract_embeddings(
     audio:Audio, # 16 kHz mono
     activity:Activity, # of the same file
     runtime:RuntimeSettings=RuntimeSettings(),
     on_progress:Callable[[float], None]=lambda share: None, # called with the share done, 0 to 1
-)->Voices:
+)->SpeakerEmbeddings:
     "The voice encoder over a file: what takes the time"
     session, threads = onnx_session("voice_encoder", 1, runtime.device), available_threads(runtime.threads)
     masks, gain = active(activity), peak_gain(audio.samples)
@@ -181,12 +182,12 @@ def hear_voices(
         sliding[told:until] = sums.voices((middle - AROUND).clip(0), (middle + AROUND).clip(0, len(frames)), least=10)
         told = until
         on_progress(min(1.0, (first + len(block)) / len(masks)))
-    return Voices(*_table(found, embedded), sliding, levels(audio.samples), encoder_info(session))
+    return SpeakerEmbeddings(*_table(found, embedded), sliding, levels(audio.samples), encoder_info(session))
 
 # %% ../../nbs/15_diarize.ipynb #7454d421
-MIN_CLEAN, TIGHT, LINKED = 0.6, 0.4, 1800 # seconds of clean speech, cosine distance, windows
+MIN_CLEAN, LINK_DISTANCE, LINKED = 0.6, 0.4, 1800 # seconds of clean speech, cosine distance, windows
 
-def link(
+def initial_clusters(
     vectors:np.ndarray, # shape (n, 192)
     window:np.ndarray, # int, shape (n,): which window each is of
 )->np.ndarray: # int, shape (n,): cluster, from 0
@@ -194,7 +195,7 @@ def link(
     labels, n = np.zeros(len(vectors), int), 0
     for block in np.unique(window // LINKED):
         here = np.flatnonzero(window // LINKED == block)
-        cluster = average_clusters(vectors[here], TIGHT)
+        cluster = average_clusters(vectors[here], LINK_DISTANCE)
         labels[here], n = cluster + n, n + cluster.max() + 1
     return labels
 
@@ -258,7 +259,7 @@ LONGEST = 6.0 # seconds: a voice heard for longer weighs no more
 def _pairs(items): return [(a, b) for i, a in enumerate(items) for b in items[:i]]
 
 # %% ../../nbs/15_diarize.ipynb #38e6ef54
-def large(
+def drop_small_clusters(
     groups:list[list[int]], # of first clusters
     seconds:np.ndarray, # speech of each first cluster
 )->list[list[int]]: # those with enough speech to be a speaker, at least one
@@ -268,18 +269,18 @@ def large(
     return [g for g, s in zip(groups, spoken) if s >= least]
 
 # %% ../../nbs/15_diarize.ipynb #546f6541
-def choose(
+def select_partition(
     path:list, # of `merge_path`
     seconds:np.ndarray, # speech of each first cluster
     settings:DiarizeSettings,
 )->list[list[int]]: # one group of first clusters a speaker
     "The state of the merge path that fits the settings"
-    number = [len(large(groups, seconds)) for _, groups in path]
+    number = [len(drop_small_clusters(groups, seconds)) for _, groups in path]
     stop = next((i for i, (similarity, _) in enumerate(path) if similarity < settings.threshold), len(path) - 1)
     wanted = _bounded(number[stop], settings)
-    if number[stop] == wanted: return large(path[stop][1], seconds)
+    if number[stop] == wanted: return drop_small_clusters(path[stop][1], seconds)
     same = [i for i, n in enumerate(number) if n == wanted]
-    if same: return large(path[same[-1]][1], seconds)
+    if same: return drop_small_clusters(path[same[-1]][1], seconds)
     groups = path[max(0, len(path) - wanted)][1]
     return sorted(groups, key=lambda g: -seconds[g].sum())[:wanted]
 
@@ -290,7 +291,7 @@ def _bounded(found, s):
 MAX_SPEAKERS = 20
 
 # %% ../../nbs/15_diarize.ipynb #bf4440fe
-def centres(vectors, seconds, label, n):
+def centroids(vectors, seconds, label, n):
     "Mean direction of each speaker, from all voices"
     weight = np.minimum(seconds, LONGEST)[:, None] + 1e-3
     return unit(np.stack([(vectors * weight)[label == i].sum(0) for i in range(n)]))
@@ -323,12 +324,12 @@ def cluster(
     enough = next((m for m in (known & (clean >= MIN_CLEAN), known & (clean >= 0.4), known) if m.sum() >= 2), known)
     if not enough.any(): return np.full(talking.shape, -1), np.zeros((0, 192))
     window, vectors, seconds = np.nonzero(enough)[0], embedded[enough].astype(float), clean[enough]
-    labels = link(vectors, window)
+    labels = initial_clusters(vectors, window)
     spoken = np.bincount(labels, (alone * _share(len(masks))[:, :, None]).sum(1)[enough]) * FRAME_STEP + 1e-6
-    groups = choose(merge_path(vectors, labels, seconds, window, spoken), spoken, settings)
+    groups = select_partition(merge_path(vectors, labels, seconds, window, spoken), spoken, settings)
     group_of = np.full(labels.max() + 1, -1)
     for i, group in enumerate(groups): group_of[group] = i
-    centre = centres(vectors, seconds, group_of[labels], len(groups))
+    centre = centroids(vectors, seconds, group_of[labels], len(groups))
     return assign_windows(embedded, talking, centre), centre
 
 def _share(windows): # float, shape (windows, 293): one over the windows that hear a frame, so that time is counted once
@@ -381,7 +382,7 @@ def only_silero(activity:Activity)->np.ndarray: # bool, shape (frames, 0 or 1)
     heard = sum(end - start for start, end in activity.silero) >= MIN_CLEAN
     return _by_silero(activity.silero, n)[:, None] if heard else np.zeros((n, 0), bool)
 
-def fill(
+def fill_gaps(
     talks:np.ndarray, # bool, shape (frames, speakers)
     activity:Activity,
     sliding:np.ndarray, # shape (n, 192): the voice every 0.1 s
@@ -390,7 +391,7 @@ def fill(
     "Give speech that nobody was named for to somebody"
     heard, talks = _by_silero(activity.silero, len(talks)), talks.copy()
     busy = np.flatnonzero(talks.any(1))
-    for start, end in runs(heard & ~talks.any(1)) if len(busy) else ():
+    for start, end in true_runs(heard & ~talks.any(1)) if len(busy) else ():
         near = busy[np.abs(busy - (start + end) / 2).argmin()]
         a, b = (int((f * FRAME_STEP + FRAME_START) * VOICE_RATE) for f in (start, end))
         long = (end - start) * FRAME_STEP >= 0.8
@@ -398,21 +399,21 @@ def fill(
     return talks
 
 # %% ../../nbs/15_diarize.ipynb #077e8c21
-def hush(
+def trim_silence(
     talks:np.ndarray, # bool, shape (frames, speakers)
     activity:Activity,
     level:np.ndarray, # mean square of each 10 ms
     settings:DiarizeSettings,
 )->np.ndarray: # the same without pauses
     "End a turn where its speaker is quiet"
-    if settings.quiet is None or not len(talks): return talks
+    if settings.silence_drop_db is None or not len(talks): return talks
     at = ((np.arange(len(talks)) * FRAME_STEP + FRAME_START) * 100).astype(int).clip(0, len(level) - 1)
     db = 10 * np.log10(np.maximum(np.convolve(level, np.ones(3) / 3, "same"), 1e-12))[at]
     silent, talks = ~_by_silero(activity.silero, len(talks)), talks.copy()
     for own in talks.T:
-        quiet = silent & (db < np.median(db[own]) - settings.quiet) if own.any() else own
-        for start, end in runs(quiet):
-            if (end - start) * FRAME_STEP >= settings.min_pause: own[start:end] = False
+        quiet = silent & (db < np.median(db[own]) - settings.silence_drop_db) if own.any() else own
+        for start, end in true_runs(quiet):
+            if (end - start) * FRAME_STEP >= settings.min_silence: own[start:end] = False
     return talks
 
 # %% ../../nbs/15_diarize.ipynb #4aa7a96b
@@ -472,7 +473,7 @@ def to_turns(
 )->tuple[list[Turn], Certainty|None]: # in time order; how sure each speaker is at each frame, None without odds
     "Frames to turns, `SPEAKER_00` first"
     spans = [(s * FRAME_STEP + FRAME_START, min(e * FRAME_STEP + FRAME_START, duration), i)
-             for i in range(talks.shape[1]) for s, e in runs(talks[:, i])]
+             for i in range(talks.shape[1]) for s, e in true_runs(talks[:, i])]
     spans = sorted(s for s in spans if s[1] - s[0] >= min_turn)
     name = name_speakers(i for _, _, i in spans)
     sure = None if odds is None else Certainty(tuple(name.values()), odds[:, list(name)].astype(np.float16))
@@ -498,7 +499,7 @@ def check_bounds(settings:DiarizeSettings):
         raise ValueError(f"diarize.min_speakers = {settings.min_speakers} is more than "
                          f"diarize.max_speakers = {settings.max_speakers or MAX_SPEAKERS}")
 
-def too_few(
+def speaker_shortfall(
     turns:list[Turn],
     settings:DiarizeSettings,
 )->tuple[str, ...]: # at most one
@@ -509,20 +510,20 @@ def too_few(
 
 # %% ../../nbs/15_diarize.ipynb #8454f65e
 def who_talks(
-    heard:Voices,
+    heard:SpeakerEmbeddings,
     activity:Activity, # of the same file
     settings:DiarizeSettings=DiarizeSettings(),
 )->tuple[np.ndarray, dict[str, np.ndarray]|None]: # bool, shape (frames, speakers); `evidence`, None where no voice was heard
     "Which speakers talk at each frame of the file, and what speaks for it"
     who, centre = cluster(heard.embedded, heard.masks, settings)
-    if not len(centre): return hush(only_silero(activity), activity, heard.level, settings), None
+    if not len(centre): return trim_silence(only_silero(activity), activity, heard.level, settings), None
     votes = window_votes(heard.masks, who, len(centre), activity.n_samples)
     talks = speaker_frames(heard.masks, votes, centre, heard.sliding, activity.n_samples)
-    talks = hush(fill(talks, activity, heard.sliding, centre), activity, heard.level, settings)
+    talks = trim_silence(fill_gaps(talks, activity, heard.sliding, centre), activity, heard.level, settings)
     return talks, evidence(talks, votes, heard.sliding, centre)
 
-def tell_apart(
-    heard:Voices,
+def cluster_embeddings(
+    heard:SpeakerEmbeddings,
     activity:Activity, # of the same file
     settings:DiarizeSettings=DiarizeSettings(),
 )->Diarization:
@@ -530,7 +531,7 @@ def tell_apart(
     check_bounds(settings)
     talks, seen = who_talks(heard, activity, settings)
     turns, sure = to_turns(talks, activity.duration, settings.min_turn, seen and log_odds(seen))
-    return Diarization(turns, heard.model, too_few(turns, settings), certainty=sure)
+    return Diarization(turns, heard.model, speaker_shortfall(turns, settings), certainty=sure)
 
 def diarize(
     audio:Audio, # 16 kHz mono
@@ -541,4 +542,4 @@ def diarize(
 )->Diarization:
     "Who spoke when; raises `ValueError` for bounds that contradict each other"
     check_bounds(settings)
-    return tell_apart(hear_voices(audio, activity, runtime, on_progress), activity, settings)
+    return cluster_embeddings(extract_embeddings(audio, activity, runtime, on_progress), activity, settings)

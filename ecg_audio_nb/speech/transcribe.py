@@ -9,10 +9,10 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/transcribe.html.md"""
 # %% auto #0
 __all__ = ['PADDING', 'MAX_PAUSE', 'CLEAR_PAUSE', 'TRAILING', 'UNSPACED', 'BRIEF', 'BRIEF_NO_SPEECH', 'BRIEF_LOG_PROB',
            'MIN_UNHEARD', 'SENTENCE_END', 'INSTANT', 'WINDOWS', 'SURE', 'ENGLISH', 'MULTILINGUAL', 'SHORTEST',
-           'PREFERRED', 'Transcript', 'Transcriber', 'TranscribeError', 'pad_regions', 'quietest', 'cut_long', 'chunks',
-           'mel_filters', 'log_mel', 'longest_chunk', 'context_frames', 'token_bytes', 'word_spans', 'token_frames',
-           'timed_words', 'Chunk', 'is_repetitive', 'drop_reason', 'needs_retry', 'settled', 'unheard', 'is_new',
-           'split_echo', 'compute_type', 'decoder_layers', 'batch_size', 'WhisperModel', 'read_vocabulary',
+           'PREFERRED', 'Transcript', 'Transcriber', 'TranscribeError', 'pad_regions', 'quietest_point', 'split_long',
+           'chunks', 'mel_filters', 'log_mel', 'longest_chunk', 'context_frames', 'token_bytes', 'word_spans',
+           'token_frames', 'timed_words', 'Chunk', 'is_repetitive', 'drop_reason', 'needs_retry', 'settled', 'unheard',
+           'is_new', 'split_echo', 'compute_type', 'decoder_layers', 'batch_size', 'WhisperModel', 'read_vocabulary',
            'load_whisper', 'build_prompt', 'numeral_tokens', 'decode', 'sample_evenly', 'vote_language',
            'check_language', 'foreign_language', 'WhisperTranscriber', 'default_model', 'choose_transcriber']
 
@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import Any, Protocol
 import numpy as np
 from ..audio.media import Audio
-from ..models import (Halving, ModelError, Weights, at_hand, available_threads, catalogue, find_weights, free_mb,
-    is_oom, keep, pick_device, weights_info)
+from ..models import (AdaptiveBatch, ModelError, Weights, at_hand, available_threads, catalogue, find_weights, free_mb,
+    is_oom, get_or_load, pick_device, weights_info)
 from ..schema import ModelInfo, Word, normalize_word
 from ..settings import Settings, TranscribeSettings
 from .vad import SAMPLE_RATE, Spans
@@ -72,7 +72,7 @@ def pad_regions(
             for (start, end), before, after in zip(regions, edges, edges[1:])]
 
 # %% ../../nbs/13_transcribe.ipynb #ebfd0cce
-def quietest(
+def quietest_point(
     samples:np.ndarray, # mono, float32, shape (n,), 16 kHz
     start:float, end:float, # seconds
 )->float: # seconds
@@ -83,7 +83,7 @@ def quietest(
     return start + (np.convolve(power, np.ones(5), "same").argmin() + 0.5) / 100 if n else (start + end) / 2
 
 # %% ../../nbs/13_transcribe.ipynb #b94f6298
-def cut_long(
+def split_long(
     samples:np.ndarray, # mono, float32, shape (n,), 16 kHz
     start:float, end:float, # seconds
     longest:float, # seconds
@@ -91,7 +91,7 @@ def cut_long(
     "Cut a span where it is quietest"
     out = []
     while end - start > longest:
-        cut = quietest(samples, start + longest / 2, start + longest)
+        cut = quietest_point(samples, start + longest / 2, start + longest)
         out.append((start, cut))
         start = cut
     return [*out, (start, end)]
@@ -107,7 +107,7 @@ def chunks(
     "Group speech into the spans that Whisper decodes: few, and cut in long pauses"
     spans, pauses, last = [], [], -np.inf # pauses: silence before each span
     for (start, end), padded in zip(regions, pad_regions(regions, audio.duration)):
-        parts = cut_long(audio.samples, *padded, longest)
+        parts = split_long(audio.samples, *padded, longest)
         spans += parts
         pauses += [start - last, *[0.0] * (len(parts) - 1)]
         last = end
@@ -283,7 +283,7 @@ class Chunk:
 # %% ../../nbs/13_transcribe.ipynb #a43d1faa
 def is_repetitive(chunk:Chunk, s:TranscribeSettings)->bool:
     "Whether a chunk's text repeats itself more than speech does"
-    return chunk.compression > s.compression_ratio
+    return chunk.compression > s.compression_ratio_threshold
 
 BRIEF, BRIEF_NO_SPEECH, BRIEF_LOG_PROB = 2.0, 0.3, -0.8 # seconds; what holds for chunks shorter than that
 
@@ -293,16 +293,16 @@ def drop_reason(
 )->str|None: # None: it stays
     "Tell why a chunk's text can't be what was said"
     if is_repetitive(chunk, s):
-        return f"it repeats itself (compression ratio {chunk.compression:.1f}, at most {s.compression_ratio:g})"
-    if chunk.log_prob < s.log_prob: return f"the text is improbable (log-probability {chunk.log_prob:.2f})"
+        return f"it repeats itself (compression ratio {chunk.compression:.1f}, at most {s.compression_ratio_threshold:g})"
+    if chunk.log_prob < s.logprob_threshold: return f"the text is improbable (log-probability {chunk.log_prob:.2f})"
     brief = chunk.seconds < BRIEF and chunk.no_speech > BRIEF_NO_SPEECH and chunk.log_prob < BRIEF_LOG_PROB
-    if brief or chunk.no_speech > s.no_speech and chunk.log_prob < s.no_speech_log_prob:
+    if brief or chunk.no_speech > s.no_speech_threshold and chunk.log_prob < s.no_speech_logprob_threshold:
         return f"nobody speaks there (probability {chunk.no_speech:.2f}) and the text is improbable ({chunk.log_prob:.2f})"
     return None
 
 def needs_retry(chunk:Chunk, s:TranscribeSettings)->bool:
     "Whether to decode a chunk once more"
-    return is_repetitive(chunk, s) or chunk.log_prob < s.log_prob and chunk.no_speech <= s.no_speech
+    return is_repetitive(chunk, s) or chunk.log_prob < s.logprob_threshold and chunk.no_speech <= s.no_speech_threshold
 
 # %% ../../nbs/13_transcribe.ipynb #f354357b
 MIN_UNHEARD = 1.5 # seconds of speech without words
@@ -587,7 +587,7 @@ class WhisperTranscriber:
     def whisper(self)->WhisperModel:
         "The loaded model"
         threads = available_threads(self.runtime.threads)
-        return keep(self.key, lambda: load_whisper(self.weights, self.device, self.compute, threads), self.weights.mb)
+        return get_or_load(self.key, lambda: load_whisper(self.weights, self.device, self.compute, threads), self.weights.mb)
 
     def transcribe(self, audio, regions, language="auto", on_progress=lambda fraction: None)->Transcript:
         "Words of the regions with rough times; raises `TranscribeError` for a language the model does not know"
@@ -618,7 +618,7 @@ class _Job:
     def __init__(self, engine, audio, regions, spans, on_progress):
         self.engine, self.whisper, self.settings = engine, engine.whisper, engine.settings
         self.audio, self.regions, self.spans, self.on_progress = audio, regions, spans, on_progress
-        self.batches = Halving("transcribe", engine.batch(), engine.key)
+        self.batches = AdaptiveBatch("transcribe", engine.batch(), engine.key)
         self.encoded = {} # chunks of a batch -> encoder's output, of the batches whose language was detected
         self.seconds = 0.0 # decoded
 
@@ -681,7 +681,7 @@ def _checked(job, span, chunk, code):
     "Decode again what can't be right: a loop in halves, improbable text at the temperatures asked for, speech without words"
     start, end = span
     if is_repetitive(chunk, job.settings) and end - start >= 2 * SHORTEST:
-        cut = quietest(job.audio.samples, start + (end - start) / 3, end - (end - start) / 3)
+        cut = quietest_point(job.audio.samples, start + (end - start) / 3, end - (end - start) / 3)
         halves = [(start, cut), (cut, end)]
         return [x for half, c in zip(halves, job.decode(halves, code)) for x in _checked(job, half, c, code)]
     hotter = [t for t in job.settings.temperatures if t] if needs_retry(chunk, job.settings) else []

@@ -15,8 +15,9 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/vad.html.md"""
 
 # %% auto #0
 __all__ = ['SAMPLE_RATE', 'WINDOW', 'STEP', 'SPEECH_STEP', 'FRAMES', 'FRAME_STEP', 'FRAME_START', 'LOCAL_SPEAKERS', 'Spans',
-           'SILERO_STEP', 'POSSIBLE', 'peak_gain', 'n_windows', 'local_speakers', 'n_frames', 'coverage',
-           'overlap_mean', 'runs', 'above', 'join', 'silero_scores', 'Activity', 'Scores', 'score', 'decide', 'listen']
+           'SILERO_STEP', 'POSSIBLE', 'peak_gain', 'n_windows', 'segmentation_scores', 'n_frames', 'coverage',
+           'overlap_mean', 'true_runs', 'hysteresis', 'merge_spans', 'silero_scores', 'Activity', 'VadScores',
+           'run_networks', 'binarize', 'detect_speech']
 
 # %% ../../nbs/12_vad.ipynb #6237d21e
 from collections.abc import Iterable
@@ -48,7 +49,7 @@ def n_windows(n_samples:int, step:float=STEP)->int: # windows that cover the fil
     return max(1, -(-(n_samples - int(WINDOW * SAMPLE_RATE)) // int(step * SAMPLE_RATE)) + 1)
 
 # %% ../../nbs/12_vad.ipynb #b5fc92a3
-def local_speakers(
+def segmentation_scores(
     samples:np.ndarray, # mono, float32, shape (n,), 16 kHz
     session, # of the segmentation network
     batch:int=32, # windows at a time
@@ -96,7 +97,7 @@ def overlap_mean(
 # %% ../../nbs/12_vad.ipynb #a6254ebe
 Spans = list[tuple[float, float]] # (start, end), seconds, in order
 
-def runs(
+def true_runs(
     mask:np.ndarray, # bool, shape (n,)
 )->np.ndarray: # int, shape (k, 2): first index, and the one after the last
     "Where a mask is true"
@@ -104,19 +105,19 @@ def runs(
     return edges.reshape(-1, 2)
 
 # %% ../../nbs/12_vad.ipynb #f4566a82
-def above(
+def hysteresis(
     score:np.ndarray, # shape (n,), in [0, 1]
     onset:float, # begins at this
     offset:float, # goes on down to this
 )->np.ndarray: # int, shape (k, 2)
     "Runs of a score, by two thresholds"
     first = np.flatnonzero(score >= onset)
-    found = [(first[i], end) for start, end in runs(score >= min(onset, offset))
+    found = [(first[i], end) for start, end in true_runs(score >= min(onset, offset))
              if (i := np.searchsorted(first, start)) < len(first) and first[i] < end]
     return np.array(found, int).reshape(-1, 2)
 
 # %% ../../nbs/12_vad.ipynb #39299257
-def join(
+def merge_spans(
     spans:Iterable, # (start, end), seconds, in any order
     min_silence:float=0.0, # shorter gaps are bridged
     min_speech:float=0.0, # shorter spans are dropped, after that
@@ -165,7 +166,7 @@ class Activity:
 
 # %% ../../nbs/12_vad.ipynb #f7a7a3cd
 @dataclass(frozen=True, eq=False)
-class Scores:
+class VadScores:
     "What the networks say, before anything is decided"
     local: np.ndarray # float32, shape (windows, 293, 3): probability that a local speaker talks
     silero: np.ndarray # probability of speech in each block of `SILERO_STEP`
@@ -173,44 +174,44 @@ class Scores:
     step: float # between windows, seconds
     models: tuple[ModelInfo, ...] # that ran
 
-def score(
+def run_networks(
     audio:Audio, # 16 kHz mono
     runtime:RuntimeSettings=RuntimeSettings(),
     step:float=STEP, # between windows, seconds; the packaged diarizer needs `STEP`
-)->Scores:
+)->VadScores:
     "Both networks over a file: what takes the time"
     threads, device = available_threads(runtime.threads), runtime.device
     segmentation, silero = onnx_session("segmentation", threads, device), onnx_session("silero_vad", 1, "cpu")
     with ThreadPoolExecutor(1) as pool:
         second = pool.submit(silero_scores, audio.samples, silero)
-        local = local_speakers(audio.samples, segmentation, step=step)
+        local = segmentation_scores(audio.samples, segmentation, step=step)
     models = packaged_info("segmentation", segmentation), packaged_info("silero_vad", silero)
-    return Scores(local, second.result(), len(audio.samples), step, models)
+    return VadScores(local, second.result(), len(audio.samples), step, models)
 
 # %% ../../nbs/12_vad.ipynb #f33e4341
 POSSIBLE = 0.2 # silero's probability of speech, for what a level confirms
 
-def decide(
-    scores:Scores,
+def binarize(
+    scores:VadScores,
     settings:VoiceSettings=VoiceSettings(),
 )->Activity:
     "Where there is speech, and which local speakers talk"
     duration = scores.n_samples / SAMPLE_RATE
     speaking = overlap_mean(scores.local.max(2), scores.n_samples, scores.step)
-    by_network = above(speaking, settings.onset, settings.offset) * FRAME_STEP + FRAME_START
-    silero = lambda onset, offset: above(scores.silero, onset, offset) * SILERO_STEP
+    by_network = hysteresis(speaking, settings.onset, settings.offset) * FRAME_STEP + FRAME_START
+    silero = lambda onset, offset: hysteresis(scores.silero, onset, offset) * SILERO_STEP
     by_silero = silero(settings.onset, settings.offset)
     clip = lambda spans: [(s, min(e, duration)) for s, e in spans if s < duration]
-    both = join(clip([*by_network, *by_silero]), settings.min_silence, settings.min_speech)
-    usual = join(clip(silero(VoiceSettings().onset, VoiceSettings().offset)))
-    possible = join(clip(silero(POSSIBLE, POSSIBLE)))
-    return Activity(scores.local, scores.n_samples, both, join(clip(by_silero)), scores.models, usual, possible)
+    both = merge_spans(clip([*by_network, *by_silero]), settings.min_silence, settings.min_speech)
+    usual = merge_spans(clip(silero(VoiceSettings().onset, VoiceSettings().offset)))
+    possible = merge_spans(clip(silero(POSSIBLE, POSSIBLE)))
+    return Activity(scores.local, scores.n_samples, both, merge_spans(clip(by_silero)), scores.models, usual, possible)
 
-def listen(
+def detect_speech(
     audio:Audio, # 16 kHz mono
     settings:VoiceSettings=VoiceSettings(),
     runtime:RuntimeSettings=RuntimeSettings(),
     step:float=STEP, # between windows, seconds; the packaged diarizer needs `STEP`
 )->Activity:
     "Where there is speech, and which local speakers talk"
-    return decide(score(audio, runtime, step), settings)
+    return binarize(run_networks(audio, runtime, step), settings)

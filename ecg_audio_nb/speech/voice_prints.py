@@ -38,7 +38,7 @@ from ..audio.media import Audio, ChannelAudio, load_audio
 from ..models import available_threads, onnx_session, packaged_models
 from ..schema import Analysis, ModelInfo, ResultError, Speaker, Turn, VoiceMatch, from_dict
 from ..settings import RuntimeSettings, as_analyzed
-from .vad import SAMPLE_RATE, Spans, listen, peak_gain
+from .vad import SAMPLE_RATE, Spans, detect_speech, peak_gain
 from .voice_encoder import trunk_frames, unit, voice_of
 
 # %% ../../nbs/19_voice_prints.ipynb #0dc551b3
@@ -367,7 +367,7 @@ def only_voice(
     if not 0 <= start < end:
         raise VoiceError(f"no such part: {start:g} to {end:g} s of {audio.duration:.1f} s; --from is at least 0 and before --to")
     part = audio.cut(start, end)
-    turns = diarize(part, listen(part, runtime=runtime), runtime=runtime).turns
+    turns = diarize(part, detect_speech(part, runtime=runtime), runtime=runtime).turns
     spans = spoken_alone(turns)
     if len(spans) > 1:
         raise VoiceError(f"{len(spans)} voices are heard: {_where(turns, start)}. Name a part where one person speaks, "

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import ecg_audio_nb.audio.fetch as fetch
-from ecg_audio_nb.audio.fetch import FetchError, fetched, shown, unreadable
+from ecg_audio_nb.audio.fetch import FetchError, open_source, redact, read_problem
 from ecg_audio_nb.settings import FetchSettings
 
 BODY = os.urandom(3 << 20)
@@ -24,7 +24,7 @@ SECRET = "c0ffee5ecret"
 
 
 def get(source, temp_dir=None, **settings):
-    with fetched(source, FetchSettings(**settings), temp_dir) as found:
+    with open_source(source, FetchSettings(**settings), temp_dir) as found:
         assert found.path.is_file()
         return found
 
@@ -89,7 +89,7 @@ def test_a_local_path_that_is_no_file(make, fault, monkeypatch):
         make(path)
         for said in (refusal(path), refusal(str(path)), refusal(path.as_uri())):
             assert said.startswith(f"{path}: ") and fault in said
-        assert fault in unreadable(path)
+        assert fault in read_problem(path)
 
 
 @pytest.mark.parametrize("source", ["", None, 3, b"", "a\0b", "x" * 300, "http:/one-slash", "~nobody-here/a.mp4"])
@@ -127,9 +127,9 @@ def test_media_roots(file, tmp_path):
 # -- addresses
 
 def test_shown_hides_what_is_secret():
-    assert shown(f"https://ann:{SECRET}@h.org:8/a%20b.mp4?X-Amz-Signature={SECRET}#{SECRET}") == "https://h.org:8/a%20b.mp4"
-    assert shown(f"s3://bucket/key?versionId={SECRET}") == "s3://bucket/key"
-    assert shown("http://h.org/a\nb") == "http://h.org/a_b" and len(shown("x" * 9999)) < 300
+    assert redact(f"https://ann:{SECRET}@h.org:8/a%20b.mp4?X-Amz-Signature={SECRET}#{SECRET}") == "https://h.org:8/a%20b.mp4"
+    assert redact(f"s3://bucket/key?versionId={SECRET}") == "s3://bucket/key"
+    assert redact("http://h.org/a\nb") == "http://h.org/a_b" and len(redact("x" * 9999)) < 300
 
 
 @pytest.mark.parametrize("source", ["gs://b/k", "concat://x", "data://x", "hdfs://h/f", "memory://f", "ssh+x://h/f",
@@ -226,7 +226,7 @@ def temp(tmp_path):
 
 @pytest.mark.parametrize("what", ["ok", "unsized"])
 def test_a_download_is_whole_and_gone_afterwards(base, server, temp, what):
-    with fetched(f"{base}/{what}/talk%20one.mp4?sig={SECRET}%2F%2B&a=b+c", FetchSettings(), temp) as found:
+    with open_source(f"{base}/{what}/talk%20one.mp4?sig={SECRET}%2F%2B&a=b+c", FetchSettings(), temp) as found:
         assert found.name == found.path.name == "talk one.mp4" and temp in found.path.parents
         assert found.path.read_bytes() == BODY and found.sha256 == hashlib.sha256(BODY).hexdigest()
         assert stat.S_IMODE(found.path.parent.stat().st_mode) == 0o700
@@ -236,7 +236,7 @@ def test_a_download_is_whole_and_gone_afterwards(base, server, temp, what):
 
 
 def test_it_is_gone_when_its_user_fails(base, temp):
-    with pytest.raises(ZeroDivisionError), fetched(f"{base}/ok", FetchSettings(), temp) as found: len(found.name) / 0
+    with pytest.raises(ZeroDivisionError), open_source(f"{base}/ok", FetchSettings(), temp) as found: len(found.name) / 0
 
 
 def test_a_name_and_password_are_used_and_not_told(base, server, temp):

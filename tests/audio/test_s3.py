@@ -8,7 +8,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from ecg_audio_nb.batch.queue import Queue, attempts, listed
-from ecg_audio_nb.batch.runner import Bucket, JobsError, Plan, batch, content_of, enqueue, expand, perform_here, place_for, work
+from ecg_audio_nb.batch.runner import S3Store, JobsError, BatchSpec, batch, content_key, enqueue, expand, run_locally, open_store, work
 from toys import notebook
 
 TOY = "import pathlib\npathlib.Path(output_dir, 'result.txt').write_text(source)\nif 'bad' in source: raise ValueError('x')"
@@ -52,8 +52,8 @@ def put(s3, *names):
 
 @pytest.fixture
 def bucket_batch(tmp_path, s3):
-    place = place_for("s3://media/out/night", tmp_path)
-    assert isinstance(place, Bucket)
+    place = open_store("s3://media/out/night", tmp_path)
+    assert isinstance(place, S3Store)
     queue = Queue(place.queue_file())
     yield queue, place
     queue.close()
@@ -70,42 +70,42 @@ def test_a_prefix_is_its_recordings(s3):
 def test_an_object_is_its_etag(s3, tmp_path):
     queue = Queue(tmp_path / "q.sqlite")
     put(s3, "a.mp4")
-    first = content_of(queue, "s3://media/a.mp4")
+    first = content_key(queue, "s3://media/a.mp4")
     s3.put_object(Bucket="media", Key="a.mp4", Body=b"another")
-    assert content_of(queue, "s3://media/a.mp4") != first
-    with pytest.raises(JobsError, match="s3://media/none.mp4: S3 does not show it"): content_of(queue, "s3://media/none.mp4")
+    assert content_key(queue, "s3://media/a.mp4") != first
+    with pytest.raises(JobsError, match="s3://media/none.mp4: S3 does not show it"): content_key(queue, "s3://media/none.mp4")
 
 
 def test_ten_jobs_in_and_out_with_few_puts(s3, server, tmp_path, bucket_batch):
     put(s3, *(f"in/{i}.wav" for i in range(10)))
     server.seen.clear()
     queue, place = bucket_batch
-    jobs, notes = enqueue(queue, Plan(notebook(tmp_path / "nb.ipynb", TOY)), expand(["s3://media/in/"])[0], place)
-    assert not notes and work(queue, place, perform_here(queue, None), threading.Event()) == {"done": 10}
+    jobs, notes = enqueue(queue, BatchSpec(notebook(tmp_path / "nb.ipynb", TOY)), expand(["s3://media/in/"])[0], place)
+    assert not notes and work(queue, place, run_locally(queue, None), threading.Event()) == {"done": 10}
     out = {k for k in keys(s3) if k.startswith("out/")}
     assert out == {f"out/night/{i}/{n}" for i in range(10) for n in (f"{i}.ipynb", "result.txt")}
     assert s3.get_object(Bucket="media", Key="out/night/3/result.txt")["Body"].read() == b"s3://media/in/3.wav"
     puts = Counter(p.rpartition("/")[2] for m, p, _ in server.seen if m == "PUT")
     assert {n: k for n, k in puts.items() if n.endswith(".ipynb")} == {f"{i}.ipynb": 2 for i in range(10)}
-    again, _ = enqueue(queue, Plan(tmp_path / "nb.ipynb"), expand(["s3://media/in/"])[0], place)
+    again, _ = enqueue(queue, BatchSpec(tmp_path / "nb.ipynb"), expand(["s3://media/in/"])[0], place)
     assert [j.state for j in again] == ["done"] * 10
 
 
 def test_a_failed_job_shows_its_notebook_alone(s3, tmp_path, bucket_batch):
     put(s3, "in/bad.wav")
     queue, place = bucket_batch
-    enqueue(queue, Plan(notebook(tmp_path / "nb.ipynb", TOY)), expand(["s3://media/in/bad.wav"])[0], place)
-    assert work(queue, place, perform_here(queue, None), threading.Event()) == {"failed": 1}
+    enqueue(queue, BatchSpec(notebook(tmp_path / "nb.ipynb", TOY)), expand(["s3://media/in/bad.wav"])[0], place)
+    assert work(queue, place, run_locally(queue, None), threading.Event()) == {"failed": 1}
     assert keys(s3) == {"in/bad.wav", "out/night/failed/bad.ipynb"}
 
 
 def test_what_is_gone_from_the_bucket_is_made_again(s3, tmp_path, bucket_batch):
     put(s3, "in/a.wav")
     queue, place = bucket_batch
-    plan = Plan(notebook(tmp_path / "nb.ipynb", TOY))
+    plan = BatchSpec(notebook(tmp_path / "nb.ipynb", TOY))
     for _ in range(2):
         enqueue(queue, plan, expand(["s3://media/in/a.wav"])[0], place)
-        work(queue, place, perform_here(queue, None), threading.Event())
+        work(queue, place, run_locally(queue, None), threading.Event())
         for k in keys(s3): k.startswith("out/") and s3.delete_object(Bucket="media", Key=k)
     assert [a["outcome"] for a in attempts(queue, listed(queue)[0])] == ["done", "done"]
 
@@ -113,8 +113,8 @@ def test_what_is_gone_from_the_bucket_is_made_again(s3, tmp_path, bucket_batch):
 def test_who_lost_its_lease_copies_nothing(s3, tmp_path, bucket_batch):
     put(s3, "in/a.wav")
     queue, place = bucket_batch
-    enqueue(queue, Plan(notebook(tmp_path / "nb.ipynb", TOY)), expand(["s3://media/in/a.wav"])[0], place)
-    here = perform_here(queue, None)
+    enqueue(queue, BatchSpec(notebook(tmp_path / "nb.ipynb", TOY)), expand(["s3://media/in/a.wav"])[0], place)
+    here = run_locally(queue, None)
     def perform(job, folder, heart):
         fault = here(job, folder, heart)
         queue.db.execute("update jobs set attempt=attempt+1 where id=?", (job.id,))
@@ -129,9 +129,9 @@ def test_who_lost_its_lease_copies_nothing(s3, tmp_path, bucket_batch):
 def test_a_bucket_that_refuses_is_the_infrastructures_fault(s3, tmp_path, bucket_batch):
     put(s3, "in/a.wav")
     queue, place = bucket_batch
-    enqueue(queue, Plan(notebook(tmp_path / "nb.ipynb", TOY), most=1), expand(["s3://media/in/a.wav"])[0], place)
+    enqueue(queue, BatchSpec(notebook(tmp_path / "nb.ipynb", TOY), most=1), expand(["s3://media/in/a.wav"])[0], place)
     place.url = "s3://nowhere/out"
-    assert work(queue, place, perform_here(queue, None), threading.Event()) == {"failed": 1}
+    assert work(queue, place, run_locally(queue, None), threading.Event()) == {"failed": 1}
     [job] = listed(queue)
     assert job.kind == "infra" and "NoSuchBucket" in job.error or "bucket" in job.error.lower()
 
@@ -141,7 +141,7 @@ def test_a_whole_batch_of_analyses_over_s3(s3, tmp_path, sample, monkeypatch):
     monkeypatch.setenv("ECG_DATA_DIR", str(tmp_path))
     s3.upload_file(str(sample), "media", "in/talk.mp4")
     from ecg_audio_nb.batch.runner import job_notebook
-    [job], faults = batch(["s3://media/in/"], "s3://media/out", Plan(job_notebook("analyze"), "demo", {"export.formats": "json,srt"}))
+    [job], faults = batch(["s3://media/in/"], "s3://media/out", BatchSpec(job_notebook("analyze"), "demo", {"export.formats": "json,srt"}))
     assert (job.state, faults) == ("done", []), job.error
     assert {"out/talk/talk.ipynb", "out/talk/talk.json", "out/talk/talk.srt", "out/talk/talk.html", "out/index.html"} <= keys(s3)
     assert json.loads(s3.get_object(Bucket="media", Key="out/talk/talk.json")["Body"].read())["metadata"]["unique_speakers"] == 3

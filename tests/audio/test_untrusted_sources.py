@@ -19,7 +19,7 @@ from ecg_audio_nb.audio import public_fetch
 from ecg_audio_nb.core.workers import ChildError
 from counting_server import BODY, serving
 
-from ecg_audio_nb.audio.fetch import FetchError, check_callback, fetched, pinned, public_address
+from ecg_audio_nb.audio.fetch import FetchError, check_callback, open_source, resolve_public, public_address
 from ecg_audio_nb.audio.media import MediaError, load_audio
 from ecg_audio_nb.settings import FetchSettings, MediaSettings, load_settings
 
@@ -82,7 +82,7 @@ def let_in(*servers, host="127.0.0.1", **settings):
 
 
 def refusal(source, temp, settings):
-    with pytest.raises(FetchError) as caught, fetched(source, settings, temp): pass
+    with pytest.raises(FetchError) as caught, open_source(source, settings, temp): pass
     said = str(caught.value)
     assert "\n" not in said and len(said) < 700
     return said
@@ -229,10 +229,10 @@ def test_what_may_come_in_comes_in_whole(outside, temp, monkeypatch):
     for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"): monkeypatch.setenv(name, "http://127.0.0.1:9")
     base = f"http://127.0.0.1:{outside.server_port}"
     for url in (f"{base}/ok/a%20b.mp4?sig=x%2F%2B", f"{base}/moved/302?to=/ok/a%2520b.mp4"):
-        with fetched(url, let_in(outside), temp) as found: assert found.path.read_bytes() == BODY
+        with open_source(url, let_in(outside), temp) as found: assert found.path.read_bytes() == BODY
     path, headers = outside.asked[0]
     assert path == "/ok/a%20b.mp4?sig=x%2F%2B" and headers["Accept-Encoding"] == "identity" and "Authorization" not in headers
-    with fetched(f"{base}/chunked", let_in(outside), temp) as found: assert found.path.read_bytes() == b"bytes"
+    with open_source(f"{base}/chunked", let_in(outside), temp) as found: assert found.path.read_bytes() == b"bytes"
 
 
 def test_tls_verifies_the_name(names, tmp_path, monkeypatch):
@@ -257,7 +257,7 @@ def test_tls_verifies_the_name(names, tmp_path, monkeypatch):
     with serving() as server:
         server.socket = context.wrap_socket(server.socket, server_side=True)
         settings = let_in(server, host="good.org,other.org")
-        with fetched(f"https://good.org:{server.server_port}/ok", settings) as found: assert found.path.read_bytes() == BODY
+        with open_source(f"https://good.org:{server.server_port}/ok", settings) as found: assert found.path.read_bytes() == BODY
         assert "certificate is not valid" in refusal(f"https://other.org:{server.server_port}/ok", None, settings)
         assert len(server.asked) == 1
 
@@ -266,13 +266,13 @@ def test_tls_verifies_the_name(names, tmp_path, monkeypatch):
 
 def test_callbacks(names):
     names["public.org"], names["inner.org"] = [["93.184.215.14"]], [["10.0.0.7"]]
-    assert pinned("https://public.org/done?x=1") == ("93.184.215.14", 443, "public.org")
+    assert resolve_public("https://public.org/done?x=1") == ("93.184.215.14", 443, "public.org")
     check_callback("http://PUBLIC.org./done", service())
     for url, rule in (("http://inner.org/", "not public"), ("http://127.1/", "not public"), ("file:///x", "only http and https"),
                       ("http://public.org:22/", "port 22"), ("http://a:b@public.org/", "user or password"), ("nonsense", "only http and https")):
         with pytest.raises(FetchError, match=rule): check_callback(url)
     mine = service(callback_hosts="inner.org")
-    assert pinned("http://inner.org:8080/done", mine) == ("10.0.0.7", 8080, "inner.org")
+    assert resolve_public("http://inner.org:8080/done", mine) == ("10.0.0.7", 8080, "inner.org")
     with pytest.raises(FetchError, match="public.org is not among fetch.callback_hosts"): check_callback("https://public.org/", mine)
 
 
@@ -291,7 +291,7 @@ def test_a_path_inside_the_roots_is_read_where_it_lies(root, temp, monkeypatch):
     monkeypatch.setenv("ECG_MEDIA_ROOTS", str(root))
     monkeypatch.setenv("ECG_FETCH__PUBLIC_ONLY", "true")
     settings = load_settings().fetch
-    with fetched(root / "talk.mp4", settings, temp) as found:
+    with open_source(root / "talk.mp4", settings, temp) as found:
         assert (found.name, found.path.name, found.path.read_bytes()) == ("talk.mp4", "talk.mp4", BODY)
         (root / "talk.mp4").unlink() # whatever happens to the name: the file that was checked is the one that is read
         (root / "talk.mp4").symlink_to(root.parent / "secret.mp4")
@@ -321,7 +321,7 @@ def test_a_link_put_there_between_check_and_opening(swap, root, temp, monkeypatc
     def late(path): # runs after the comparison with the roots
         if swap == "file": (inner / "secret.mp4").unlink(); (inner / "secret.mp4").symlink_to(root.parent / "secret.mp4")
         else: inner.rename(root / "b"); inner.symlink_to(root.parent)
-    monkeypatch.setattr(fetch, "unreadable", late)
+    monkeypatch.setattr(fetch, "read_problem", late)
     said = refusal(inner / "secret.mp4", temp, service(media_roots=str(root)))
     assert ("can't be opened" if swap == "file" else "it changed while it was opened") in said
 
@@ -441,7 +441,7 @@ def test_youtube(video, fault, temp, tmp_path, monkeypatch):
     settings, url = service(youtube=True, max_bytes=50_000), f"https://www.youtube.com/watch?v={video}"
     if fault: assert fault in refusal(url, temp, settings)
     else:
-        with fetched(url, settings, temp) as found: assert (found.name, len(found.path.read_bytes())) == ("short.m4a", 3000)
+        with open_source(url, settings, temp) as found: assert (found.name, len(found.path.read_bytes())) == ("short.m4a", 3000)
 
 
 def test_youtube_off_or_missing(temp, monkeypatch):

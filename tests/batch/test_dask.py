@@ -9,9 +9,9 @@ import pytest
 from distributed import Client
 
 from ecg_audio_nb.batch import dask as module
-from ecg_audio_nb.batch.dask import Machines
+from ecg_audio_nb.batch.dask import DaskWorkers
 from ecg_audio_nb.batch.queue import Queue, attempts, cancel, counts, find, listed
-from ecg_audio_nb.batch.runner import Folder, JobsError, Plan, batch, enqueue
+from ecg_audio_nb.batch.runner import FolderStore, JobsError, BatchSpec, batch, enqueue
 from dask_loopback import cluster, free_port, scheduler, worker
 from toys import STAGES, made_of, notebook, recordings
 
@@ -39,7 +39,7 @@ def test_both_workers_get_jobs_and_all_are_done(tmp_path, two):
     (tmp_path / "in/bad.wav").write_text("bad")
     where = "import os, pathlib\npathlib.Path('where.txt').write_text(str(os.getppid()))"
     from toys import TOY
-    jobs, faults = batch([str(tmp_path / "in")], out, Plan(notebook(tmp_path / "toy.ipynb", TOY, where, seconds=0.3)), Machines(two[0]))
+    jobs, faults = batch([str(tmp_path / "in")], out, BatchSpec(notebook(tmp_path / "toy.ipynb", TOY, where, seconds=0.3)), DaskWorkers(two[0]))
     assert {j.name: j.state for j in jobs} == {**{s.stem: "done" for s in sources}, "bad": "failed"} and not faults
     assert all((out / s.stem / "result.txt").read_text() == made_of(s) for s in sources)
     pids = {(out / s.stem / "where.txt").read_text() for s in sources}
@@ -49,10 +49,10 @@ def test_both_workers_get_jobs_and_all_are_done(tmp_path, two):
 
 def test_stages_come_back_and_a_job_can_be_cancelled(tmp_path, two):
     sources, out = recordings(tmp_path / "in", 2), tmp_path / "out"
-    place, plan, seen = Folder(out), Plan(notebook(tmp_path / "stages.ipynb", STAGES, seconds=1.5)), set()
+    place, plan, seen = FolderStore(out), BatchSpec(notebook(tmp_path / "stages.ipynb", STAGES, seconds=1.5)), set()
     queue = Queue(place.queue_file())
     enqueue(queue, plan, map(str, sources), place)
-    crew = Machines(two[0])
+    crew = DaskWorkers(two[0])
     crew.begin(queue, place, tmp_path)
     job = until(lambda: next((j for j in listed(queue, "running") if j.stage), None))
     cancel(queue, job)
@@ -94,14 +94,14 @@ def test_a_worker_whose_coordinator_is_gone_ends_after_the_stage_in_hand(tmp_pat
 def test_no_scheduler_is_one_clear_error(tmp_path):
     recordings(tmp_path / "in", 1)
     with pytest.raises(JobsError, match="no Dask scheduler answers"):
-        batch([str(tmp_path / "in")], tmp_path / "out", Plan(notebook(tmp_path / "toy.ipynb")), Machines(f"tcp://127.0.0.1:{free_port()}", patience=1))
+        batch([str(tmp_path / "in")], tmp_path / "out", BatchSpec(notebook(tmp_path / "toy.ipynb")), DaskWorkers(f"tcp://127.0.0.1:{free_port()}", patience=1))
 
 
 def test_another_version_on_the_workers_is_refused(tmp_path, two, monkeypatch):
     recordings(tmp_path / "in", 1)
     monkeypatch.setattr(module.ecg_audio_nb, "__version__", "99.0")
     with pytest.raises(JobsError, match="install the same on both"):
-        batch([str(tmp_path / "in")], tmp_path / "out", Plan(notebook(tmp_path / "toy.ipynb")), Machines(two[0]))
+        batch([str(tmp_path / "in")], tmp_path / "out", BatchSpec(notebook(tmp_path / "toy.ipynb")), DaskWorkers(two[0]))
 
 
 @pytest.mark.slow
@@ -226,7 +226,7 @@ def test_tls(tmp_path):
 def test_workers_leave_no_kernel_behind(tmp_path):
     recordings(tmp_path / "in", 2)
     with cluster(tmp_path, workers=1) as (address, _, [worker]):
-        batch([str(tmp_path / "in")], tmp_path / "out", Plan(notebook(tmp_path / "toy.ipynb")), Machines(address))
+        batch([str(tmp_path / "in")], tmp_path / "out", BatchSpec(notebook(tmp_path / "toy.ipynb")), DaskWorkers(address))
         kernels = [p.pid for p in psutil.Process(worker.process.pid).children(recursive=True) if "ipykernel" in " ".join(p.cmdline())]
         assert len(kernels) == 1
     until(lambda: not any(psutil.pid_exists(k) and psutil.Process(k).status() != "zombie" for k in kernels))

@@ -10,11 +10,11 @@ import pytest
 from papermill.exceptions import PapermillExecutionError
 
 from ecg_audio_nb.core.html import costs_html, metadata_html, settings_html, timing_html, watched_html
-from ecg_audio_nb.research.evaluate import EvaluateError, find_references, result_of
+from ecg_audio_nb.research.evaluate import EvaluateError, find_references, load_or_analyze
 from ecg_audio_nb.audio.media import load_audio
-from ecg_audio_nb.pipeline import Costs, Kept, StageEvent, commands, same_result, set_seeds
+from ecg_audio_nb.pipeline import BenchmarkResult, ArtifactHook, StageEvent, reproduce_commands, same_result, set_seeds
 from ecg_audio_nb.schema import Metadata, ModelInfo, RunTiming, read_result
-from ecg_audio_nb.settings import known_keys, load_settings, spelled
+from ecg_audio_nb.settings import known_keys, load_settings, as_text
 
 JOBS = Path(__file__).resolve().parents[2] / "nbs/jobs"
 NAMES = "analyze", "benchmark", "environment", "evaluate", "sweep"
@@ -170,7 +170,7 @@ def test_references_are_found_by_name(tmp_path):
     assert find_references("a.mp4", tmp_path, turns="own.rttm")["turns"] == Path("own.rttm")
     with pytest.raises(EvaluateError, match="holds no c.stm, c.txt or c.rttm"): find_references("c.mp4", tmp_path)
     (tmp_path / "a.json").write_text("{}")
-    with pytest.raises(ValueError, match="this is no result of `ecg analyze`"): result_of(str(tmp_path / "a.json"), load_settings())
+    with pytest.raises(ValueError, match="this is no result of `ecg analyze`"): load_or_analyze(str(tmp_path / "a.json"), load_settings())
 
 
 # Their parts
@@ -189,7 +189,7 @@ def test_settings_spelled_out_lean_on_nothing(monkeypatch):
     given = {"transcribe.hotwords": "Ann's, Zoë = 2", "transcribe.temperatures": (0.0, 0.2), "fetch.allow_hosts": ("a.org", "*.b.org"),
              "diarize.num_speakers": 3, "acoustics.adaptive": True, "transcribe.language": "de"}
     for settings in (load_settings(), load_settings(given), load_settings(profile="t4")):
-        text = spelled(settings)
+        text = as_text(settings)
         monkeypatch.setenv("ECG_VOICE__ONSET", "0.9")
         monkeypatch.setenv("ECG_ENGINE", "whisperx")
         assert load_settings(text, "demo") == settings and list(text) == known_keys()
@@ -198,16 +198,16 @@ def test_settings_spelled_out_lean_on_nothing(monkeypatch):
 
 def test_commands_are_safe_in_a_shell_and_keep_no_secret():
     settings = load_settings({"transcribe.hotwords": "Ann's; $(x)"})
-    first, job = commands("a b'$(c).mp4", settings, "n b.ipynb", {"overrides": {"transcribe.hotwords": "Zoë 😀"}}).split("\n\n")
+    first, job = reproduce_commands("a b'$(c).mp4", settings, "n b.ipynb", {"overrides": {"transcribe.hotwords": "Zoë 😀"}}).split("\n\n")
     words = shlex.split(first.replace("\\\n", " "))
     assert words[2:5] == ["a b'$(c).mp4", "-o", "."] and "transcribe.hotwords=Ann's; $(x)" in words
     *_, given = shlex.split(job)
     assert json.loads(given) == {"source": "a b'$(c).mp4", "overrides": {"transcribe.hotwords": "Zoë 😀"}}
-    assert "secret" not in commands("https://me:secret@x.org/a.mp4?sig=secret", settings, "n.ipynb", {})
+    assert "secret" not in reproduce_commands("https://me:secret@x.org/a.mp4?sig=secret", settings, "n.ipynb", {})
 
 
 def test_kept_knows_what_the_stages_made(tmp_path):
-    kept = Kept()
+    kept = ArtifactHook()
     gone = SimpleNamespace(path=tmp_path / "gone.mp4")
     for stage, made in (("fetch", gone), ("media", "audio"), ("acoustics", "frames")):
         kept(StageEvent(stage, "start")); kept(StageEvent(stage, "done", artefact=made))
@@ -226,7 +226,7 @@ def test_unknown_is_a_dash_and_text_is_escaped():
     text = parsed(metadata_html(m))
     assert "<b>" in text and "x & y (0123456789ab)" in text and "gpus–" in text and "cores1.5" in text
     assert "all settings are the defaults" in parsed(settings_html({"a.b": "<i>"}, []))
-    costs = Costs((RunTiming(processing_time=2.0, stages={"voice": 1.0}),), 0.0, False)
+    costs = BenchmarkResult((RunTiming(processing_time=2.0, stages={"voice": 1.0}),), 0.0, False)
     assert "different results" in parsed(costs_html(costs)) and costs.real_time_factor is None and costs.peak_gpu_mb is None
 
 

@@ -9,7 +9,7 @@ import pytest
 from browsers import chromium_browser
 
 from ecg_audio_nb.batch.page import index_html
-from ecg_audio_nb.audio.fetch import shown
+from ecg_audio_nb.audio.fetch import redact
 from ecg_audio_nb.batch.queue import STATES, Job
 
 EVIL = "</style><script>window.hurt=1</script><img src=x onerror=window.hurt=1>\"'<!--&amp;"
@@ -132,7 +132,7 @@ def test_names_that_are_no_utf8():
 
 def test_secrets_of_an_address_stay_out():
     signed = "https://user:pass@x.org/a.mp4?X-Amz-Signature=0f1e"
-    for state in ("done", "failed"): assert not re.search("pass|0f1e", index_html([job(state=state, source=signed)], BUCKET, shown))
+    for state in ("done", "failed"): assert not re.search("pass|0f1e", index_html([job(state=state, source=signed)], BUCKET, redact))
 
 
 def test_no_script_and_nothing_from_elsewhere():

@@ -10,7 +10,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 from hypothesis import strategies as st
 
 from ecg_audio_nb.batch.queue import (Job, LeaseLost, Queue, QueueError, add, attempts, beat, cancel, claim, counts, fail, file_digest, find,
-                                   finish, give_back, is_gone, job_id, listed, owner_name, prune, retry)
+                                   finish, give_back, owner_exited, job_id, listed, owner_name, prune, retry)
 
 ME = owner_name()
 ELSEWHERE = "otherhost/00000000.1/77/123" # its life can't be seen from here
@@ -70,12 +70,12 @@ def test_a_killed_runner_is_seen_at_once_and_the_third_time_ends_the_job(queue):
 def test_a_zombie_is_gone(queue):
     p = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     owner = owner_name(p.pid)
-    assert not is_gone(owner)
+    assert not owner_exited(owner)
     p.kill()
     for _ in range(500): # it is not waited for, so it stays in the table of processes
-        if is_gone(owner): break
+        if owner_exited(owner): break
         time.sleep(0.01)
-    assert is_gone(owner)
+    assert owner_exited(owner)
     p.wait()
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from ecg_audio_nb.batch.queue import Queue, attempts, claim, counts, fail, find, listed, owner_name
 from ecg_audio_nb.batch.leases import LeaseKeeper
-from ecg_audio_nb.batch.runner import (Folder, JobsError, Page, Plan, Runners, Watcher, batch, content_of,
-                                       enqueue, expand, job_hook, job_notebook, notebook_digest, parameter_names, parameters, perform_here, run_job, work)
+from ecg_audio_nb.batch.runner import (FolderStore, JobsError, IndexPage, BatchSpec, LocalWorkers, Monitor, batch, content_key,
+                                       enqueue, expand, job_hook, job_notebook, notebook_digest, parameter_names, parameters, run_locally, run_job, work)
 from ecg_audio_nb.settings import SettingsError
 from toys import STAGES, made_of, notebook, recordings
 from waiting import until
@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def inbox(tmp_path): return recordings(tmp_path / "in", 4)
 
 @pytest.fixture
-def place(tmp_path): return Folder(tmp_path / "out")
+def place(tmp_path): return FolderStore(tmp_path / "out")
 
 @pytest.fixture
 def queue(place):
@@ -63,7 +63,7 @@ def test_a_name_with_the_characters_of_a_pattern_is_a_file(tmp_path):
     ("https://x.org/a.mp4?id=1", "https://x.org/a.mp4?id=2", False), ("https://x.org/a.mp4", "https://y.org/a.mp4", False),
     ("https://u:p@x.org/a.mp4", "https://x.org/a.mp4#t=3", True)])
 def test_an_address_is_itself_without_its_signature(queue, a, b, same):
-    assert (content_of(queue, a) == content_of(queue, b)) == same and "p@" not in content_of(queue, a)
+    assert (content_key(queue, a) == content_key(queue, b)) == same and "p@" not in content_key(queue, a)
 
 
 # The plan
@@ -71,7 +71,7 @@ def test_an_address_is_itself_without_its_signature(queue, a, b, same):
 def test_what_the_notebook_is_given(tmp_path):
     path = notebook(tmp_path / "nb.ipynb", parameters="source = 1\noverrides = None\nprofile = None\nlanguage = 'x'\nseed = {seconds}")
     assert parameter_names(path) == ["source", "overrides", "profile", "language", "seed"]
-    plan = Plan(path, "demo", {"language": "en", "transcribe.language": "ko"})
+    plan = BatchSpec(path, "demo", {"language": "en", "transcribe.language": "ko"})
     assert parameters(plan) == {"profile": "demo", "overrides": {"transcribe.language": "ko"}, "language": "en"}
 
 
@@ -81,7 +81,7 @@ def test_what_the_notebook_is_given(tmp_path):
     ({"engine": "whisper"}, "source = 1", JobsError, "takes no settings"),
     ({}, "path = 1", JobsError, "has no `source`")])
 def test_a_wrong_plan_is_refused_before_the_work(tmp_path, queue, place, inbox, given, cells, error, words):
-    plan = Plan(notebook(tmp_path / "nb.ipynb", parameters=cells), None, given)
+    plan = BatchSpec(notebook(tmp_path / "nb.ipynb", parameters=cells), None, given)
     with pytest.raises(error, match=words): enqueue(queue, plan, map(str, inbox), place)
     assert not listed(queue)
 
@@ -98,15 +98,15 @@ def test_the_same_work_is_one_job_and_other_work_another(tmp_path, queue, place,
     path = notebook(tmp_path / "nb.ipynb", parameters="source = 1\noverrides = None\nprofile = None")
     shutil.copy(inbox[0], tmp_path / "in/copy.wav")
     sources = [*map(str, inbox), str(tmp_path / "in/copy.wav")]
-    jobs, notes = enqueue(queue, Plan(path), sources, place)
+    jobs, notes = enqueue(queue, BatchSpec(path), sources, place)
     assert len(jobs) == 4 and "the same recording" in notes[0]
-    assert [j.id for j in enqueue(queue, Plan(path), sources, place)[0]] == [j.id for j in jobs]
-    for other in (Plan(path, "demo"), Plan(path, None, {"voice.onset": 0.6}), Plan(notebook(tmp_path / "c.ipynb", "1 + 1", parameters="source = 1\noverrides = None"))):
+    assert [j.id for j in enqueue(queue, BatchSpec(path), sources, place)[0]] == [j.id for j in jobs]
+    for other in (BatchSpec(path, "demo"), BatchSpec(path, None, {"voice.onset": 0.6}), BatchSpec(notebook(tmp_path / "c.ipynb", "1 + 1", parameters="source = 1\noverrides = None"))):
         assert not {j.id for j in enqueue(queue, other, sources, place)[0]} & {j.id for j in jobs}
-    same = {j.id for j in enqueue(queue, Plan(path, None, {"runtime.threads": 1, "fetch.timeout": 5}), sources, place)[0]}
+    same = {j.id for j in enqueue(queue, BatchSpec(path, None, {"runtime.threads": 1, "fetch.timeout": 5}), sources, place)[0]}
     assert not same & {j.id for j in jobs}, "settings that change no result are still parameters of the notebook"
     inbox[0].write_text("changed")
-    assert len({j.id for j in enqueue(queue, Plan(path), sources, place)[0]} - {j.id for j in jobs}) == 1
+    assert len({j.id for j in enqueue(queue, BatchSpec(path), sources, place)[0]} - {j.id for j in jobs}) == 1
 
 
 def test_outputs_of_a_notebook_do_not_make_it_another(tmp_path):
@@ -146,9 +146,9 @@ def test_a_batch_from_the_command_line_and_again(tmp_path):
 
 
 def test_nothing_to_do_starts_nothing(tmp_path, inbox):
-    class Nobody(Runners):
+    class Nobody(LocalWorkers):
         def begin(self, *_, **__): raise AssertionError("a runner was started")
-    plan = Plan(notebook(tmp_path / "toy.ipynb"))
+    plan = BatchSpec(notebook(tmp_path / "toy.ipynb"))
     batch(map(str, inbox), tmp_path / "out", plan)
     jobs, faults = batch(map(str, inbox), tmp_path / "out", plan, Nobody())
     assert [j.state for j in jobs] == ["done"] * 4 and not faults
@@ -159,7 +159,7 @@ def test_failed_jobs_are_tried_again_only_when_asked(tmp_path):
     source.write_text("x")
     flag = tmp_path / "mended"
     path = notebook(tmp_path / "nb.ipynb", f"import os\nif not os.path.exists({str(flag)!r}): raise ValueError('not yet')\nopen('result.txt', 'w').close()")
-    def run(**kwargs): return batch([str(source)], tmp_path / "out", Plan(path), **kwargs)[0][0].state
+    def run(**kwargs): return batch([str(source)], tmp_path / "out", BatchSpec(path), **kwargs)[0][0].state
     assert run() == "failed" and run() == "failed"
     flag.touch()
     assert run() == "failed" and run(retry_failed=True) == "done"
@@ -168,8 +168,8 @@ def test_failed_jobs_are_tried_again_only_when_asked(tmp_path):
 
 def test_a_failed_second_run_leaves_the_first_result(tmp_path, queue, place, inbox):
     path = notebook(tmp_path / "nb.ipynb", "import os\nif os.path.exists('" + str(tmp_path / "broken") + "'): raise ValueError('x')\nopen('result.txt', 'w').close()")
-    def run(): return work(queue, place, perform_here(queue, None), threading.Event())
-    enqueue(queue, Plan(path), [str(inbox[0])], place)
+    def run(): return work(queue, place, run_locally(queue, None), threading.Event())
+    enqueue(queue, BatchSpec(path), [str(inbox[0])], place)
     assert run() == {"done": 1}
     (tmp_path / "broken").touch()
     from ecg_audio_nb.batch.queue import retry
@@ -178,7 +178,7 @@ def test_a_failed_second_run_leaves_the_first_result(tmp_path, queue, place, inb
 
 
 def test_what_killed_runners_left_is_swept_but_not_what_is_at_work(queue, place, tmp_path, inbox):
-    enqueue(queue, Plan(notebook(tmp_path / "toy.ipynb")), [str(inbox[0])], place)
+    enqueue(queue, BatchSpec(notebook(tmp_path / "toy.ipynb")), [str(inbox[0])], place)
     job = claim(queue, owner_name())
     for name in (f".{job.name}.{job.attempt}.part", ".other.1.part", ".lost.old", ".kept.old", "kept"): (place.path / name).mkdir()
     place.sweep(listed(queue, "running"))
@@ -218,8 +218,8 @@ def test_a_job_at_work_can_be_cancelled(tmp_path, inbox):
 
 def test_a_job_that_takes_too_long_is_the_infrastructures_fault(tmp_path, queue, place, inbox):
     path = notebook(tmp_path / "toy.ipynb", seconds=60)
-    enqueue(queue, Plan(path, timeout=1.5, most=1), [str(inbox[0])], place)
-    assert work(queue, place, perform_here(queue), threading.Event()) == {"failed": 1}
+    enqueue(queue, BatchSpec(path, timeout=1.5, most=1), [str(inbox[0])], place)
+    assert work(queue, place, run_locally(queue), threading.Event()) == {"failed": 1}
     job = find(queue, "recording000")
     assert job.kind == "timeout" and (place.path / "failed/recording000.ipynb").exists()
 
@@ -256,8 +256,8 @@ def test_kills_of_runner_kernel_and_batch_lose_and_double_nothing(tmp_path):
     assert all(sum(a["outcome"] == "done" for a in attempts(queue, j)) == 1 for j in listed(queue))
     assert any(len(attempts(queue, j)) > 1 for j in listed(queue)), "no kill hit a job at work"
     undisturbed, other = tmp_path / "undisturbed", Queue(tmp_path / "undisturbed/.jobs/queue.sqlite")
-    enqueue(other, Plan(path), map(str, sources), Folder(undisturbed))
-    work(other, Folder(undisturbed), perform_here(other), threading.Event())
+    enqueue(other, BatchSpec(path), map(str, sources), FolderStore(undisturbed))
+    work(other, FolderStore(undisturbed), run_locally(other), threading.Event())
     for s in sources: assert (undisturbed / s.stem / "result.txt").read_bytes() == (out / s.stem / "result.txt").read_bytes()
     for s in sources: assert json.loads((out / s.stem / f"{s.stem}.ipynb").read_text())["metadata"]["papermill"]["exception"] is None
     ecg("batch", tmp_path / "in", "-o", out, "--notebook", path).communicate(timeout=60)
@@ -280,8 +280,8 @@ def test_two_batches_on_one_folder_share_the_queue(tmp_path):
 def test_a_runner_stopped_past_its_lease_is_fenced(tmp_path, queue, place, inbox):
     "The paused one publishes nothing when it goes on; it is paused by its process, as a busy machine would"
     path = notebook(tmp_path / "toy.ipynb", "import pathlib, time\ntime.sleep(seconds)\npathlib.Path('result.txt').write_text('x')", seconds=3)
-    enqueue(queue, Plan(path), [str(inbox[0])], place)
-    crew = Runners(1, lease=1.0)
+    enqueue(queue, BatchSpec(path), [str(inbox[0])], place)
+    crew = LocalWorkers(1, lease=1.0)
     crew.begin(queue, place, tmp_path)
     until(lambda: listed(queue, "running"))
     [p] = crew.processes
@@ -317,12 +317,12 @@ def test_a_disk_that_is_full_while_publishing(tmp_path, inbox):
     "The job fails as infrastructure, the queue is whole, the rest goes on once there is room"
     path = notebook(tmp_path / "toy.ipynb", "import pathlib\npathlib.Path('result.bin').write_bytes(bytes(1_500_000))")
     with small_disk(tmp_path / "disk", "8m") as disk:
-        out = Folder(disk / "out")
+        out = FolderStore(disk / "out")
         queue = Queue(out.queue_file())
-        enqueue(queue, Plan(path, most=1), [str(inbox[0])], out)
-        enqueue(queue, Plan(path), [str(s) for s in inbox[1:3]], out)
+        enqueue(queue, BatchSpec(path, most=1), [str(inbox[0])], out)
+        enqueue(queue, BatchSpec(path), [str(s) for s in inbox[1:3]], out)
         ballast = out.path / "ballast"
-        here = perform_here(queue)
+        here = run_locally(queue)
         def perform(job, folder, keeper):
             fault = here(job, folder, keeper)
             if job.name == "recording000": fill(ballast)
@@ -365,7 +365,7 @@ def test_a_watched_folder_takes_a_file_when_it_has_stopped_growing(tmp_path):
 
 
 def test_a_lost_lease_stops_the_work(queue, place, tmp_path, inbox):
-    enqueue(queue, Plan(notebook(tmp_path / "toy.ipynb")), [str(inbox[0])], place)
+    enqueue(queue, BatchSpec(notebook(tmp_path / "toy.ipynb")), [str(inbox[0])], place)
     job = claim(queue, owner_name())
     queue.db.execute("update jobs set attempt=9")
     with LeaseKeeper(queue, job, threading.Event(), lease=0.3) as keeper:
@@ -377,13 +377,13 @@ def test_a_name_that_is_no_utf8_stops_nobody_else(tmp_path, inbox, queue, place)
     odd = os.fsdecode(bytes(tmp_path / "in") + b"/b\xe4d.wav")
     try: Path(odd).write_text("1")
     except OSError: pytest.skip("this disk takes no such name")
-    jobs, notes = enqueue(queue, Plan(notebook(tmp_path / "toy.ipynb")), expand([str(tmp_path / "in")])[0], place)
+    jobs, notes = enqueue(queue, BatchSpec(notebook(tmp_path / "toy.ipynb")), expand([str(tmp_path / "in")])[0], place)
     assert len(jobs) == 4 and len(notes) == 1 and "b?d.wav: its name is no UTF-8; rename it" in notes[0]
 
 
 def test_the_page_is_kept_while_jobs_end(tmp_path, inbox, queue, place):
-    enqueue(queue, Plan(notebook(tmp_path / "toy.ipynb")), [str(inbox[0])], place)
-    page, watcher, written = Page(queue, place, every=0), Watcher(queue), place.path / "index.html"
+    enqueue(queue, BatchSpec(notebook(tmp_path / "toy.ipynb")), [str(inbox[0])], place)
+    page, watcher, written = IndexPage(queue, place, every=0), Monitor(queue), place.path / "index.html"
     page.keep(watcher.look())
     assert not written.exists(), "nothing has ended"
     fail(queue, claim(queue, "me"), "user", "no good")
@@ -405,7 +405,7 @@ def test_a_notebook_without_a_kernel_is_refused_before_the_work(tmp_path, queue,
     nb = json.loads(path.read_text())
     nb["metadata"] = {}
     path.write_text(json.dumps(nb))
-    with pytest.raises(JobsError, match="save it once"): enqueue(queue, Plan(path), map(str, inbox), place)
+    with pytest.raises(JobsError, match="save it once"): enqueue(queue, BatchSpec(path), map(str, inbox), place)
 
 
 def test_of_several_cards_each_runner_has_its_own(monkeypatch):
@@ -423,8 +423,8 @@ def test_of_several_cards_each_runner_has_its_own(monkeypatch):
 def test_one_kernel_does_all_jobs_though_their_folders_go(tmp_path, queue, place, inbox):
     from ecg_audio_nb.batch import warm_kernel as warm
     warm.close_kernels() # the next one begins while the process stands in a job's folder
-    enqueue(queue, Plan(notebook(tmp_path / "toy.ipynb", seconds=0)), map(str, inbox), place)
-    here, pids = perform_here(queue), set()
+    enqueue(queue, BatchSpec(notebook(tmp_path / "toy.ipynb", seconds=0)), map(str, inbox), place)
+    here, pids = run_locally(queue), set()
     def perform(*args):
         fault = here(*args)
         pids.add(warm._kernel().pid)

@@ -166,7 +166,7 @@ SEEN = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SEEN)
 def test_seen_and_replaced(name, run, monkeypatch):
-    monkeypatch.setattr(warm, "ANSWER", 1.5)
+    monkeypatch.setattr(warm, "REPLY_TIMEOUT", 1.5)
     leave, ask = SEEN[name]
     before = pid()
     run(leave)
@@ -239,7 +239,7 @@ def test_time_is_up(engine, run):
 
 
 def test_time_is_up_for_one_that_does_not_listen(run, monkeypatch):
-    monkeypatch.setattr(warm, "PATIENCE", 0.3)
+    monkeypatch.setattr(warm, "INTERRUPT_GRACE", 0.3)
     deaf = "import time\nwhile True:\n    try: time.sleep(60)\n    except KeyboardInterrupt: pass"
     before = pid()
     with pytest.raises(TimedOut): run(deaf, timeout=0.5)

@@ -10,8 +10,8 @@ from browsers import chromium_browser
 from lab import lab, open_desk, until
 
 from ecg_audio_nb.research.evaluate import read_transcript, read_turns
-from ecg_audio_nb.research.explore import Desk, ExploreError, Explorer, at_once, controls, explore, take
-from ecg_audio_nb.pipeline import Kept, analyze
+from ecg_audio_nb.research.explore import Session, ExploreError, Explorer, at_once, controls, explore, take
+from ecg_audio_nb.pipeline import ArtifactHook, analyze
 from ecg_audio_nb.settings import known_keys, load_settings
 
 SAMPLE = files("ecg_audio_nb") / "assets/sample.mp4"
@@ -36,7 +36,7 @@ def test_every_setting_of_an_analysis_has_a_control():
 
 def test_what_runs_at_once_runs_no_model(given):
     first = take(str(SAMPLE), load_settings(given))
-    other = {"diarize.threshold": 0.5, "diarize.num_speakers": 2, "diarize.min_turn": 0.5, "export.pause": 0.2, "export.longest": 2.0,
+    other = {"diarize.threshold": 0.5, "diarize.num_speakers": 2, "diarize.min_turn": 0.5, "segments.max_pause": 0.2, "segments.max_duration": 2.0,
              "export.silence_marks": True, "acoustics.f0_floor": 80.0}
     assert all(at_once(k, first.analysis) for k in other) and not at_once("voice.onset", first.analysis)
     for key, value in other.items():
@@ -100,7 +100,7 @@ def test_sound_is_what_was_heard(explorer):
     sent = []
     explorer.view.send = lambda message, buffers=None: sent.append((message, buffers))
     explorer.heard({"kind": "sound", "chunk": 1, "seconds": 10})
-    kept = Kept()
+    kept = ArtifactHook()
     analyze(SAMPLE, {"engine": "whisper", "transcribe.enabled": False, "diarize.enabled": False}, kept)
     pcm = np.frombuffer(sent[0][1][0], "<i2")
     assert len(pcm) == 160_000 and np.abs(pcm / 32767 - kept.audio.samples[160_000:320_000]).max() < 1e-4
@@ -115,7 +115,7 @@ def test_text_of_a_recording_is_no_markup(given):
     evil = "<img src=x onerror=alert(1)>"
     first = take(str(SAMPLE), load_settings(given))
     named = replace(first, analysis=replace(first.analysis, metadata=replace(first.analysis.metadata, filename=evil)))
-    desk = Desk(str(SAMPLE), {"A": named}, {"A": load_settings(given | {"transcribe.hotwords": evil})})
+    desk = Session(str(SAMPLE), {"A": named}, {"A": load_settings(given | {"transcribe.hotwords": evil})})
     assert evil not in Explorer(desk)._picture()["text/html"]
 
 

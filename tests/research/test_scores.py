@@ -8,7 +8,7 @@ import pytest
 from ecg_audio_nb.research.evaluate import EvaluateError, Utterance, normalize_text
 from ecg_audio_nb.pipeline import analyze
 from ecg_audio_nb.schema import Turn, Word
-from ecg_audio_nb.research.scores import (FileScores, boundaries, cer, compare, cp_wer, edits, f0_gross_error, pooled, read_words, score_file, score_page)
+from ecg_audio_nb.research.scores import (FileScores, boundaries, cer, compare, cp_wer, edits, f0_gross_error, aggregate, read_words, score_file, score_report)
 
 WORDS = "good morning are you ready to start the recording almost".split()
 
@@ -109,7 +109,7 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says():
     rng, held = np.random.default_rng(3), 0
     for n in range(200):
         files = [FileScores(f"{i}", {"wer": (rng.binomial(50, min(1, max(0, rng.normal(0.3, 0.1)))), 50)}) for i in range(30)]
-        p = pooled(files, draws=300, seed=n)["wer"]
+        p = aggregate(files, draws=300, seed=n)["wer"]
         held += p.low <= 0.3 <= p.high
     assert 175 <= held <= 200 # 95 % of 200, less what the percentile bootstrap of 30 files falls short
 
@@ -130,7 +130,7 @@ def test_files_are_paired_by_name_and_others_left_out():
 
 
 def test_what_is_counted_over_nothing_is_no_rate():
-    assert FileScores("x", {"wer": (3, 0)}).rate("wer") is None and pooled([FileScores("x", {"wer": (3, 0)})])["wer"].value is None
+    assert FileScores("x", {"wer": (3, 0)}).rate("wer") is None and aggregate([FileScores("x", {"wer": (3, 0)})])["wer"].value is None
     [d] = compare([FileScores("x", {"wer": (3, 0)})], [FileScores("x", {"wer": (0, 0)})])
     assert (d.difference, d.told, str(d)) == (None, False, "wer: counted over nothing")
 
@@ -145,7 +145,7 @@ def test_speakers_who_are_confused_cost_cp_wer_alone(sample):
 def test_the_page_names_all_and_trusts_nobody():
     evil = "<img src=x onerror=alert(1)>"
     worst = (dict(start=1.0, end=2.0, speaker=evil, said=evil, heard="", errors=3, words=4),)
-    page = score_page([FileScores(evil, {"wer": (1, 4)}, tuple(edits("one two", evil)), worst), FileScores("b", {"der": (1, 5)})], media={evil: '"><b>'})
+    page = score_report([FileScores(evil, {"wer": (1, 4)}, tuple(edits("one two", evil)), worst), FileScores("b", {"der": (1, 5)})], media={evil: '"><b>'})
     assert "<img" not in page and '"><b>' not in page and "#t=1.00,2.00" in page and page.count("<h2>") == 3
     assert json.dumps("DER")[1:-1] in page
 

@@ -10,8 +10,8 @@ from ecg_audio_nb.research import sweep_plots, sweep as sw
 from ecg_audio_nb.research.evaluate import EvaluateError
 from ecg_audio_nb.audio.media import load_audio
 from ecg_audio_nb.settings import SettingsError, VoiceSettings
-from ecg_audio_nb.research.sweep import Between, Lanes, Row, Sweep, SweepError, grid, search, sweep
-from ecg_audio_nb.speech.vad import decide, score
+from ecg_audio_nb.research.sweep import Range, WorkerPool, Trial, Sweep, SweepError, grid, search, sweep
+from ecg_audio_nb.speech.vad import binarize, run_networks
 
 SPANS = (0, 10), (8, 18), (17, 27) # of the sample, seconds
 QUIET = {"engine": "whisper", "transcribe.enabled": False}
@@ -49,7 +49,7 @@ def test_of_48_points_each_stage_runs_where_its_settings_differ(clips, tmp_path)
     settings = {"engine": "whisper", "voice.offset": offset, "runtime.data_dir": str(tmp_path / "data")}
     found = tried(clips, space, tmp_path / "sweep", None, settings=settings, workers=2)
     assert len(found.rows) == 48 * 3 and len(found.scores()) == 48 and not any(r.error for r in found.rows)
-    heard = [len({tuple(decide(s, VoiceSettings(onset=on, offset=offset)).speech) for on in onsets}) for s in (score(load_audio(c)) for c in clips)]
+    heard = [len({tuple(binarize(s, VoiceSettings(onset=on, offset=offset)).speech) for on in onsets}) for s in (run_networks(load_audio(c)) for c in clips)]
     assert found.made == {"media": 3, "voice": 3, "diarize": 3, "acoustics": 6, "transcribe": sum(heard), "align": sum(heard)}
     assert len(set(found.scores()["der"])) > 3
 
@@ -113,8 +113,8 @@ if __name__ == "__main__":
 def test_what_is_known_is_not_asked_again(clips, tmp_path, data, monkeypatch):
     tried(clips[:1], {"diarize.threshold": [0.5, 0.7]}, tmp_path, data)
     asked = []
-    run_point = sw.run_point
-    monkeypatch.setattr(sw, "run_point", lambda source, given: asked.append(given["diarize.threshold"]) or run_point(source, given))
+    run_point = sw.run_trial
+    monkeypatch.setattr(sw, "run_trial", lambda source, given: asked.append(given["diarize.threshold"]) or run_point(source, given))
     more = tried(clips[:1], {"diarize.threshold": [0.5, 0.6, 0.7], "diarize.min_turn": [0.1]}, tmp_path, data)
     assert asked == ["0.6"] and [r.point for r in more.rows] == [{"diarize.threshold": t, "diarize.min_turn": 0.1} for t in (0.5, 0.6, 0.7)]
     tried(clips[:1], {"diarize.threshold": [0.5]}, tmp_path, data, metric="jer")
@@ -142,7 +142,7 @@ def test_lines_that_are_none_are_passed_over(clips, tmp_path, data, harm):
 
 
 def test_a_search_goes_on_where_it_stopped(clips, tmp_path, data):
-    space = {"diarize.threshold": Between(0.2, 0.9), "diarize.num_speakers": [1, 2, None]}
+    space = {"diarize.threshold": Range(0.2, 0.9), "diarize.num_speakers": [1, 2, None]}
     short = tried(clips[:1], space, tmp_path / "a", data, points=6)
     n = lines(tmp_path / "a/sweep.jsonl")
     long = tried(clips[:1], space, tmp_path / "a", data, points=14)
@@ -155,8 +155,8 @@ def test_a_search_goes_on_where_it_stopped(clips, tmp_path, data):
 def _leave(source, given): os._exit(3)
 
 def test_a_lost_worker_is_told(monkeypatch):
-    monkeypatch.setattr(sw, "run_point", _leave)
-    with Lanes(2) as lanes, pytest.raises(SweepError, match="a worker was lost: .* fewer `workers`"): list(lanes.run([(0, "a", {}), (1, "b", {})]))
+    monkeypatch.setattr(sw, "run_trial", _leave)
+    with WorkerPool(2) as lanes, pytest.raises(SweepError, match="a worker was lost: .* fewer `workers`"): list(lanes.run([(0, "a", {}), (1, "b", {})]))
 
 
 def test_a_recording_that_fails_is_a_row_and_is_tried_again(clips, tmp_path, data):
@@ -167,7 +167,7 @@ def test_a_recording_that_fails_is_a_row_and_is_tried_again(clips, tmp_path, dat
 
 def test_what_failed_once_is_tried_again(clips, tmp_path, data, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(sw, "run_point", lambda *_: ("OSError: no route to host", {}))
+        patch.setattr(sw, "run_trial", lambda *_: ("OSError: no route to host", {}))
         assert tried(clips[:1], {"diarize.threshold": [0.7]}, tmp_path, data).rows[0].error == "OSError: no route to host"
     [row] = tried(clips[:1], {"diarize.threshold": [0.7]}, tmp_path, data).rows
     assert row.error is None and row.value is not None
@@ -193,20 +193,20 @@ def test_a_reference_of_another_file_is_a_row(clips, tmp_path, data):
 ])
 def test_a_sweep_that_is_none_is_refused_before_it_runs(clips, tmp_path, data, monkeypatch, space, more, error, says):
     def run_point(*_): raise AssertionError("it ran")
-    monkeypatch.setattr(sw, "run_point", run_point)
+    monkeypatch.setattr(sw, "run_trial", run_point)
     with pytest.raises(error, match=says): tried(clips, space, tmp_path, data, **more)
 
 
 # What follows from rows
 
 def test_no_point_wins_by_failing():
-    rows = [Row("a", {"x": 1}, 5, 10), Row("b", {"x": 1}, 1, 90), Row("a", {"x": 2}, 0, 10), Row("b", {"x": 2}, error="no")]
+    rows = [Trial("a", {"x": 1}, 5, 10), Trial("b", {"x": 1}, 1, 90), Trial("a", {"x": 2}, 0, 10), Trial("b", {"x": 2}, error="no")]
     found = Sweep(tuple(rows), "wer")
     assert found.best == {"x": 1} and found.scores()["wer"].tolist()[:1] == [0.06] and Sweep(tuple(rows[2:]), "wer").best == {"x": 2}
 
 
 def test_more_is_better_when_it_is_said():
-    rows = tuple(Row("a", {"x": n, "y": n % 2 == 0}, n, 1) for n in (2, 3, 1))
+    rows = tuple(Trial("a", {"x": n, "y": n % 2 == 0}, n, 1) for n in (2, 3, 1))
     assert (Sweep(rows, "m").best["x"], Sweep(rows, "m", True).best["x"]) == (1, 3)
     assert Sweep(rows, "m", True).scores()["x"].tolist() == [3, 2, 1]
     assert Sweep(rows, "m").lines() == "[best]\nx = 1\ny = false"
@@ -223,7 +223,7 @@ def test_points_are_each_combination_once():
 
 
 def test_a_search_draws_within_bounds():
-    asked = search({"n": Between(1, 5), "f": Between(0.1, 10.0, log=True), "s": Between(0.0, 1.0, step=0.25), "c": ["a", "b"]}, 25, seed=3)
+    asked = search({"n": Range(1, 5), "f": Range(0.1, 10.0, log=True), "s": Range(0.0, 1.0, step=0.25), "c": ["a", "b"]}, 25, seed=3)
     points = [next(asked)]
     for _ in range(24): points.append(asked.send(None if len(points) % 5 == 0 else points[-1]["f"]))
     assert {type(p["n"]) for p in points} == {int} and {p["n"] for p in points} <= {1, 2, 3, 4, 5} and {p["c"] for p in points} == {"a", "b"}
@@ -241,7 +241,7 @@ def test_many_values_stand_by_their_size():
 
 @pytest.mark.parametrize("n", [2, 30])
 def test_pictures_of_few_and_of_many(n):
-    rows = tuple(Row("a", {"x": x, "y": y, "z": "auto"}, x * y, 1) for x in range(n) for y in range(3))
+    rows = tuple(Trial("a", {"x": x, "y": y, "z": "auto"}, x * y, 1) for x in range(n) for y in range(3))
     heat = sw.plot_heatmap(Sweep(rows, "wer"), "y", "x")
     assert [t.get_text() for t in heat.axes[0].texts] == (["0"] * 3 + ["0", "1", "2"] if n == 2 else [])
     assert heat._repr_png_()[:4] == b"\x89PNG"

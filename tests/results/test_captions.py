@@ -10,9 +10,9 @@ from pysubs2 import SSAEvent, SSAFile
 from ecg_audio_nb.core.html import contrast
 from ecg_audio_nb.core.html import PALETTE
 from ecg_audio_nb.results.ffmpeg import BACKGROUND
-from ecg_audio_nb.results.captions import (CaptionError, CaptionStyle, UsualVoice, ass_text, burn, caption_lines, caption_presets, caption_style,
-                                   find_ffmpeg, frame_size, intonation, legible, loudness, to_ass, usual_voices, write_captions)
-from ecg_audio_nb.results.export import ExportError, columns, spoken_words
+from ecg_audio_nb.results.captions import (CaptionError, CaptionStyle, SpeakerBaseline, ass_text, burn, caption_lines, caption_presets, caption_style,
+                                   find_ffmpeg, frame_size, intonation, ensure_contrast, loudness, to_ass, speaker_baselines, write_captions)
+from ecg_audio_nb.results.export import ExportError, display_width, spoken_words
 from ecg_audio_nb.schema import AcousticFeatures, Analysis, Metadata, Segment, Speaker, Word
 
 try: FFMPEG = find_ffmpeg()
@@ -90,7 +90,7 @@ def test_a_quiet_speakers_loud_word_is_as_large_as_a_loud_speakers():
     a = analysis(talk("a b c d e", levels=loud), talk("f g h i j", 10, who="B", id=1, levels=quiet))
     sizes = [[w.size for w in c.words] for c in caption_lines(a)]
     assert sizes[0] == sizes[1] and sizes[0][-1] > 1 > sizes[0][0]
-    voices = usual_voices(a)
+    voices = speaker_baselines(a)
     assert loudness(a.words[4], voices["A"]) == pytest.approx(2) and loudness(a.words[9], voices["B"]) == pytest.approx(2)
 
 
@@ -102,13 +102,13 @@ def test_what_is_not_known_is_neutral():
     assert {(w.size, w.slant) for w in first.words + nobody.words} == {(1.0, 0.0)}
     assert (third.words[-1].size, third.words[-1].slant) == (1.0, 0.0)
     assert all(w.size != 1 and w.slant for w in third.words[:4])
-    assert usual_voices(analysis(few))["A"] == UsualVoice()
+    assert speaker_baselines(analysis(few))["A"] == SpeakerBaseline()
 
 
 def test_silence_is_no_word_and_equal_levels_are_neutral():
     s = talk("a b c d e", levels=[-20.0, -20.2, -20.1, -20.0, -20.1])
     marked = replace(s, text="", words=(*s.words, Word("[SILENCE]", 2, 2, kind="silence", speaker_id="A", acoustic_features=AcousticFeatures(-90))))
-    assert usual_voices(analysis(marked))["A"] == usual_voices(analysis(s))["A"]
+    assert speaker_baselines(analysis(marked))["A"] == speaker_baselines(analysis(s))["A"]
     assert all(abs(w.size - 1) < 0.03 for c in caption_lines(analysis(s)) for w in c.words) # a tenth of a dB is not heard
     assert "SILENCE" not in to_ass(analysis(marked))
 
@@ -118,7 +118,7 @@ def test_size_and_slant_keep_their_bounds():
     d = caption_style()
     last = caption_lines(analysis(s))[0].words[-1]
     assert last.size <= d.largest and last.slant == d.steepest
-    assert intonation(s.words[6], UsualVoice(pitch=100)) == pytest.approx(39.86, abs=0.01)
+    assert intonation(s.words[6], SpeakerBaseline(pitch=100)) == pytest.approx(39.86, abs=0.01)
 
 
 # Cutting
@@ -133,7 +133,7 @@ def test_pauses_sentences_and_speakers_end_a_caption():
 
 def test_lines_are_balanced_and_captions_evenly_full():
     one, = caption_lines(analysis(talk("a fairly long sentence that needs two lines of text here", step=0.2)), "plain")
-    widths = [columns(line) for line in one.text.split("\n")]
+    widths = [display_width(line) for line in one.text.split("\n")]
     assert len(widths) == 2 and max(widths) - min(widths) < 12
     many = caption_lines(analysis(talk("word " * 40, step=0.2)), "plain")
     sizes = [len(c.words) for c in many]
@@ -147,7 +147,7 @@ def test_japanese_gains_no_space_and_no_line_begins_with_a_mark():
     for x in (a, spelt):
         shown = caption_lines(x, {"columns": 10})
         assert " " not in "".join(c.text for c in shown) and "".join(c.text.replace("\n", "") for c in shown) == words.replace(" ", "")
-        assert all(line[0] not in "。、" and columns(line) <= 12 for c in shown for line in c.text.split("\n"))
+        assert all(line[0] not in "。、" and display_width(line) <= 12 for c in shown for line in c.text.split("\n"))
 
 
 def test_a_mark_that_stands_apart_stays_with_its_word():
@@ -158,11 +158,11 @@ def test_a_mark_that_stands_apart_stays_with_its_word():
 def test_a_segment_without_words_is_cut_too():
     s = Segment(0, 0, 20, speaker_id="A", text="nobody knows when each of these words was said but the captions still fit the screen " * 3)
     shown = caption_lines(analysis(s))
-    assert len(shown) > 2 and all(columns(line) <= 42 for c in shown for line in c.text.split("\n"))
+    assert len(shown) > 2 and all(display_width(line) <= 42 for c in shown for line in c.text.split("\n"))
     assert "".join(c.text for c in shown).replace("\n", "").replace(" ", "") == s.text.replace(" ", "")
     assert {w.size for c in shown for w in c.words} == {1.0}
     japanese = analysis(Segment(0, 0, 20, text="東京特許許可局" * 20), language="ja")
-    assert all(columns(line) <= 42 for c in caption_lines(japanese) for line in c.text.split("\n"))
+    assert all(display_width(line) <= 42 for c in caption_lines(japanese) for line in c.text.split("\n"))
 
 
 def test_people_who_talk_at_once_stand_above_each_other():
@@ -285,7 +285,7 @@ def test_a_speaker_has_the_colour_of_every_other_picture():
 
 
 def test_every_colour_of_the_palette_stands_out_from_black():
-    found = [legible(c, caption_style().contrast) for c in PALETTE]
+    found = [ensure_contrast(c, caption_style().contrast) for c in PALETTE]
     assert len(set(found)) == len(PALETTE)
     assert all(contrast(c, "#000000") >= caption_style().contrast for c in found)
 

@@ -10,10 +10,10 @@ from praatio import textgrid
 from pyannote.database.util import load_rttm
 from pysubs2 import Color, SSAFile
 from ecg_audio_nb.core.html import PALETTE
-from ecg_audio_nb.results.export import (COLUMNS, LINES, LONGEST, PAUSE, WRITERS, ExportError, columns, cues, export, render, render_files,
+from ecg_audio_nb.results.export import (COLUMNS, LINES, LONGEST, PAUSE, WRITERS, ExportError, display_width, cues, export, render, render_files,
                                  segments_table, spoken_text, spoken_words, timed_words, words_table, write_files, write_whole)
 from ecg_audio_nb.schema import AcousticFeatures, Analysis, FullFeatures, Metadata, Segment, Speaker, Turn, Word, from_dict
-from ecg_audio_nb.settings import FORMATS, USUAL
+from ecg_audio_nb.settings import FORMATS, DEFAULT_FORMATS
 
 WORDS = st.one_of(
     st.sampled_from(["a", "yes,", "Okay.", "market", "extraordinarily", "[noise]", "R&D", "<b>", "{\\an8}", "C:\\new", "7", "100%", "안녕하세요",
@@ -73,11 +73,11 @@ def test_cues_fit_the_screen(a, names):
         lines = [line for _, row in c.rows for line in row]
         together = sum(t == c.start_time for t, *_ in words) # words that begin at one moment can't be parted
         if together == 1:
-            assert len(lines) <= LINES or any(" " not in l and columns(l) > COLUMNS for l in lines)
+            assert len(lines) <= LINES or any(" " not in l and display_width(l) > COLUMNS for l in lines)
             assert c.end_time - c.start_time <= max(LONGEST, max(w.end_time - w.start_time for t, _, _, w in words if t == c.start_time)) + 1e-9
         for line in lines:
             alone = re.sub(r"^(- |\S+: )", "", line)
-            assert columns(line) <= COLUMNS or any(bare(alone) == bare(text) for *_, text, _ in words)
+            assert display_width(line) <= COLUMNS or any(bare(alone) == bare(text) for *_, text, _ in words)
 
 @given(analysis())
 @settings(max_examples=150, deadline=None)
@@ -290,7 +290,7 @@ def test_a_pause_ends_a_cue_and_a_shorter_one_does_not():
 def test_a_long_sentence_is_shared_out_evenly():
     text = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen"
     shown = cues(of(one(text, *((.3*i, .3*i + .3) for i in range(18)))))
-    widths = [sum(map(columns, lines)) for c in shown for _, lines in c.rows]
+    widths = [sum(map(display_width, lines)) for c in shown for _, lines in c.rows]
     assert len(shown) == 2 and max(widths) - min(widths) < 20
 
 def test_zero_length_words_make_no_empty_cue():
@@ -355,7 +355,7 @@ def test_every_format_of_the_settings_has_a_writer_and_no_two_share_a_file(tmp_p
     assert "x.audacity.txt" in names and {"x.words.csv", "x.segments.csv", "x.words.parquet", "x.segments.parquet"} < set(names)
 
 def test_the_usual_formats_are_written_where_none_are_asked_for(tmp_path):
-    assert [p.name for p in export(of(), tmp_path, "x")] == [f"x.{f}" for f in USUAL]
+    assert [p.name for p in export(of(), tmp_path, "x")] == [f"x.{f}" for f in DEFAULT_FORMATS]
 
 # --- writing
 

@@ -13,8 +13,8 @@ from ecg_audio_nb.results import figures, plots; from ecg_audio_nb.speech import
 from ecg_audio_nb.core.html import PALETTE, colours
 from ecg_audio_nb.voice.acoustics import Frames, frames
 from ecg_audio_nb.audio.media import Audio
-from ecg_audio_nb.results.plots import (PlotError, alone, envelope, place_words, plot_similarity, plot_speakers, plot_talk_time, plot_voice,
-    plot_waveform, speaker_colours, thin, voice_embeddings, voice_similarity, who_talks)
+from ecg_audio_nb.results.plots import (PlotError, solo_spans, envelope, place_words, plot_similarity, plot_speakers, plot_talk_time, plot_voice,
+    plot_waveform, speaker_colours, downsample, voice_embeddings, voice_similarity, speaker_at)
 from ecg_audio_nb.schema import AcousticFeatures, Analysis, Metadata, Range, Segment, Speaker, Turn, VoiceRanges, Word
 
 RATE = 16000
@@ -250,7 +250,7 @@ def test_gaps_where_unvoiced_and_silent():
 
 def test_frames_belong_to_whoever_talks():
     turns = [Turn(0, 2, "A"), Turn(1, 3, "B"), Turn(1.5, 1.8, "A")]
-    assert who_talks(np.array([0.5, 1.2, 1.6, 2.5, 3.5]), turns, ["A", "B"]).tolist() == [0, -2, -2, 1, -1]
+    assert speaker_at(np.array([0.5, 1.2, 1.6, 2.5, 3.5]), turns, ["A", "B"]).tolist() == [0, -2, -2, 1, -1]
     a = Analysis((), tuple(turns), (), Metadata("a.wav", duration=4))
     fig = plot_voice(a, frames(tone(4)))
     covered = {who: np.isfinite(line.get_ydata()).sum() for who, line in lines(fig.axes[1]).items()}
@@ -260,8 +260,8 @@ def test_frames_belong_to_whoever_talks():
 
 def test_thinning_is_by_the_median_of_what_there_is():
     values = np.array([100, np.nan, 300, np.nan, np.nan, np.nan, 50])
-    assert np.array_equal(thin(values, 3), [200, np.nan, 50], equal_nan=True)
-    assert thin(values, 1) is values
+    assert np.array_equal(downsample(values, 3), [200, np.nan, 50], equal_nan=True)
+    assert downsample(values, 1) is values
 
 
 # Speakers and talk time
@@ -307,7 +307,7 @@ def plain_head(monkeypatch): # the direction is the mean of the frames
 
 def test_only_speech_alone_counts():
     turns = [Turn(0, 2, "A"), Turn(1, 3, "B"), Turn(4, 9, "A"), Turn(1.2, 1.8, "C")]
-    assert alone(turns) == {"A": [(4, 9), (0, 1)], "B": [(2, 3)], "C": []} and alone([]) == {}
+    assert solo_spans(turns) == {"A": [(4, 9), (0, 1)], "B": [(2, 3)], "C": []} and solo_spans([]) == {}
 
 
 def test_alike_and_not_alike(plain_head):

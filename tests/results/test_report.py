@@ -11,7 +11,7 @@ from browsers import chromium_browser
 from ecg_audio_nb.results.export import ExportError, render
 from ecg_audio_nb.voice.acoustics import frames
 from ecg_audio_nb.audio.media import Audio, MediaError
-from ecg_audio_nb.results.report import POINTS, ReportError, build_report, f0_bins, level_bins, page_data, page_json, wave_bins, write_report
+from ecg_audio_nb.results.report import MAX_BINS, ReportError, build_report, f0_bins, level_bins, page_data, page_json, wave_bins, write_report
 from ecg_audio_nb.schema import AcousticFeatures, Analysis, Metadata, ModelInfo, Range, RunTiming, Segment, Speaker, Turn, VoiceRanges, Word
 
 EVIL = "</script><script>window.hurt=1</script><img src=x onerror=window.hurt=1>\"'<!--{{js}}"
@@ -109,7 +109,7 @@ def test_lanes_stay_small(tmp_path):
     data = data_of(build_report(talk(), tone(tmp_path / "talk.wav")))
     f0 = np.frombuffer(base64.b64decode(data["lanes"]["f0"]), "<u2")
     assert len(f0) == 1201 or len(f0) == 1200
-    assert len(f0) <= POINTS and abs(np.median(f0) - 1500) < 5
+    assert len(f0) <= MAX_BINS and abs(np.median(f0) - 1500) < 5
     assert data_of(build_report(talk()))["lanes"] is None
 
 
@@ -128,7 +128,7 @@ def test_faults_are_told_and_nothing_is_written(tmp_path):
 
 
 def test_a_large_recording_is_named_from_the_page(tmp_path, monkeypatch):
-    monkeypatch.setattr("ecg_audio_nb.results.report.EMBED", 1000)
+    monkeypatch.setattr("ecg_audio_nb.results.report.MAX_EMBED_BYTES", 1000)
     (tmp_path / "in").mkdir()
     media = tone(tmp_path / "in/a b#1.wav")
     page = write_report(talk(), tmp_path / "out/r.html", media, **heard()).read_text()

@@ -7,8 +7,8 @@ from standardwebhooks import Webhook
 from typer.testing import CliRunner
 
 from backend import SECRET, Receiver, check_told
-from ecg_audio_nb.service.webhooks import (Answer, CallbackError, Deliverer, Delivery, backend_result, callback_url, claim_due, messages, prepare, prune, put,
-                                    reopen, replay, settle, sign, verdict, webhook_keys)
+from ecg_audio_nb.service.webhooks import (DeliveryResult, CallbackError, Deliverer, Delivery, backend_result, callback_url, claim_due, messages, prepare, prune, put,
+                                    reopen, replay, settle, sign, classify, webhook_keys)
 from ecg_audio_nb.cli import app
 from ecg_audio_nb.batch.queue import Job, Queue, add, claim, fail, finish, owner_name
 from ecg_audio_nb.pipeline import analyze
@@ -181,7 +181,7 @@ def test_the_wait_grows_to_an_hour_and_ends_after_three_days(queue):
         queue.db.execute("update outbox set due=0")
         [m] = claim_due(queue, ME, 1)
         before = time.time()
-        settle(queue, ME, [(m, Answer(500))])
+        settle(queue, ME, [(m, DeliveryResult(500))])
         waits.append(only(queue).due - before)
     assert m.state == "dead" and waits.pop() < 1
     assert all(0.8 * w <= got <= 1.2 * w + 0.5 for w, got in zip([5, 20, 80, 320, 1280, *[3600] * 99], waits))
@@ -192,14 +192,14 @@ def test_the_wait_grows_to_an_hour_and_ends_after_three_days(queue):
 def test_a_stop_of_the_service_does_not_use_up_the_three_days(queue):
     say(queue, "j", "http://h/")
     queue.db.execute("update outbox set created=created-864000, due=due-864000")
-    settle(queue, ME, [(claim_due(queue, ME, 1)[0], Answer(None, "refused"))])
+    settle(queue, ME, [(claim_due(queue, ME, 1)[0], DeliveryResult(None, "refused"))])
     assert only(queue).state == "waiting"
 
 
 def test_a_very_long_pause_with_many_tries_overflows_nothing(queue):
     say(queue, "j", "http://h/")
     queue.db.execute("update outbox set tries=100000")
-    settle(queue, ME, [(claim_due(queue, ME, 1)[0], Answer(429, "", 10.0))], Delivery(first=5.0))
+    settle(queue, ME, [(claim_due(queue, ME, 1)[0], DeliveryResult(429, "", 10.0))], Delivery(first=5.0))
     m = only(queue)
     assert m.state == "waiting" and 9 < m.due - time.time() <= 10
 
@@ -215,10 +215,10 @@ def test_progress_is_merged_and_never_falls(queue):
     say(queue, "j", url, 5) # in flight is not replaced
     assert [(json.loads(m.body)["progress"], m.state) for m in messages(queue)] == [(40.5, "sending"), (40.5, "waiting")]
     assert claim_due(queue, ME, 9) == []
-    settle(queue, ME, [(m, Answer(500))]) # the later one takes its place
+    settle(queue, ME, [(m, DeliveryResult(500))]) # the later one takes its place
     [m] = claim_due(queue, ME, 9)
     assert m.id != ids[-1] and only(queue).state == "sending"
-    settle(queue, ME, [(m, Answer(200))])
+    settle(queue, ME, [(m, DeliveryResult(200))])
     last = say(queue, "j", url, status="failed", error_code="no_speech")
     assert say(queue, "j", url, 99) is None and say(queue, "j", url) is None
     assert [m.id for m in messages(queue, "waiting")] == [last]
@@ -229,7 +229,7 @@ def test_a_last_word_waits_for_what_is_in_flight_and_not_for_what_failed(queue):
     [m] = claim_due(queue, ME, 1)
     last = say(queue, "j", "http://h/")
     assert claim_due(queue, ME, 1) == []
-    settle(queue, ME, [(m, Answer(None))])
+    settle(queue, ME, [(m, DeliveryResult(None))])
     assert [m.id for m in claim_due(queue, ME, 9)] == [last]
 
 
@@ -316,7 +316,7 @@ def test_the_lease_of_an_unseen_process_ends(queue):
     queue.db.execute("update outbox set lease=lease-61")
     [again] = claim_due(queue, ME, 1)
     assert (again.id, again.tries) == (m.id, 2)
-    settle(queue, elsewhere, [(m, Answer(400))]) # too late
+    settle(queue, elsewhere, [(m, DeliveryResult(400))]) # too late
     assert only(queue).state == "sending"
 
 
@@ -394,7 +394,7 @@ def test_half_a_character_can_be_told(queue):
 def test_prune_forgets_what_was_delivered_alone(queue):
     for job, answer in (("a", 200), ("b", 410)):
         say(queue, job, "http://h/")
-        settle(queue, ME, [(claim_due(queue, ME, 1)[0], Answer(answer))])
+        settle(queue, ME, [(claim_due(queue, ME, 1)[0], DeliveryResult(answer))])
     say(queue, "c", "http://h/")
     assert prune(queue, time.time() + 1) == 1 and [m.job for m in messages(queue)] == ["b", "c"]
     assert prune(queue, time.time() + 1, STATES_ALL) == 1 and [m.job for m in messages(queue)] == ["c"]
@@ -539,9 +539,9 @@ def test_a_result_has_the_shape_that_the_backend_reads(sample):
 
 
 def test_verdicts():
-    for status in (200, 201, 204, 299): assert verdict(Answer(status)) == "delivered"
-    for status in (None, 408, 425, 429, 500, 502, 503, 504, 599): assert verdict(Answer(status)) == "again"
-    for status in (301, 302, 307, 308, 400, 401, 403, 404, 409, 413, 422): assert verdict(Answer(status)) == "refused"
+    for status in (200, 201, 204, 299): assert classify(DeliveryResult(status)) == "delivered"
+    for status in (None, 408, 425, 429, 500, 502, 503, 504, 599): assert classify(DeliveryResult(status)) == "again"
+    for status in (301, 302, 307, 308, 400, 401, 403, 404, 409, 413, 422): assert classify(DeliveryResult(status)) == "refused"
 
 
 def ecg(*args): return CliRunner().invoke(app, list(map(str, args)))
@@ -551,7 +551,7 @@ def test_the_command_lists_and_replays(tmp_path):
     queue = Queue(tmp_path / ".jobs/queue.sqlite")
     assert (ecg("callbacks", "list", "-o", tmp_path).stdout, ecg("callbacks", "replay", "j", "-o", tmp_path).exit_code) == ("", 1)
     ids = [say(queue, job, "http://user:pw@h/x?key=confidential") for job in ("a", "b")]
-    settle(queue, ME, [(m, Answer(s, "no")) for m, s in zip(claim_due(queue, ME, 2), (410, 200))])
+    settle(queue, ME, [(m, DeliveryResult(s, "no")) for m, s in zip(claim_due(queue, ME, 2), (410, 200))])
     shown = ecg("callbacks", "list", "-o", tmp_path)
     assert ids[0] in shown.stdout and ids[1] not in shown.stdout and "410" in shown.stdout
     everything = ecg("callbacks", "list", "--all", "-o", tmp_path)

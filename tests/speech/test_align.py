@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings as hypothesis_settings, strategies as st
 
-from ecg_audio_nb.speech.align import (CtcAligner, PhoneAligner, RecognizerTimes, choose_aligner, interpolate,
-    take_recognized, text_fit, timed)
+from ecg_audio_nb.speech.align import (CtcAligner, PhoneAligner, KeepTimes, choose_aligner, interpolate,
+    take_recognized, text_fit, words_from_frames)
 from ecg_audio_nb.speech.forced_align import align_phones
 from ecg_audio_nb.audio.media import Audio, load_audio
 from ecg_audio_nb.models import ModelError, packaged_models
@@ -213,7 +213,7 @@ def test_interpolated_words_are_in_order_and_in_speech(spans, n):
 
 def test_a_letter_network_keeps_the_recognizers_confidence():
     frames, probability = np.array([1, 3, 5]), np.array([.9, .8, 1])
-    kept, new = timed([Word("a", confidence=0.3), Word("b")], [0, 1, -1], frames, probability, 0, 0.02, 8)
+    kept, new = words_from_frames([Word("a", confidence=0.3), Word("b")], [0, 1, -1], frames, probability, 0, 0.02, 8)
     assert (kept.confidence, new.confidence) == (0.3, 0.8)
 
 
@@ -250,7 +250,7 @@ def test_wav2vec2_that_is_not_at_hand_leaves_it_to_the_phones(clips, monkeypatch
 
 def test_recognizer_times_stay_where_they_are_asked_for(clips):
     said = transcript([Word("a", 0.1, 0.4, timing="recognized"), Word("b")], 2.0)
-    found = RecognizerTimes().align(clips[0][0], said, [(0, 1.0)])
+    found = KeepTimes().align(clips[0][0], said, [(0, 1.0)])
     filled = replace(said.words[1], start_time=0.4, end_time=1.0, timing="interpolated")
     assert found.words == (said.words[0], filled)
 

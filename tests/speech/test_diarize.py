@@ -7,7 +7,7 @@ from ecg_audio_nb.research.evaluate import read_turns
 from ecg_audio_nb.audio.media import Audio, load_audio
 from ecg_audio_nb.models import onnx_session
 from ecg_audio_nb.settings import DiarizeSettings
-from ecg_audio_nb.speech.vad import listen, peak_gain
+from ecg_audio_nb.speech.vad import detect_speech, peak_gain
 from ecg_audio_nb.speech.voice_encoder import Sums, n_trunk_frames, trunk_frames, voice_of
 
 RATE = 16000
@@ -15,7 +15,7 @@ RATE = 16000
 
 def speakers(samples, **settings):
     audio = Audio(np.ascontiguousarray(samples, dtype=np.float32))
-    return {t.speaker_id for t in d.diarize(audio, listen(audio), DiarizeSettings(**settings)).turns}
+    return {t.speaker_id for t in d.diarize(audio, detect_speech(audio), DiarizeSettings(**settings)).turns}
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def test_turns_of_three_people_are_theirs(shared_data):
     path = shared_data / "real/conversations/falcon_3spk.wav"
     if not path.exists(): pytest.skip("no falcon_3spk.wav")
     audio = load_audio(path)
-    turns = d.diarize(audio, listen(audio)).turns
+    turns = d.diarize(audio, detect_speech(audio)).turns
     true = read_turns(path.with_suffix(".rttm"))
     assert [t.speaker_id[-1] for t in turns] == ["0", "1", "2"] and len(true) == 3
     for found, right in zip(turns, true): # the reference is rounded to 0.1 s
@@ -79,7 +79,7 @@ def test_what_is_said_over_somebody_else_is_less_sure(readers):
     both = np.concatenate([first[:6 * RATE], second[:6 * RATE]])
     both[8 * RATE:10 * RATE] += 0.7 * first[3 * RATE:5 * RATE]
     audio = Audio(both.astype(np.float32))
-    found = d.diarize(audio, listen(audio))
+    found = d.diarize(audio, detect_speech(audio))
     sure = found.certainty
     assert set(sure.speakers) == {t.speaker_id for t in found.turns} and all(0 <= t.speaker_confidence <= 1 for t in found.turns)
     [a, b] = sure.speakers
@@ -132,10 +132,10 @@ def test_sums_give_the_voices_of_frames(readers):
 
 def test_blocks_change_nothing(readers, monkeypatch):
     y = np.concatenate([v[0] for v in readers.values()])
-    audio = Audio(y); activity = listen(audio)
-    whole = d.hear_voices(audio, activity)
+    audio = Audio(y); activity = detect_speech(audio)
+    whole = d.extract_embeddings(audio, activity)
     monkeypatch.setattr(d, "BLOCK", 7)
-    parts = d.hear_voices(audio, activity)
+    parts = d.extract_embeddings(audio, activity)
     np.testing.assert_array_equal(whole.masks, parts.masks)
     np.testing.assert_allclose(whole.embedded, parts.embedded, atol=1e-3)
     np.testing.assert_allclose(whole.sliding, parts.sliding, atol=5e-3)

@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("whisperx", reason="needs the extra [whisperx]")
 
-from ecg_audio_nb.speech.align import CtcAligner, CtcModel, load_ctc, path, spell
+from ecg_audio_nb.speech.align import CtcAligner, CtcModel, load_ctc, viterbi_align, tokenize
 from ecg_audio_nb.audio.media import Audio, load_audio
 from ecg_audio_nb.models import Weights, find_weights
 from ecg_audio_nb.schema import ModelInfo, Word
@@ -104,7 +104,7 @@ def test_language_and_task_stand_in_the_prompt(many_languages, language, task):
 
 def test_timestamp_tokens_do_not_become_text(many_languages, clip):
     "A random model says tokens of any kind; only text may come through"
-    said = whisper(many_languages, **{"transcribe.no_speech": 1, "transcribe.log_prob": -100, "transcribe.compression_ratio": 1000}).transcribe(
+    said = whisper(many_languages, **{"transcribe.no_speech_threshold": 1, "transcribe.logprob_threshold": -100, "transcribe.compression_ratio_threshold": 1000}).transcribe(
         clip, [(0.0, 4.0)], "en")
     assert not any("<|" in w.word for w in said.words)
 
@@ -142,8 +142,8 @@ def test_each_layout_gives_whisperx_its_frames(layout, clip):
     with torch.inference_mode(): expected = torch.log_softmax(peer(torch.from_numpy(part.copy())[None]).logits, -1)[0].numpy()
     assert np.abs(ours.emissions([part])[0] - expected).max() < 1e-4
     assert {k.lower(): v for k, v in about["dictionary"].items()} == ours.labels
-    tokens, _ = spell("anna counts two black apples".split(), ours.labels, 10**6)
-    [(frames, _)] = path([expected], [tokens], ours.blank)
+    tokens, _ = tokenize("anna counts two black apples".split(), ours.labels, 10**6)
+    [(frames, _)] = viterbi_align([expected], [tokens], ours.blank)
     e = torch.from_numpy(expected)
     trellis = theirs.get_trellis(e, tokens, ours.blank)
     gained = lambda at: sum(expected[t, k] - expected[t, ours.blank] for t, k in zip(at, tokens))

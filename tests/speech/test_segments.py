@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from ecg_audio_nb.schema import Word
-from ecg_audio_nb.speech.speakers import BREATH, LONGEST, MOVE, PAUSE, ends_sentence, group_words, move_changes
+from ecg_audio_nb.speech.speakers import SENTENCE_GAP, LONGEST, MOVE, PAUSE, ends_sentence, group_words, move_changes
 
 
 def words(text, gaps=None):
@@ -58,7 +58,7 @@ def test_a_change_does_not_move_over_a_pause():
 
 
 def test_segments_end_with_sentences():
-    found = group_words(words("A: That is it. We go now. B: Do we? I see.", {3: BREATH, 6: BREATH, 8: BREATH}))
+    found = group_words(words("A: That is it. We go now. B: Do we? I see.", {3: SENTENCE_GAP, 6: SENTENCE_GAP, 8: SENTENCE_GAP}))
     assert texts(found) == ["That is it.", "We go now.", "Do we?", "I see."]
 
 

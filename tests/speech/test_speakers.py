@@ -16,7 +16,7 @@ from ecg_audio_nb.audio.media import Audio, load_audio
 from ecg_audio_nb.models import ModelError, Weights, find_weights
 from ecg_audio_nb.schema import Turn, Word
 from ecg_audio_nb.settings import DiarizeSettings, RuntimeSettings, load_settings
-from ecg_audio_nb.speech.speakers import PyannoteDiarizer, assign_speakers, choose_diarizer, quiet, turns_of
+from ecg_audio_nb.speech.speakers import PyannoteDiarizer, assign_speakers, choose_diarizer, quiet, turns_from_pyannote
 
 CPU = RuntimeSettings(device="cpu", offline=True)
 
@@ -142,7 +142,7 @@ def test_names_of_what_pyannote_gives():
     a = Annotation()
     a[Segment(5, 7), 0], a[Segment(-0.01, 2), 0], a[Segment(6, 12), 1] = "SPEAKER_00", "SPEAKER_07", "Z"
     a[Segment(10, 11), 0] = "beyond"
-    turns, exclusive = turns_of(a, 10.0)
+    turns, exclusive = turns_from_pyannote(a, 10.0)
     assert turns == [Turn(0, 2, "SPEAKER_00"), Turn(5, 7, "SPEAKER_01"), Turn(6, 10, "SPEAKER_02")] and exclusive is None
 
 

@@ -9,14 +9,14 @@ from hypothesis import HealthCheck, given, settings as hypothesis_settings, stra
 pytest.importorskip("whisperx", reason="needs the extra [whisperx]")
 
 from ecg_audio_nb import analyze, models
-from ecg_audio_nb.speech.align import CtcAligner, best_frames, choose_aligner
+from ecg_audio_nb.speech.align import CtcAligner, viterbi_paths, choose_aligner
 from ecg_audio_nb.research.evaluate import wer
 from ecg_audio_nb.audio.media import Audio, load_audio
 from ecg_audio_nb.models import ModelError, find_weights
 from ecg_audio_nb.schema import ModelInfo, Word
 from ecg_audio_nb.settings import load_settings
 from ecg_audio_nb.speech.transcribe import Chunk, Transcript, TranscribeError, WhisperTranscriber, choose_transcriber
-from ecg_audio_nb.speech.vad import listen
+from ecg_audio_nb.speech.vad import detect_speech
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def heard(tiny, clips):
     engine, aligner = choose_transcriber(settings)[0], CtcAligner(settings)
     out = []
     for audio, _ in clips:
-        speech = listen(audio).speech
+        speech = detect_speech(audio).speech
         said = engine.transcribe(audio, speech, "en")
         out.append((said, aligner.align(audio, said, speech)))
     return out
@@ -109,7 +109,7 @@ def test_the_text_is_whisperx_s_own(tiny, clips):
     "Chunk by chunk, on the same regions"
     from whisperx.asr import load_model
     audio = clips[10][0]
-    said = choose_transcriber(own(tiny))[0].transcribe(audio, listen(audio).speech, "en")
+    said = choose_transcriber(own(tiny))[0].transcribe(audio, detect_speech(audio).speech, "en")
     pipe = load_model(str(tiny / "whisper-ct2"), "cpu", compute_type="int8", language="en", vad_model=lambda *_: None)
     first = 0
     for start, end, n in said.passages:
@@ -306,7 +306,7 @@ def brute(gain):
 @given(st.integers(1, 4), st.integers(1, 7), st.integers(0, 2**31))
 def test_the_search_is_exact(labels, frames, seed):
     gain = np.random.default_rng(seed).normal(size=(frames, 1, labels)).astype(np.float32)
-    [found] = best_frames(gain, np.array([labels]))
+    [found] = viterbi_paths(gain, np.array([labels]))
     if labels > frames: assert (found == -1).all()
     else:
         assert (np.diff(found) > 0).all()

@@ -386,21 +386,21 @@ def test_two_thousand_words_cost_little_more_than_twenty():
 
 
 def test_a_quiet_speakers_loud_word_is_loud():
-    from ecg_audio_nb.voice.acoustics import emphasized
+    from ecg_audio_nb.voice.acoustics import add_emphasis
     from ecg_audio_nb.schema import FullFeatures
     levels, who = [-50, -51, -49, -50, -42] + [-20, -21, -19, -20, -12], ["A"] * 5 + ["B"] * 5
-    out = emphasized([FullFeatures(volume_db=v) for v in levels], who)
+    out = add_emphasis([FullFeatures(volume_db=v) for v in levels], who)
     assert [f.volume_category for f in out] == ["normal"] * 4 + ["loud"] + ["normal"] * 4 + ["loud"]
     assert out[4].emphasis == pytest.approx(out[9].emphasis, abs=0.01) # 8 dB above each one's own
-    assert emphasized([FullFeatures(volume_db=-20)] * 3, ["A"] * 3)[0].emphasis is None
+    assert add_emphasis([FullFeatures(volume_db=-20)] * 3, ["A"] * 3)[0].emphasis is None
 
 
 def test_bounds_of_each_speakers_own_find_a_creaky_octave():
     "A voice at 100 Hz whose every second period is weak: with a wide reach it may be heard an octave low, never with its own"
-    from ecg_audio_nb.voice.acoustics import adapt
+    from ecg_audio_nb.voice.acoustics import refine_f0
     y = np.concatenate([voice(np.full(32000, 200.0)), voice(np.full(32000, 90.0))])
     first = frames(y)
-    second = adapt(first, y, [(0, 2, "A"), (2, 4, "B")])
+    second = refine_f0(first, y, [(0, 2, "A"), (2, 4, "B")])
     for part, f0 in (((0, 2), 200), ((2, 4), 90)):
         assert pool(second, [part])[0].pitch_hz == pytest.approx(f0, rel=0.01)
-    assert np.array_equal(np.isnan(adapt(first, y, []).f0), np.isnan(first.f0))
+    assert np.array_equal(np.isnan(refine_f0(first, y, []).f0), np.isnan(first.f0))

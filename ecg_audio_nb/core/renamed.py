@@ -1,0 +1,54 @@
+"""Keys under the names they had in older versions: they still work, and a warning names the new key"""
+
+import warnings
+from collections.abc import Mapping
+
+SETTINGS = {
+    "diarize.min_pause": "diarize.min_silence",
+    "diarize.quiet": "diarize.silence_drop_db",
+    "export.longest": "segments.max_duration",
+    "export.pause": "segments.max_pause",
+    "runtime.checkpoints_mb": "runtime.checkpoints_max_mb",
+    "transcribe.compression_ratio": "transcribe.compression_ratio_threshold",
+    "transcribe.log_prob": "transcribe.logprob_threshold",
+    "transcribe.no_speech": "transcribe.no_speech_threshold",
+    "transcribe.no_speech_log_prob": "transcribe.no_speech_logprob_threshold",
+}
+
+
+class RenamedKey(FutureWarning):
+    "A key is written under the name it had in an older version"
+
+
+def within(section: str, names: Mapping[str, str] = SETTINGS) -> dict[str, str]:
+    "Return the keys renamed inside one section, old to new, without the section's name"
+    start = section + "."
+    inside = {old: new for old, new in names.items() if old.startswith(start) and new.startswith(start)}
+    return {old.removeprefix(start): new.removeprefix(start) for old, new in inside.items()}
+
+
+def current_keys(values: Mapping, names: Mapping[str, str], warn: bool = True) -> dict:
+    "Rename the keys of a flat mapping; where both names of a key occur, the present one wins"
+    renamed = {}
+    for key, value in values.items():
+        if key not in names:
+            continue
+        renamed[names[key]] = value
+        if warn:
+            note = f"{key} is now called {names[key]}; the old name still works"
+            warnings.warn(note, RenamedKey, stacklevel=2)
+    return renamed | {key: value for key, value in values.items() if key not in names}
+
+
+def nested(values: Mapping, names: Mapping[str, str] = SETTINGS, warn: bool = True) -> dict:
+    "Rename the keys of a mapping of sections, `{'diarize': {'quiet': 30}}`; a key may move to another section"
+    flat = {}
+    for section, inner in values.items():
+        if isinstance(inner, Mapping):
+            flat |= {f"{section}.{key}": value for key, value in inner.items()}
+    flat = current_keys(flat, names, warn)
+    out = {section: {} if isinstance(inner, Mapping) else inner for section, inner in values.items()}
+    for key, value in flat.items():
+        section, _, name = key.partition(".")
+        out.setdefault(section, {})[name] = value
+    return out
