@@ -13,7 +13,7 @@ export DEMO_SOURCE := $(value SOURCE)
 export DEMO_OUT := $(value OUT)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test in-step notebooks lint unit readme docs lock clean
+.PHONY: help demo test soak in-step notebooks lint unit readme docs lock clean
 .NOTPARALLEL:
 
 help: ## this list
@@ -41,6 +41,9 @@ lint: $(DEV)/.installed ## ruff, and the import rule
 unit: $(DEV)/.installed ## pytest in two processes, slow tests too
 	@echo "== unit: pytest"
 	@PATH="$(CURDIR)/$(DEV)/bin:$$PATH" $(DEV)/bin/python -m pytest -n 2 --dist loadfile
+
+soak: $(DEV)/.installed ## the long tests: hundreds of jobs, thousands of requests, hours of audio
+	@PATH="$(CURDIR)/$(DEV)/bin:$$PATH" $(DEV)/bin/python -m pytest tests/soak -m soak
 
 readme: $(DEV)/.installed ## write README.md from nbs/index.ipynb
 	@$(DEV)/bin/python scripts/make_readme.py

@@ -8,7 +8,9 @@ from pathlib import Path
 
 root = Path(__file__).resolve().parents[1]
 parts = "pyproject.toml", "_quarto.yml", "settings.ini", "README.md", "nbs", "ecg_audio_nb"
-leave_out = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints", "nbdev.yml", "*.qmd", "*.onnx", "*.mp4")
+leave_out = shutil.ignore_patterns(
+    "__pycache__", ".ipynb_checkpoints", "nbdev.yml", "*.qmd", "*.onnx", "*.mp4"
+)
 
 
 def copied(folder):
@@ -27,7 +29,9 @@ def contents(folder):
 def run(name, folder):
     "One of nbdev's commands, from the environment this runs in"
     env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run([Path(sys.executable).parent / name], cwd=folder, env=env, capture_output=True, text=True)
+    done = subprocess.run(
+        [Path(sys.executable).parent / name], cwd=folder, env=env, capture_output=True, text=True
+    )
     if done.returncode:
         sys.exit(f"{name} failed:\n{done.stdout}{done.stderr}")
 
@@ -50,7 +54,9 @@ def main():
             changed = [p for p in {**before, **after} if before.get(p) != after.get(p)]
             if changed:
                 print("".join(shown(p, before.get(p), after.get(p)) for p in changed))
-                sys.exit(f"{command} changes {', '.join(map(str, changed))}: run it, look at the change, keep it")
+                sys.exit(
+                    f"{command} changes {', '.join(map(str, changed))}: run it, look at the change, keep it"
+                )
 
 
 if __name__ == "__main__":

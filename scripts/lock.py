@@ -1,6 +1,8 @@
-"""Write constraints.txt, the tested set: the versions in the environment that runs this, resolved for every Python
+"""Write constraints.txt, the tested set: the versions in the environment that runs this, resolved for every
+Python
 
-Run it in the environment that the tests have just passed in: `make lock`. Each Python that the project supports
+Run it in the environment that the tests have just passed in: `make lock`. Each Python that the project
+supports
 resolves `.[all,dev]` by a dry run under those versions; what only one of them needs gets a marker.
 """
 
@@ -11,7 +13,7 @@ from pathlib import Path
 root = Path(__file__).resolve().parents[1]
 pythons = "3.11", "3.12", "3.13", "3.14"
 head = """\
-# The tested set: what `make demo` and `make test` install, so that a fresh install later gets what was tested.
+# The tested versions: `make demo` and `make test` install exactly these.
 # Made by `make lock`, from the environment in which the tests passed. pyproject.toml holds the ranges.
 """
 
@@ -29,7 +31,9 @@ def installed():
 def interpreter(version):
     "The path of that Python on this machine, or None"
     for path in filter(None, (sys.executable, shutil.which(f"python{version}"))):
-        said = subprocess.run([path, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], capture_output=True, text=True)
+        said = subprocess.run(
+            [path, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], capture_output=True, text=True
+        )
         if said.stdout.strip() == version:
             return path
 

@@ -1,6 +1,7 @@
 """Draw the README's picture from the packaged sample: python scripts/make_hero.py [--out nbs/images/hero.png]
 
-Every word stands where it was said, as high as its voice, as large as it was loud, in its speaker's colour; all of it
+Every word stands where it was said, as high as its voice, as large as it was loud, in its speaker's colour;
+all of it
 measured. Needs the `[lab]` extra.
 """
 
@@ -31,7 +32,16 @@ def draw(result, audio):
     for word in shown:
         voice, middle = word.acoustic_features, (word.start_time + word.end_time) / 2
         size = 7.5 + 6 * np.clip((voice.volume_db - quiet) / (loud - quiet), 0, 1)
-        words.text(middle, voice.pitch_hz, word.word, size=size, color=colour[word.speaker_id], ha="center", va="center", weight="bold")
+        words.text(
+            middle,
+            voice.pitch_hz,
+            word.word,
+            size=size,
+            color=colour[word.speaker_id],
+            ha="center",
+            va="center",
+            weight="bold",
+        )
     words.set(ylabel="measured F0, Hz", yscale="log", ylim=(132, 265), yticks=(140, 160, 200, 250))
     words.minorticks_off()
     words.yaxis.set_major_formatter(lambda hz, _: f"{hz:.0f}")

@@ -2,9 +2,12 @@
 
 Usage: python scripts/make_phone_model.py MODEL [OUT]
 
-MODEL is the folder `pocketsphinx/model/en-us/en-us` of the wheel pocketsphinx 5.1.1 (BSD 2-clause, Alpha Cephei
-2015). Only the 126 context-independent states are kept: 42 phones of 3 states each. Means and log variances become
-8 bit, with a range for each phone, stream and dimension. Prints the file's SHA-256 and size for models.json, and
+MODEL is the folder `pocketsphinx/model/en-us/en-us` of the wheel pocketsphinx 5.1.1 (BSD 2-clause, Alpha
+Cephei
+2015). Only the 126 context-independent states are kept: 42 phones of 3 states each. Means and log variances
+become
+8 bit, with a range for each phone, stream and dimension. Prints the file's SHA-256 and size for models.json,
+and
 checks that the states' scores stay those of the original parameters.
 """
 
@@ -28,7 +31,8 @@ def read_parameters(path: Path, n_integers: int, n_values: int) -> np.ndarray:
 
 
 def read_mixtures(path: Path) -> np.ndarray:
-    "Mixture weights of `sendump`, uint8, shape (streams, densities, states): counted strings up to a zero, then bytes"
+    """Mixture weights of `sendump`, uint8, shape (streams, densities, states): counted strings up to a zero,
+    then bytes"""
     content, at = path.read_bytes(), 0
     while size := int.from_bytes(content[at : at + 4], "little"):
         at += 4 + size
@@ -69,13 +73,18 @@ def check(original: dict[str, np.ndarray]):
     [found] = forced_align.features([sample])
     ours = forced_align.state_scores(found.cepstra)
     exact = forced_align.phone_model_of(
-        original["means"], original["log_variances"], original["mixtures"], original["stay"], original["leave"]
+        original["means"],
+        original["log_variances"],
+        original["mixtures"],
+        original["stay"],
+        original["leave"],
     )
     theirs = forced_align.state_scores(found.cepstra, exact)
     difference = np.abs(ours - theirs)[theirs > theirs.max(1, keepdims=True) - 20]
     same = np.mean(ours.argmax(1) == theirs.argmax(1))
     print(
-        f"scores within 20 of the best: {difference.mean():.3f} mean difference, {np.percentile(difference, 99):.3f} p99; "
+        f"scores within 20 of the best: {difference.mean():.3f} mean difference, "
+        f"{np.percentile(difference, 99):.3f} p99; "
         f"same best state in {same:.1%} of the frames"
     )
     assert difference.mean() < 0.2 and same > 0.95

@@ -137,7 +137,11 @@ def stem_reading(surface, reading):
 def variants(reading):
     "What a reading becomes inside a word: voiced, half voiced, its last sound doubled into the next"
     starts = {reading[0], VOICED.get(reading[0], reading[0]), HALF_VOICED.get(reading[0], reading[0])}
-    ends = {reading[1:], reading[1:-1] + "ッ"} if len(reading) > 1 and reading[-1] in "クキツチ" else {reading[1:]}
+    ends = (
+        {reading[1:], reading[1:-1] + "ッ"}
+        if len(reading) > 1 and reading[-1] in "クキツチ"
+        else {reading[1:]}
+    )
     return {start + end for start in starts for end in ends}
 
 

@@ -40,7 +40,9 @@ def shown(notebook):
 def readme() -> str:
     "What README.md must hold"
     notebook = nbformat.from_dict(shown(nbformat.read(root / "nbs/index.ipynb", as_version=4)))
-    exporter = MarkdownExporter(config=Config(NbConvertBase={"display_data_priority": ["text/markdown", "text/plain"]}))
+    exporter = MarkdownExporter(
+        config=Config(NbConvertBase={"display_data_priority": ["text/markdown", "text/plain"]})
+    )
     text, resources = exporter.from_notebook_node(notebook)
     if resources.get("outputs"):
         sys.exit("nbs/index.ipynb: a picture as output can't go to README.md; use nbs/images/")

@@ -142,7 +142,9 @@ def speak_flite(text, voice):
     wave = function("utt_wave", ctypes.POINTER(FliteWave), ptr)(utterance).contents
     samples = np.ctypeslib.as_array(wave.samples, (wave.n,)) / 32768
     words, before, start = [], None, 0.0
-    phone = function("relation_head", ptr, ptr)(function("utt_relation", ptr, ptr, name)(utterance, b"Segment"))
+    phone = function("relation_head", ptr, ptr)(
+        function("utt_relation", ptr, ptr, name)(utterance, b"Segment")
+    )
     while phone:
         end = number(phone, b"end")
         word = feature(phone, b"R:SylStructure.parent.parent.R:Token.parent.name").decode()  # "0" in a pause
@@ -172,7 +174,9 @@ class EspeakEvent(ctypes.Structure):
 @cache
 def espeak_rate():
     "espeak-ng made ready (it can be only once in a process), and its samples a second"
-    return library("espeak-ng").espeak_Initialize(2, 0, None, 1)  # 2: hand the samples over; 1: with phoneme events
+    return library("espeak-ng").espeak_Initialize(
+        2, 0, None, 1
+    )  # 2: hand the samples over; 1: with phoneme events
 
 
 def speak_espeak(text, voice):
@@ -223,7 +227,9 @@ def speak(line):
     voice = CAST[line.speaker]
     samples, rate, words = (speak_flite if voice.engine == "flite" else speak_espeak)(line.text, voice)
     if [w for w, _, _ in words] != plain_words(line.text):
-        raise SystemExit(f"{voice.name} spoke {[w for w, _, _ in words]} for {line.text!r}: choose other words")
+        raise SystemExit(
+            f"{voice.name} spoke {[w for w, _, _ in words]} for {line.text!r}: choose other words"
+        )
     first, last = audible(samples, rate)
     clip = lambda t: float(np.clip(t - first / rate, 0, (last - first) / rate))
     ratio = Fraction(RATE, rate)
@@ -316,7 +322,8 @@ def draw_caption(draw, spoken, now, left, middle):
 
 
 def draw_picture(now, heard, spoken, seconds):
-    "The picture at `now`: a lane a speaker with a lamp that pulses and the words, and the whole talk as a strip"
+    """The picture at `now`: a lane a speaker with a lamp that pulses and the words, and the whole talk as a
+    strip"""
     picture = Image.new("RGB", (SIZE[0] * SCALE, SIZE[1] * SCALE), BACK)
     draw, full = ImageDraw.Draw(picture), lambda *values: [v * SCALE for v in values]
     draw.text(full(24, 29), TITLE, INK, font(21), anchor="lm")
@@ -331,7 +338,9 @@ def draw_picture(now, heard, spoken, seconds):
             halo = 19 + 14 * heard[name]
             glow = tuple(round(0.35 * a + 0.65 * b) for a, b in zip(rgb(voice.colour), rgb(LANE)))
             draw.ellipse(full(64 - halo, middle - halo, 64 + halo, middle + halo), glow)
-        draw.ellipse(full(45, middle - 19, 83, middle + 19), voice.colour if lit else LANE, voice.colour, 2 * SCALE)
+        draw.ellipse(
+            full(45, middle - 19, 83, middle + 19), voice.colour if lit else LANE, voice.colour, 2 * SCALE
+        )
         draw.text(full(64, middle), name, BACK if lit else voice.colour, font(12), anchor="mm")
         for s in lit:
             draw_caption(draw, s, now - s.start, 112 * SCALE, middle * SCALE)
@@ -358,7 +367,13 @@ def write_video(path, stereo, alone, spoken, seconds):
     with av.open(str(path), "w", options={"movflags": "+faststart", "fflags": "+bitexact"}) as file:
         video = file.add_stream("libx264" if "libx264" in av.codecs_available else "mpeg4", rate=FPS)
         video.width, video.height, video.pix_fmt = *SIZE, "yuv420p"
-        video.options = {"crf": "25", "preset": "slow", "tune": "animation", "threads": "1", "flags": "+bitexact"}
+        video.options = {
+            "crf": "25",
+            "preset": "slow",
+            "tune": "animation",
+            "threads": "1",
+            "flags": "+bitexact",
+        }
         audio = file.add_stream("aac", rate=RATE, layout="stereo")
         audio.bit_rate, audio.options = 96_000, {"flags": "+bitexact"}
         for i in range(round(seconds * FPS)):
@@ -387,7 +402,12 @@ def truth(spoken, seconds):
         for s in spoken
     ]
     words = [
-        {"word": word, "start_time": round(s.start + start, 3), "end_time": round(s.start + end, 3), "speaker_id": s.line.speaker}
+        {
+            "word": word,
+            "start_time": round(s.start + start, 3),
+            "end_time": round(s.start + end, 3),
+            "speaker_id": s.line.speaker,
+        }
         for s in spoken
         for word, start, end in s.words
     ]
@@ -423,9 +443,14 @@ def main(out):
     (out / "sample.truth.json").write_text(json.dumps(known, indent=1) + "\n")
     rows = [(t["speaker_id"], t["start_time"], t["end_time"], t["text"]) for t in known["turns"]]
     (out / "sample.rttm").write_text(
-        "".join(f"SPEAKER sample 1 {start:.3f} {end - start:.3f} <NA> <NA> {who} <NA> <NA>\n" for who, start, end, _ in rows)
+        "".join(
+            f"SPEAKER sample 1 {start:.3f} {end - start:.3f} <NA> <NA> {who} <NA> <NA>\n"
+            for who, start, end, _ in rows
+        )
     )
-    (out / "sample.stm").write_text("".join(f"sample 1 {who} {start:.3f} {end:.3f} {text}\n" for who, start, end, text in rows))
+    (out / "sample.stm").write_text(
+        "".join(f"sample 1 {who} {start:.3f} {end:.3f} {text}\n" for who, start, end, text in rows)
+    )
     print(
         f"{out}/sample.mp4: {seconds:.1f} s, {(out / 'sample.mp4').stat().st_size / 1000:.0f} kB, "
         f"{len(known['words'])} words, {len(rows)} turns, {len(CAST)} voices"
@@ -433,6 +458,10 @@ def main(out):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=ASSETS, help="folder to write into (default: the package's assets)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--out", type=Path, default=ASSETS, help="folder to write into (default: the package's assets)"
+    )
     main(parser.parse_args().out)

@@ -1,9 +1,12 @@
-"""Build the documentation without Quarto: the notebooks of nbs/ as pages in _docs/, readable from a disk or any web server
+"""Build the documentation without Quarto: the notebooks of nbs/ as pages in _docs/, readable from a disk or
+any web server
 
     python scripts/make_site.py [--out _docs]
 
-The sidebar of `_quarto.yml` says which pages there are. A page shows what Quarto and nbdev would show: no hidden cells, the
-signature and documentation of what a notebook exports in place of its code (which is folded below), outputs as they were kept.
+The sidebar of `_quarto.yml` says which pages there are. A page shows what Quarto and nbdev would show: no
+hidden cells, the
+signature and documentation of what a notebook exports in place of its code (which is folded below), outputs
+as they were kept.
 A link that leads nowhere ends the build with an error. Nothing is fetched, and nothing is executed:
 what a page says of the package is read from its source.
 """
@@ -33,9 +36,17 @@ from site_pages import NBS, PAGES, in_cell, parameter_table
 LOOKS = ROOT / "scripts/site"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 REPOSITORY = PROJECT["project"]["urls"]["Repository"]
-GENERATED = {"benchmarks.qmd": "tree/main/benchmarks", "changelog.qmd": "blob/main/CHANGELOG.md", "job_notebooks.qmd": "tree/main/nbs/jobs"}
-UNREAD = re.compile(r"<pre[^>]*>.*?</pre>|<style.*?</style>|<svg.*?</svg>|<h\d.*?</h\d>|<summary>.*?</summary>", re.S)  # by the search
-NO_TEXT = re.compile(r"<[\w.]+ (?:object )?at 0x\w+>|<[\w.]+ object>|<Figure size .+>")  # of an output: tells a reader nothing
+GENERATED = {
+    "benchmarks.qmd": "tree/main/benchmarks",
+    "changelog.qmd": "blob/main/CHANGELOG.md",
+    "job_notebooks.qmd": "tree/main/nbs/jobs",
+}
+UNREAD = re.compile(
+    r"<pre[^>]*>.*?</pre>|<style.*?</style>|<svg.*?</svg>|<h\d.*?</h\d>|<summary>.*?</summary>", re.S
+)  # by the search
+NO_TEXT = re.compile(
+    r"<[\w.]+ (?:object )?at 0x\w+>|<[\w.]+ object>|<Figure size .+>"
+)  # of an output: tells a reader nothing
 WORDS = {  # what stands around a page, by its language
     "en": {
         "search": "Search",
@@ -129,7 +140,11 @@ def heading(text):
     m = re.match(r"# (.+)\n+(?:> (.+)\n*)?((?:- \w+: .+\n?)*)", text)
     if not m:
         return None
-    return {"title": m[1].strip(), "description": (m[2] or "").strip(), **dict(re.findall(r"- (\w+): (.+)", m[3]))}, text[m.end() :]
+    return {
+        "title": m[1].strip(),
+        "description": (m[2] or "").strip(),
+        **dict(re.findall(r"- (\w+): (.+)", m[3])),
+    }, text[m.end() :]
 
 
 def read(section, source):
@@ -141,13 +156,27 @@ def read(section, source):
     else:
         notebook = nbformat.read(NBS / source, as_version=4)
         for c in notebook.cells:
-            c.metadata.directives = dict(re.findall(r"^[ \t]*#\|[ \t]*([\w-]+):?[ \t]*(.*?)[ \t]*$", c.source, re.M))
+            c.metadata.directives = dict(
+                re.findall(r"^[ \t]*#\|[ \t]*([\w-]+):?[ \t]*(.*?)[ \t]*$", c.source, re.M)
+            )
         cells = shown(notebook)["cells"]
         head, cells[0].source = heading(cells[0].source) or ({}, cells[0].source)
-        page.module = next((c.metadata.directives["default_exp"] for c in notebook.cells if "default_exp" in c.metadata.directives), None)
+        page.module = next(
+            (
+                c.metadata.directives["default_exp"]
+                for c in notebook.cells
+                if "default_exp" in c.metadata.directives
+            ),
+            None,
+        )
     if not head.get("title") or not head.get("description"):
         raise SiteError(f"nbs/{source}: a page begins with a cell of `# title` and `> one line`")
-    page.title, page.description, page.lang, page.cells = head["title"], head["description"], head.get("lang", "en"), cells
+    page.title, page.description, page.lang, page.cells = (
+        head["title"],
+        head["description"],
+        head.get("lang", "en"),
+        cells,
+    )
     if page.lang not in WORDS:
         raise SiteError(f"nbs/{source}: no words for the language {page.lang}; there are {', '.join(WORDS)}")
     return page
@@ -176,7 +205,9 @@ def coloured(code, language):
         lexer = get_lexer_by_name(language or "text", stripnl=False)
     except ClassNotFound:
         lexer = get_lexer_by_name("text")
-    return highlight(code.strip("\n"), lexer, HtmlFormatter(cssclass="code", wrapcode=True)).replace("<pre>", '<pre tabindex="0">')
+    return highlight(code.strip("\n"), lexer, HtmlFormatter(cssclass="code", wrapcode=True)).replace(
+        "<pre>", '<pre tabindex="0">'
+    )
 
 
 def identifier(text):
@@ -186,7 +217,8 @@ def identifier(text):
 
 
 class Html(mistune.HTMLRenderer):
-    "Markdown of one page; links are resolved in the site, names of the package lead to where they are described"
+    """Markdown of one page; links are resolved in the site, names of the package lead to where they are
+    described"""
 
     def __init__(self, site, page):
         super().__init__(escape=False)
@@ -199,7 +231,10 @@ class Html(mistune.HTMLRenderer):
             n, id = n + 1, f"{wanted}-{n}"
         self.page.ids.add(id)
         self.page.contents.append((level, id, re.sub(r"<[^>]+>", "", text)))
-        return f'<h{level} id="{id}">{text} <a class="anchor" href="#{id}" aria-hidden="true" tabindex="-1">#</a></h{level}>\n'
+        return (
+            f'<h{level} id="{id}">{text} <a class="anchor" href="#{id}" aria-hidden="true" '
+            f'tabindex="-1">#</a></h{level}>\n'
+        )
 
     def link(self, text, url, title=None):
         return f'<a href="{escape(self.site.resolve(self.page, url))}">{text}</a>'
@@ -207,7 +242,10 @@ class Html(mistune.HTMLRenderer):
     def image(self, text, url, title=None):
         if not text:
             raise SiteError(f"nbs/{self.page.source}: the picture {url} has no description")
-        return f'<img src="{escape(self.site.resolve(self.page, url))}" alt="{escape(unescape(text))}" loading="lazy">'
+        return (
+            f'<img src="{escape(self.site.resolve(self.page, url))}" alt="{escape(unescape(text))}" '
+            'loading="lazy">'
+        )
 
     def codespan(self, text):
         code = f"<code>{escape(text, quote=False)}</code>"
@@ -256,9 +294,12 @@ class Site:
         return here or self.names.get(name[1])
 
     def resolve(self, page, url):
-        "A link of a page's text as it stands in the site: to a page, to a picture beside it, or to a file on GitHub"
+        """A link of a page's text as it stands in the site: to a page, to a picture beside it, or to a file
+        on GitHub"""
         if re.match(r"[a-z][a-z+.-]*:", url):
-            if (there := url.removeprefix(f"{REPOSITORY}/blob/main/")) != url and not (ROOT / there.partition("#")[0]).exists():
+            if (there := url.removeprefix(f"{REPOSITORY}/blob/main/")) != url and not (
+                ROOT / there.partition("#")[0]
+            ).exists():
                 self.faults.append(f"nbs/{page.source}: {url}: no such file in the repository")
             return url
         if url.startswith("#"):
@@ -281,7 +322,9 @@ class Site:
         return f"{REPOSITORY}/blob/main/{target.relative_to(ROOT).as_posix()}" + (f"#{part}" if part else "")
 
     def markdown(self, page, text):
-        return mistune.create_markdown(renderer=Html(self, page), plugins=["table", "strikethrough", "footnotes"])(text)
+        return mistune.create_markdown(
+            renderer=Html(self, page), plugins=["table", "strikethrough", "footnotes"]
+        )(text)
 
     # What a notebook holds
 
@@ -308,7 +351,8 @@ class Site:
 
     def folded(self, page, code, opened=False, what=""):
         summary = WORDS[page.lang]["source"] + (f" of <code>{escape(what)}</code>" if what else "")
-        return f'<details class="fold"{" open" * opened}><summary>{summary}</summary>{coloured(code, "python")}</details>\n'
+        start = '<details class="fold" open>' if opened else '<details class="fold">'
+        return f"{start}<summary>{summary}</summary>{coloured(code, 'python')}</details>\n"
 
     def exported(self, page, cell):
         "What a cell exports: how each definition is called and what it does, then the code, folded"
@@ -323,11 +367,15 @@ class Site:
         return docs + self.folded(page, cell.source, what="" if docs else named)
 
     def api(self, page, name):
-        "As nbdev's `show_doc`: signature with its comments, docstring, the place in the source; public methods a line each"
+        """As nbdev's `show_doc`: signature with its comments, docstring, the place in the source; public
+        methods a line each"""
         lines, nodes = module_source(page.module)
         node = nodes[name]
         link = f"{REPOSITORY}/blob/main/ecg_audio_nb/{page.module.replace('.', '/')}.py#L{node.lineno}"
-        where = f'<a class="to-source" href="{link}" aria-label="{name} on GitHub">{WORDS[page.lang]["source"]}</a>'
+        where = (
+            f'<a class="to-source" href="{link}" aria-label="{name} on '
+            f'GitHub">{WORDS[page.lang]["source"]}</a>'
+        )
         told = "\n\n".join(part for part in (ast.get_docstring(node) or "").partition("\n\n")[::2] if part)
         body = coloured(signature(lines, node), "python") + self.markdown(page, told)
         if isinstance(node, ast.ClassDef):
@@ -341,7 +389,12 @@ class Site:
                 continue
             marks = {ast.unparse(d).rpartition(".")[2] for d in f.decorator_list}
             taken = re.sub(r"^(self|cls)(, |$)", "", ast.unparse(bare(f.args)))
-            rows.append(f"| `{f.name}{'' if marks & {'property', 'cached_property'} else f'({taken})'}` | {in_cell(said)} |")
+            rows.append(
+                (
+                    f"| `{f.name}{'' if marks & {'property', 'cached_property'} else f'({taken})'}` | "
+                    f"{in_cell(said)} |"
+                )
+            )
         return self.markdown(page, "| method | |\n| --- | --- |\n" + "\n".join(rows)) if rows else ""
 
     def output(self, page, output):
@@ -350,7 +403,10 @@ class Site:
             text = re.sub(r"[^\n]*\r(?!\n)", "", output.text).strip("\n")  # a progress bar: its last state
             return f'<pre class="output" tabindex="0">{ansi2html(text)}</pre>' if text.strip() else ""
         if output.output_type == "error":
-            return f'<pre class="output error" tabindex="0">{escape(strip_ansi(NEWLINE.join(output.traceback)))}</pre>'
+            return (
+                '<pre class="output error" '
+                f'tabindex="0">{escape(strip_ansi(NEWLINE.join(output.traceback)))}</pre>'
+            )
         data = output.data
         if "text/html" in data:
             return f'<div class="output html" tabindex="0">{data["text/html"]}</div>'
@@ -361,7 +417,11 @@ class Site:
         if "image/png" in data:
             return self.picture(page, base64.b64decode(data["image/png"]))
         text = data.get("text/plain", "")
-        return "" if not text or NO_TEXT.fullmatch(text) else f'<pre class="output" tabindex="0">{ansi2html(text)}</pre>'
+        return (
+            ""
+            if not text or NO_TEXT.fullmatch(text)
+            else f'<pre class="output" tabindex="0">{ansi2html(text)}</pre>'
+        )
 
     def picture(self, page, png):
         name = f"files/{hashlib.sha256(png).hexdigest()[:16]}.png"
@@ -369,7 +429,10 @@ class Site:
         width, height = int.from_bytes(png[16:20]), int.from_bytes(png[20:24])
         part = page.contents[-1][2] if page.contents else page.title
         size = f'width="{width}" height="{height}"'
-        return f'<img class="output" src="{page.to(name)}" {size} alt="{escape(f"Output: {part}")}" loading="lazy">'
+        return (
+            f'<img class="output" src="{page.to(name)}" {size} alt="{escape(f"Output: {part}")}" '
+            'loading="lazy">'
+        )
 
     # Writing
 
@@ -402,11 +465,16 @@ class Site:
 
     def translation(self, page):
         "The page of the same name in the other language, or None"
-        return next((p for p in self.pages if p.lang != page.lang and Path(p.source).stem == Path(page.source).stem), None)
+        return next(
+            (p for p in self.pages if p.lang != page.lang and Path(p.source).stem == Path(page.source).stem),
+            None,
+        )
 
     def write(self, folder):
         loader = jinja2.FileSystemLoader(LOOKS)
-        look = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
+        look = jinja2.Environment(
+            loader=loader, autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined
+        )
         sections = list(dict.fromkeys(p.section for p in self.pages))
         menu = [(s, [p for p in self.pages if p.section == s]) for s in sections]
         for page in self.pages:
@@ -431,7 +499,9 @@ class Site:
         (folder / "site.css").write_text((LOOKS / "site.css").read_text() + code_colours())
         shutil.copy2(LOOKS / "site.js", folder)
         index = json.dumps(list(self.sections()), ensure_ascii=False, separators=(",", ":"))
-        (folder / "search.js").write_text(f"window.pages = {index}\n", encoding="utf-8")  # a script, as a page on a disk may not fetch
+        (folder / "search.js").write_text(
+            f"window.pages = {index}\n", encoding="utf-8"
+        )  # a script, as a page on a disk may not fetch
 
 
 @cache
@@ -490,8 +560,15 @@ def code_colours():
 def build(out):
     "Write the site; the folder appears whole, and an old one stays until then"
     out = Path(out).resolve()
-    if out.exists() and any(out.iterdir()) and not (out / "search.js").exists() and not (out / "search.json").exists():
-        raise SiteError(f"{out} is not a site of ours, and it is not empty: name another folder, or remove it")
+    if (
+        out.exists()
+        and any(out.iterdir())
+        and not (out / "search.js").exists()
+        and not (out / "search.json").exists()
+    ):
+        raise SiteError(
+            f"{out} is not a site of ours, and it is not empty: name another folder, or remove it"
+        )
     site = Site()
     site.render()
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -506,7 +583,9 @@ def build(out):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "_docs", help="folder to write (default: _docs)")
     args = parser.parse_args()
     try:

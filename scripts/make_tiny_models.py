@@ -1,4 +1,5 @@
-"""Make the test fixtures: a tiny Whisper and a tiny aligner that understand 47 words, and clips with word times.
+"""Make the test fixtures: a tiny Whisper and a tiny aligner that understand 47 words, and clips with word
+times.
 
     python scripts/make_tiny_models.py [--out DIR] [--work DIR] [--stage STAGE] [--steps-scale X]
     python scripts/make_tiny_models.py --stage evaluate [--models DIR] [--clips DIR]
@@ -10,13 +11,18 @@ Needs the `[dev,lab,whisperx,eval]` extras and, on the system, flite and espeak-
     wav2vec2/      a Wav2Vec2ForCTC of 0.5 M parameters, safetensors fp16
     clips/         16 FLACs of sentences that no training saw, clips.json: each word's start, end and voice
 
-The stages are synth, whisper, aligner, clips and evaluate; `all` does one after the other, and goes on from what
+The stages are synth, whisper, aligner, clips and evaluate; `all` does one after the other, and goes on from
+what
 an earlier run left in the work folder. A stage asked for by name is done anew.
 
-How so little training is enough: the synthesizers tell when each word is said, so nothing has to be discovered.
-Whisper is told which word each encoder frame belongs to and where the decoder should look for it; the aligner is
-told the frame of each character. Steps and seeds are fixed, but sums differ in their last bits with the machine's
-kernels, so another machine makes other weights of about the same quality: keep those that `evaluate` approves.
+How so little training is enough: the synthesizers tell when each word is said, so nothing has to be
+discovered.
+Whisper is told which word each encoder frame belongs to and where the decoder should look for it; the aligner
+is
+told the frame of each character. Steps and seeds are fixed, but sums differ in their last bits with the
+machine's
+kernels, so another machine makes other weights of about the same quality: keep those that `evaluate`
+approves.
 """
 
 import argparse
@@ -78,7 +84,14 @@ def sentence(rng):
     elif form < 0.65:
         said = [pick(rng, NAMES), pick(rng, VERBS), *things(), "and", *things()]
     elif form < 0.80:
-        said = [pick(rng, NAMES), "and", pick(rng, NAMES), pick(rng, VERBS), pick(rng, NUMBERS), pick(rng, NOUNS)]
+        said = [
+            pick(rng, NAMES),
+            "and",
+            pick(rng, NAMES),
+            pick(rng, VERBS),
+            pick(rng, NUMBERS),
+            pick(rng, NOUNS),
+        ]
     else:
         said = [pick(rng, NAMES), "counts", *(pick(rng, NUMBERS) for _ in range(rng.integers(2, 6)))]
     return said + [pick(rng, ADVERBS)] if rng.random() < 0.25 else said
@@ -121,7 +134,13 @@ class Utterance:
 
 def need_synthesizers():
     "Stop with a word if flite or espeak-ng is missing"
-    for name in ("flite", "flite_usenglish", "flite_cmulex", *(f"flite_cmu_us_{voice}" for voice in FLITE), "espeak-ng"):
+    for name in (
+        "flite",
+        "flite_usenglish",
+        "flite_cmulex",
+        *(f"flite_cmu_us_{voice}" for voice in FLITE),
+        "espeak-ng",
+    ):
         library(name)
 
 
@@ -138,7 +157,9 @@ def flite_voice(name):
     voice = register(None)
     number = library("flite").get_param_float
     number.restype, number.argtypes = ctypes.c_float, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_float]
-    return voice, {key: number(voice.contents.features, key, 0) for key in (b"duration_stretch", b"int_f0_target_mean")}
+    return voice, {
+        key: number(voice.contents.features, key, 0) for key in (b"duration_stretch", b"int_f0_target_mean")
+    }
 
 
 def set_flite(name, stretch, pitch):
@@ -160,7 +181,8 @@ def speak_flite(text, name, stretch, pitch):
     """Samples, their rate, and (word, start, end) in seconds, of `text` by a flite voice.
 
     Like the sample's, but a word said twice in a row stays two words: phones are told apart by their token
-    itself, not by its name. The kal voice's phones sum to another length than its sound: all is scaled to the sound.
+    itself, not by its name. The kal voice's phones sum to another length than its sound: all is scaled to the
+    sound.
     """
     flite, ptr, string = library("flite"), ctypes.c_void_p, ctypes.c_char_p
 
@@ -169,7 +191,10 @@ def speak_flite(text, name, stretch, pitch):
         fn.restype, fn.argtypes = returns, takes
         return fn
 
-    token_of, number = function("path_to_item", ptr, ptr, string), function("ffeature_float", ctypes.c_float, ptr, string)
+    token_of, number = (
+        function("path_to_item", ptr, ptr, string),
+        function("ffeature_float", ctypes.c_float, ptr, string),
+    )
     name_of, following = function("ffeature_string", string, ptr, string), function("item_next", ptr, ptr)
 
     voice = set_flite(name, stretch, pitch)
@@ -177,9 +202,14 @@ def speak_flite(text, name, stretch, pitch):
     wave = function("utt_wave", ctypes.POINTER(FliteWave), ptr)(utterance).contents
     samples, rate = np.ctypeslib.as_array(wave.samples, (wave.n,)) / 32768, wave.rate
     words, before, start = [], None, 0.0
-    phone = function("relation_head", ptr, ptr)(function("utt_relation", ptr, ptr, string)(utterance, b"Segment"))
+    phone = function("relation_head", ptr, ptr)(
+        function("utt_relation", ptr, ptr, string)(utterance, b"Segment")
+    )
     while phone:
-        end, token = number(phone, b"end"), token_of(phone, b"R:SylStructure.parent.parent.R:Token.parent")  # None in a pause
+        end, token = (
+            number(phone, b"end"),
+            token_of(phone, b"R:SylStructure.parent.parent.R:Token.parent"),
+        )  # None in a pause
         if token and token == before:
             words[-1][2] = end
         elif token:
@@ -193,21 +223,34 @@ def speak_flite(text, name, stretch, pitch):
 def at_rate(samples, rate):
     "Samples at RATE, float32"
     common = math.gcd(RATE, rate)
-    return (samples if rate == RATE else resample_poly(samples, RATE // common, rate // common)).astype(np.float32)
+    return (samples if rate == RATE else resample_poly(samples, RATE // common, rate // common)).astype(
+        np.float32
+    )
 
 
 def utter(said, voice, rng, lively=True):
-    "The words `said` by a voice, or None where the synthesizer heard other words; lively: tempo and pitch vary more"
+    """The words `said` by a voice, or None where the synthesizer heard other words; lively: tempo and pitch
+    vary more"""
     text = " ".join(said) + "."
-    ctypes.CDLL(None).srand(zlib.crc32(f"{voice}: {text}".encode()))  # of it the voices make their noise, whoever drew from it before
+    ctypes.CDLL(None).srand(
+        zlib.crc32(f"{voice}: {text}".encode())
+    )  # of it the voices make their noise, whoever drew from it before
     if voice in FLITE:
         stretch = rng.uniform(0.85, 1.2) if lively else rng.uniform(0.9, 1.15)
         moved = lively and rng.random() < 0.7
-        samples, rate, times = speak_flite(text, voice, stretch, FLITE[voice] * rng.uniform(0.88, 1.12) if moved else None)
+        samples, rate, times = speak_flite(
+            text, voice, stretch, FLITE[voice] * rng.uniform(0.88, 1.12) if moved else None
+        )
         samples = at_rate(samples, rate)
     else:
-        tempo, pitch = (rng.integers(130, 191), rng.integers(35, 66)) if lively else (rng.integers(135, 186), rng.integers(38, 63))
-        samples, rate, times = speak_espeak(text, SimpleNamespace(name=voice, rate=int(tempo), pitch=int(pitch)))
+        tempo, pitch = (
+            (rng.integers(130, 191), rng.integers(35, 66))
+            if lively
+            else (rng.integers(135, 186), rng.integers(38, 63))
+        )
+        samples, rate, times = speak_espeak(
+            text, SimpleNamespace(name=voice, rate=int(tempo), pitch=int(pitch))
+        )
         samples = at_rate(samples, rate)
         times = within(times, samples)
     if [word for word, _, _ in times] != list(said) or np.abs(samples).max() < 0.01:
@@ -241,7 +284,11 @@ def by_energy(utterance):
 
 # ---------------------------------------------------------------- the corpus
 
-SENTENCES, LONE_ROUNDS, HELD_OUT = 5000, 24, 300  # sentences, rounds of the 47 words alone, sentences never trained on
+SENTENCES, LONE_ROUNDS, HELD_OUT = (
+    5000,
+    24,
+    300,
+)  # sentences, rounds of the 47 words alone, sentences never trained on
 PARTS = 10  # seeds, whatever the number of processes
 HELD_OUT_SEED, SPEAK_SEED, TRAIN_SEED, LONE_SEED = 999, 1000, 2000, 3000
 
@@ -291,7 +338,10 @@ def lone_part(rounds, part):
 def synthesize(scale):
     "All utterances to train on: (sentences, lone words)"
     need_synthesizers()
-    sentences, rounds = max(20, math.ceil(SENTENCES * scale / PARTS)), max(1, math.ceil(LONE_ROUNDS * scale / 4))
+    sentences, rounds = (
+        max(20, math.ceil(SENTENCES * scale / PARTS)),
+        max(1, math.ceil(LONE_ROUNDS * scale / 4)),
+    )
     # a new process for each part: what espeak-ng says depends, a little, on what it said before
     with ProcessPoolExecutor(THREADS, get_context("spawn"), max_tasks_per_child=1) as pool:
         parts = pool.map(partial(train_part, sentences), range(PARTS))
@@ -326,7 +376,8 @@ def load_corpus(path):
         read = lambda name: [
             Utterance(samples, [Word(**w) for w in words])
             for samples, words in zip(
-                np.split(arrays[f"{name}.samples"], arrays[f"{name}.ends"][:-1]), json.loads(str(arrays[f"{name}.words"]))
+                np.split(arrays[f"{name}.samples"], arrays[f"{name}.ends"][:-1]),
+                json.loads(str(arrays[f"{name}.words"])),
             )
         ]
         return Corpus(read("sentences"), read("lone"))
@@ -402,11 +453,16 @@ class Track:
 def nothing(seconds, rng):
     "Silence or noise alone, of which nothing is to be written"
     n = int(rng.uniform(0.3, seconds) * RATE)
-    return noise(n, rng) * np.float32(10 ** rng.uniform(-4, -1.7)) if rng.random() < 0.7 else np.zeros(n, np.float32)
+    return (
+        noise(n, rng) * np.float32(10 ** rng.uniform(-4, -1.7))
+        if rng.random() < 0.7
+        else np.zeros(n, np.float32)
+    )
 
 
 def talk(corpus, seconds, count, rng):
-    "Up to `count` sentences in up to `seconds`, mostly by one voice; one in ten is of lone words with pauses between"
+    """Up to `count` sentences in up to `seconds`, mostly by one voice; one in ten is of lone words with
+    pauses between"""
     track, alone, one_voice, voice = Track(), rng.random() < 0.10, rng.random() < 0.6, None
     track.pause(pick(rng, [0, rng.uniform(0, 0.1), rng.uniform(0, 0.6)]))
     for _ in range(count):
@@ -489,7 +545,10 @@ def train(name, modules, phases, scale, seed, loss_of):
             shown.append(numbers)
             if step % 50 == 0 or step == sum(lengths):
                 means = "  ".join(f"{key} {np.mean([s[key] for s in shown]):.3f}" for key in numbers)
-                print(f"{name}: step {step} of {sum(lengths)}, {time.monotonic() - began:.0f} s  {means}", flush=True)
+                print(
+                    f"{name}: step {step} of {sum(lengths)}, {time.monotonic() - began:.0f} s  {means}",
+                    flush=True,
+                )
                 shown = []
 
 
@@ -507,7 +566,9 @@ WHISPER_SMALL = (
     Phase(500, ((0.4, *SHORT), (0.4, *MIDDLE), (0.2, *LONG)), (1.33e-3, 0.67e-3), guide=1.0),
     Phase(420, ((0.15, *SHORT), (0.35, *MIDDLE), (0.5, *LONG)), (0.67e-3, 0.06e-3), guide=0.5),
 )
-WHISPER_GROWN = (Phase(620, ((0.2, *SHORT), (0.35, *MIDDLE), (0.45, *LONG)), (1.2e-3, 0.036e-3), guide=0.7, full=0.5),)
+WHISPER_GROWN = (
+    Phase(620, ((0.2, *SHORT), (0.35, *MIDDLE), (0.45, *LONG)), (1.2e-3, 0.036e-3), guide=0.7, full=0.5),
+)
 # the frames, from its own, that each head of an encoder layer begins by looking at
 OFFSETS = ((-10, -4, 4, 10), (-20, -8, 8, 20), (-30, None, None, 30), (-60, -40, -22, 22))
 TOLD_HEADS = 2  # heads of the last decoder layer that are told where to look
@@ -521,7 +582,9 @@ def tokenizer():
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
     tokens = [*sorted(pre_tokenizers.ByteLevel.alphabet()), *(f"Ġ{word}" for word in WORDS)]
-    made = Tokenizer(models.BPE(vocab={token: i for i, token in enumerate(tokens)}, merges=[], ignore_merges=True))
+    made = Tokenizer(
+        models.BPE(vocab={token: i for i, token in enumerate(tokens)}, merges=[], ignore_merges=True)
+    )
     made.pre_tokenizer, made.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
     names = [
         "endoftext",
@@ -582,17 +645,22 @@ def whisper(layers):
         look_aside(layer.self_attn, offsets, gain)
     with torch.no_grad():
         decoder.embed_tokens.weight.normal_(0, 0.15)
-        decoder.embed_positions.weight.copy_(0.3 * encoder.embed_positions.weight[: len(decoder.embed_positions.weight)])
+        decoder.embed_positions.weight.copy_(
+            0.3 * encoder.embed_positions.weight[: len(decoder.embed_positions.weight)]
+        )
     look_aside(decoder.layers[0].self_attn, (-1, -2, -3, None), 2.0)
     model.proj_out.weight = decoder.embed_tokens.weight
     return model
 
 
 def look_aside(attention, offsets, gain):
-    """Have each head of an attention look a fixed number of places away from its own; None: leave the head as it is.
+    """Have each head of an attention look a fixed number of places away from its own; None: leave the head as
+    it is.
 
-    Positions are sinusoids, so a rotation moves them: with keys p(s) and queries p(t) rotated by the offset, their
-    product is largest at s = t + offset. The slower half of the sinusoids is left out: it tells near places apart badly.
+    Positions are sinusoids, so a rotation moves them: with keys p(s) and queries p(t) rotated by the offset,
+    their
+    product is largest at s = t + offset. The slower half of the sinusoids is left out: it tells near places
+    apart badly.
     """
     size, half = WIDTH // HEADS, WIDTH // 2
     pairs = size // 2
@@ -634,7 +702,11 @@ def heads_of(x):
 
 def attend(layer, x, memory, causal=False, tell=False):
     "What an attention layer gives for `x`, and, if it is to tell, the log of its weights"
-    query, key, value = heads_of(layer.q_proj(x)), heads_of(layer.k_proj(memory)), heads_of(layer.v_proj(memory))
+    query, key, value = (
+        heads_of(layer.q_proj(x)),
+        heads_of(layer.k_proj(memory)),
+        heads_of(layer.v_proj(memory)),
+    )
     weights = None
     if tell:
         weights = (query @ key.transpose(2, 3) * layer.scaling).log_softmax(-1)
@@ -683,7 +755,9 @@ def mel_filters():
 
 def log_mel(samples):
     "Whisper's features of a batch, each piece against its own loudest bin"
-    power = torch.stft(samples, 400, 160, window=torch.hann_window(400), return_complex=True)[..., :-1].abs() ** 2
+    power = (
+        torch.stft(samples, 400, 160, window=torch.hann_window(400), return_complex=True)[..., :-1].abs() ** 2
+    )
     mel = (mel_filters() @ power).clamp(min=1e-10).log10()
     return (torch.maximum(mel, mel.amax((1, 2), keepdim=True) - 8) + 4) / 4
 
@@ -723,10 +797,15 @@ class WhisperBatch:
 def whisper_batch(corpus, pieces, seconds, rng, full=0.0):
     "A batch of new pieces and all that is known of them"
     frames = int(seconds * FRAMES)
-    # a vocabulary this small counts as English only, for which the prompt is the short one; a full one is understood too
+    # a vocabulary this small counts as English only, for which the prompt is the short one; a full one is
+    # understood too
     short = [special("startoftranscript"), special("notimestamps")]
     long = [special("startoftranscript"), special("en"), special("transcribe"), special("notimestamps")]
-    samples, classes, scripts = torch.zeros(pieces, int(seconds * RATE)), torch.zeros(pieces, frames, dtype=torch.long), []
+    samples, classes, scripts = (
+        torch.zeros(pieces, int(seconds * RATE)),
+        torch.zeros(pieces, frames, dtype=torch.long),
+        [],
+    )
     for i in range(pieces):
         sound, words = compose(corpus, seconds, rng, full=seconds >= 20 and rng.random() < full)
         samples[i, : len(sound)] = torch.from_numpy(sound)
@@ -751,7 +830,8 @@ def whisper_batch(corpus, pieces, seconds, rng, full=0.0):
 
 
 def astray(log_weights, look, where):
-    "How little of an attention's weight lies where it should look: mean -log of the share; log_weights (batch, heads, ...)"
+    """How little of an attention's weight lies where it should look: mean -log of the share; log_weights
+    (batch, heads, ...)"""
     share = torch.logsumexp(log_weights.masked_fill(~look[:, None], -1e4), -1).mean(1)
     return -share.clamp(min=-12)[where].mean() if where.any() else log_weights.new_zeros(())
 
@@ -762,10 +842,13 @@ def whisper_loss(model, frame_head, corpus, phase, pieces, seconds, rng):
     heard = encode(model, batch.mel)
     scores, looks = decode(model, batch.tokens, heard)
     known = batch.targets != -100
-    token_loss = F.cross_entropy(scores.flatten(0, 1), batch.targets.flatten(), ignore_index=-100, label_smoothing=0.02)
+    token_loss = F.cross_entropy(
+        scores.flatten(0, 1), batch.targets.flatten(), ignore_index=-100, label_smoothing=0.02
+    )
     classes = frame_head(heard)
     frame_loss = F.cross_entropy(classes.flatten(0, 1), batch.classes.flatten())
-    # the last layer looks at the word to write; one head of the first at the word before, to know what is written already
+    # the last layer looks at the word to write; one head of the first at the word before, to know what is
+    # written already
     here = astray(looks[-1][:, :TOLD_HEADS], batch.look, known)
     shifted = F.pad(known, (1, 0))[:, :-1] & known
     before = astray(looks[0][:, :1], torch.cat([batch.look[:, :1], batch.look[:, :-1]], 1), shifted)
@@ -783,11 +866,25 @@ def train_whisper(corpus, work, scale):
     "Train, grow, train on; each part's weights stay in `work`. Returns the model"
     small, frame_head = whisper(LAYERS), nn.Linear(WIDTH, len(WORDS) + 1)
     if not restore(work / "whisper-small.pt", small, frame_head):
-        train("Whisper", (small, frame_head), WHISPER_SMALL, scale, WHISPER_SEED, partial(whisper_loss, small, frame_head, corpus))
+        train(
+            "Whisper",
+            (small, frame_head),
+            WHISPER_SMALL,
+            scale,
+            WHISPER_SEED,
+            partial(whisper_loss, small, frame_head, corpus),
+        )
         keep(work / "whisper-small.pt", small, frame_head)
     grown = grow(small)
     if not restore(work / "whisper-grown.pt", grown):
-        train("Whisper, grown", (grown, frame_head), WHISPER_GROWN, scale, GROWN_SEED, partial(whisper_loss, grown, frame_head, corpus))
+        train(
+            "Whisper, grown",
+            (grown, frame_head),
+            WHISPER_GROWN,
+            scale,
+            GROWN_SEED,
+            partial(whisper_loss, grown, frame_head, corpus),
+        )
         keep(work / "whisper-grown.pt", grown)
     return grown
 
@@ -816,7 +913,9 @@ def export_whisper(model, folder):
     with fresh(folder) as part, tempfile.TemporaryDirectory() as there:
         model.eval().save_pretrained(there)
         tokenizer().save(f"{there}/tokenizer.json")
-        WhisperTokenizerFast(tokenizer_file=f"{there}/tokenizer.json", bos_token=end, eos_token=end, unk_token=end).save_pretrained(there)
+        WhisperTokenizerFast(
+            tokenizer_file=f"{there}/tokenizer.json", bos_token=end, eos_token=end, unk_token=end
+        ).save_pretrained(there)
         tokenizer().save(f"{there}/tokenizer.json")  # as it was, without what the class above adds
         features = WhisperFeatureExtractor(feature_size=80).to_dict()
         features.pop("mel_filters", None)
@@ -832,16 +931,20 @@ BLANK, BAR = CODE["<pad>"], CODE["|"]
 CHANNELS, KERNEL = 96, 80
 ALIGNER_MIX = ((0.7, 16, 4), (0.3, 8, 10))
 ALIGNER = (
-    Phase(360, ALIGNER_MIX, (2e-3, 1.4e-3), ctc=0.05),  # little CTC until the frames' own loss has found the characters
+    Phase(
+        360, ALIGNER_MIX, (2e-3, 1.4e-3), ctc=0.05
+    ),  # little CTC until the frames' own loss has found the characters
     Phase(840, ALIGNER_MIX, (1.4e-3, 0.06e-3), ctc=0.3),
 )
-# An aligner multiplies its frames by the sound's length over their number, which is a little more than a frame's
+# An aligner multiplies its frames by the sound's length over their number, which is a little more than a
+# frame's
 # 20 ms, as the last one needs 22.5 ms to fit: half way through, times come out a third of a frame late.
 LATE = 0.3
 
 
 def aligner():
-    "A new Wav2Vec2ForCTC with a short stack of convolutions, 20 ms a frame, the first of them a bank of band-passes"
+    """A new Wav2Vec2ForCTC with a short stack of convolutions, 20 ms a frame, the first of them a bank of
+    band-passes"""
     from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
 
     torch.manual_seed(INIT_SEED)
@@ -875,7 +978,13 @@ def aligner():
     )
     first = model.wav2vec2.feature_extractor.conv_layers[0].conv
     mel = torch.linspace(hz_to_mel(150), hz_to_mel(7200), CHANNELS // 2)
-    phase = 2 * math.pi / RATE * (700 * (10 ** (mel / 2595) - 1))[:, None] * (torch.arange(KERNEL) - (KERNEL - 1) / 2)
+    phase = (
+        2
+        * math.pi
+        / RATE
+        * (700 * (10 ** (mel / 2595) - 1))[:, None]
+        * (torch.arange(KERNEL) - (KERNEL - 1) / 2)
+    )
     window = torch.hann_window(KERNEL, periodic=False) / 4
     with torch.no_grad():
         first.weight[0::2, 0], first.weight[1::2, 0] = window * torch.cos(phase), window * torch.sin(phase)
@@ -891,10 +1000,14 @@ def hz_to_mel(frequency):
 def spikes(words, frames):
     """(frame, character) for each character and each word's closing bar, no two in the same frame.
 
-    An aligner starts a word at its first character's frame and ends it at the bar's. Words mostly follow one another
-    without a pause: then the boundary lies between the two, so that the end comes half a frame early and the next
-    start half a frame late, and neither is further off than a frame. At the end of a sentence the bar takes two
-    frames: the full stop, which the aligner knows not but takes for any character, finds one and the space the other.
+    An aligner starts a word at its first character's frame and ends it at the bar's. Words mostly follow one
+    another
+    without a pause: then the boundary lies between the two, so that the end comes half a frame early and the
+    next
+    start half a frame late, and neither is further off than a frame. At the end of a sentence the bar takes
+    two
+    frames: the full stop, which the aligner knows not but takes for any character, finds one and the space
+    the other.
     """
     wanted = []
     for i, word in enumerate(words):
@@ -930,7 +1043,9 @@ def aligner_loss(model, frame_head, corpus, phase, pieces, seconds, rng):
         sound, words = compose(corpus, seconds, rng)
         samples[i, : len(sound)] = torch.from_numpy(sound)
         if len(sound) < n and rng.random() < 0.7:
-            samples[i, len(sound) :] = torch.from_numpy(noise(n - len(sound), rng)) * 10 ** rng.uniform(-5, -2.5)
+            samples[i, len(sound) :] = torch.from_numpy(noise(n - len(sound), rng)) * 10 ** rng.uniform(
+                -5, -2.5
+            )
         for word in words:
             classes[i, slice(*frames_of(word))] = CLASS_OF[word.text]
         placed = spikes(words, frames)
@@ -971,7 +1086,14 @@ def train_aligner(corpus, work, scale):
     model = aligner()
     if not restore(work / "aligner.pt", model):
         frame_head = nn.Linear(WIDTH, len(WORDS) + 1)
-        train("aligner", (model.train(), frame_head), ALIGNER, scale, ALIGNER_SEED, partial(aligner_loss, model, frame_head, corpus))
+        train(
+            "aligner",
+            (model.train(), frame_head),
+            ALIGNER,
+            scale,
+            ALIGNER_SEED,
+            partial(aligner_loss, model, frame_head, corpus),
+        )
         keep(work / "aligner.pt", model)
     return model
 
@@ -1023,14 +1145,20 @@ def repeats(utterance):
 
 def clip_sentences():
     "Held-out sentences in the clips' order, the voices in turn: no two clips share one"
-    queues = {voice: [u for u in held_out() if u.words[0].voice == voice and not repeats(u)] for voice in [*FLITE, *ESPEAK]}
+    queues = {
+        voice: [u for u in held_out() if u.words[0].voice == voice and not repeats(u)]
+        for voice in [*FLITE, *ESPEAK]
+    }
     return [queue[i] for i in range(min(map(len, queues.values()))) for queue in queues.values()]
 
 
 def make_clips():
     "The clips: single sentences, then three or four together"
     sentences, rng = iter(clip_sentences()), np.random.default_rng(CLIP_SEED)
-    return [join([next(sentences) for _ in range(count)], rng) for count in [1] * SINGLE_CLIPS + [3, 4] * (JOINED_CLIPS // 2)]
+    return [
+        join([next(sentences) for _ in range(count)], rng)
+        for count in [1] * SINGLE_CLIPS + [3, 4] * (JOINED_CLIPS // 2)
+    ]
 
 
 def export_clips(clips, folder):
@@ -1042,7 +1170,10 @@ def export_clips(clips, folder):
             soundfile.write(part / f"clip{i:02}.flac", clip.samples, RATE, subtype="PCM_16")
             truth[f"clip{i:02}"] = {
                 "seconds": round(len(clip.samples) / RATE, 3),
-                "words": [{"word": w.text, "start": round(w.start, 3), "end": round(w.end, 3), "voice": w.voice} for w in clip.words],
+                "words": [
+                    {"word": w.text, "start": round(w.start, 3), "end": round(w.end, 3), "voice": w.voice}
+                    for w in clip.words
+                ],
             }
         (part / "clips.json").write_text(json.dumps(truth, indent=0) + "\n")
 
@@ -1066,12 +1197,18 @@ FRESH_SINGLE, FRESH_JOINED, FRESH_SEED = 40, 20, 30
 
 def fresh_clips():
     "Held-out sentences that are in none of the clips: {name of the set: clips}"
-    rng, used = np.random.default_rng(FRESH_SEED), {id(u) for u in clip_sentences()[: SINGLE_CLIPS + 7 * JOINED_CLIPS // 2]}
+    rng, used = (
+        np.random.default_rng(FRESH_SEED),
+        {id(u) for u in clip_sentences()[: SINGLE_CLIPS + 7 * JOINED_CLIPS // 2]},
+    )
     rest = [u for u in held_out() if id(u) not in used]
     order = [rest[i] for i in rng.permutation(len(rest))]
     single, others = order[:FRESH_SINGLE], iter(order[FRESH_SINGLE:])
     joined = [[next(others) for _ in range(rng.integers(3, 6))] for _ in range(FRESH_JOINED)]
-    return {"fresh sentences": [join([u], rng) for u in single], "fresh, 3 to 5 joined": [join(us, rng) for us in joined]}
+    return {
+        "fresh sentences": [join([u], rng) for u in single],
+        "fresh, 3 to 5 joined": [join(us, rng) for us in joined],
+    }
 
 
 def plain(text):
@@ -1090,7 +1227,12 @@ def load_models(folder):
     # its sentence splitter is a download; an untrained one does, as no full stop here ends an abbreviation
     whisperx.alignment.nltk_load = lambda _: PunktSentenceTokenizer()
     asr = whisperx.load_model(
-        str(folder / "whisper-ct2"), device="cpu", compute_type="int8", language="en", vad_method="pyannote", threads=THREADS
+        str(folder / "whisper-ct2"),
+        device="cpu",
+        compute_type="int8",
+        language="en",
+        vad_method="pyannote",
+        threads=THREADS,
     )
     model, about = whisperx.load_align_model("en", "cpu", model_name=str(folder / "wav2vec2"))
 
@@ -1099,7 +1241,10 @@ def load_models(folder):
 
     def align(samples, text):
         whole = [{"start": 0.0, "end": len(samples) / RATE, "text": text}]
-        return [(w["start"], w["end"]) for w in whisperx.align(whole, model, about, samples, "cpu")["word_segments"]]
+        return [
+            (w["start"], w["end"])
+            for w in whisperx.align(whole, model, about, samples, "cpu")["word_segments"]
+        ]
 
     return transcribe, align
 
@@ -1109,8 +1254,10 @@ def errors_line(name, errors):
     ms = 1000 * np.array(errors)
     size = np.abs(ms)
     return (
-        f"    {name:22} signed median {np.median(ms):+4.0f}, median {np.median(size):3.0f}, p90 {np.percentile(size, 90):3.0f}, "
-        f"max {size.max():3.0f} ms; within 50 ms {np.mean(size <= 50):6.1%}, within 80 ms {np.mean(size <= 80):6.1%}"
+        f"    {name:22} signed median {np.median(ms):+4.0f}, median {np.median(size):3.0f}, p90 "
+        f"{np.percentile(size, 90):3.0f}, "
+        f"max {size.max():3.0f} ms; within 50 ms {np.mean(size <= 50):6.1%}, within 80 ms "
+        f"{np.mean(size <= 80):6.1%}"
     )
 
 
@@ -1147,7 +1294,10 @@ def judge(name, clips, transcribe, align):
 def evaluate(models, clips):
     "Judge the models in a folder on clips of a folder and on fresh ones"
     print(f"-- models of {models}")
-    sets = {f"clips of {clips}": read_clips(clips), **fresh_clips()}  # first: the models' threads draw from the voices' noise
+    sets = {
+        f"clips of {clips}": read_clips(clips),
+        **fresh_clips(),
+    }  # first: the models' threads draw from the voices' noise
     tools = load_models(models)
     for name, ones in sets.items():
         judge(name, ones, *tools)
@@ -1170,13 +1320,19 @@ def whisper_stage(args, anew):
     if anew:
         for name in ("small", "grown"):
             remove(args.work / f"whisper-{name}.pt")
-    export_whisper(train_whisper(load_corpus(args.work / "corpus.npz"), args.work, args.steps_scale), args.out / "whisper-ct2")
+    export_whisper(
+        train_whisper(load_corpus(args.work / "corpus.npz"), args.work, args.steps_scale),
+        args.out / "whisper-ct2",
+    )
 
 
 def aligner_stage(args, anew):
     if anew:
         remove(args.work / "aligner.pt")
-    export_aligner(train_aligner(load_corpus(args.work / "corpus.npz"), args.work, args.steps_scale), args.out / "wav2vec2")
+    export_aligner(
+        train_aligner(load_corpus(args.work / "corpus.npz"), args.work, args.steps_scale),
+        args.out / "wav2vec2",
+    )
 
 
 def clips_stage(args, anew):
@@ -1199,15 +1355,30 @@ def main(args):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=OUT, help="folder to write into (default: tests/fixtures/tiny)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
-        "--work", type=Path, default=Path(tempfile.gettempdir()) / "tiny-models", help="folder for what a run can go on from"
+        "--out", type=Path, default=OUT, help="folder to write into (default: tests/fixtures/tiny)"
+    )
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=Path(tempfile.gettempdir()) / "tiny-models",
+        help="folder for what a run can go on from",
     )
     parser.add_argument("--stage", choices=[*STAGES, "all"], default="all")
     parser.add_argument(
-        "--steps-scale", type=float, default=1.0, metavar="X", help="so many times the steps and sentences; 0.01 to try it out"
+        "--steps-scale",
+        type=float,
+        default=1.0,
+        metavar="X",
+        help="so many times the steps and sentences; 0.01 to try it out",
     )
-    parser.add_argument("--models", type=Path, help="evaluate the models of this folder (default: those of --out)")
-    parser.add_argument("--clips", type=Path, help="evaluate on the clips of this folder (default: those of --out)")
+    parser.add_argument(
+        "--models", type=Path, help="evaluate the models of this folder (default: those of --out)"
+    )
+    parser.add_argument(
+        "--clips", type=Path, help="evaluate on the clips of this folder (default: those of --out)"
+    )
     main(parser.parse_args())

@@ -17,7 +17,11 @@ APART = "date", "machine", "versions", "details"  # of a benchmark's result: all
 def page(title, description, body, **more):
     "A page as Quarto reads it"
     head = {"title": title, "description": description, **more}
-    return "---\n" + "".join(f"{k}: {json.dumps(v, ensure_ascii=False)}\n" for k, v in head.items()) + f"---\n\n{body.strip()}\n"
+    return (
+        "---\n"
+        + "".join(f"{k}: {json.dumps(v, ensure_ascii=False)}\n" for k, v in head.items())
+        + f"---\n\n{body.strip()}\n"
+    )
 
 
 def in_cell(text):
@@ -41,11 +45,16 @@ def parameters(code):
     tokens = tokenize.generate_tokens(io.StringIO(code).readline)
     comments = {t.start[0]: t.string.lstrip("# ") for t in tokens if t.type == tokenize.COMMENT}
     assigned = [a for a in ast.parse(code).body if isinstance(a, ast.Assign)]
-    return [(a.targets[0].id, ast.get_source_segment(code, a.value), comments.get(a.end_lineno, "")) for a in assigned]
+    return [
+        (a.targets[0].id, ast.get_source_segment(code, a.value), comments.get(a.end_lineno, ""))
+        for a in assigned
+    ]
 
 
 def parameter_table(code):
-    rows = "".join(f"| `{name}` | `{in_cell(default)}` | {in_cell(text)} |\n" for name, default, text in parameters(code))
+    rows = "".join(
+        f"| `{name}` | `{in_cell(default)}` | {in_cell(text)} |\n" for name, default, text in parameters(code)
+    )
     return f"| parameter | if not given | what it is |\n| --- | --- | --- |\n{rows}"
 
 
@@ -61,17 +70,27 @@ def job_page():
     for path in sorted((NBS / "jobs").glob("*.ipynb")):
         notebook = json.loads(path.read_text())
         title, line = said(notebook)
-        parts.append(f"## {title}\n\n{line}. [The notebook](jobs/{path.name})\n\n{parameter_table(source(parameters_cell(notebook)))}")
+        parts.append(
+            (
+                f"## {title}\n\n{line}. [The "
+                f"notebook](jobs/{path.name})\n\n{parameter_table(source(parameters_cell(notebook)))}"
+            )
+        )
     body = """\
-A job is a notebook that [papermill](https://papermill.readthedocs.io) fills in and runs. `ecg batch` runs `analyze` over many
-recordings, or the one you name with `--notebook`; [the guide](guides/batch.ipynb) tells how to write your own.
+A job is a notebook that [papermill](https://papermill.readthedocs.io) fills in and runs. `ecg batch` runs
+`analyze` on every recording, or the notebook that `--notebook` names. [The guide](guides/batch.ipynb) shows
+how to write your own.
 
 ```sh
 papermill nbs/jobs/analyze.ipynb talk.ipynb -p source talk.mp4 -p output_dir out
 ecg batch inbox -o results --notebook nbs/jobs/benchmark.ipynb
 ```
 """
-    return page("Parameters of the jobs", "What papermill and `ecg batch` run, and the parameters each takes", "\n".join([body, *parts]))
+    return page(
+        "Parameters of the jobs",
+        "What papermill and `ecg batch` run, and the parameters each takes",
+        "\n".join([body, *parts]),
+    )
 
 
 # What was measured
@@ -89,7 +108,15 @@ def bars(rows, unit=""):
 
 
 def number(v):
-    return "not known" if v is None else f"{v:,}" if isinstance(v, int) else f"{v:,.4g}" if abs(v) < 1e4 else f"{v:,.0f}"
+    return (
+        "not known"
+        if v is None
+        else f"{v:,}"
+        if isinstance(v, int)
+        else f"{v:,.4g}"
+        if abs(v) < 1e4
+        else f"{v:,.0f}"
+    )
 
 
 def figure(v):
@@ -108,7 +135,11 @@ def pairs(figures):
         stem, _, mine = key.rpartition("_ours")
         if not stem or mine:
             continue
-        peers = {k: v for k, v in figures.items() if k.startswith(stem + "_") and k != key and isinstance(v, int | float)}
+        peers = {
+            k: v
+            for k, v in figures.items()
+            if k.startswith(stem + "_") and k != key and isinstance(v, int | float)
+        }
         if peers:
             found[stem] = [("ecg_audio_nb", value), *((k[len(stem) + 1 :], v) for k, v in peers.items())]
     return found
@@ -122,13 +153,18 @@ def by_model(figures):
         ours = figures.get(stem, figures.get(f"{stem}_ours"))
         if stem == key or not isinstance(ours, dict) or not isinstance(theirs, dict):
             continue
-        rows = [(f"{who}, {m}", row.get(m)) for m in ours for who, row in (("ecg_audio_nb", ours), ("WhisperX", theirs))]
+        rows = [
+            (f"{who}, {m}", row.get(m))
+            for m in ours
+            for who, row in (("ecg_audio_nb", ours), ("WhisperX", theirs))
+        ]
         found[stem] = [(label, value) for label, value in rows if value is not None]
     return found
 
 
 def series(figures):
-    "Figures that were measured at several lengths, by a list beside `minutes` or by a number at the end of their names"
+    """Figures that were measured at several lengths, by a list beside `minutes` or by a number at the end of
+    their names"""
     found = {}
     minutes = figures.get("minutes")
     for key, value in figures.items():
@@ -157,10 +193,14 @@ def benchmark_section(script):
     kept = ROOT / f"benchmarks/results/{script.stem}.json"
     parts = [f"## {script.stem}", f"**{title}.**", text]
     if not kept.exists():
-        return "\n\n".join([*parts, f"No result is kept of this one yet: `python benchmarks/{script.name}` measures it."])
+        return "\n\n".join(
+            [*parts, f"No result is kept of this one yet: `python benchmarks/{script.name}` measures it."]
+        )
     result = json.loads(kept.read_text())
     figures = {k: v for k, v in result.items() if k not in APART}
-    table = "| figure | value |\n| --- | --- |\n" + "".join(f"| `{k}` | {in_cell(figure(v))} |\n" for k, v in figures.items())
+    table = "| figure | value |\n| --- | --- |\n" + "".join(
+        f"| `{k}` | {in_cell(figure(v))} |\n" for k, v in figures.items()
+    )
     m, versions = result["machine"], {k: v for k, v in result["versions"].items() if v}
     cores = f"{m['cores']} core{'s' * (m['cores'] > 1)}"
     where = (
@@ -174,7 +214,10 @@ def benchmark_section(script):
             drawn(figures).strip(),
             table.strip(),
             where,
-            f"[The script](../benchmarks/{script.name}), [the whole result](../benchmarks/results/{kept.name})",
+            (
+                f"[The script](../benchmarks/{script.name}), [the whole "
+                f"result](../benchmarks/results/{kept.name})"
+            ),
         ]
     )
 
@@ -182,8 +225,10 @@ def benchmark_section(script):
 def benchmark_page():
     scripts = sorted(p for p in (ROOT / "benchmarks").glob("*.py") if p.name[0] != "_")
     body = (
-        "Each script measures one claim: the package and, where there is one, a peer in the same run, on the same machine. "
-        "The bars are drawn from the results that the scripts keep. A key with `ratio` in its name compares the two; "
+        "Each script measures one claim: the package and, where there is one, a peer in the same run, on "
+        "the same machine. "
+        "The bars are drawn from the results that the scripts keep. A key with `ratio` in its name "
+        "compares the two; "
         "the script's text says how."
     )
     text = "\n\n".join([body, *map(benchmark_section, scripts)])
@@ -195,7 +240,9 @@ def benchmark_page():
 
 def changelog_page():
     text = (ROOT / "CHANGELOG.md").read_text().partition("\n")[2]
-    text = re.sub(r"\]\((?!https?:|#)(nbs/)?([^)]+)\)", lambda m: f"]({m[2]})" if m[1] else f"](../{m[2]})", text)  # as seen from nbs/
+    text = re.sub(
+        r"\]\((?!https?:|#)(nbs/)?([^)]+)\)", lambda m: f"]({m[2]})" if m[1] else f"](../{m[2]})", text
+    )  # as seen from nbs/
     return page("Changelog", "What changed, version by version", text)
 
 
