@@ -146,11 +146,11 @@ def main():
             "--profile",
             "demo",
             "--set",
-            "server.queue=100000",
+            "server.max_queued=100000",
             "--set",
-            "server.queue_per_key=100000",
+            "server.max_queued_per_key=100000",
             "--set",
-            "server.requests=1000000",
+            "server.requests_per_minute=1000000",
         ]
         process = subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL)
         try:

@@ -38,7 +38,7 @@ def check_results(receiver, clips, jobs):
     for n in range(jobs): assert lasting(last[f"job-{n}"]["result"]) == clips[of_job(clips, n)], n
 
 def service(tmp_path, clips, *args, **env):
-    many = ("--set", "server.private=true", "--set", "server.queue=1000", "--set", "server.queue_per_key=1000", "--set", "server.requests=100000")
+    many = ("--set", "server.allow_private=true", "--set", "server.max_queued=1000", "--set", "server.max_queued_per_key=1000", "--set", "server.requests_per_minute=100000")
     return Hasty(tmp_path, next(iter(clips)).parent, *many, *args, ECG_WEBHOOK_SECRET=SECRET, **env)
 
 def finals(receiver): return sum(b["status"] != "processing" for b in receiver.bodies())
@@ -78,7 +78,7 @@ def test_two_hundred_jobs_for_a_backend_with_every_fault(tmp_path, clips):
 
 
 def test_fifty_jobs_through_ten_kills(tmp_path, clips):
-    jobs, chance, server = 50, random.Random(20), service(tmp_path, clips, "--set", "server.tries=20")
+    jobs, chance, server = 50, random.Random(20), service(tmp_path, clips, "--set", "server.max_attempts=20")
     with Receiver(secret=SECRET) as receiver:
         server.env["ECG_BACKEND_URL"] = f"http://127.0.0.1:{receiver.port}"
         server.start()

@@ -52,8 +52,8 @@ def outside():
 def served(tmp_path_factory, roots, outside):
     "Open to strangers, but for one that stands for a public host"
     here = ("fetch.allow_private=127.0.0.1", f"fetch.allow_ports={outside.server_port}", "fetch.max_bytes=1000000", "fetch.timeout=3",
-            "media.max_seconds=60", "server.queue=100000", "server.queue_per_key=100000", "server.requests=100000000", "server.tries=1",
-            "server.upload_mb=1", "server.upload_mb_hour=100000")
+            "media.max_seconds=60", "server.max_queued=100000", "server.max_queued_per_key=100000", "server.requests_per_minute=100000000", "server.max_attempts=1",
+            "server.max_upload_mb=1", "server.upload_mb_per_hour=100000")
     s = Served(tmp_path_factory.mktemp("served"), roots, *[a for h in here for a in ("--set", h)]).start()
     until(lambda: s.http.get("/ready").status_code == 200)
     yield s

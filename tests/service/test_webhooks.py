@@ -7,15 +7,15 @@ from standardwebhooks import Webhook
 from typer.testing import CliRunner
 
 from backend import SECRET, Receiver, check_told
-from ecg_audio_nb.service.webhooks import (DeliveryResult, CallbackError, Deliverer, Delivery, backend_result, callback_url, claim_due, messages, prepare, prune, put,
-                                    reopen, replay, settle, sign, classify, webhook_keys)
+from ecg_audio_nb.service.webhooks import (DeliveryResult, CallbackError, Deliverer, Delivery, backend_result, callback_url, claim_due, messages, prepare, enqueue, prune,
+                                    reopen, replay, record_results, sign, classify, webhook_keys)
 from ecg_audio_nb.cli import app
 from ecg_audio_nb.batch.queue import Job, Queue, add, claim, fail, finish, owner_name
 from ecg_audio_nb.pipeline import analyze
 from ecg_audio_nb.settings import load_settings
 
 OTHER = "whsec_" + "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo="
-FAST = Delivery(pace=0.005, poll=0.01) # first wait 25 ms, the longest 18 s, given up after 22 minutes
+FAST = Delivery(time_scale=0.005, poll_interval=0.01) # first wait 25 ms, the longest 18 s, given up after 22 minutes
 ME = owner_name()
 
 
@@ -29,7 +29,7 @@ def queue(tmp_path):
 
 def say(queue, job, url, progress=None, status="completed", **more):
     body = {"job_id": job, "status": "processing" if progress is not None else status, "progress": 100 if progress is None else progress, **more}
-    with queue.transaction() as db: return put(db, job, url, body, final=progress is None)
+    with queue.transaction() as db: return enqueue(db, job, url, body, final=progress is None)
 
 def until(true, seconds=60):
     "Wait for something; a net under what never comes"
@@ -137,7 +137,7 @@ def test_a_slow_receiver_is_cut_and_holds_up_nobody(queue):
     with Receiver(drip) as r, Receiver() as quick:
         for i in range(8): say(queue, f"slow{i}", r.url)
         for i in range(4): say(queue, f"quick{i}", quick.url)
-        d = Deliverer(queue, Delivery(pace=1, poll=0.01, timeout=0.2), SECRET).start()
+        d = Deliverer(queue, Delivery(time_scale=1, poll_interval=0.01, timeout=0.2), SECRET).start()
         until(lambda: len(messages(queue, "delivered")) == 4 and len([m for m in messages(queue, "waiting") if m.tries]) == 8)
         d.stop(0)
     late = messages(queue, "waiting")
@@ -160,7 +160,7 @@ def test_a_byte_now_and_then_does_not_keep_a_delivery_for_ever(queue):
         except OSError: pass
     threading.Thread(target=drip, daemon=True).start()
     say(queue, "j", callback_url(f"http://127.0.0.1:{server.getsockname()[1]}"))
-    d = Deliverer(queue, Delivery(poll=0.01, timeout=0.3), SECRET).start()
+    d = Deliverer(queue, Delivery(poll_interval=0.01, timeout=0.3), SECRET).start()
     m = until(lambda: [m for m in messages(queue, "waiting") if m.tries])[0]
     d.stop(0)
     server.close()
@@ -181,7 +181,7 @@ def test_the_wait_grows_to_an_hour_and_ends_after_three_days(queue):
         queue.db.execute("update outbox set due=0")
         [m] = claim_due(queue, ME, 1)
         before = time.time()
-        settle(queue, ME, [(m, DeliveryResult(500))])
+        record_results(queue, ME, [(m, DeliveryResult(500))])
         waits.append(only(queue).due - before)
     assert m.state == "dead" and waits.pop() < 1
     assert all(0.8 * w <= got <= 1.2 * w + 0.5 for w, got in zip([5, 20, 80, 320, 1280, *[3600] * 99], waits))
@@ -192,14 +192,14 @@ def test_the_wait_grows_to_an_hour_and_ends_after_three_days(queue):
 def test_a_stop_of_the_service_does_not_use_up_the_three_days(queue):
     say(queue, "j", "http://h/")
     queue.db.execute("update outbox set created=created-864000, due=due-864000")
-    settle(queue, ME, [(claim_due(queue, ME, 1)[0], DeliveryResult(None, "refused"))])
+    record_results(queue, ME, [(claim_due(queue, ME, 1)[0], DeliveryResult(None, "refused"))])
     assert only(queue).state == "waiting"
 
 
 def test_a_very_long_pause_with_many_tries_overflows_nothing(queue):
     say(queue, "j", "http://h/")
     queue.db.execute("update outbox set tries=100000")
-    settle(queue, ME, [(claim_due(queue, ME, 1)[0], DeliveryResult(429, "", 10.0))], Delivery(first=5.0))
+    record_results(queue, ME, [(claim_due(queue, ME, 1)[0], DeliveryResult(429, "", 10.0))], Delivery(first_wait=5.0))
     m = only(queue)
     assert m.state == "waiting" and 9 < m.due - time.time() <= 10
 
@@ -215,10 +215,10 @@ def test_progress_is_merged_and_never_falls(queue):
     say(queue, "j", url, 5) # in flight is not replaced
     assert [(json.loads(m.body)["progress"], m.state) for m in messages(queue)] == [(40.5, "sending"), (40.5, "waiting")]
     assert claim_due(queue, ME, 9) == []
-    settle(queue, ME, [(m, DeliveryResult(500))]) # the later one takes its place
+    record_results(queue, ME, [(m, DeliveryResult(500))]) # the later one takes its place
     [m] = claim_due(queue, ME, 9)
     assert m.id != ids[-1] and only(queue).state == "sending"
-    settle(queue, ME, [(m, DeliveryResult(200))])
+    record_results(queue, ME, [(m, DeliveryResult(200))])
     last = say(queue, "j", url, status="failed", error_code="no_speech")
     assert say(queue, "j", url, 99) is None and say(queue, "j", url) is None
     assert [m.id for m in messages(queue, "waiting")] == [last]
@@ -229,7 +229,7 @@ def test_a_last_word_waits_for_what_is_in_flight_and_not_for_what_failed(queue):
     [m] = claim_due(queue, ME, 1)
     last = say(queue, "j", "http://h/")
     assert claim_due(queue, ME, 1) == []
-    settle(queue, ME, [(m, DeliveryResult(None))])
+    record_results(queue, ME, [(m, DeliveryResult(None))])
     assert [m.id for m in claim_due(queue, ME, 9)] == [last]
 
 
@@ -274,7 +274,7 @@ def test_two_hundred_jobs_through_a_receiver_with_every_fault(queue):
                 with queue.transaction() as db:
                     for j in range(start, start + 20):
                         body = {"job_id": f"job{j}", "status": "processing" if p else "completed", "progress": p or 100}
-                        put(db, f"job{j}", r.url, body, final=p is None)
+                        enqueue(db, f"job{j}", r.url, body, final=p is None)
         until(lambda: settled(queue), 120)
         for d in deliverers: d.stop(0)
     check_told(r, 200)
@@ -288,7 +288,7 @@ DELIVER = """
 import sys, time
 from ecg_audio_nb.service.webhooks import *
 from ecg_audio_nb.batch.queue import Queue
-Deliverer(Queue(sys.argv[1]), Delivery(pace=0.005, poll=0.01, lease=3600), sys.argv[2]).start()
+Deliverer(Queue(sys.argv[1]), Delivery(time_scale=0.005, poll_interval=0.01, lease=3600), sys.argv[2]).start()
 print("started", flush=True)
 time.sleep(600)
 """
@@ -316,14 +316,14 @@ def test_the_lease_of_an_unseen_process_ends(queue):
     queue.db.execute("update outbox set lease=lease-61")
     [again] = claim_due(queue, ME, 1)
     assert (again.id, again.tries) == (m.id, 2)
-    settle(queue, elsewhere, [(m, DeliveryResult(400))]) # too late
+    record_results(queue, elsewhere, [(m, DeliveryResult(400))]) # too late
     assert only(queue).state == "sending"
 
 
 def test_a_live_delivery_keeps_its_lease(queue):
     with Receiver(lambda n, body: time.sleep(1) or 200) as r:
         say(queue, "j", r.url)
-        deliverers = [Deliverer(queue, Delivery(poll=0.01, lease=0.3), SECRET).start() for _ in range(2)]
+        deliverers = [Deliverer(queue, Delivery(poll_interval=0.01, lease=0.3), SECRET).start() for _ in range(2)]
         until(lambda: settled(queue))
         for d in deliverers: d.stop(0)
     assert sum(r.tries.values()) == 1 and only(queue).tries == 1
@@ -332,7 +332,7 @@ def test_a_live_delivery_keeps_its_lease(queue):
 def test_stop_delivers_what_is_due_and_keeps_the_rest(queue):
     open_ = threading.Event()
     with Receiver(lambda n, body: 500 if body["job_id"] == "later" else (open_.wait(20) and 200 if body["job_id"] == "slow" else 200)) as r:
-        d = Deliverer(queue, Delivery(poll=3600), SECRET)
+        d = Deliverer(queue, Delivery(poll_interval=3600), SECRET)
         for job in ("later", *(f"job{i}" for i in range(20))): say(queue, job, r.url)
         d.start()
         assert d.stop(30) == 1 # what failed waits for the next start
@@ -370,12 +370,12 @@ def test_the_last_word_and_the_end_of_the_job_are_one(queue):
     body = {"job_id": "j1", "status": "completed", "progress": 100}
     mine = claim(queue, ME)
     queue.db.execute("update jobs set attempt=attempt+1") # the claim went to another
-    with pytest.raises(Exception, match="talk"): finish(queue, mine, lambda db: put(db, "j1", "http://h/", body, final=True))
+    with pytest.raises(Exception, match="talk"): finish(queue, mine, lambda db: enqueue(db, "j1", "http://h/", body, final=True))
     assert messages(queue) == []
     queue.db.execute("update jobs set attempt=attempt-1")
-    fail(queue, mine, "user", "no speech", lambda db: put(db, "j1", "http://h/", {**body, "status": "failed"}, final=True))
+    fail(queue, mine, "user", "no speech", lambda db: enqueue(db, "j1", "http://h/", {**body, "status": "failed"}, final=True))
     assert json.loads(only(queue).body)["status"] == "failed"
-    with pytest.raises(CallbackError, match="no transaction"): put(queue.db, "j2", "http://h/", body, final=True)
+    with pytest.raises(CallbackError, match="no transaction"): enqueue(queue.db, "j2", "http://h/", body, final=True)
 
 
 @pytest.mark.parametrize("wrong", [float("nan"), {1, 2}, b"bytes"])
@@ -394,7 +394,7 @@ def test_half_a_character_can_be_told(queue):
 def test_prune_forgets_what_was_delivered_alone(queue):
     for job, answer in (("a", 200), ("b", 410)):
         say(queue, job, "http://h/")
-        settle(queue, ME, [(claim_due(queue, ME, 1)[0], DeliveryResult(answer))])
+        record_results(queue, ME, [(claim_due(queue, ME, 1)[0], DeliveryResult(answer))])
     say(queue, "c", "http://h/")
     assert prune(queue, time.time() + 1) == 1 and [m.job for m in messages(queue)] == ["b", "c"]
     assert prune(queue, time.time() + 1, STATES_ALL) == 1 and [m.job for m in messages(queue)] == ["c"]
@@ -463,7 +463,7 @@ def test_the_check_of_an_address_decides(queue):
 @pytest.mark.parametrize("url", ["ftp://h/x", "backend", "", "http://", "http://[::1", "http://h:99999999/"])
 def test_an_address_that_is_none_is_dead_at_once_or_given_up(queue, url):
     say(queue, "j", url)
-    deliver(queue, Delivery(pace=0.005, poll=0.01, give_up=60))
+    deliver(queue, Delivery(time_scale=0.005, poll_interval=0.01, give_up_after=60))
     assert only(queue).state == "dead" and only(queue).answer
 
 
@@ -506,7 +506,7 @@ def test_https_is_checked_and_can_be_cut(queue, tmp_path, monkeypatch):
         r.server.socket = context.wrap_socket(r.server.socket, server_side=True)
         url = r.url.replace("http:", "https:")
         say(queue, "j", url)
-        d = Deliverer(queue, Delivery(poll=0.01), SECRET).start() # knows nothing of this authority
+        d = Deliverer(queue, Delivery(poll_interval=0.01), SECRET).start() # knows nothing of this authority
         m = until(lambda: [m for m in messages(queue, "waiting") if m.tries])[0]
         d.stop(0)
         assert m.status is None and "CERTIFICATE_VERIFY_FAILED" in m.answer and not r.took
@@ -515,7 +515,7 @@ def test_https_is_checked_and_can_be_cut(queue, tmp_path, monkeypatch):
         deliver(queue)
         assert only(queue).state == "delivered" and len(r.took) == 1
         say(queue, "slow", url)
-        d = Deliverer(queue, Delivery(poll=0.01, timeout=0.3), SECRET).start()
+        d = Deliverer(queue, Delivery(poll_interval=0.01, timeout=0.3), SECRET).start()
         m = until(lambda: [m for m in messages(queue, "waiting") if m.tries])[0]
         d.stop(0)
     assert m.status is None and m.answer
@@ -540,7 +540,7 @@ def test_a_result_has_the_shape_that_the_backend_reads(sample):
 
 def test_verdicts():
     for status in (200, 201, 204, 299): assert classify(DeliveryResult(status)) == "delivered"
-    for status in (None, 408, 425, 429, 500, 502, 503, 504, 599): assert classify(DeliveryResult(status)) == "again"
+    for status in (None, 408, 425, 429, 500, 502, 503, 504, 599): assert classify(DeliveryResult(status)) == "retry"
     for status in (301, 302, 307, 308, 400, 401, 403, 404, 409, 413, 422): assert classify(DeliveryResult(status)) == "refused"
 
 
@@ -551,7 +551,7 @@ def test_the_command_lists_and_replays(tmp_path):
     queue = Queue(tmp_path / ".jobs/queue.sqlite")
     assert (ecg("callbacks", "list", "-o", tmp_path).stdout, ecg("callbacks", "replay", "j", "-o", tmp_path).exit_code) == ("", 1)
     ids = [say(queue, job, "http://user:pw@h/x?key=confidential") for job in ("a", "b")]
-    settle(queue, ME, [(m, DeliveryResult(s, "no")) for m, s in zip(claim_due(queue, ME, 2), (410, 200))])
+    record_results(queue, ME, [(m, DeliveryResult(s, "no")) for m, s in zip(claim_due(queue, ME, 2), (410, 200))])
     shown = ecg("callbacks", "list", "-o", tmp_path)
     assert ids[0] in shown.stdout and ids[1] not in shown.stdout and "410" in shown.stdout
     everything = ecg("callbacks", "list", "--all", "-o", tmp_path)
