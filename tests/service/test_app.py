@@ -8,10 +8,9 @@ import pytest
 from browsers import chromium_browser
 
 from backend import Backend, Served, until
-from ecg_audio_nb.service.limits import RateLimit, key_name, read_keys
+from ecg_audio_nb.service.limits import read_keys
 from ecg_audio_nb.schema import json_schema
 from ecg_audio_nb.service.app import ServerSettings, Service, build_app
-from ecg_audio_nb.service.problems import redact_text
 from ecg_audio_nb.settings import load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -245,26 +244,6 @@ def test_log_is_json_with_jobs_and_without_folders(served, media, backend):
     lines = served.lines()
     assert any(r.get("job_id") == "talk" for r in lines)
     assert not any(str(media) in json.dumps(r) or "Traceback" in r["message"] for r in lines)
-
-
-# The plain file below
-
-def test_keys_are_read_and_compared():
-    keys = read_keys(f"one={KEY}, {OTHER}")
-    assert (list(keys), key_name(keys, KEY), key_name(keys, OTHER), key_name(keys, "none"), key_name(keys, None)) == (["one", "key2"], "one", "key2", None, None)
-    assert KEY.encode() not in b"".join(keys.values())
-    for wrong in ("short", "sha256:12", f"a={KEY} a={OTHER}"):
-        with pytest.raises(ValueError, match="ECG_API_KEYS") as e: read_keys(wrong)
-        assert KEY not in str(e.value)
-
-def test_an_allowance_is_each_callers_own():
-    a = RateLimit(2, 1e9)
-    assert [a.take("x"), a.take("x"), a.take("y")] == [None, None, None]
-    assert a.take("x") > 0 and a.take("y") is None
-
-@pytest.mark.parametrize("text, shown", [("/data/in/talk.mp4: no such file", "talk.mp4: no such file"),
-    ("https://user:pass@x.org/a.mp4?key=1: gone", "https://x.org/a.mp4"), ("'/a/b c/d.mp4'", "'b c/d.mp4'"), ("one\ntwo", "one two")])
-def test_what_may_be_said(text, shown): assert redact_text(text).startswith(shown) and "pass" not in redact_text(text) and "key=" not in redact_text(text)
 
 
 # Called by its own description

@@ -1,5 +1,5 @@
 """Callbacks over real sockets: receivers that are slow, busy, broken, moved, gone or down, and deliverers that are killed"""
-import json, logging, signal, socket, sqlite3, ssl, subprocess, sys, threading, time, zlib
+import json, logging, signal, socket, sqlite3, ssl, subprocess, sys, threading, time
 from collections import Counter
 
 import pytest
@@ -7,11 +7,13 @@ from standardwebhooks import Webhook
 from typer.testing import CliRunner
 
 from backend import SECRET, Receiver, check_told
-from ecg_audio_nb.service.webhooks import (DeliveryResult, CallbackError, Deliverer, Delivery, backend_result, callback_url, claim_due, messages, prepare, enqueue, prune,
-                                    reopen, replay, record_results, sign, classify, webhook_keys)
+from service_load import outbox_for_a_faulty_receiver
+from ecg_audio_nb.service.webhooks import (CallbackError, Deliverer, Delivery, DeliveryResult, _retry_after, backend_result, callback_url, claim_due,
+                                           classify, enqueue, messages, prepare, prune, record_results, reopen, replay, sign, webhook_keys)
 from ecg_audio_nb.cli import app
 from ecg_audio_nb.batch.queue import Job, Queue, add, claim, fail, finish, owner_name
 from ecg_audio_nb.pipeline import analyze
+from ecg_audio_nb.schema import AcousticFeatures, Analysis, Metadata, Segment, Speaker, Turn, Word
 from ecg_audio_nb.settings import load_settings
 
 OTHER = "whsec_" + "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo="
@@ -259,27 +261,7 @@ def test_progress_is_merged_while_the_receiver_is_down_and_every_last_word_arriv
     assert len(r.bodies()) < 50
 
 
-def test_two_hundred_jobs_through_a_receiver_with_every_fault(queue):
-    """`n` is counted by id, so every message meets its fault once or twice and then passes"""
-    faults = [500, None, (429, {"Retry-After": "0"}, b""), (302, {"Location": "/"}, b""), 404, 503, 200, 200]
-    def script(n, body):
-        seed = zlib.crc32(f"{body['job_id']} {body['progress']}".encode()) % len(faults)
-        if n <= seed % 3: return faults[seed]
-        time.sleep(0.002)
-        return (200, {}, b'{"status":"ignored"}') if seed == 7 else 200
-    with Receiver(script) as r:
-        deliverers = [Deliverer(queue, FAST, SECRET).start() for _ in range(2)] # as two processes would
-        for p in (10, 60, None):
-            for start in range(0, 200, 20):
-                with queue.transaction() as db:
-                    for j in range(start, start + 20):
-                        body = {"job_id": f"job{j}", "status": "processing" if p else "completed", "progress": p or 100}
-                        enqueue(db, f"job{j}", r.url, body, final=p is None)
-        until(lambda: settled(queue), 120)
-        for d in deliverers: d.stop(0)
-    check_told(r, 200)
-    assert Counter(m.state for m in messages(queue) if m.final) == {"delivered": 200}
-    assert len(messages(queue)) <= 400 # of a job's progress, the latest stays
+def test_many_jobs_through_a_receiver_with_every_fault(tmp_path): outbox_for_a_faulty_receiver(tmp_path, 60) # 200 in tests/soak
 
 
 # Kills and stops
@@ -402,6 +384,54 @@ def test_prune_forgets_what_was_delivered_alone(queue):
 STATES_ALL = ("waiting", "sending", "delivered", "dead", "gone", "dropped")
 
 
+def test_no_progress_is_lost_or_doubled_by_an_end_that_fails(queue):
+    "The final message comes with the job's end, in one transaction, and nothing follows it"
+    url = callback_url("http://127.0.0.1:9")
+    def progress(percent): return {"job_id": "job-1", "status": "processing", "progress": percent}
+    add(queue, [Job("job-1", "talk", "talk.mp4")])
+    with queue.transaction() as db:
+        for percent in (10, 40, 20): enqueue(db, "job-1", url, progress(percent), final=False)
+    assert [json.loads(m.body)["progress"] for m in messages(queue)] == [40]
+    with pytest.raises(CallbackError, match="no transaction is open"): enqueue(queue.db, "job-1", url, progress(50), final=False)
+    def completed(db): enqueue(db, "job-1", url, {"job_id": "job-1", "status": "completed", "progress": 100}, final=True)
+    def full(db):
+        completed(db)
+        raise OSError("No space left on device")
+    mine = claim(queue, ME)
+    with pytest.raises(OSError): finish(queue, mine, full)
+    assert [m.final for m in messages(queue)] == [False]
+    finish(queue, mine, completed)
+    with queue.transaction() as db: assert enqueue(db, "job-1", url, progress(50), final=False) is None
+    assert [m.final for m in messages(queue)] == [True]
+    assert len(replay(queue, "job-1")) == 1
+    with pytest.raises(CallbackError, match="no message of this id"): replay(queue, "job-7")
+    assert prune(queue, time.time()) == 0
+
+
+def test_a_claimed_message_is_nobody_elses_and_a_pause_is_kept(queue):
+    say(queue, "job-1", "http://127.0.0.1:9/")
+    [message] = claim_due(queue, f"me/{ME}", 9)
+    assert (message.state, message.tries, claim_due(queue, f"other/{ME}", 9)) == ("sending", 1, [])
+    record_results(queue, f"me/{ME}", [(message, DeliveryResult(503, "busy", retry_after=2))])
+    m = only(queue)
+    assert (m.state, m.status, m.answer, 4 < m.due - time.time() <= 5) == ("waiting", 503, "busy", True)
+    say(queue, "job-2", "http://127.0.0.1:9/", status="failed")
+    assert claim_due(queue, f"me/{ME}", 9) == []
+
+
+def test_the_tables_are_made_once(queue):
+    prepare(queue)
+    assert queue.db.execute("select count(*) from outbox").fetchone()[0] == 0
+
+
+def test_a_receiver_that_is_busy_at_first_takes_it_then(queue):
+    with Receiver(lambda n, body: 500 if n == 1 else 200) as r:
+        id = say(queue, "job-3", r.url)
+        deliver(queue)
+    assert r.tries == {id: 2} and [h["webhook-signature"][:3] for h, _ in r.took] == ["v1,"]
+    assert [(m.job, m.state, m.tries, m.status) for m in messages(queue)] == [("job-3", "delivered", 2, 200)]
+
+
 # Secrets and addresses
 
 def test_signatures_verify_with_every_secret_of_a_rotation(queue):
@@ -419,6 +449,19 @@ def test_sign_agrees_with_the_library(secret):
     from datetime import datetime, timezone
     then = datetime.fromtimestamp(1700000000, tz=timezone.utc)
     assert sign(secret, "msg_1", 1700000000, '{"é":1}') == Webhook(secret).sign("msg_1", then, '{"é":1}')
+
+
+def test_the_example_of_the_standard_has_its_signature():
+    body = '{"test": 2432232314}'
+    assert sign(SECRET, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, body) == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+    assert sign(SECRET, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, body.encode()) == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+    with pytest.raises(CallbackError, match="secret 1 is not base64"): sign("päss wörd", "msg_1", 1614265330, body)
+
+
+def test_a_backend_names_its_base_url():
+    assert callback_url("http://backend:8000/") == "http://backend:8000/api/upload-video/result"
+    for wrong in ("backend:8000", "ftp://backend", "http://", "http://backend:80a", "http://back end"):
+        with pytest.raises(CallbackError, match="no URL to send results to"): callback_url(wrong)
 
 
 @pytest.mark.parametrize("secret", ["p@ssword!", "whsec_", f"{SECRET} nämlich", "whsec_a"])
@@ -538,10 +581,25 @@ def test_a_result_has_the_shape_that_the_backend_reads(sample):
     assert [w["word"] for s in told["segments"] for w in s["words"]] == [w.word for w in spoken]
 
 
-def test_verdicts():
+def test_unknown_values_are_null_for_the_backend():
+    yes = Word("Yes.", 0.2, 0.5, speaker_id="A", acoustic_features=AcousticFeatures(-27.4, 231.7, 1184.2))
+    hm = Word("Hm?", 1.0, 1.2)
+    segments = (Segment(0, 0.2, 0.5, speaker_id="A", text="Yes.", words=(yes,)), Segment(1, 1.0, 1.2, text="Hm?", words=(hm,)))
+    told = backend_result(Analysis(segments, (Turn(0.2, 0.5, "A"),), (Speaker("A"),), Metadata("talk.mp4", duration=2.0, language_detected="en")))
+    assert [s["speaker"] for s in told["segments"]] == [{"speaker_id": "A"}, {"speaker_id": None}]
+    assert told["word_segments"][1] == {"word": "Hm?", "start_time": 1.0, "end_time": 1.2, "speaker_id": None, "confidence": None}
+    assert told["segments"][0]["words"][0]["acoustic_features"]["pitch_hz"] == 231.7
+
+
+def test_a_pause_is_read_as_seconds_or_as_a_date():
+    assert [_retry_after(v, 1445412470) for v in ("120", "Wed, 21 Oct 2015 07:28:00 GMT", "soon", None)] == [120, 10, None, None]
+
+
+def test_answers_are_classified():
     for status in (200, 201, 204, 299): assert classify(DeliveryResult(status)) == "delivered"
     for status in (None, 408, 425, 429, 500, 502, 503, 504, 599): assert classify(DeliveryResult(status)) == "retry"
     for status in (301, 302, 307, 308, 400, 401, 403, 404, 409, 413, 422): assert classify(DeliveryResult(status)) == "refused"
+    assert classify(DeliveryResult(410)) == "gone" and classify(DeliveryResult(permanent=True)) == "never"
 
 
 def ecg(*args): return CliRunner().invoke(app, list(map(str, args)))
