@@ -1,11 +1,11 @@
-"""The service: one process with warm models that works on the queue, answers over HTTP and tells the backend
+"""The service: one process with warm models that works on the queue, answers HTTP and notifies the backend
 
 | module | what it holds |
 | --- | --- |
 | `service.app` | the application, and the process that runs it |
 | `service.routes` | the paths |
 | `service.submission` | from a request to a row of the queue |
-| `service.jobs` | the worker: what becomes of a job, and what its backend is told |
+| `service.jobs` | the worker: how a job runs and ends, and what is sent to its backend |
 | `service.webhooks` | callbacks: an outbox, delivered signed and at least once |
 | `service.monitoring` | metrics and readiness |
 | `service.state` | folder, queue and what the threads share |

@@ -135,7 +135,7 @@ class Gate:
         )
 
     def _caller(self, scope, headers) -> str:
-        "Return the key's name, or the caller's address where no key is needed"
+        "Return the key's name, or the caller's IP address where no key is needed"
         address = (scope.get("client") or ("local",))[0]
         if not self.keys or scope["path"] in self.free or scope["method"] == "OPTIONS":
             return address

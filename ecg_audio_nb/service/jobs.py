@@ -1,4 +1,4 @@
-"""Jobs at work: one thread claims jobs and analyzes them with models that stay loaded, and tells the backend
+"""Jobs at work: one thread analyzes them with models that stay loaded, and notifies the backend
 
 ```
 POST -- checked --> row of the queue --> worker: analyze --> results/HASH.json --> outbox --> backend
@@ -6,7 +6,7 @@ POST -- checked --> row of the queue --> worker: analyze --> results/HASH.json -
                          GET, events, DELETE --+------ stage, progress --+
 ```
 
-| what happens | what the queue does | what the backend is told |
+| what happens | what the queue does | message to the backend |
 | --- | --- | --- |
 | a worker claims the job | `running`, attempt + 1 | `processing`, 0 % |
 | a stage starts, ends or goes on | stage and progress are stored | `processing`, percent of the whole |
@@ -125,7 +125,7 @@ def classify_failure(error: Exception) -> AnalysisFailure:
 
 
 def notify_progress(service: Service, job: Job, percent: int, event: str) -> None:
-    "Tell the backend how far a job is; if that can't be written now, the next message will do"
+    "Notify the backend how far a job is; if that can't be written now, the next message will do"
     url = job.task.get("callback")
     if not url:
         return
@@ -171,7 +171,7 @@ def send_missing_finals(
 
 
 class JobHook:
-    "Follows the stages of one job: tells its progress, and ends it between stages if that is asked for"
+    "Follows the stages of one job: reports its progress, and ends it between stages if that is asked for"
 
     def __init__(self, service: Service, job: Job, keeper: LeaseKeeper):
         self.service, self.job, self.keeper = service, job, keeper
@@ -287,7 +287,7 @@ def forget_upload(service: Service, job_id: str) -> None:
 
 
 def cancel_job(service: Service, job_id: str) -> Job:  # as it is now
-    "Ask for a job's end, and tell its backend"
+    "Cancel a job and notify its backend"
     cancel(service.queue, service.job(job_id))
     send_missing_finals(service, time.time() - 60)
     forget_upload(service, job_id)
@@ -359,7 +359,7 @@ def _work_once(service: Service, owner: str) -> None:
 
 
 def _load_models(service: Service) -> None:
-    "Load the models by analyzing the packaged sample; an error is shown by /ready, and jobs will tell it"
+    "Load the models by analyzing the packaged sample; an error shows in the log and in /ready"
     assets = files("ecg_audio_nb") / "assets"
     fetch = service.settings.fetch.model_copy(update={"media_roots": (str(assets),)})
     try:

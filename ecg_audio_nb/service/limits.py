@@ -36,7 +36,7 @@ def key_name(
     keys: Mapping[str, bytes],  # digests by name, of `read_keys`
     key: str | None,  # as the caller sent it
 ) -> str | None:  # None: the key is unknown
-    "Find the name of a key; compares with every one, so that the time tells nothing"
+    "Find the name of a key; compares with every one, so that the time reveals nothing"
     digest, match = hashlib.sha256((key or "").encode("utf-8", "replace")).digest(), None
     for name, known in keys.items():
         if hmac.compare_digest(digest, known):

@@ -92,9 +92,9 @@ def callback_body(
 
 _ID_RULE = "1 to 128 letters, digits and ._:@-, beginning with a letter or a digit"
 _LANGUAGE_RULE = "auto, or a code of two or three small letters such as en or ko"
-_RULES = {"job_id": _ID_RULE, "language": _LANGUAGE_RULE}  # said in place of the patterns below
+_RULES = {"job_id": _ID_RULE, "language": _LANGUAGE_RULE}  # shown in place of the patterns below
 _SOURCE = "http(s):// or s3:// URL, or a path below the setting fetch.media_roots"
-_BACKEND = "URL of the backend that is told about this job; ECG_BACKEND_URL if left out"
+_BACKEND = "URL of the backend to notify about this job; ECG_BACKEND_URL if left out"
 
 JobId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$", description=_ID_RULE)]
 Language = Annotated[str, Field(pattern=r"^(auto|[a-z]{2,3})$", description=_LANGUAGE_RULE)]

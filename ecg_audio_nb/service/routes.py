@@ -2,7 +2,7 @@
 
 | path | what it does |
 | --- | --- |
-| `POST /api/upload-video/process-video` | take a job; the backend is told how far it is, and how it ended |
+| `POST /api/upload-video/process-video` | take a job; its backend is notified of progress and result |
 | `POST /uploads` | take a job with its file |
 | `POST /transcribe` | do the same work, and answer when it is done; also with a file |
 | `GET /jobs/{id}`, `GET /jobs/{id}/events` | its status, now and as it changes |
@@ -80,7 +80,7 @@ def _service(request: Request) -> Service:
 
 
 def _caller(request: Request) -> str:
-    "The key's name, or the caller's address: the gate has written it down"
+    "The key's name, or the caller's IP address, as the gate found it"
     return request.scope["state"].get("caller", "local")
 
 
@@ -194,7 +194,7 @@ class _PlainRoute(APIRoute):
 
 
 async def process_video(request: Request) -> Response:
-    """Submit a recording; its backend is told how far it is, and how it ended.
+    """Submit a recording; its backend is notified of progress and result.
 
     ```sh
     curl http://127.0.0.1:8080/api/upload-video/process-video \\
@@ -321,7 +321,7 @@ async def transcribe(request: Request):
     openapi_extra=_body(**_UPLOAD_FORM),
 )
 async def upload(request: Request):
-    """Submit a recording with its file; `GET /jobs/{id}` tells how far it is.
+    """Submit a recording with its file; `GET /jobs/{id}` shows how far it is.
 
     ```sh
     curl http://127.0.0.1:8080/uploads -H 'Authorization: Bearer KEY' -F file=@talk.mp4 -F job_id=video-43

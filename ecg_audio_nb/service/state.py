@@ -41,7 +41,7 @@ class Service:
         self,
         settings: Settings,  # how recordings are analyzed; all folders lie in `runtime.data_dir`
         limits: ServerSettings | None = None,  # None: of the environment
-        backend: str | None = None,  # `ECG_BACKEND_URL`: told of jobs that name no backend
+        backend: str | None = None,  # `ECG_BACKEND_URL`: notified of jobs that name no backend
         secret: str | None = None,  # `ECG_WEBHOOK_SECRET`: signs callbacks
         delivery: Delivery = Delivery(),
         lease: float = LEASE,  # seconds
@@ -119,7 +119,7 @@ def restrict(settings: Settings, service: Service) -> Settings:
 
 
 def check_backend(service: Service, url: str) -> None:
-    """Refuse a URL that must not be called: raises `ValueError`, or `OSError` where it can't be told now.
+    """Refuse a URL that must not be called: raises `ValueError`, or `OSError` where that is not known now.
 
     The operator's own backend may be called, and those that `fetch.callback_hosts` or `server.allow_private`
     allows."""

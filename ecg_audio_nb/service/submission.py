@@ -72,8 +72,8 @@ def check_url(url: str, settings: FetchSettings) -> None:
 def callback_for(
     service: Service,
     base: str | None,  # the backend that a request names; None: the operator's
-) -> str | None:  # None: nobody is told
-    "Return the URL at which a job's backend is told; raises `Problem`"
+) -> str | None:  # None: nobody is notified
+    "Return the URL at which a job's backend takes messages; raises `Problem`"
     if not base:
         return service.backend_url
     try:
@@ -106,7 +106,7 @@ def to_job(
     job_id: str,
     source: str,  # of `check_source`
     language: str = "auto",
-    callback: str | None = None,  # URL that is told
+    callback: str | None = None,  # URL of the backend that is notified
     caller: str = "local",
     silence_marks: bool = False,
     upload: str | None = None,  # folder of an uploaded file, below `uploads`
@@ -148,15 +148,15 @@ class _Room:
     def take(self, job: Job) -> Problem | None:
         "Count a new job in: None; or return why there is no room for it"
         caller = job.task["caller"]
-        own = self.open.get(caller, 0)
+        open_jobs = self.open.get(caller, 0)
         if self.waiting >= self.limits.max_queued:
             return Problem(503, f"{self.waiting} jobs wait already", retry_after=self.retry_after)
-        if own >= self.limits.max_queued_per_key:
-            return Problem(429, f"{own} jobs of yours wait already", retry_after=self.retry_after)
+        if open_jobs >= self.limits.max_queued_per_key:
+            return Problem(429, f"{open_jobs} jobs of yours wait already", retry_after=self.retry_after)
         if self.disk_full:
             return Problem(503, "too little disk is free", retry_after=300)
         self.waiting += 1
-        self.open[caller] = own + 1
+        self.open[caller] = open_jobs + 1
         return None
 
 

@@ -1,4 +1,4 @@
-"""Webhooks: tell a backend about its jobs, from an outbox in the queue's file, signed and at least once
+"""Webhooks: notify a backend about its jobs, from an outbox in the queue's file, signed and at least once
 
 A message is a row of the table `outbox`, written in the transaction that changes the job: the message is
 there if, and only if, the change is. A thread delivers the rows. Any process may be killed at any moment.
@@ -565,7 +565,7 @@ def _update_others(db, message: Message, result: DeliveryResult, state: str, now
         db.execute(
             "update outbox set state='gone', ended=? where job=? and state='waiting'", (now, message.job)
         )
-    if state in ("delivered", "dropped") and not message.final:  # of progress, the latest tells enough
+    if state in ("delivered", "dropped") and not message.final:  # the latest progress is enough
         db.execute(
             """delete from outbox where job=?1 and not final and state in ('delivered', 'dropped')
             and seq<(select seq from outbox where id=?2)""",
@@ -728,13 +728,20 @@ class Deliverer:
     def start(self) -> "Deliverer":
         "Start the thread; raises `ImportError` if the extra `server` is not installed"
         self._client, self._stop_at = _client(self.settings), None
-        if self.secret:
-            _webhook_class()
-        else:
-            _log.warning("callbacks are sent unsigned: ECG_WEBHOOK_SECRET is not set")
+        self._check_secret()
         self._thread = threading.Thread(target=self._run, name="callbacks", daemon=True)
         self._thread.start()
         return self
+
+    def _check_secret(self):
+        if not self.secret:
+            _log.warning("callbacks are sent unsigned: ECG_WEBHOOK_SECRET is not set")
+            return
+        _webhook_class()
+        for n, key in enumerate(webhook_keys(self.secret), 1):
+            if len(key) < 24:
+                text = "ECG_WEBHOOK_SECRET: secret %d has %d bytes, and 24 to 64 are safe; make one with %s"
+                _log.warning(text, n, len(key), "`openssl rand -base64 32`")
 
     def wake(self) -> None:
         "Look at the outbox now; without it, a new message is seen within `poll_interval`"

@@ -489,6 +489,13 @@ def test_without_a_secret_it_is_unsigned_and_says_so_once(queue, caplog):
     assert len(r.took) == 5 and all("webhook-signature" not in {k.lower() for k in h} and h["webhook-id"] for h, _ in r.took)
 
 
+def test_a_short_secret_is_said_at_the_start_and_not_shown(queue, caplog):
+    for secret in ("whsec_QUJD", SECRET):
+        Deliverer(queue, FAST, secret).start().stop(0)
+    short = [x.getMessage() for x in caplog.records if "ECG_WEBHOOK_SECRET" in x.getMessage()]
+    assert len(short) == 1 and "secret 1 has 3 bytes, and 24 to 64 are safe" in short[0] and "QUJD" not in short[0]
+
+
 def test_the_check_of_an_address_decides(queue):
     asked = []
     def check(url):
