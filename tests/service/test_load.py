@@ -13,4 +13,4 @@ def clips(sample, tmp_path_factory): return make_clips(tmp_path_factory.mktemp("
 
 def test_jobs_for_a_backend_with_every_fault(tmp_path, clips): jobs_for_a_faulty_backend(tmp_path, clips, 20)
 
-def test_jobs_through_kills(tmp_path, clips): assert len(jobs_through_kills(tmp_path, clips, 8, 2)) == 2
+def test_jobs_through_kills(tmp_path, clips): assert len(jobs_through_kills(tmp_path, clips, 6, 2)) == 2
