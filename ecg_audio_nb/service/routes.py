@@ -66,7 +66,7 @@ router = APIRouter()
 def add_routes(app: FastAPI, service: Service) -> None:
     "Give an application all paths of a service, and error answers as problem details"
     app.state.service, app.state.batcher = service, SubmitBatcher(service, in_thread)
-    app.include_router(router)
+    app.router.routes.extend(router.routes)  # include_router would wrap each route, `_PlainRoute` too
     app.add_exception_handler(Problem, _answer_problem)
     app.add_exception_handler(HTTPException, _answer_http_error)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
