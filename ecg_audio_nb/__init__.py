@@ -32,8 +32,15 @@ Modules:
 - `ecg_audio_nb.results.plots`: Pictures of an analysis: waveform and words, F0 and level, speakers, talk time, likeness of voices
 - `ecg_audio_nb.results.report`: One HTML page a result: the recording, every word lit as it is spoken, who spoke when, and how it sounded
 - `ecg_audio_nb.schema`: The data an analysis is made of: words, segments, turns, speakers and what is known about how they came about
-- `ecg_audio_nb.service.app`: The service: one process with warm models that works off the queue and tells the backend
-- `ecg_audio_nb.service.webhooks`: What a backend is told of a job: an outbox in the queue's file, delivered signed and at least once
+- `ecg_audio_nb.service.app`: The service: one process with warm models that works on the queue, answers HTTP and notifies the backend
+- `ecg_audio_nb.service.jobs`: Jobs at work: one thread analyzes them with models that stay loaded, and notifies the backend
+- `ecg_audio_nb.service.models`: What goes in and out: requests, answers, bodies of callbacks, and sentences for people
+- `ecg_audio_nb.service.monitoring`: Figures for Prometheus, and whether work should be sent here
+- `ecg_audio_nb.service.routes`: The paths of the service, one handler each
+- `ecg_audio_nb.service.settings`: Settings of the service itself, from the same four places as every other setting
+- `ecg_audio_nb.service.state`: The state of a service: its folder, its queue, its limits, and the parts that its threads share
+- `ecg_audio_nb.service.submission`: From a request to a row of the queue: what may be asked for, who may see it, and whether there is room
+- `ecg_audio_nb.service.webhooks`: Webhooks: notify a backend about its jobs, from an outbox in the queue's file, signed and at least once
 - `ecg_audio_nb.settings`: Every knob of an analysis: one small frozen class a stage, composed into `Settings`, read from four places in a fixed order
 - `ecg_audio_nb.speech.align`: Words to times: every word gets a place on the time line, and says how it came by it
 - `ecg_audio_nb.speech.diarize`: Who spoke when, without torch, a download or a token

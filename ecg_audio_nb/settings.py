@@ -299,12 +299,13 @@ def load_settings(
 def _profile_lines(name):
     if not name: return {}
     found = profiles()
-    if name in found: return found[name]
+    if name in found: return {k: v for k, v in found[name].items() if not k.startswith("server.")} # the service's
     raise SettingsError(f"no profile {name!r}{_nearest(name, found)}; settings.ini has {', '.join(found)}")
 
 def _check_environment():
     known = {f"ECG_{k.replace('.', '__')}".upper() for k in (*known_keys(), *renamed.SETTINGS)}
     for name in os.environ:
+        if name.upper().startswith("ECG_SERVER__"): continue # `service.settings` checks those
         if name.upper().startswith("ECG_") and "__" in name and name.upper() not in known:
             raise SettingsError(f"{name} in the environment: {_unknown(name[4:].lower().replace('__', '.'))}")
 

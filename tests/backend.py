@@ -176,6 +176,6 @@ class Hasty(Served):
     runs = [sys.executable, "-c", """
 import functools
 from ecg_audio_nb.service import app as server
-server.serve = functools.partial(server.serve, delivery=server.Delivery(pace=0.02, poll=0.05))
+server.serve = functools.partial(server.serve, delivery=server.Delivery(time_scale=0.02, poll_interval=0.05))
 from ecg_audio_nb.cli import main
 main()"""]

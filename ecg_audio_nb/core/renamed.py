@@ -15,6 +15,19 @@ SETTINGS = {
     "transcribe.no_speech_log_prob": "transcribe.no_speech_logprob_threshold",
 }
 
+SERVER = {
+    "server.free_mb": "server.min_free_mb",
+    "server.origins": "server.cors_origins",
+    "server.private": "server.allow_private",
+    "server.queue": "server.max_queued",
+    "server.queue_per_key": "server.max_queued_per_key",
+    "server.requests": "server.requests_per_minute",
+    "server.stop_seconds": "server.shutdown_timeout",
+    "server.tries": "server.max_attempts",
+    "server.upload_mb": "server.max_upload_mb",
+    "server.upload_mb_hour": "server.upload_mb_per_hour",
+}
+
 
 class RenamedKey(FutureWarning):
     "A key is written under the name it had in an older version"

@@ -62,7 +62,7 @@ def test_the_service_for_the_backend():
     unit = Unit(SERVE)
     serve, = (understood(shlex.split(v)) for v in unit.all("ExecStart"))
     doctor, = (understood(shlex.split(v)) for v in unit.all("ExecStartPre"))
-    service, stop = unit["Service"], server_settings().stop_seconds
+    service, stop = unit["Service"], server_settings().shutdown_timeout
     assert serve["host"] == "127.0.0.1" and not serve["without_keys"] and serve["profile"] == doctor["profile"] and load_settings(profile=serve["profile"])
     assert service["EnvironmentFile"] == "/etc/ecg/serve.env", "without the file that holds its keys it must not start"
     assert service["Restart"] == "always" and unit["Unit"]["StartLimitIntervalSec"] == "0" and unit["Install"]["WantedBy"] == "multi-user.target"

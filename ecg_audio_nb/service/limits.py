@@ -1,0 +1,77 @@
+"""Who may call, and how often: API keys, and rate limits for each caller"""
+
+import hashlib
+import hmac
+import re
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_ENTRY = re.compile(r"(?:([A-Za-z0-9_.-]{1,40})=)?(?:sha256:([0-9a-f]{64})|([\x21-\x7e]{16,256}))\Z")
+
+
+def read_keys(
+    text: str | None,  # entries `[NAME=]KEY` or `[NAME=]sha256:HEX`, separated by commas or spaces
+) -> dict[str, bytes]:  # SHA-256 digests by name; the keys themselves are not kept
+    "Read `ECG_API_KEYS`; raises `ValueError`, which never shows a key"
+    keys = {}
+    for n, entry in enumerate((text or "").replace(",", " ").split(), 1):
+        match = _ENTRY.match(entry)
+        if not match:
+            raise ValueError(
+                f"ECG_API_KEYS: entry {n} is no key; write at least 16 characters, or sha256: and the 64 "
+                "digits that `printf %s KEY | sha256sum` shows, with NAME= before it if you like"
+            )
+        name, digest, key = match.groups()
+        name = name or f"key{n}"
+        if name in keys:
+            raise ValueError(f"ECG_API_KEYS: two entries are called {name}; give each its own name")
+        keys[name] = bytes.fromhex(digest) if digest else hashlib.sha256(key.encode()).digest()
+    return keys
+
+
+def key_name(
+    keys: Mapping[str, bytes],  # digests by name, of `read_keys`
+    key: str | None,  # as the caller sent it
+) -> str | None:  # None: the key is unknown
+    "Find the name of a key; compares with every one, so that the time reveals nothing"
+    digest, match = hashlib.sha256((key or "").encode("utf-8", "replace")).digest(), None
+    for name, known in keys.items():
+        if hmac.compare_digest(digest, known):
+            match = name
+    return match
+
+
+def key_of_request(headers: Mapping[str, str]) -> str | None:
+    "Return the key that a request carries: `Authorization: Bearer KEY`, or `X-API-Key: KEY`"
+    scheme, _, key = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and key:
+        return key.strip()
+    return headers.get("x-api-key")
+
+
+class RateLimit:
+    "An amount that each caller may use within a time; refilled steadily (token bucket)"
+
+    def __init__(
+        self,
+        capacity: float,  # amount a caller may use at once
+        seconds: float,  # until an empty bucket is full again
+        max_callers: int = 10_000,  # of these the longest silent one is forgotten
+    ):
+        self.capacity, self.refill, self.max_callers = capacity, capacity / seconds, max_callers
+        self._lock, self._left = threading.Lock(), OrderedDict()
+
+    def take(self, caller: str, amount: float = 1) -> float | None:
+        "Use an amount: None if the caller may; else the seconds until it may"
+        now = time.monotonic()
+        with self._lock:
+            left, since = self._left.pop(caller, (self.capacity, now))
+            left = min(self.capacity, left + (now - since) * self.refill)
+            allowed = amount <= left
+            self._left[caller] = (left - amount if allowed else left), now
+            while len(self._left) > self.max_callers:
+                self._left.popitem(last=False)
+        return None if allowed else (amount - left) / self.refill

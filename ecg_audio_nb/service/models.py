@@ -1,0 +1,222 @@
+"""What goes in and out: requests, answers, bodies of callbacks, and sentences for people
+
+| row of the queue | `status` that callers see |
+| --- | --- |
+| queued | queued |
+| running | processing |
+| done | completed |
+| failed | failed |
+| cancelled | cancelled |
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ecg_audio_nb.batch.queue import Job
+from ecg_audio_nb.service.problems import redact_text
+
+CODES = ("INVALID_REQUEST", "DOWNLOAD_ERROR", "MEDIA_ERROR", "PROCESSING_ERROR", "TIMEOUT", "CANCELLED")
+SENTENCES = {
+    "en": {
+        "queued": "Waiting for its turn",
+        "start": "Starting",
+        "fetch": "Fetching the recording",
+        "media": "Decoding",
+        "voice": "Finding speech",
+        "transcribe": "Recognizing words",
+        "align": "Timing words",
+        "diarize": "Telling speakers apart",
+        "acoustics": "Measuring voices",
+        "adapt": "Measuring voices once more",
+        "done": "Done",
+        "INVALID_REQUEST": "The request can't be carried out",
+        "DOWNLOAD_ERROR": "The recording can't be fetched",
+        "MEDIA_ERROR": "The recording can't be read",
+        "PROCESSING_ERROR": "The analysis failed",
+        "TIMEOUT": "The analysis took too long",
+        "CANCELLED": "Cancelled",
+    },
+    "ko": {
+        "queued": "대기 중입니다",
+        "start": "시작합니다",
+        "fetch": "영상을 가져오는 중입니다",
+        "media": "디코딩 중입니다",
+        "voice": "음성 구간을 찾는 중입니다",
+        "transcribe": "음성을 인식하는 중입니다",
+        "align": "단어 시간을 맞추는 중입니다",
+        "diarize": "화자를 구분하는 중입니다",
+        "acoustics": "음성 특징을 측정하는 중입니다",
+        "adapt": "음성 특징을 다시 측정하는 중입니다",
+        "done": "완료되었습니다",
+        "INVALID_REQUEST": "요청을 처리할 수 없습니다",
+        "DOWNLOAD_ERROR": "영상을 가져올 수 없습니다",
+        "MEDIA_ERROR": "영상을 읽을 수 없습니다",
+        "PROCESSING_ERROR": "분석에 실패했습니다",
+        "TIMEOUT": "분석 시간이 초과되었습니다",
+        "CANCELLED": "취소되었습니다",
+    },
+}
+
+
+def describe_job(
+    event: str,  # a stage, queued, start, done, or one of `CODES`
+    language: str = "en",  # or ko
+) -> str:  # an event without a sentence as it is
+    "Say in a sentence for people where a job is, or how it ended"
+    return SENTENCES[language].get(event) or event
+
+
+def callback_body(
+    job_id: str,
+    status: str,  # processing, completed or failed
+    progress: int,  # 0 to 100
+    message: str,  # for people, of `describe_job`
+    result: dict | None = None,  # of `webhooks.backend_result`
+    error: str | None = None,  # the cause, in English
+    code: str | None = None,  # one of `CODES`
+) -> dict:  # JSON-ready
+    "Build a message to the backend; the names of the fields are the backend's"
+    return {
+        "job_id": job_id,
+        "status": status,
+        "progress": progress,
+        "message": message,
+        "result": result,
+        "error_message": error,
+        "error_code": code,
+    }
+
+
+# Requests
+
+_ID_RULE = "1 to 128 letters, digits and ._:@-, beginning with a letter or a digit"
+_LANGUAGE_RULE = "auto, or a code of two or three small letters such as en or ko"
+_RULES = {"job_id": _ID_RULE, "language": _LANGUAGE_RULE}  # shown in place of the patterns below
+_SOURCE = "http(s):// or s3:// URL, or a path below the setting fetch.media_roots"
+_BACKEND = "URL of the backend to notify about this job; ECG_BACKEND_URL if left out"
+
+JobId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$", description=_ID_RULE)]
+Language = Annotated[str, Field(pattern=r"^(auto|[a-z]{2,3})$", description=_LANGUAGE_RULE)]
+SourceUrl = Annotated[str, Field(min_length=1, max_length=4096, description=_SOURCE)]
+BackendUrl = Annotated[str, Field(max_length=2048)]
+
+
+def _example(**values) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": [values]})
+
+
+class ProcessRequest(BaseModel):
+    "A recording to analyze in the background"
+
+    model_config = _example(
+        job_id="video-42",
+        video_url="https://example.org/talk.mp4",
+        fastapi_base_url="https://backend.example.org",
+    )
+    job_id: JobId
+    video_url: SourceUrl
+    fastapi_base_url: BackendUrl | None = Field(None, description=_BACKEND)
+    language: Language = "auto"
+
+
+class TranscribeRequest(BaseModel):
+    "A recording to analyze while the caller waits; give exactly one of the three sources"
+
+    model_config = _example(video_url="https://example.org/talk.mp4", language="en")
+    video_path: SourceUrl | None = None
+    audio_path: SourceUrl | None = None
+    video_url: SourceUrl | None = None
+    language: Language = "auto"
+    job_id: JobId | None = None
+
+
+def explain_invalid(
+    errors: list[dict],  # of pydantic
+) -> str:
+    "Say in a line what is wrong with a request, without the value that was sent"
+    error = errors[0]
+    where = [str(part) for part in error["loc"] if part not in ("body", "path")]
+    message = error["msg"]
+    if error["type"] == "string_pattern_mismatch":
+        message = f"write {_RULES[where[-1]]}" if where and where[-1] in _RULES else "it has another form"
+    elif error["type"] == "missing":
+        message = "it is missing"
+    return f"{'.'.join(where) or 'the body'}: {message}"
+
+
+# Answers
+
+
+class Accepted(BaseModel):
+    "The answer to a job that was taken"
+
+    job_id: str
+    status: str
+    message: str
+    status_url: str
+    estimated_time: int | None = Field(description="seconds until it is done; null while nobody knows")
+
+
+_STATUS = {
+    "queued": "queued",
+    "running": "processing",
+    "done": "completed",
+    "failed": "failed",
+    "cancelled": "cancelled",
+}
+
+
+class JobStatus(BaseModel):
+    "Where a job is"
+
+    job_id: str
+    status: Literal["queued", "processing", "completed", "failed", "cancelled"]
+    progress: int = Field(ge=0, le=100, description="percent of the whole")
+    message: str = Field(description="a sentence for people")
+    stage: str | None = Field(None, description="the stage that runs now")
+    error_code: Literal[CODES] | None = None
+    error_message: str | None = Field(None, description="the cause, in English")
+    created_at: float = Field(description="seconds since 1970")
+    started_at: float | None = None
+    ended_at: float | None = None
+    result_url: str | None = None
+
+
+def job_error(
+    job: Job,
+) -> tuple[str | None, str | None]:  # code and message; both None while there is no error
+    "Tell why a job failed or was cancelled"
+    if job.state == "cancelled":
+        return "CANCELLED", "it was cancelled"
+    if job.state != "failed":
+        return None, None
+    code, _, text = (job.error or "").partition(": ")
+    if code in CODES:
+        return code, text
+    return "PROCESSING_ERROR", redact_text(job.error or "unknown")
+
+
+def job_status(job: Job, language: str = "en") -> JobStatus:
+    "Show a row of the queue as callers see it"
+    code, error = job_error(job)
+    stage, percent, result_url, event = None, 0, None, code
+    if job.state == "queued":
+        event = "queued"
+    elif job.state == "running":
+        stage, percent, event = job.stage, round(100 * (job.share or 0)), job.stage or "start"
+    elif job.state == "done":
+        percent, result_url, event = 100, f"/jobs/{job.id}/result", "done"
+    return JobStatus(
+        job_id=job.id,
+        status=_STATUS[job.state],
+        progress=percent,
+        message=describe_job(event, language),
+        stage=stage,
+        error_code=code,
+        error_message=error,
+        created_at=job.created,
+        started_at=job.started,
+        ended_at=job.ended,
+        result_url=result_url,
+    )

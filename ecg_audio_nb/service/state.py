@@ -1,0 +1,158 @@
+"""The state of a service: its folder, its queue, its limits, and the parts that its threads share
+
+Everything that must last lies in `ECG_DATA_DIR/service`, a folder as `ecg batch` makes it: `ecg jobs` and
+`ecg callbacks` work on it with `-o`.
+
+| in the folder | what it is |
+| --- | --- |
+| `.jobs/queue.sqlite` | the queue and the outbox of callbacks |
+| `results/HASH.json` | a result, under the SHA-256 of its job's id |
+| `uploads/` | uploaded files, until their jobs have ended |
+| `tmp/` | temporary files; emptied at each start |
+| `lock` | held by the one process that serves from this folder |
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import threading
+import time
+from pathlib import Path
+
+from ecg_audio_nb.audio.fetch import FetchError, check_callback
+from ecg_audio_nb.batch.queue import LEASE, Job, Queue, get, listed, prune
+from ecg_audio_nb.service.limits import RateLimit
+from ecg_audio_nb.service.problems import redact_text
+from ecg_audio_nb.service.settings import ServerSettings, server_settings
+from ecg_audio_nb.service.webhooks import CallbackError, Deliverer, Delivery, callback_url, prepare
+from ecg_audio_nb.service.webhooks import prune as prune_messages
+from ecg_audio_nb.settings import Settings
+
+
+class ServerError(ValueError):
+    "The service can't start; the message says why, and the way out"
+
+
+class Service:
+    "What a service holds: folders, queue, limits, and what its worker and deliverer share with the routes"
+
+    def __init__(
+        self,
+        settings: Settings,  # how recordings are analyzed; all folders lie in `runtime.data_dir`
+        limits: ServerSettings | None = None,  # None: of the environment
+        backend: str | None = None,  # `ECG_BACKEND_URL`: notified of jobs that name no backend
+        secret: str | None = None,  # `ECG_WEBHOOK_SECRET`: signs callbacks
+        delivery: Delivery = Delivery(),
+        lease: float = LEASE,  # seconds
+    ):
+        self.limits, self.lease = limits or server_settings(), lease
+        self.backend_url = _own_backend(backend)
+        self.root = Path(os.path.abspath(settings.runtime.data_dir)) / "service"
+        self.results, self.uploads, self.tmp = self.root / "results", self.root / "uploads", self.root / "tmp"
+        self.settings = restrict(settings, self)
+        self._lock_file = _lock(self)
+        self.queue = Queue(self.root / ".jobs/queue.sqlite")
+        prepare(self.queue)
+        self.stopping = threading.Event()  # no more work is taken
+        self.job_added = threading.Event()  # the worker looks at the queue now
+        self.submit_lock = threading.Lock()
+        self.worker: threading.Thread | None = None
+        self.current_job: Job | None = None  # the worker's
+        self.models_loaded: bool | None = None  # None: not tried yet
+        self.stage_seconds: dict[str, tuple[float, int]] = {}  # by stage: seconds in all, how many runs
+        self.upload_limit = RateLimit(self.limits.upload_mb_per_hour * 1e6, 3600)  # bytes
+        self.deliverer = Deliverer(self.queue, delivery, secret, check=lambda url: check_backend(self, url))
+
+    def job(self, job_id: str) -> Job | None:
+        "Return a job as it stands in the queue"
+        return get(self.queue, job_id)
+
+    def result_path(self, job_id: str) -> Path:
+        "Return where a job's result is, or will be"
+        return self.results / f"{hashlib.sha256(job_id.encode()).hexdigest()}.json"
+
+    def close(self) -> None:
+        "Release the folder and this thread's connection to the queue"
+        self.queue.close()
+        self._lock_file.close()
+
+
+def _own_backend(base: str | None) -> str | None:
+    "Return the URL of the operator's backend; raises `ServerError`"
+    if not base:
+        return None
+    try:
+        return callback_url(base)
+    except CallbackError as e:
+        raise ServerError(f"ECG_BACKEND_URL: {e}") from None
+
+
+def _lock(service: Service):
+    "Make the folders, readable for this user only, and lock them; raises `ServerError`"
+    try:
+        for folder in (service.root, service.results, service.uploads, service.tmp):
+            folder.mkdir(0o700, parents=True, exist_ok=True)
+        file = open(service.root / "lock", "w")
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return file
+    except BlockingIOError:
+        raise ServerError(
+            f"{service.root}: another service works here; stop it, or set ECG_DATA_DIR"
+        ) from None
+    except OSError as e:
+        raise ServerError(
+            f"{service.root}: no service can be kept here ({e.strerror}); set ECG_DATA_DIR"
+        ) from None
+
+
+def restrict(settings: Settings, service: Service) -> Settings:
+    "Adapt settings to sources that strangers name: uploads are readable, temporary files have one place"
+    fetch = settings.fetch.model_copy(
+        update={
+            "media_roots": (*settings.fetch.media_roots, str(service.uploads)),
+            "public_only": not service.limits.allow_private,
+        }
+    )
+    runtime = settings.runtime.model_copy(update={"data_dir": service.root})
+    return settings.model_copy(update={"fetch": fetch, "runtime": runtime})
+
+
+def check_backend(service: Service, url: str) -> None:
+    """Refuse a URL that must not be called: raises `ValueError`, or `OSError` where that is not known now.
+
+    The operator's own backend may be called, and those that `fetch.callback_hosts` or `server.allow_private`
+    allows."""
+    if url == service.backend_url or service.limits.allow_private:
+        return
+    try:
+        check_callback(url, service.settings.fetch)
+    except FetchError as e:
+        if "the network" in str(e):  # the name can't be resolved now
+            raise OSError(redact_text(str(e))) from None
+        raise
+
+
+def clean_up(service: Service) -> None:
+    "Delete what a killed service left, and what is older than `server.keep_days`"
+    queue, before = service.queue, time.time() - 86400 * service.limits.keep_days
+    for path in service.tmp.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    prune(queue, before)
+    prune_messages(queue, before)
+    _delete_orphans(service)
+
+
+def _delete_orphans(service: Service) -> None:
+    "Delete uploads without an open job, and results without a finished one"
+    open_uploads = {job.task.get("upload") for job in listed(service.queue, "queued", "running")}
+    for folder in service.uploads.iterdir():
+        if folder.name not in open_uploads:
+            shutil.rmtree(folder, ignore_errors=True)
+    results = {service.result_path(job.id).name for job in listed(service.queue, "done")}
+    for path in service.results.iterdir():
+        if path.name not in results:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,287 @@
+"""From a request to a row of the queue: what may be asked for, who may see it, and whether there is room
+
+A job's id is the caller's. The same id with the same parameters is the same job, answered as it stands; a URL
+that was signed anew is the same URL. With other parameters the id is refused (409).
+
+| who asks for too much | answer |
+| --- | --- |
+| all callers: `server.max_queued` jobs wait | 503 with `Retry-After` |
+| one caller: `server.max_queued_per_key` jobs wait or run | 429 with `Retry-After` |
+| less than `server.min_free_mb` of disk is free | 503 with `Retry-After` |
+| one caller: uploads beyond `server.upload_mb_per_hour` | 429 with `Retry-After` |
+
+Local paths are read below `fetch.media_roots` alone.
+"""
+
+import asyncio
+import hashlib
+import json
+import os
+import shutil
+import statistics
+from collections.abc import Callable
+
+from ecg_audio_nb.audio.fetch import _check as check_fetch_rules
+from ecg_audio_nb.audio.fetch import source_stem, strip_signature
+from ecg_audio_nb.batch.queue import Job, add, counts
+from ecg_audio_nb.core.files import safe_name
+from ecg_audio_nb.service.models import Accepted, job_status
+from ecg_audio_nb.service.problems import Problem, invalid_request, redact_text
+from ecg_audio_nb.service.state import Service, check_backend
+from ecg_audio_nb.service.webhooks import callback_url
+from ecg_audio_nb.settings import FetchSettings
+
+# What may be asked for
+
+
+def check_source(
+    service: Service,
+    source: str,  # as the caller wrote it
+) -> str:  # a URL as it was written, a path without links
+    "Refuse a source that must not be read; raises `Problem`"
+    if "://" in source:
+        try:
+            check_url(source, service.settings.fetch)
+        except ValueError as e:
+            raise invalid_request(redact_text(str(e))) from None
+        return source
+    if os.path.isabs(source) and "\0" not in source:
+        path = os.path.realpath(source)
+        if any(_lies_below(path, root) for root in _media_roots(service)):
+            return path
+    raise invalid_request("local paths are absolute and lie below one of fetch.media_roots")
+
+
+def _lies_below(path: str, root: str) -> bool:
+    root = os.path.realpath(os.path.expanduser(root)).rstrip("/")
+    return f"{path}/".startswith(f"{root}/")
+
+
+def _media_roots(service: Service) -> list[str]:
+    "The operator's folders: uploads are read by their own jobs alone"
+    return [root for root in service.settings.fetch.media_roots if root != str(service.uploads)]
+
+
+def check_url(url: str, settings: FetchSettings) -> None:
+    "Refuse a URL that strangers must not name; raises `ValueError`"
+    if url.partition("://")[0].lower() not in ("http", "https", "s3"):
+        raise ValueError("only http(s):// and s3:// are fetched")
+    check_fetch_rules(url, settings)
+
+
+def callback_for(
+    service: Service,
+    base: str | None,  # the backend that a request names; None: the operator's
+) -> str | None:  # None: nobody is notified
+    "Return the URL at which a job's backend takes messages; raises `Problem`"
+    if not base:
+        return service.backend_url
+    try:
+        url = callback_url(base)
+        check_backend(service, url)
+    except (ValueError, OSError) as e:
+        reason = redact_text(str(e), 350)
+        way_out = (
+            "the operator can name this backend in ECG_BACKEND_URL, or allow its host in fetch.callback_hosts"
+        )
+        raise invalid_request(f"fastapi_base_url: {reason}; {way_out}") from None
+    return url
+
+
+def visible_job(
+    service: Service,
+    job_id: str,
+    caller: str,
+    keyed: bool,  # the caller has a key, and sees the jobs of that key alone
+) -> Job:
+    "Return a job that this caller may see; raises `Problem`"
+    job = service.job(job_id)
+    if job is None or (keyed and job.task.get("caller") != caller):
+        raise Problem(404, "no job of this id", job_id=job_id)
+    return job
+
+
+def to_job(
+    service: Service,
+    job_id: str,
+    source: str,  # of `check_source`
+    language: str = "auto",
+    callback: str | None = None,  # URL of the backend that is notified
+    caller: str = "local",
+    silence_marks: bool = False,
+    upload: str | None = None,  # folder of an uploaded file, below `uploads`
+    content: str | None = None,  # digest of an uploaded file
+) -> Job:  # not in the queue yet
+    "Make a job with all that the worker needs to know"
+    what = content or (strip_signature(source) if "://" in source else source)
+    parameters = [what, language, callback, silence_marks, caller]
+    task = {
+        "digest": hashlib.sha256(json.dumps(parameters).encode()).hexdigest(),  # the same job has the same
+        "language": language,
+        "callback": callback,
+        "caller": caller,
+        "silence_marks": silence_marks,
+        "upload": upload,
+    }
+    name = f"{safe_name(source_stem(source))[:60]}-{hashlib.sha256(job_id.encode()).hexdigest()[:16]}"
+    return Job(job_id, name, source, task, most=service.limits.max_attempts)
+
+
+# Into the queue
+
+
+class _Room:
+    "How many more jobs there is room for"
+
+    def __init__(self, service: Service):
+        rows = service.queue.db.execute(
+            """select json_extract(task, '$.caller') caller, count(*) open,
+            count(*) filter (where state='queued') waiting
+            from jobs where state in ('queued', 'running') group by 1"""
+        ).fetchall()
+        self.limits = service.limits
+        self.open = {row["caller"]: row["open"] for row in rows}  # by caller, waiting or running
+        self.waiting = sum(row["waiting"] for row in rows)
+        self.retry_after = estimate_seconds(service, 1) or 30
+        self.disk_full = shutil.disk_usage(service.root).free < service.limits.min_free_mb * 1e6
+
+    def take(self, job: Job) -> Problem | None:
+        "Count a new job in: None; or return why there is no room for it"
+        caller = job.task["caller"]
+        open_jobs = self.open.get(caller, 0)
+        if self.waiting >= self.limits.max_queued:
+            return Problem(503, f"{self.waiting} jobs wait already", retry_after=self.retry_after)
+        if open_jobs >= self.limits.max_queued_per_key:
+            return Problem(429, f"{open_jobs} jobs of yours wait already", retry_after=self.retry_after)
+        if self.disk_full:
+            return Problem(503, "too little disk is free", retry_after=300)
+        self.waiting += 1
+        self.open[caller] = open_jobs + 1
+        return None
+
+
+def submit(
+    service: Service,
+    jobs: list[Job],  # in the order in which they came
+) -> list[
+    tuple[Job, bool] | Problem
+]:  # of each: the job in the queue and whether it is new; or why it is refused
+    "Put jobs into the queue, all in one transaction"
+    if service.stopping.is_set():
+        return [
+            Problem(503, "the service is stopping; send it again in a moment", retry_after=10) for _ in jobs
+        ]
+    with service.submit_lock:
+        room, refused = _Room(service), {}
+        for n, job in enumerate(jobs):
+            problem = room.take(job) if service.job(job.id) is None else None
+            if problem:
+                refused[n] = problem
+        stored = iter(add(service.queue, [job for n, job in enumerate(jobs) if n not in refused]))
+    service.job_added.set()
+    return [
+        refused[n] if n in refused else _same_or_conflict(job, *next(stored)) for n, job in enumerate(jobs)
+    ]
+
+
+def _same_or_conflict(job: Job, stored: Job, new: bool) -> tuple[Job, bool] | Problem:
+    if stored.task.get("digest") == job.task["digest"]:
+        return stored, new
+    return Problem(
+        409, "a job of this id has other parameters; give the new one its own id", "INVALID_REQUEST"
+    )
+
+
+def estimate_seconds(
+    service: Service,
+    n_jobs: int,  # to be done
+) -> int | None:  # None: no job was done yet
+    "Estimate how long jobs take: as long as the median of the latest 20"
+    rows = service.queue.db.execute(
+        "select ended-started from jobs where state='done' order by ended desc limit 20"
+    ).fetchall()
+    if not rows:
+        return None
+    return round(n_jobs * statistics.median(row[0] for row in rows))
+
+
+def estimate_next(service: Service) -> int | None:  # seconds
+    "Estimate when a job that is submitted now will be done"
+    return estimate_seconds(service, counts(service.queue)["queued"] + 1)
+
+
+def accepted(
+    service: Service,
+    job: Job,  # as it stands in the queue
+    estimate: int | None,  # of `estimate_next`
+) -> Accepted:
+    "Build the answer to a submission"
+    status = job_status(job, service.limits.language)
+    is_open = job.state in ("queued", "running")
+    return Accepted(
+        job_id=job.id,
+        status=status.status,
+        message=status.message,
+        status_url=f"/jobs/{job.id}",
+        estimated_time=estimate if is_open else 0,
+    )
+
+
+class SubmitBatcher:
+    """Writes submissions that come at the same time in one transaction.
+
+    A transaction waits for the disk; what comes while one is written shares the next one."""
+
+    def __init__(
+        self,
+        service: Service,
+        in_thread: Callable,  # awaits a function in a thread: starlette's `run_in_threadpool`
+    ):
+        self.service, self.in_thread = service, in_thread
+        self._waiting, self._task = [], None
+
+    async def submit(
+        self,
+        make_job: Callable[[], Job],  # called in a thread; may raise `Problem`
+    ) -> Accepted:
+        "Submit a job; raises `Problem`"
+        answer = asyncio.get_running_loop().create_future()
+        self._waiting.append((make_job, answer))
+        if self._task is None:
+            self._task = asyncio.create_task(self._write())
+        outcome = await answer
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    async def _write(self):
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            try:
+                outcomes = await self.in_thread(
+                    _submit_all, self.service, [make_job for make_job, _ in batch]
+                )
+            except Exception as e:
+                outcomes = [e] * len(batch)
+            for (_, answer), outcome in zip(batch, outcomes):
+                if not answer.done():
+                    answer.set_result(outcome)
+        self._task = None
+
+
+def _submit_all(service: Service, makers: list[Callable[[], Job]]) -> list[Accepted | Problem]:
+    made = [_job_or_problem(make_job) for make_job in makers]
+    stored = iter(submit(service, [job for job in made if isinstance(job, Job)]))
+    estimate = estimate_next(service)
+    answers = []
+    for job in made:
+        outcome = next(stored) if isinstance(job, Job) else job
+        answers.append(outcome if isinstance(outcome, Problem) else accepted(service, outcome[0], estimate))
+    return answers
+
+
+def _job_or_problem(make_job: Callable[[], Job]) -> Job | Problem:
+    try:
+        return make_job()
+    except Problem as e:
+        return e

@@ -1,0 +1,48 @@
+"""What becomes of a job: progress, failures, one job done here and now, a worker that lives on"""
+import json, sqlite3, threading
+
+
+from ecg_audio_nb.core.files import PACKAGE
+from ecg_audio_nb.audio.fetch import FetchError
+from ecg_audio_nb.audio.media import MediaError
+from ecg_audio_nb.batch.queue import claim, owner_name
+from ecg_audio_nb.pipeline import StageEvent
+from ecg_audio_nb.schema import Analysis, from_dict
+from ecg_audio_nb.service import jobs
+from ecg_audio_nb.service.jobs import Progress, classify_failure, work_on
+from ecg_audio_nb.service.models import job_status
+from ecg_audio_nb.service.submission import estimate_seconds, submit, to_job
+
+
+def test_progress_adds_up_and_never_falls():
+    progress = Progress()
+    events = [("fetch", "done", None), ("transcribe", "progress", 0.5), ("transcribe", "progress", 0.2), ("diarize", "done", None)]
+    assert [progress(StageEvent(*e)) for e in events] == [5, 30, 30, 50]
+
+def test_failures_are_classified():
+    assert classify_failure(MediaError("talk.mp4: it has no audio stream")).kind == "user"
+    assert classify_failure(FetchError("https://x.org/a?key=1: no connection to the host; try again")).code == "DOWNLOAD_ERROR"
+    unforeseen = classify_failure(RuntimeError("/srv/someone/secret.txt"))
+    assert (unforeseen.kind, unforeseen.code) == ("infra", "PROCESSING_ERROR") and "secret" not in unforeseen.error
+
+def test_a_job_is_done_here_and_now(service):
+    submit(service, [to_job(service, "talk-1", str(PACKAGE / "assets/sample.mp4"))])
+    work_on(service, claim(service.queue, owner_name()))
+    job = service.job("talk-1")
+    assert (job.state, job_status(job).progress, estimate_seconds(service, 2) is not None) == ("done", 100, True)
+    assert isinstance(from_dict(json.loads(service.result_path("talk-1").read_text())), Analysis)
+
+def test_a_locked_file_at_the_first_claim_does_not_end_the_worker(service, monkeypatch):
+    errors, asked = iter([sqlite3.OperationalError("database is locked")]), threading.Event()
+    def claim_later(*args):
+        if error := next(errors, None): raise error
+        asked.set()
+    monkeypatch.setattr(jobs, "claim", claim_later)
+    monkeypatch.setattr(jobs, "_load_models", lambda service: None)
+    monkeypatch.setattr(service.stopping, "wait", lambda seconds: None)
+    worker = threading.Thread(target=jobs.run_worker, args=(service,), daemon=True)
+    worker.start()
+    try: assert asked.wait(30) and worker.is_alive()
+    finally:
+        service.stopping.set()
+        worker.join(30)
