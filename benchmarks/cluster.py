@@ -20,14 +20,14 @@ sys.path.insert(0, str(ROOT / "tests"))
 def batch_seconds(folder: Path, address: str, n: int) -> float:
     "From the first claim to the last end of n jobs"
     from ecg_audio_nb.batch.dask import DaskWorkers
-    from ecg_audio_nb.batch.queue import Queue, listed
+    from ecg_audio_nb.batch.queue import Queue, list_jobs
     from ecg_audio_nb.batch.runner import BatchSpec, batch
     from toys import notebook, recordings
 
     folder.mkdir()
     recordings(folder / "in", n)
     batch([str(folder / "in")], folder / "out", BatchSpec(notebook(folder / "toy.ipynb", seconds=0.5)), DaskWorkers(address))
-    jobs = listed(Queue(folder / "out/.jobs/queue.sqlite"))
+    jobs = list_jobs(Queue(folder / "out/.jobs/queue.sqlite"))
     assert all(j.state == "done" for j in jobs) and len(jobs) == n
     return max(j.ended for j in jobs) - min(j.started for j in jobs)
 

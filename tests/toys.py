@@ -18,9 +18,9 @@ from types import SimpleNamespace
 from ecg_audio_nb.batch.runner import job_hook
 hook = job_hook()
 for stage in ("media", "voice", "transcribe", "align", "diarize", "acoustics"):
-    hook(SimpleNamespace(stage=stage, status="start", share=None))
-    for i in range(10): time.sleep(seconds / 10); hook(SimpleNamespace(stage=stage, status="progress", share=i / 10))
-    hook(SimpleNamespace(stage=stage, status="done", share=None))"""
+    hook(SimpleNamespace(stage=stage, status="start", fraction=None))
+    for i in range(10): time.sleep(seconds / 10); hook(SimpleNamespace(stage=stage, status="progress", fraction=i / 10))
+    hook(SimpleNamespace(stage=stage, status="done", fraction=None))"""
 
 
 def notebook(path, *cells, seconds=0.1, parameters="source = None\noutput_dir = '.'\nseconds = {seconds}")->Path:

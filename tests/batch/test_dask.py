@@ -10,8 +10,8 @@ from distributed import Client
 
 from ecg_audio_nb.batch import dask as module
 from ecg_audio_nb.batch.dask import DaskWorkers
-from ecg_audio_nb.batch.queue import Queue, attempts, cancel, counts, find, listed
-from ecg_audio_nb.batch.runner import FolderStore, JobsError, BatchSpec, batch, enqueue
+from ecg_audio_nb.batch.queue import Queue, attempts, cancel, counts, find, list_jobs
+from ecg_audio_nb.batch.runner import FolderStore, BatchError, BatchSpec, batch, enqueue
 from dask_loopback import cluster, free_port, scheduler, worker
 from toys import STAGES, made_of, notebook, recordings
 
@@ -44,22 +44,22 @@ def test_both_workers_get_jobs_and_all_are_done(tmp_path, two):
     assert all((out / s.stem / "result.txt").read_text() == made_of(s) for s in sources)
     pids = {(out / s.stem / "where.txt").read_text() for s in sources}
     assert pids == {str(w.process.pid) for w in two[2]}, "one kernel a worker, on both"
-    assert find(Queue(out / ".jobs/queue.sqlite"), "bad").kind == "user" and (out / "failed/bad.ipynb").exists() and not leftovers(out)
+    assert find(Queue(out / ".jobs/queue.sqlite"), "bad").failure_kind == "user" and (out / "failed/bad.ipynb").exists() and not leftovers(out)
 
 
 def test_stages_come_back_and_a_job_can_be_cancelled(tmp_path, two):
     sources, out = recordings(tmp_path / "in", 2), tmp_path / "out"
-    place, plan, seen = FolderStore(out), BatchSpec(notebook(tmp_path / "stages.ipynb", STAGES, seconds=1.5)), set()
-    queue = Queue(place.queue_file())
-    enqueue(queue, plan, map(str, sources), place)
-    crew = DaskWorkers(two[0])
-    crew.begin(queue, place, tmp_path)
-    job = until(lambda: next((j for j in listed(queue, "running") if j.stage), None))
+    store, spec, seen = FolderStore(out), BatchSpec(notebook(tmp_path / "stages.ipynb", STAGES, seconds=1.5)), set()
+    queue = Queue(store.queue_file())
+    enqueue(queue, spec, map(str, sources), store)
+    workers = DaskWorkers(two[0])
+    workers.start(queue, store, tmp_path)
+    job = until(lambda: next((j for j in list_jobs(queue, "running") if j.stage), None))
     cancel(queue, job)
-    while crew.tend():
-        seen |= {j.stage for j in listed(queue, "running")}
+    while workers.poll():
+        seen |= {j.stage for j in list_jobs(queue, "running")}
         time.sleep(0.1)
-    crew.end()
+    workers.stop()
     assert find(queue, job.id).state == "cancelled" and counts(queue)["done"] == 1 and len(seen - {None}) >= 2
 
 
@@ -69,11 +69,11 @@ def test_a_coordinator_that_is_asked_to_stop_gives_its_jobs_back(tmp_path, two):
     p = ecg("batch", tmp_path / "in", "-o", out, "--notebook", path, "--cluster", two[0])
     until(lambda: (out / ".jobs/queue.sqlite").exists())
     queue = Queue(out / ".jobs/queue.sqlite")
-    until(lambda: any(j.stage for j in listed(queue, "running")))
+    until(lambda: any(j.stage for j in list_jobs(queue, "running")))
     p.terminate()
     said = p.communicate(timeout=90)[0]
     assert p.returncode == 0 and counts(queue)["queued"] == 3, said
-    assert all(j.tries == 0 for j in listed(queue)) and not leftovers(out)
+    assert all(j.tries == 0 for j in list_jobs(queue)) and not leftovers(out)
 
 
 def test_a_worker_whose_coordinator_is_gone_ends_after_the_stage_in_hand(tmp_path, two):
@@ -93,14 +93,14 @@ def test_a_worker_whose_coordinator_is_gone_ends_after_the_stage_in_hand(tmp_pat
 
 def test_no_scheduler_is_one_clear_error(tmp_path):
     recordings(tmp_path / "in", 1)
-    with pytest.raises(JobsError, match="no Dask scheduler answers"):
-        batch([str(tmp_path / "in")], tmp_path / "out", BatchSpec(notebook(tmp_path / "toy.ipynb")), DaskWorkers(f"tcp://127.0.0.1:{free_port()}", patience=1))
+    with pytest.raises(BatchError, match="no Dask scheduler answers"):
+        batch([str(tmp_path / "in")], tmp_path / "out", BatchSpec(notebook(tmp_path / "toy.ipynb")), DaskWorkers(f"tcp://127.0.0.1:{free_port()}", connect_timeout=1))
 
 
 def test_another_version_on_the_workers_is_refused(tmp_path, two, monkeypatch):
     recordings(tmp_path / "in", 1)
     monkeypatch.setattr(module.ecg_audio_nb, "__version__", "99.0")
-    with pytest.raises(JobsError, match="install the same on both"):
+    with pytest.raises(BatchError, match="install the same on both"):
         batch([str(tmp_path / "in")], tmp_path / "out", BatchSpec(notebook(tmp_path / "toy.ipynb")), DaskWorkers(two[0]))
 
 
@@ -121,7 +121,7 @@ def test_chaos(tmp_path):
             until(lambda: (out / ".jobs/queue.sqlite").exists())
             queue = Queue(out / ".jobs/queue.sqlite")
             for n, victim in enumerate(["worker", "coordinator", "scheduler", "worker"]):
-                until(lambda: counts(queue)["done"] >= 8 + 14 * n and listed(queue, "running"))
+                until(lambda: counts(queue)["done"] >= 8 + 14 * n and list_jobs(queue, "running"))
                 if victim == "coordinator":
                     coordinator.kill()
                     coordinator.communicate()
@@ -134,8 +134,8 @@ def test_chaos(tmp_path):
             supervisor.join()
         assert coordinator.returncode == 0 and counts(queue)["done"] == 80, said
         assert {s.stem: (out / s.stem / "result.txt").read_text() for s in sources} == {s.stem: made_of(s) for s in sources}
-        assert all(sum(a["outcome"] == "done" for a in attempts(queue, j)) == 1 for j in listed(queue))
-        assert sum(len(attempts(queue, j)) for j in listed(queue)) > 80, "no kill hit a job at work"
+        assert all(sum(a["outcome"] == "done" for a in attempts(queue, j)) == 1 for j in list_jobs(queue))
+        assert sum(len(attempts(queue, j)) for j in list_jobs(queue)) > 80, "no kill hit a job at work"
         assert not leftovers(out)
 
 
@@ -175,8 +175,8 @@ def test_a_worker_is_cut_off_and_returns(tmp_path, other_machine):
         cut(True)
         said = p.communicate(timeout=120)[0]
         assert p.returncode == 0 and counts(queue)["done"] == 10, said
-        assert all(sum(a["outcome"] == "done" for a in attempts(queue, j)) == 1 for j in listed(queue))
-        assert any(a["outcome"] == "infra" for j in listed(queue) for a in attempts(queue, j)), "no job was lost with the cable"
+        assert all(sum(a["outcome"] == "done" for a in attempts(queue, j)) == 1 for j in list_jobs(queue))
+        assert any(a["outcome"] == "infra" for j in list_jobs(queue) for a in attempts(queue, j)), "no job was lost with the cable"
         cut(False)
         with Client(address) as client: # a worker that its scheduler gave up ends, and systemd starts it again
             until(lambda: far.supervise() or len(client.scheduler_info()["workers"]) == 2)

@@ -28,8 +28,8 @@ def test_a_stage_is_read_as_it_was_written(tmp_path):
 def test_the_lease_is_renewed_and_the_stage_told(job):
     queue, mine = job
     with LeaseKeeper(queue, mine, threading.Event(), lease=0.6) as keeper:
-        keeper.say("transcribe", 0.25)
-        until(lambda: (found := get(queue, mine.id)).stage == "transcribe" and found.share == 0.25)
+        keeper.report("transcribe", 0.25)
+        until(lambda: (found := get(queue, mine.id)).stage == "transcribe" and found.progress == 0.25)
         time.sleep(1)
         assert get(queue, mine.id).state == "running" and not keeper.lost and not keeper.stop.is_set()
 

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 from hypothesis import strategies as st
 
-from ecg_audio_nb.batch.queue import (Job, LeaseLost, Queue, QueueError, add, attempts, beat, cancel, claim, counts, fail, file_digest, find,
-                                   finish, give_back, owner_exited, job_id, listed, owner_name, prune, retry)
+from ecg_audio_nb.batch.queue import (Job, LeaseLost, Queue, QueueError, add, attempts, heartbeat, cancel, claim, counts, fail, file_digest, find,
+                                   finish, release, owner_exited, job_id, list_jobs, owner_name, prune, retry)
 
 ME = owner_name()
 ELSEWHERE = "otherhost/00000000.1/77/123" # its life can't be seen from here
@@ -48,7 +48,7 @@ while j := claim(q, me):
     names = [p.communicate(timeout=120)[0].split() for p in runners]
     assert sorted(names[0] + names[1]) == sorted(f"job{i}" for i in range(200)) and all(names)
     assert counts(queue)["done"] == 200
-    assert all([a["outcome"] for a in attempts(queue, j)] == ["done"] for j in listed(queue))
+    assert all([a["outcome"] for a in attempts(queue, j)] == ["done"] for j in list_jobs(queue))
 
 
 def test_a_killed_runner_is_seen_at_once_and_the_third_time_ends_the_job(queue):
@@ -61,7 +61,7 @@ def test_a_killed_runner_is_seen_at_once_and_the_third_time_ends_the_job(queue):
         p.wait()
     assert claim(queue, ME) is None
     job = find(queue, "job0")
-    assert (job.state, job.kind, job.tries) == ("failed", "crash", 3) and "died" in job.error
+    assert (job.state, job.failure_kind, job.tries) == ("failed", "crash", 3) and "died" in job.error
     assert [a["outcome"] for a in attempts(queue, job)] == ["lost"] * 3
     retry(queue, [job])
     assert claim(queue, ME).attempt == 4
@@ -86,7 +86,7 @@ def test_who_comes_back_after_its_lease_changes_nothing(queue):
     assert (mine.id, mine.attempt) == (late.id, 2)
     published = []
     for act in (lambda: finish(queue, late, published.append), lambda: fail(queue, late, "infra", "x", published.append),
-                lambda: beat(queue, late), lambda: give_back(queue, late)):
+                lambda: heartbeat(queue, late), lambda: release(queue, late)):
         with pytest.raises(LeaseLost): act()
     assert not published and find(queue, late.id).owner == ME
     finish(queue, mine, published.append)
@@ -106,24 +106,24 @@ def test_whose_fault_it_was_decides_how_often_it_is_tried(queue, kind, tries):
     said = []
     for _ in range(tries): said.append(fail(queue, claim(queue, ME), kind, "a fault", wait=0))
     assert said == [True] * (tries - 1) + [False] and claim(queue, ME) is None
-    assert (find(queue, "job0").state, find(queue, "job0").kind) == ("failed", kind)
+    assert (find(queue, "job0").state, find(queue, "job0").failure_kind) == ("failed", kind)
 
 
 def test_the_waits_grow(queue):
     add(queue, jobs(1))
     fail(queue, claim(queue, ME), "infra", "the disk is full")
-    first = find(queue, "job0").due - time.time()
+    first = find(queue, "job0").not_before - time.time()
     assert claim(queue, ME) is None and 3 < first < 7
     queue.db.execute("update jobs set due=0")
     fail(queue, claim(queue, ME), "infra", "the disk is full")
-    assert 2.5 * first < find(queue, "job0").due - time.time()
+    assert 2.5 * first < find(queue, "job0").not_before - time.time()
 
 
 def test_giving_back_costs_no_try_and_keeps_the_place(queue):
     add(queue, jobs(2))
     for _ in range(5):
         job = claim(queue, ME)
-        assert job.name == "job0" and give_back(queue, job) == "queued"
+        assert job.name == "job0" and release(queue, job) == "queued"
     assert (find(queue, "job0").tries, find(queue, "job0").attempt) == (0, 5)
 
 
@@ -174,8 +174,8 @@ def test_find_by_the_beginning_of_an_id_and_by_name(queue):
     add(queue, jobs(40))
     job = find(queue, "job7")
     assert find(queue, job.id[:16]) == job
-    digits = {j.id[0] for j in listed(queue)}
-    twice = next(d for d in digits if sum(j.id[0] == d for j in listed(queue)) > 1)
+    digits = {j.id[0] for j in list_jobs(queue)}
+    twice = next(d for d in digits if sum(j.id[0] == d for j in list_jobs(queue)) > 1)
     with pytest.raises(QueueError, match="jobs begin so"): find(queue, twice)
 
 
@@ -222,8 +222,8 @@ while True:
     q = Queue(path)
     assert q.db.execute("pragma integrity_check").fetchone()[0] == "ok"
     while job := claim(q, ME): finish(q, job)
-    assert counts(q)["done"] == len(listed(q)) > 3
-    assert all(sum(a["outcome"] == "done" for a in attempts(q, j)) == 1 for j in listed(q)[:50])
+    assert counts(q)["done"] == len(list_jobs(q)) > 3
+    assert all(sum(a["outcome"] == "done" for a in attempts(q, j)) == 1 for j in list_jobs(q)[:50])
 
 
 class Machine(RuleBasedStateMachine):
@@ -252,8 +252,8 @@ class Machine(RuleBasedStateMachine):
         job = data.draw(st.sampled_from(self.held))
         try:
             if how == "finish": finish(self.queue, job, lambda db: self.published.append((job.id, job.attempt)))
-            elif how == "back": give_back(self.queue, job)
-            elif how == "beat": beat(self.queue, job, 60)
+            elif how == "back": release(self.queue, job)
+            elif how == "beat": heartbeat(self.queue, job, 60)
             else: fail(self.queue, job, how, "x", wait=0)
         except LeaseLost: pass
 
@@ -266,12 +266,12 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def one_published_result(self):
-        for job in listed(self.queue):
+        for job in list_jobs(self.queue):
             n = sum(id == job.id for id, _ in self.published)
             done = sum(a["outcome"] == "done" for a in attempts(self.queue, job))
             assert n == done and (n <= 1 or job.id in self.retried)
             assert job.state != "done" or n >= 1
-            assert job.tries <= job.most and 0 <= job.tries <= job.attempt
+            assert job.tries <= job.max_tries and 0 <= job.tries <= job.attempt
             assert len(attempts(self.queue, job)) == job.attempt
             assert (job.state == "running") == any(a["ended"] is None for a in attempts(self.queue, job))
 

@@ -294,7 +294,7 @@ def test_a_kernel_is_used_up():
 
 def test_a_kernel_that_grew():
     kernel = WarmKernel(max_growth_mb=50).open()
-    warm._ask(kernel, "rss_mb()", "import json; json.hoard = b'x' * 120_000_000")
+    kernel.call("rss_mb()", "import json; json.hoard = b'x' * 120_000_000")
     [why] = kernel.reset()
     assert why.startswith("memory grew by 1")
 
