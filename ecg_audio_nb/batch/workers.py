@@ -277,12 +277,16 @@ class LocalWorkers:
 
     def poll(self) -> bool:  # False when all have ended
         "Start again the processes that died; raises `BatchError` if they die as soon as they start"
+        alive = False
         for i, process in enumerate(self.processes):
-            if process.poll() in (None, 0):
+            status = process.poll()  # asked once: a process may die at any moment
+            if status == 0:
                 continue
-            self._count_death()
-            self.processes[i] = self._start_process(i)
-        return any(process.poll() is None for process in self.processes)
+            alive = True
+            if status is not None:
+                self._count_death()
+                self.processes[i] = self._start_process(i)
+        return alive
 
     def _count_death(self):
         done = counts(self.queue)["done"]
