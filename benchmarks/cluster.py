@@ -2,7 +2,7 @@
 
 `scaling` is the throughput of two workers over that of one, on jobs that sleep half a second, from the first claim to
 the last end. The peer is a plain `dask.distributed` map of the same sleeps on the same two workers, without notebooks,
-leases or publishing (`dask_scaling`). Without `--quick` the chaos run of `tests/batch/test_dask.py` is timed, too.
+leases or publishing (`dask_scaling`). Without `--quick` the chaos run of `tests/soak/test_batch.py` is timed, too.
 """
 
 import subprocess
@@ -22,7 +22,7 @@ def batch_seconds(folder: Path, address: str, n: int) -> float:
     from ecg_audio_nb.batch.dask import DaskWorkers
     from ecg_audio_nb.batch.queue import Queue, list_jobs
     from ecg_audio_nb.batch.runner import BatchSpec, batch
-    from toys import notebook, recordings
+    from batch_helpers import notebook, recordings
 
     folder.mkdir()
     recordings(folder / "in", n)
@@ -70,7 +70,7 @@ def main():
     }
     if not asked.quick:
         began = time.perf_counter()
-        chaos = [sys.executable, "-m", "pytest", "-q", "tests/batch/test_dask.py", "-k", "chaos"]
+        chaos = [sys.executable, "-m", "pytest", "-q", "tests/soak/test_batch.py", "-k", "chaos"]
         subprocess.run(chaos, cwd=ROOT, check=True, capture_output=True)
         figures["chaos_s"] = round(time.perf_counter() - began, 1)
     keep("cluster", figures, asked.quick, {"jobs": n, "seconds": {str(k): v for k, v in found.items()}})

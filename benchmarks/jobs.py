@@ -29,11 +29,11 @@ from nbformat.v4 import new_code_cell, new_notebook
 SAMPLE = ROOT / "ecg_audio_nb/assets/sample.mp4"
 LOAD = """\
 import time, torch
-from ecg_audio_nb.models import keep
+from ecg_audio_nb.models import get_or_load
 def load():
     time.sleep(1.5)
     return torch.ones(25_000_000)
-model = keep(("benchmark", "model"), load, 100)"""
+model = get_or_load(("benchmark", "model"), load, 100)"""
 LITTER = """\
 block = bytearray(50_000_000)
 knot = list(range(200_000))

@@ -111,7 +111,7 @@ def test_no_scheduler_is_one_clear_error(tmp_path):
 def test_another_version_on_the_workers_is_refused(tmp_path, two, monkeypatch):
     recordings(tmp_path / "in", 1)
     monkeypatch.setattr(module.ecg_audio_nb, "__version__", "99.0")
-    with pytest.raises(BatchError, match="install the same on both"):
+    with pytest.raises(BatchError, match="install the same version on both"):
         batch([str(tmp_path / "in")], tmp_path / "out", BatchSpec(notebook(tmp_path / "toy.ipynb")), DaskWorkers(two[0]))
 
 
