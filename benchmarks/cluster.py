@@ -2,7 +2,7 @@
 
 `scaling` is the throughput of two workers over that of one, on jobs that sleep half a second, from the first claim to
 the last end. The peer is a plain `dask.distributed` map of the same sleeps on the same two workers, without notebooks,
-leases or publishing (`dask_scaling`). Without `--quick` the chaos run of `tests/batch/test_dask.py` is timed, too.
+leases or publishing (`dask_scaling`). Without `--quick` the chaos run of `tests/soak/test_batch.py` is timed, too.
 """
 
 import subprocess
@@ -20,14 +20,14 @@ sys.path.insert(0, str(ROOT / "tests"))
 def batch_seconds(folder: Path, address: str, n: int) -> float:
     "From the first claim to the last end of n jobs"
     from ecg_audio_nb.batch.dask import DaskWorkers
-    from ecg_audio_nb.batch.queue import Queue, listed
+    from ecg_audio_nb.batch.queue import Queue, list_jobs
     from ecg_audio_nb.batch.runner import BatchSpec, batch
-    from toys import notebook, recordings
+    from batch_helpers import notebook, recordings
 
     folder.mkdir()
     recordings(folder / "in", n)
     batch([str(folder / "in")], folder / "out", BatchSpec(notebook(folder / "toy.ipynb", seconds=0.5)), DaskWorkers(address))
-    jobs = listed(Queue(folder / "out/.jobs/queue.sqlite"))
+    jobs = list_jobs(Queue(folder / "out/.jobs/queue.sqlite"))
     assert all(j.state == "done" for j in jobs) and len(jobs) == n
     return max(j.ended for j in jobs) - min(j.started for j in jobs)
 
@@ -70,7 +70,7 @@ def main():
     }
     if not asked.quick:
         began = time.perf_counter()
-        chaos = [sys.executable, "-m", "pytest", "-q", "tests/batch/test_dask.py", "-k", "chaos"]
+        chaos = [sys.executable, "-m", "pytest", "-q", "tests/soak/test_batch.py", "-k", "chaos"]
         subprocess.run(chaos, cwd=ROOT, check=True, capture_output=True)
         figures["chaos_s"] = round(time.perf_counter() - began, 1)
     keep("cluster", figures, asked.quick, {"jobs": n, "seconds": {str(k): v for k, v in found.items()}})

@@ -29,11 +29,11 @@ from nbformat.v4 import new_code_cell, new_notebook
 SAMPLE = ROOT / "ecg_audio_nb/assets/sample.mp4"
 LOAD = """\
 import time, torch
-from ecg_audio_nb.models import keep
+from ecg_audio_nb.models import get_or_load
 def load():
     time.sleep(1.5)
     return torch.ones(25_000_000)
-model = keep(("benchmark", "model"), load, 100)"""
+model = get_or_load(("benchmark", "model"), load, 100)"""
 LITTER = """\
 block = bytearray(50_000_000)
 knot = list(range(200_000))
@@ -179,7 +179,7 @@ def flat(folder: Path, n: int) -> dict:
 
 def queue(folder: Path, n: int) -> dict:
     "The longest of many calls on a queue of n jobs, ms"
-    from ecg_audio_nb.batch.queue import Job, Queue, add, attempts, beat, claim, counts, finish, job_id, listed, owner_name
+    from ecg_audio_nb.batch.queue import Job, Queue, add, attempts, heartbeat, claim, counts, finish, job_id, list_jobs, owner_name
 
     q, me = Queue(folder / "queue.sqlite"), owner_name()
 
@@ -193,9 +193,9 @@ def queue(folder: Path, n: int) -> dict:
     claimed, times["claim"] = [], []
     for _ in range(200):
         times["claim"].append(seconds(lambda: claimed.append(claim(q, me))))
-    times["beat"] = [seconds(beat, q, j, stage="transcribe", share=0.5) for j in claimed]
+    times["beat"] = [seconds(heartbeat, q, j, stage="transcribe", progress=0.5) for j in claimed]
     times["finish"] = [seconds(finish, q, j, None, {"files": ["a.json"]}) for j in claimed]
-    times["status"] = [seconds(lambda: (counts(q), listed(q, "running"))) for _ in range(50)]
+    times["status"] = [seconds(lambda: (counts(q), list_jobs(q, "running"))) for _ in range(50)]
     assert counts(q)["done"] == 200 and len(attempts(q, claimed[0])) == 1
     q.close()
     size = sum(p.stat().st_size for p in folder.glob("queue.sqlite*"))

@@ -6,13 +6,17 @@ Modules:
 - `ecg_audio_nb.audio.media`: Any readable file to 16 kHz mono float32, decoded in a child process that may crash or hang without harm
 - `ecg_audio_nb.audio.public_fetch`: Fetch for a stranger: only from public addresses, each checked and then connected to as it was checked
 - `ecg_audio_nb.audio.youtube`: The sound of one video of YouTube, by yt-dlp: run in a child process, with a limit of its size
-- `ecg_audio_nb.batch.dask`: The same jobs on many machines, carried by dask.distributed; the queue stays the truth
+- `ecg_audio_nb.batch.dask`: Jobs on many machines: workers of a Dask cluster run the notebooks, and the queue stays on the coordinator
 - `ecg_audio_nb.batch.failures`: Failures of jobs: one classification for the batch and the service
-- `ecg_audio_nb.batch.kernel_reset`: What runs inside a warm kernel: remember how it was, put it back after a notebook, and tell what can't be put back.
-- `ecg_audio_nb.batch.leases`: The lease of a running job: renewed while it runs, with its stage told to the queue
-- `ecg_audio_nb.batch.queue`: The durable queue: claim, lease, fence, finish; the batch and the service share it
-- `ecg_audio_nb.batch.runner`: The batch: sources in, executed notebooks and results out, resumed wherever it was cut off
-- `ecg_audio_nb.batch.warm_kernel`: Papermill's engine on a kernel that stays: a notebook starts at once, and finds nothing of the one before it
+- `ecg_audio_nb.batch.kernel_reset`: Runs inside a warm kernel: stores a baseline, prepares each notebook, resets the kernel after it
+- `ecg_audio_nb.batch.leases`: The lease of a running job: renewed while the job runs, with its stage reported to the queue
+- `ecg_audio_nb.batch.queue`: The durable queue of jobs: claim, lease, fence, finish; the batch and the service share it
+- `ecg_audio_nb.batch.runner`: The batch: sources in, executed notebooks and results out; the same command continues an interrupted one
+- `ecg_audio_nb.batch.sources`: Sources of a batch: which recordings are meant, and what identifies their content
+- `ecg_audio_nb.batch.spec`: What a batch does with every source: notebook, settings and parameters, and the jobs made from them
+- `ecg_audio_nb.batch.stores`: Stores: where a batch's results appear, each job's whole or not at all
+- `ecg_audio_nb.batch.warm_kernel`: Papermill's engine `warm`: one kernel process runs many notebooks and is reset between two of them
+- `ecg_audio_nb.batch.workers`: Workers: processes that claim jobs, run their notebooks in a warm kernel, and publish the results
 - `ecg_audio_nb.channels`: A speaker a channel: what each channel has of its own, and its voice measured by itself
 - `ecg_audio_nb.cli`: The `ecg` command: thin, every verb one call into the modules above
 - `ecg_audio_nb.core.cuda`: CUDA without torch: find cuBLAS, load it before CTranslate2 asks for it, and tell the GPU's free memory

@@ -1,8 +1,7 @@
 """Jobs on many machines, played by processes over TCP: kills, a lost scheduler, TLS, stopping"""
-import os, shutil, subprocess, sys, threading, time
+import os, shutil, subprocess, time
 from datetime import datetime, timedelta, timezone
 from ipaddress import ip_address
-from pathlib import Path
 
 import psutil
 import pytest
@@ -10,22 +9,14 @@ from distributed import Client
 
 from ecg_audio_nb.batch import dask as module
 from ecg_audio_nb.batch.dask import DaskWorkers
-from ecg_audio_nb.batch.queue import Queue, attempts, cancel, counts, find, listed
-from ecg_audio_nb.batch.runner import FolderStore, JobsError, BatchSpec, batch, enqueue
+from ecg_audio_nb.batch.queue import Queue, attempts, cancel, counts, find, list_jobs
+from ecg_audio_nb.batch.runner import FolderStore, BatchError, BatchSpec, batch, enqueue
+import waiting
+from batch_helpers import STAGES, TOY, ecg, kill_cluster_parts, leftovers, made_of, notebook, open_queue, recordings
 from dask_loopback import cluster, free_port, scheduler, worker
-from toys import STAGES, made_of, notebook, recordings
 
 
-def ecg(*args, **kwargs):
-    return subprocess.Popen([sys.executable, "-m", "ecg_audio_nb", *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **kwargs)
-
-def until(true, seconds=90):
-    for _ in range(seconds * 20):
-        if found := true(): return found
-        time.sleep(0.05)
-    raise AssertionError("it did not come")
-
-def leftovers(folder): return [p.name for p in Path(folder).iterdir() if p.name.endswith((".part", ".old"))]
+def until(true, seconds=90): return waiting.until(true, seconds)
 
 
 @pytest.fixture(scope="module")
@@ -38,48 +29,46 @@ def test_both_workers_get_jobs_and_all_are_done(tmp_path, two):
     sources, out = recordings(tmp_path / "in", 12), tmp_path / "out"
     (tmp_path / "in/bad.wav").write_text("bad")
     where = "import os, pathlib\npathlib.Path('where.txt').write_text(str(os.getppid()))"
-    from toys import TOY
     jobs, faults = batch([str(tmp_path / "in")], out, BatchSpec(notebook(tmp_path / "toy.ipynb", TOY, where, seconds=0.3)), DaskWorkers(two[0]))
     assert {j.name: j.state for j in jobs} == {**{s.stem: "done" for s in sources}, "bad": "failed"} and not faults
     assert all((out / s.stem / "result.txt").read_text() == made_of(s) for s in sources)
     pids = {(out / s.stem / "where.txt").read_text() for s in sources}
     assert pids == {str(w.process.pid) for w in two[2]}, "one kernel a worker, on both"
-    assert find(Queue(out / ".jobs/queue.sqlite"), "bad").kind == "user" and (out / "failed/bad.ipynb").exists() and not leftovers(out)
+    assert find(Queue(out / ".jobs/queue.sqlite"), "bad").failure_kind == "user" and (out / "failed/bad.ipynb").exists() and not leftovers(out)
 
 
 def test_stages_come_back_and_a_job_can_be_cancelled(tmp_path, two):
     sources, out = recordings(tmp_path / "in", 2), tmp_path / "out"
-    place, plan, seen = FolderStore(out), BatchSpec(notebook(tmp_path / "stages.ipynb", STAGES, seconds=1.5)), set()
-    queue = Queue(place.queue_file())
-    enqueue(queue, plan, map(str, sources), place)
-    crew = DaskWorkers(two[0])
-    crew.begin(queue, place, tmp_path)
-    job = until(lambda: next((j for j in listed(queue, "running") if j.stage), None))
+    store, spec, seen = FolderStore(out), BatchSpec(notebook(tmp_path / "stages.ipynb", STAGES, seconds=1.5)), set()
+    queue = Queue(store.queue_file())
+    enqueue(queue, spec, map(str, sources), store)
+    workers = DaskWorkers(two[0])
+    workers.start(queue, store, tmp_path)
+    job = until(lambda: next((j for j in list_jobs(queue, "running") if j.stage), None))
     cancel(queue, job)
-    while crew.tend():
-        seen |= {j.stage for j in listed(queue, "running")}
+    while workers.poll():
+        seen |= {j.stage for j in list_jobs(queue, "running")}
         time.sleep(0.1)
-    crew.end()
+    workers.stop()
     assert find(queue, job.id).state == "cancelled" and counts(queue)["done"] == 1 and len(seen - {None}) >= 2
 
 
 def test_a_coordinator_that_is_asked_to_stop_gives_its_jobs_back(tmp_path, two):
     recordings(tmp_path / "in", 3)
     out, path = tmp_path / "out", notebook(tmp_path / "stages.ipynb", STAGES, seconds=1.5)
-    p = ecg("batch", tmp_path / "in", "-o", out, "--notebook", path, "--cluster", two[0])
-    until(lambda: (out / ".jobs/queue.sqlite").exists())
-    queue = Queue(out / ".jobs/queue.sqlite")
-    until(lambda: any(j.stage for j in listed(queue, "running")))
+    p = ecg("batch", tmp_path / "in", "-o", out, "--notebook", path, "--cluster", two[0], merge=True)
+    queue = open_queue(out)
+    until(lambda: any(j.stage for j in list_jobs(queue, "running")))
     p.terminate()
     said = p.communicate(timeout=90)[0]
     assert p.returncode == 0 and counts(queue)["queued"] == 3, said
-    assert all(j.tries == 0 for j in listed(queue)) and not leftovers(out)
+    assert all(j.tries == 0 for j in list_jobs(queue)) and not leftovers(out)
 
 
 def test_a_worker_whose_coordinator_is_gone_ends_after_the_stage_in_hand(tmp_path, two):
     [source], out = recordings(tmp_path / "in", 1), tmp_path / "out"
     path = notebook(tmp_path / "stages.ipynb", STAGES.replace("time.sleep(seconds / 10)", f"time.sleep(seconds / 10); open({str(tmp_path / 'alive')!r}, 'a').write('.')"), seconds=1.0)
-    p = ecg("batch", source, "-o", out, "--notebook", path, "--cluster", two[0])
+    p = ecg("batch", source, "-o", out, "--notebook", path, "--cluster", two[0], merge=True)
     until(lambda: (tmp_path / "alive").exists())
     p.kill()
     p.communicate()
@@ -91,52 +80,44 @@ def test_a_worker_whose_coordinator_is_gone_ends_after_the_stage_in_hand(tmp_pat
     assert (tmp_path / "alive").stat().st_size < 60, "all six stages ran"
 
 
+def test_three_notebooks_through_one_worker(tmp_path):
+    "A scheduler and a worker in this process; the workers are used as `batch` uses them"
+    from distributed import LocalCluster
+    sources, store = recordings(tmp_path / "in", 3), FolderStore(tmp_path / "out")
+    queue = Queue(store.queue_file())
+    path = notebook(tmp_path / "double.ipynb", "open('result.txt', 'w').write(open(source).read() * 2)", parameters="source = None")
+    enqueue(queue, BatchSpec(path), map(str, sources), store)
+    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None, resources={"CPU": 1}) as local:
+        workers = DaskWorkers(local.scheduler_address)
+        workers.start(queue, store, tmp_path)
+        while workers.poll(): time.sleep(0.1)
+        workers.stop()
+    assert [(store.path / s.stem / "result.txt").read_text() for s in sources] == [2 * s.read_text() for s in sources]
+    assert counts(queue)["done"] == 3
+    queue.close()
+
+
+def test_a_stop_of_a_job_that_runs_elsewhere_is_ignored():
+    module.stop_remote("a job that no worker of this process has")
+    assert module._stops == {}
+
+
 def test_no_scheduler_is_one_clear_error(tmp_path):
     recordings(tmp_path / "in", 1)
-    with pytest.raises(JobsError, match="no Dask scheduler answers"):
-        batch([str(tmp_path / "in")], tmp_path / "out", BatchSpec(notebook(tmp_path / "toy.ipynb")), DaskWorkers(f"tcp://127.0.0.1:{free_port()}", patience=1))
+    with pytest.raises(BatchError, match="no Dask scheduler answers"):
+        batch([str(tmp_path / "in")], tmp_path / "out", BatchSpec(notebook(tmp_path / "toy.ipynb")), DaskWorkers(f"tcp://127.0.0.1:{free_port()}", connect_timeout=1))
 
 
 def test_another_version_on_the_workers_is_refused(tmp_path, two, monkeypatch):
     recordings(tmp_path / "in", 1)
     monkeypatch.setattr(module.ecg_audio_nb, "__version__", "99.0")
-    with pytest.raises(JobsError, match="install the same on both"):
+    with pytest.raises(BatchError, match="install the same version on both"):
         batch([str(tmp_path / "in")], tmp_path / "out", BatchSpec(notebook(tmp_path / "toy.ipynb")), DaskWorkers(two[0]))
 
 
-@pytest.mark.slow
 def test_chaos(tmp_path):
-    "kill -9 of a worker, the coordinator, the scheduler, a worker during 80 jobs; each is started again"
-    sources, out, path = recordings(tmp_path / "in", 80), tmp_path / "out", notebook(tmp_path / "toy.ipynb", seconds=0.2)
-    with cluster(tmp_path) as (address, scheduler, workers):
-        def start(): return ecg("batch", tmp_path / "in", "-o", out, "--notebook", path, "--cluster", address)
-        coordinator, stop, paused = start(), threading.Event(), threading.Lock()
-        def supervise():
-            while not stop.wait(0.5):
-                with paused:
-                    for part in (scheduler, *workers): part.supervise()
-        supervisor = threading.Thread(target=supervise)
-        supervisor.start()
-        try:
-            until(lambda: (out / ".jobs/queue.sqlite").exists())
-            queue = Queue(out / ".jobs/queue.sqlite")
-            for n, victim in enumerate(["worker", "coordinator", "scheduler", "worker"]):
-                until(lambda: counts(queue)["done"] >= 8 + 14 * n and listed(queue, "running"))
-                if victim == "coordinator":
-                    coordinator.kill()
-                    coordinator.communicate()
-                    coordinator = start()
-                else:
-                    with paused: {"worker": workers[n % 2], "scheduler": scheduler}[victim].kill()
-            said = coordinator.communicate(timeout=240)[0]
-        finally:
-            stop.set()
-            supervisor.join()
-        assert coordinator.returncode == 0 and counts(queue)["done"] == 80, said
-        assert {s.stem: (out / s.stem / "result.txt").read_text() for s in sources} == {s.stem: made_of(s) for s in sources}
-        assert all(sum(a["outcome"] == "done" for a in attempts(queue, j)) == 1 for j in listed(queue))
-        assert sum(len(attempts(queue, j)) for j in listed(queue)) > 80, "no kill hit a job at work"
-        assert not leftovers(out)
+    "kill -9 of a worker, the coordinator, the scheduler; 80 jobs in tests/soak"
+    kill_cluster_parts(tmp_path, 12, ["worker", "coordinator", "scheduler"], first=2, step=3, seconds=0.6)
 
 
 def ip(*args): subprocess.run(["ip", *args], check=True, capture_output=True)
@@ -168,21 +149,20 @@ def test_a_worker_is_cut_off_and_returns(tmp_path, other_machine):
         far = worker(tmp_path, address, "far", before=before)
         parts += [part, worker(tmp_path, address, "near"), far]
         recordings(tmp_path / "in", 10)
-        p = ecg("batch", tmp_path / "in", "-o", out, "--notebook", path, "--cluster", address)
-        until(lambda: (out / ".jobs/queue.sqlite").exists())
-        queue = Queue(out / ".jobs/queue.sqlite")
+        p = ecg("batch", tmp_path / "in", "-o", out, "--notebook", path, "--cluster", address, merge=True)
+        queue = open_queue(out)
         until(lambda: counts(queue)["done"] >= 2 and counts(queue)["running"] == 2)
         cut(True)
         said = p.communicate(timeout=120)[0]
         assert p.returncode == 0 and counts(queue)["done"] == 10, said
-        assert all(sum(a["outcome"] == "done" for a in attempts(queue, j)) == 1 for j in listed(queue))
-        assert any(a["outcome"] == "infra" for j in listed(queue) for a in attempts(queue, j)), "no job was lost with the cable"
+        assert all(sum(a["outcome"] == "done" for a in attempts(queue, j)) == 1 for j in list_jobs(queue))
+        assert any(a["outcome"] == "infra" for j in list_jobs(queue) for a in attempts(queue, j)), "no job was lost with the cable"
         cut(False)
         with Client(address) as client: # a worker that its scheduler gave up ends, and systemd starts it again
             until(lambda: far.supervise() or len(client.scheduler_info()["workers"]) == 2)
         recordings(tmp_path / "more", 8, "more")
         where = notebook(tmp_path / "where.ipynb", "import os, pathlib, time\ntime.sleep(0.5)\npathlib.Path('where.txt').write_text(os.readlink('/proc/self/ns/net'))")
-        said = ecg("batch", tmp_path / "more", "-o", tmp_path / "out2", "--notebook", where, "--cluster", address).communicate(timeout=120)[0]
+        said = ecg("batch", tmp_path / "more", "-o", tmp_path / "out2", "--notebook", where, "--cluster", address, merge=True).communicate(timeout=120)[0]
         assert len({p.read_text() for p in (tmp_path / "out2").glob("*/where.txt")}) == 2, said
     finally:
         cut(False)
@@ -211,14 +191,14 @@ def test_tls(tmp_path):
     env, path = certificate(tmp_path), notebook(tmp_path / "toy.ipynb")
     with cluster(tmp_path, workers=1, scheme="tls", env=env) as (address, *_):
         args = ("batch", tmp_path / "in", "-o", tmp_path / "out", "--notebook", path, "--cluster", address)
-        stranger = ecg(*args)
+        stranger = ecg(*args, merge=True)
         said = stranger.communicate(timeout=120)[0]
         assert stranger.returncode == 1 and "needs certificates" in said and "Traceback" not in said, said
         (tmp_path / "other").mkdir()
-        stranger = ecg(*args, env={**os.environ, **certificate(tmp_path / "other")})
+        stranger = ecg(*args, env={**os.environ, **certificate(tmp_path / "other")}, merge=True)
         said = stranger.communicate(timeout=120)[0]
         assert stranger.returncode == 1 and "no Dask scheduler answers" in said, said
-        known = ecg(*args, env={**os.environ, **env})
+        known = ecg(*args, env={**os.environ, **env}, merge=True)
         said = known.communicate(timeout=120)[0]
         assert known.returncode == 0 and "2 of 2 done" in said, said
 

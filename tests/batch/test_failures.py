@@ -3,7 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ecg_audio_nb.batch.failures import Stopped, TimedOut, classify_error, is_temporary
+from ecg_audio_nb.batch.failures import Failure, Stopped, TimedOut, classify_error, is_temporary
 
 
 def raised(name, text): return SimpleNamespace(ename=name, evalue=text)
@@ -24,3 +24,8 @@ def test_whose_fault_an_error_is(error, kind): assert classify_error(error).kind
     ("FetchError", "the connection ended early; try again", True, True), ("FetchError", "the connection ended early; try again", False, False),
     ("MediaError", "no sound in it", True, False), ("MemoryError", "", False, True), ("OSError", "[Errno 28] No space left", False, True)])
 def test_what_may_pass_is_the_same_for_batch_and_service(name, text, fetching, temporary): assert is_temporary(name, text, fetching) == temporary
+
+
+def test_a_failure_is_a_kind_and_a_line():
+    assert classify_error(OSError(28, "No space left on device")) == Failure("infra", "OSError: [Errno 28] No space left on device")
+    assert classify_error(TimedOut("it took longer than 60 s")) == Failure("timeout", "it took longer than 60 s")

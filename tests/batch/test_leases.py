@@ -1,11 +1,13 @@
 """The lease of a running job: renewed in time, its stage passed on, and the wish to stop heard"""
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from waiting import until
 
-from ecg_audio_nb.batch.leases import STOP, LeaseKeeper, read_stage, write_stage
+from ecg_audio_nb.batch.failures import JobStopped
+from ecg_audio_nb.batch.leases import STAGE, STOP, LeaseKeeper, job_hook, read_stage, write_stage
 from ecg_audio_nb.batch.queue import Job, Queue, add, cancel, claim, get
 
 
@@ -28,8 +30,8 @@ def test_a_stage_is_read_as_it_was_written(tmp_path):
 def test_the_lease_is_renewed_and_the_stage_told(job):
     queue, mine = job
     with LeaseKeeper(queue, mine, threading.Event(), lease=0.6) as keeper:
-        keeper.say("transcribe", 0.25)
-        until(lambda: (found := get(queue, mine.id)).stage == "transcribe" and found.share == 0.25)
+        keeper.report("transcribe", 0.25)
+        until(lambda: (found := get(queue, mine.id)).stage == "transcribe" and found.progress == 0.25)
         time.sleep(1)
         assert get(queue, mine.id).state == "running" and not keeper.lost and not keeper.stop.is_set()
 
@@ -47,3 +49,18 @@ def test_a_runner_that_stops_asks_its_job(job):
     with LeaseKeeper(queue, mine, stopping) as keeper:
         stopping.set()
         assert keeper.stop.wait(10)
+
+
+def test_the_hook_reports_each_stage_and_stops_between_two(tmp_path, monkeypatch):
+    monkeypatch.setenv("ECG_JOB_DIR", str(tmp_path))
+    seen = []
+    hook = job_hook(seen.append)
+    def event(stage, status, fraction=None): return SimpleNamespace(stage=stage, status=status, fraction=fraction)
+    hook(event("voice", "start"))
+    assert read_stage(tmp_path) == ["voice", None]
+    hook(event("voice", "progress", 0.5)) # half a second has not passed: nothing is written
+    assert read_stage(tmp_path) == ["voice", None] and len(seen) == 2
+    (tmp_path / STOP).touch()
+    hook(event("voice", "progress", 0.7)) # a stage is not cut
+    with pytest.raises(JobStopped, match="asked to stop; the last stage was voice"): hook(event("voice", "done"))
+    assert (tmp_path / STAGE).exists()

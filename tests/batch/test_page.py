@@ -43,8 +43,8 @@ class Page(HTMLParser):
         if self.open and self.open[-1] == "a": self.links[data] = self.href
 
 
-def page(*jobs, place=BUCKET, **kwargs):
-    made = Page(index_html(jobs, place, **kwargs))
+def page(*jobs, store=BUCKET, **kwargs):
+    made = Page(index_html(jobs, store, **kwargs))
     assert not made.open, "every element is closed"
     return made
 
@@ -64,20 +64,20 @@ def test_every_state_is_counted_and_listed():
 
 
 def test_what_failed_comes_first_with_its_reason():
-    seen = page(job("fine"), job("bad", "failed", kind="user", error="MediaError: no picture in it"),
-                job("late", "failed", kind="timeout", error="TimedOut: 60 s", attempt=3))
+    seen = page(job("fine"), job("bad", "failed", failure_kind="user", error="MediaError: no picture in it"),
+                job("late", "failed", failure_kind="timeout", error="TimedOut: 60 s", attempt=3))
     assert seen.text.index("bad") < seen.text.index("fine")
     assert "MediaError: no picture in it" in seen.text and "not tried again" in seen.text and "It was tried 3 times." in seen.text
     assert f"ecg jobs retry NAME -o {BUCKET}" in seen.text
 
 
 def test_a_failed_notebook_is_linked_only_if_there_is_one(tmp_path):
-    bad, place = job("a b", "failed", kind="crash"), SimpleNamespace(path=tmp_path)
-    assert not page(bad, place=place).links
+    bad, store = job("a b", "failed", failure_kind="crash"), SimpleNamespace(path=tmp_path)
+    assert not page(bad, store=store).links
     (tmp_path / "failed").mkdir()
     (tmp_path / "failed/a b.ipynb").touch()
-    assert page(bad, place=place).links == {"notebook, as far as it got": "failed/a%20b.ipynb"}
-    assert "no reason is known" in page(bad, place=place).text
+    assert page(bad, store=store).links == {"notebook, as far as it got": "failed/a%20b.ipynb"}
+    assert "no reason is known" in page(bad, store=store).text
 
 
 def test_files_by_kind_the_notebook_first():
@@ -110,8 +110,8 @@ def test_a_running_job_tells_its_stage(): assert "running diarize" in page(job(s
 
 def test_text_cannot_become_html():
     plain, evil = page(job("x", "failed"), job("y"), job("z", "running")), page(
-        job(EVIL, "failed", error=EVIL, kind=EVIL), job("y", source=EVIL, error=None, result={"files": [EVIL], "unique_speakers": EVIL, "warnings": []}),
-        job("z", "running", stage=EVIL), place=EVIL)
+        job(EVIL, "failed", error=EVIL, failure_kind=EVIL), job("y", source=EVIL, error=None, result={"files": [EVIL], "unique_speakers": EVIL, "warnings": []}),
+        job("z", "running", stage=EVIL), store=EVIL)
     assert not {"script", "img"} & {t for t, _ in evil.tags}
     assert [t for t, _ in evil.tags if t not in ("a",)] == [t for t, _ in plain.tags if t not in ("a",)]
     assert evil.text.count(EVIL) >= 6

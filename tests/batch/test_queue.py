@@ -1,5 +1,5 @@
 """The queue under several processes, kills, pauses and a full disk"""
-import json, os, signal, sqlite3, subprocess, sys, time
+import hashlib, json, os, shutil, signal, sqlite3, subprocess, sys, time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -9,8 +9,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 from hypothesis import strategies as st
 
-from ecg_audio_nb.batch.queue import (Job, LeaseLost, Queue, QueueError, add, attempts, beat, cancel, claim, counts, fail, file_digest, find,
-                                   finish, give_back, owner_exited, job_id, listed, owner_name, prune, retry)
+from batch_helpers import claim_from_two_processes
+from ecg_audio_nb.batch.queue import (Job, LeaseLost, Queue, QueueError, add, as_record, attempts, back_off, cancel, claim, counts, fail,
+                                      file_digest, find, finish, get, heartbeat, job_id, list_jobs, owner_exited, owner_name, prune, release,
+                                      retry)
 
 ME = owner_name()
 ELSEWHERE = "otherhost/00000000.1/77/123" # its life can't be seen from here
@@ -18,37 +20,123 @@ ELSEWHERE = "otherhost/00000000.1/77/123" # its life can't be seen from here
 
 def jobs(n): return [Job(job_id(str(i), "nb", {}), f"job{i}", f"/media/{i}.mp4") for i in range(n)]
 
-@pytest.fixture
-def queue(tmp_path):
-    q = Queue(tmp_path / "q/jobs.sqlite")
-    yield q
-    q.close()
-
 
 def python(code, *args, **kwargs):
     return subprocess.Popen([sys.executable, "-c", code, *map(str, args)], stdout=subprocess.PIPE, text=True, **kwargs)
 
 
+def test_a_file_that_can_be_a_queue_and_one_that_cannot(queue):
+    assert queue.db.execute("select count(*) from jobs").fetchone()[0] == 0
+    with pytest.raises(QueueError, match="/dev/null/jobs.sqlite: no queue can be kept here .*; choose another folder, or make room"):
+        Queue("/dev/null/jobs.sqlite")
+
+
+def test_the_same_work_has_the_same_id():
+    assert job_id("sha256:1", "nb", {"a": 1, "b": 2}) == job_id("sha256:1", "nb", {"b": 2, "a": 1}) != job_id("sha256:1", "nb", {"a": 1})
+    assert len(job_id("sha256:1", "nb", {"a": 1})) == 64
+
+
+def test_a_name_that_is_taken_gets_the_ids_beginning(queue):
+    talk, other = Job(job_id("1", "nb", {}), "talk", "a/talk.mp4"), Job(job_id("2", "nb", {}), "talk", "b/talk.mp4")
+    assert [(j.name, new) for j, new in add(queue, [talk, other, talk])] == [("talk", True), (f"talk-{other.id[:8]}", True), ("talk", False)]
+
+
+def test_a_runner_is_its_machine_process_and_start():
+    assert ME.split("/")[2] == str(os.getpid())
+    assert (owner_exited(ME), owner_exited(ME + "0"), owner_exited("elsewhere/1.2/3/4")) == (False, True, False)
+
+
+def test_a_claim_counts_and_a_heartbeat_renews_it(queue):
+    add(queue, jobs(2))
+    mine = claim(queue, ME)
+    assert (mine.name, mine.state, mine.attempt, mine.tries) == ("job0", "running", 1, 1)
+    assert heartbeat(queue, mine, stage="transcribe", progress=0.4) is None
+    held = get(queue, mine.id)
+    assert (held.stage, held.progress) == ("transcribe", 0.4) and held.lease >= mine.lease
+    heartbeat(queue, mine)
+    assert (get(queue, mine.id).stage, get(queue, mine.id).progress) == ("transcribe", 0.4), "unchanged where nothing is said"
+    with pytest.raises(LeaseLost): heartbeat(queue, replace(mine, attempt=2))
+
+
+def test_a_job_is_published_once_and_only_if_publishing_succeeds(queue):
+    add(queue, jobs(1))
+    mine, published = claim(queue, ME), []
+    def full(db): raise OSError("No space left on device")
+    with pytest.raises(OSError): finish(queue, mine, full)
+    finish(queue, mine, lambda db: published.append("talk"), {"words": 12})
+    with pytest.raises(LeaseLost): finish(queue, mine, lambda db: published.append("again"))
+    assert published == ["talk"] and get(queue, mine.id).result == {"words": 12}
+
+
+def test_infrastructure_is_tried_again_and_a_users_error_is_not(queue):
+    add(queue, jobs(1))
+    assert fail(queue, claim(queue, ME), "infra", "the kernel died", wait=0) is True
+    second = claim(queue, ME)
+    assert (second.attempt, fail(queue, second, "user", "no such file")) == (2, False)
+    assert [a["outcome"] for a in attempts(queue, second)] == ["infra", "user"]
+    [third] = retry(queue, list_jobs(queue, "failed"))
+    assert (third.tries, third.attempt, third.error) == (0, 2, None)
+
+
+def test_a_running_job_is_cancelled_by_its_runner(queue):
+    add(queue, jobs(1))
+    mine = claim(queue, ME)
+    assert (cancel(queue, mine), heartbeat(queue, mine), release(queue, mine)) == ("running", "cancel", "cancelled")
+    assert [(a["n"], a["outcome"]) for a in attempts(queue, mine)] == [(1, "returned")]
+
+
+def test_a_queued_job_is_cancelled_at_once(queue):
+    [(job, _)] = add(queue, jobs(1))
+    assert cancel(queue, job) == "cancelled" and claim(queue, ME) is None
+
+
+def test_jobs_are_found_listed_counted_and_pruned(queue):
+    add(queue, jobs(2))
+    finish(queue, claim(queue, ME))
+    fail(queue, claim(queue, ME), "user", "x")
+    job = find(queue, "job0")
+    assert find(queue, job.id[:12]) == job == get(queue, job.id) and get(queue, "jbo") is None
+    with pytest.raises(QueueError, match="jbo: no job of this name or id; `ecg jobs list` shows the names"): find(queue, "jbo")
+    assert [j.name for j in list_jobs(queue, "done")] == ["job0"] and [j.name for j in list_jobs(queue, limit=1)] == ["job1"]
+    assert counts(queue) == {"queued": 0, "running": 0, "done": 1, "failed": 1, "cancelled": 0}
+    assert prune(queue, time.time() + 1, ["failed"]) == 1 and sum(counts(queue).values()) == 1
+
+
+def test_a_files_digest_is_that_of_its_bytes_also_after_a_change(queue, tmp_path):
+    path = tmp_path / "talk.wav"
+    path.write_bytes(b"one")
+    first = file_digest(queue, path)
+    assert file_digest(queue, path) == first == hashlib.sha256(b"one").hexdigest()
+    path.write_bytes(b"another")
+    assert file_digest(queue, path) == hashlib.sha256(b"another").hexdigest()
+
+
+def test_waits_grow_fourfold_up_to_ten_minutes():
+    for tries, wait in ((1, 5), (2, 20), (3, 80), (9, 600)): assert 0.8 * wait <= back_off(tries) <= 1.2 * wait
+
+
+def test_a_record_has_the_names_of_the_tables_columns(queue):
+    add(queue, jobs(1))
+    fail(queue, claim(queue, ME), "user", "no such file")
+    job = get(queue, job_id("0", "nb", {}))
+    columns = {row["name"] for row in queue.db.execute("pragma table_info(jobs)")} - {"seq"}
+    assert set(as_record(job)) == columns
+    assert {k: as_record(job)[k] for k in ("kind", "most", "due", "wish", "share", "error")} == {
+        "kind": "user", "most": 3, "due": job.not_before, "wish": None, "share": None, "error": "no such file"}
+
+
+def test_a_queue_of_an_older_release_reads(tmp_path, root):
+    for name in ("batch", "service"):
+        shutil.copy(root / f"tests/fixtures/of_0.1.0/{name}.sqlite", tmp_path / f"{name}.sqlite")
+        old = Queue(tmp_path / f"{name}.sqlite")
+        for job in list_jobs(old): assert job.max_tries >= 1 and job.not_before > 0 and (job.failure_kind is None) == (job.state != "failed")
+        assert list_jobs(old) and all(as_record(j)["most"] == j.max_tries for j in list_jobs(old))
+        old.close()
+
+
 def test_two_processes_claim_every_job_once(queue):
-    add(queue, jobs(200))
-    code = """
-import sys, time
-from ecg_audio_nb.batch.queue import *
-q, me = Queue(sys.argv[1]), owner_name()
-print("ready", flush=True)
-sys.stdin.readline()
-while j := claim(q, me):
-    print(j.name)
-    time.sleep(0.003)
-    finish(q, j)
-"""
-    runners = [python(code, queue.path, stdin=subprocess.PIPE) for _ in range(2)]
-    for p in runners: assert p.stdout.readline() == "ready\n"
-    for p in runners: p.stdin.write("go\n"); p.stdin.flush()
-    names = [p.communicate(timeout=120)[0].split() for p in runners]
-    assert sorted(names[0] + names[1]) == sorted(f"job{i}" for i in range(200)) and all(names)
-    assert counts(queue)["done"] == 200
-    assert all([a["outcome"] for a in attempts(queue, j)] == ["done"] for j in listed(queue))
+    add(queue, jobs(40))
+    claim_from_two_processes(queue, [f"job{i}" for i in range(40)]) # 200 in tests/soak
 
 
 def test_a_killed_runner_is_seen_at_once_and_the_third_time_ends_the_job(queue):
@@ -61,7 +149,7 @@ def test_a_killed_runner_is_seen_at_once_and_the_third_time_ends_the_job(queue):
         p.wait()
     assert claim(queue, ME) is None
     job = find(queue, "job0")
-    assert (job.state, job.kind, job.tries) == ("failed", "crash", 3) and "died" in job.error
+    assert (job.state, job.failure_kind, job.tries) == ("failed", "crash", 3) and "died" in job.error
     assert [a["outcome"] for a in attempts(queue, job)] == ["lost"] * 3
     retry(queue, [job])
     assert claim(queue, ME).attempt == 4
@@ -86,7 +174,7 @@ def test_who_comes_back_after_its_lease_changes_nothing(queue):
     assert (mine.id, mine.attempt) == (late.id, 2)
     published = []
     for act in (lambda: finish(queue, late, published.append), lambda: fail(queue, late, "infra", "x", published.append),
-                lambda: beat(queue, late), lambda: give_back(queue, late)):
+                lambda: heartbeat(queue, late), lambda: release(queue, late)):
         with pytest.raises(LeaseLost): act()
     assert not published and find(queue, late.id).owner == ME
     finish(queue, mine, published.append)
@@ -106,24 +194,24 @@ def test_whose_fault_it_was_decides_how_often_it_is_tried(queue, kind, tries):
     said = []
     for _ in range(tries): said.append(fail(queue, claim(queue, ME), kind, "a fault", wait=0))
     assert said == [True] * (tries - 1) + [False] and claim(queue, ME) is None
-    assert (find(queue, "job0").state, find(queue, "job0").kind) == ("failed", kind)
+    assert (find(queue, "job0").state, find(queue, "job0").failure_kind) == ("failed", kind)
 
 
 def test_the_waits_grow(queue):
     add(queue, jobs(1))
     fail(queue, claim(queue, ME), "infra", "the disk is full")
-    first = find(queue, "job0").due - time.time()
+    first = find(queue, "job0").not_before - time.time()
     assert claim(queue, ME) is None and 3 < first < 7
     queue.db.execute("update jobs set due=0")
     fail(queue, claim(queue, ME), "infra", "the disk is full")
-    assert 2.5 * first < find(queue, "job0").due - time.time()
+    assert 2.5 * first < find(queue, "job0").not_before - time.time()
 
 
 def test_giving_back_costs_no_try_and_keeps_the_place(queue):
     add(queue, jobs(2))
     for _ in range(5):
         job = claim(queue, ME)
-        assert job.name == "job0" and give_back(queue, job) == "queued"
+        assert job.name == "job0" and release(queue, job) == "queued"
     assert (find(queue, "job0").tries, find(queue, "job0").attempt) == (0, 5)
 
 
@@ -174,8 +262,8 @@ def test_find_by_the_beginning_of_an_id_and_by_name(queue):
     add(queue, jobs(40))
     job = find(queue, "job7")
     assert find(queue, job.id[:16]) == job
-    digits = {j.id[0] for j in listed(queue)}
-    twice = next(d for d in digits if sum(j.id[0] == d for j in listed(queue)) > 1)
+    digits = {j.id[0] for j in list_jobs(queue)}
+    twice = next(d for d in digits if sum(j.id[0] == d for j in list_jobs(queue)) > 1)
     with pytest.raises(QueueError, match="jobs begin so"): find(queue, twice)
 
 
@@ -222,8 +310,8 @@ while True:
     q = Queue(path)
     assert q.db.execute("pragma integrity_check").fetchone()[0] == "ok"
     while job := claim(q, ME): finish(q, job)
-    assert counts(q)["done"] == len(listed(q)) > 3
-    assert all(sum(a["outcome"] == "done" for a in attempts(q, j)) == 1 for j in listed(q)[:50])
+    assert counts(q)["done"] == len(list_jobs(q)) > 3
+    assert all(sum(a["outcome"] == "done" for a in attempts(q, j)) == 1 for j in list_jobs(q)[:50])
 
 
 class Machine(RuleBasedStateMachine):
@@ -252,8 +340,8 @@ class Machine(RuleBasedStateMachine):
         job = data.draw(st.sampled_from(self.held))
         try:
             if how == "finish": finish(self.queue, job, lambda db: self.published.append((job.id, job.attempt)))
-            elif how == "back": give_back(self.queue, job)
-            elif how == "beat": beat(self.queue, job, 60)
+            elif how == "back": release(self.queue, job)
+            elif how == "beat": heartbeat(self.queue, job, 60)
             else: fail(self.queue, job, how, "x", wait=0)
         except LeaseLost: pass
 
@@ -266,12 +354,12 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def one_published_result(self):
-        for job in listed(self.queue):
+        for job in list_jobs(self.queue):
             n = sum(id == job.id for id, _ in self.published)
             done = sum(a["outcome"] == "done" for a in attempts(self.queue, job))
             assert n == done and (n <= 1 or job.id in self.retried)
             assert job.state != "done" or n >= 1
-            assert job.tries <= job.most and 0 <= job.tries <= job.attempt
+            assert job.tries <= job.max_tries and 0 <= job.tries <= job.attempt
             assert len(attempts(self.queue, job)) == job.attempt
             assert (job.state == "running") == any(a["ended"] is None for a in attempts(self.queue, job))
 

@@ -56,6 +56,42 @@ def gone(pid, within=10):
     return False
 
 
+# A kernel, its watch, a notebook
+
+def test_changes_of_an_environment():
+    assert warm._env_changes({"A": "1", "B": "2"}, {"A": "1", "B": "3", "C": "4"}) == {"B": "2", "C": None}
+
+
+def test_a_kernel_is_reset_and_stays():
+    kernel = WarmKernel().open()
+    first = kernel.pid
+    assert kernel.call("prepare({'MOOD': 'fine'})") is None
+    assert (kernel.reset(), kernel.open().pid == first) == ((), True)
+    kernel.close()
+    assert gone(first)
+
+
+def test_the_watch_says_what_to_raise():
+    watch = warm._Watch(timeout=60, stop=threading.Event())
+    assert watch.error() is None
+    watch.stop.set()
+    assert type(watch.error()) is Stopped
+    assert str(warm._Watch(timeout=1e-9).error()) == "the notebook took longer than its 1e-09 s"
+
+
+def test_a_second_notebook_runs_in_the_first_ones_process(run):
+    told = [run("import os\nprint(who, os.getpid())\nleft = 1", parameters={"who": who})[0].split() for who in ("Ada", "Bo")]
+    assert [name for name, _ in told] == ["Ada", "Bo"] and told[0][1] == told[1][1]
+
+
+def test_after_a_kernel_that_died_comes_another(run):
+    [first] = run("import os\nprint(os.getpid())")
+    with pytest.raises(KernelDied): run("import os\nos._exit(int(who))", parameters={"who": "3"})
+    assert said(run.out) == ["KernelDied"]
+    [after] = run("import os\nprint(who, os.getpid())", parameters={"who": "Cy"})
+    assert after.startswith("Cy ") and first.strip() not in after
+
+
 # As papermill's own engine
 
 MANY = {
@@ -175,7 +211,7 @@ def test_seen_and_replaced(name, run, monkeypatch):
 
 
 def test_what_stays_unseen(run):
-    "The limits of a shared process, as the notebook's table tells them"
+    "The limits of a shared process, as the module's table tells them"
     before = pid()
     run("import json, json.decoder\njson.flag = 1\njson.decoder.JSONDecoder.mine = lambda self: 1")
     assert run("import json; (json.flag, json.JSONDecoder().mine())") == ["(1, 1)"]
@@ -294,7 +330,7 @@ def test_a_kernel_is_used_up():
 
 def test_a_kernel_that_grew():
     kernel = WarmKernel(max_growth_mb=50).open()
-    warm._ask(kernel, "rss_mb()", "import json; json.hoard = b'x' * 120_000_000")
+    kernel.call("rss_mb()", "import json; json.hoard = b'x' * 120_000_000")
     [why] = kernel.reset()
     assert why.startswith("memory grew by 1")
 

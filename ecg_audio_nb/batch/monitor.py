@@ -1,0 +1,178 @@
+"""What a person sees of a batch: counts, jobs that run or ended, one job with its attempts, `index.html`"""
+
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from ecg_audio_nb.audio.fetch import redact
+from ecg_audio_nb.batch.page import index_html
+from ecg_audio_nb.batch.queue import ENDED, Job, Queue, counts, list_jobs
+from ecg_audio_nb.batch.stores import Store
+
+_log = logging.getLogger("ecg_audio_nb")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    "A batch at one moment"
+
+    counts: dict[str, int]  # jobs by state
+    running: list[Job]
+    ended: list[dict]  # attempts since the snapshot before: name, n, outcome, error, seconds, state
+    per_minute: float | None  # jobs done in a minute, since the monitor began; None: none is done
+    seconds_left: float | None  # until all jobs have ended; None: unknown
+
+
+class Monitor:
+    "Takes snapshots of a queue"
+
+    def __init__(self, queue: Queue):
+        now = time.time()
+        self.queue, self.began, self.since = queue, now, now
+        self.done = counts(queue)["done"]
+
+    def snapshot(self) -> Snapshot:
+        "Look at the queue; each attempt that ends is in one snapshot"
+        now, number = time.time(), counts(self.queue)
+        rows = self.queue.db.execute(
+            """select name, n, outcome, a.error, a.ended - began as seconds, state, a.ended from attempts a
+            join jobs on id=job where a.ended>? order by a.ended""",
+            (self.since,),
+        ).fetchall()
+        self.since = max([self.since, *(row["ended"] for row in rows)])
+        per_minute = (number["done"] - self.done) / (now - self.began) * 60 or None
+        seconds_left = None
+        if per_minute:
+            seconds_left = (number["queued"] + number["running"]) / per_minute * 60
+        running = list_jobs(self.queue, "running")
+        return Snapshot(number, running, [dict(row) for row in rows], per_minute, seconds_left)
+
+
+def describe_attempt(
+    attempt: Mapping,  # of `Snapshot.ended`
+) -> str:  # one line
+    "Describe an attempt that ended"
+    words = {"done": "done", "returned": "requeued", "lost": "lost"}
+    outcome = words.get(attempt["outcome"], "failed")
+    if outcome == "requeued" and attempt["state"] == "cancelled":
+        outcome = "cancelled"
+    line = f"{outcome} {attempt['name']} ({attempt['seconds']:.1f} s)"
+    if outcome == "done" or not attempt["error"]:
+        return line
+    will_retry = outcome in ("failed", "lost") and attempt["state"] not in ENDED
+    return f"{line}: {attempt['error']}" + ("; it will be tried again" if will_retry else "")
+
+
+def format_counts(
+    snapshot: Snapshot,
+) -> str:
+    "Describe a batch in one line: jobs done, failed and cancelled, speed, time left"
+    number = snapshot.counts
+    parts = [f"{number['done']} of {sum(number.values())} done"]
+    parts += [f"{number[state]} {state}" for state in ("failed", "cancelled") if number[state]]
+    if snapshot.per_minute:
+        parts.append(f"{snapshot.per_minute:.1f} a minute")
+    if snapshot.seconds_left:
+        parts.append(f"about {_format_duration(snapshot.seconds_left)} left")
+    return ", ".join(parts)
+
+
+def _format_duration(seconds):
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def describe_stage(
+    job: Job,  # a running one
+) -> str:
+    "Describe where a running job is: name, stage, percent of the stage"
+    percent = "" if job.progress is None else f" {100 * job.progress:.0f} %"
+    return f"{job.name}: {job.stage or 'starting'}{percent}"
+
+
+def _format_time(seconds):
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def describe_settings(
+    job: Job,
+) -> str:  # empty: the defaults
+    "Describe the profile, settings and parameters that a job runs with, as they were given"
+    parameters = job.task.get("parameters", {})
+    parts = [f"profile {parameters['profile']}"] if parameters.get("profile") else []
+    own = {
+        k: v
+        for k, v in parameters.items()
+        if k not in ("source", "output_dir", "profile", "overrides", "seed")
+    }
+    parts += [f"{key} = {value}" for key, value in ((parameters.get("overrides") or {}) | own).items()]
+    return ", ".join(parts)
+
+
+def describe_job(
+    job: Job,
+    attempts: Iterable[Mapping] = (),  # of `queue.attempts`
+) -> str:  # several lines
+    "Describe a job for a person: state, error, source, settings, times, and every attempt"
+    rows = [("id", job.id), ("state", _describe_state(job)), ("error", job.error)]
+    rows += [("source", redact(job.source)), ("settings", describe_settings(job) or "the defaults")]
+    for title, seconds in (("added", job.created), ("started", job.started), ("ended", job.ended)):
+        rows.append((title, _format_time(seconds) if seconds else None))
+    if job.state == "queued" and job.not_before > (job.created or 0):
+        rows.append(("not before", _format_time(job.not_before)))
+    lines = [job.name, *(f"  {title:<10}  {value}" for title, value in rows if value)]
+    lines += [_describe_try(attempt) for attempt in attempts]
+    return "\n".join(lines)
+
+
+def _describe_state(job):
+    tries = f"{job.tries} of {job.max_tries} tries"
+    if job.state == "running":
+        return f"running ({tries}), stage {job.stage or 'starting'}"
+    if job.state == "failed":
+        return f"failed ({tries}), kind {job.failure_kind}"
+    return f"{job.state} ({tries})"
+
+
+def _describe_try(attempt):
+    line = f"  attempt {attempt['n']:<2}  {_format_time(attempt['began'])}"
+    if attempt["ended"]:
+        line += f", {attempt['ended'] - attempt['began']:.1f} s, {attempt['outcome']}"
+    else:
+        line += ", running"
+    line += f", by {attempt['owner']}"
+    return line + (f": {attempt['error']}" if attempt["error"] else "")
+
+
+class IndexPage:
+    "A batch's `index.html`, written again while jobs end"
+
+    def __init__(
+        self,
+        queue: Queue,
+        store: Store,
+        interval: float = 30.0,  # seconds between two writes, at least
+    ):
+        self.queue, self.store, self.interval = queue, store, interval
+        self.stale, self.last = False, time.monotonic()
+
+    def write(self) -> None:
+        "Write the page; raises `OSError`"
+        self.store.write("index.html", index_html(list_jobs(self.queue), self.store, redact))
+
+    def update(self, snapshot: Snapshot) -> None:
+        "Write the page if jobs have ended since the last one, at most once in `interval`"
+        self.stale |= bool(snapshot.ended)
+        if not self.stale or time.monotonic() - self.last < self.interval:
+            return
+        self.last, self.stale = time.monotonic(), False
+        try:
+            self.write()
+        except OSError as e:
+            self.stale = True
+            _log.warning("index.html can't be written now (%s); the batch goes on without it", e)
