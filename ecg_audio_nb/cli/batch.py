@@ -44,7 +44,10 @@ def _workers(number, cluster, cold):
 
         return DaskWorkers(cluster)
     from ecg_audio_nb.batch.runner import LocalWorkers
+    from ecg_audio_nb.core.extras import require_installed
 
+    for package in ("papermill", "nbclient", "ipykernel"):  # said here once, not by every runner
+        require_installed(package, "jobs", "ecg batch needs")
     return LocalWorkers(number, engine=None) if cold else LocalWorkers(number)
 
 
