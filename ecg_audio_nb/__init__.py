@@ -21,6 +21,7 @@ Modules:
 - `ecg_audio_nb.cli.jobs`: `ecg jobs`: list, retry, cancel and delete the jobs of a batch or of the service
 - `ecg_audio_nb.cli.models`: `ecg models`: list, download and locate models
 - `ecg_audio_nb.cli.options`: Options and helpers that several commands share
+- `ecg_audio_nb.cli.serve`: `ecg serve`: transcription over HTTP
 - `ecg_audio_nb.cli.voices`: `ecg voices`: recognize the same person in every file
 - `ecg_audio_nb.core.cuda`: CUDA without torch: find cuBLAS, load it before CTranslate2 needs it, and read the GPU's free memory
 - `ecg_audio_nb.core.quantize`: Read a CTranslate2 model file and write it with 8-bit weights

@@ -1,10 +1,12 @@
 """Models by name: the catalogue, where each model lies on this machine, and which ones a run loads
 
-The catalogue (`assets/catalogue.json`) holds the models one can ask for by name: Whisper in CTranslate2's form, the
-aligners that WhisperX lists by language, pyannote's pipeline. Any other `owner/name` of the Hugging Face hub works too.
-Sizes are rounded, from the number of parameters; a licence that is not known is `None`.
+The catalogue (`assets/catalogue.json`) holds the models one can ask for by name: Whisper in CTranslate2's
+form, the aligners that WhisperX lists by language, pyannote's pipeline. Any other `owner/name` of the
+Hugging Face hub works too. Sizes are rounded, from the number of parameters; a licence that is not known is
+`None`.
 
-`required_models` is the one answer to "which models does a run with these settings load": the doctor, `ecg models pull
+`required_models` is the one answer to "which models does a run with these settings load": the doctor, `ecg
+models pull
 --profile` and the engines' defaults follow it.
 """
 
@@ -70,7 +72,7 @@ _NEEDED = {  # stage -> files of a complete model; `|`: one of them
 
 
 def missing_files(folder: Path, stage: str) -> list[str]:  # such as "model.bin", "a or b"
-    "List the files that a model's folder lacks, so that an incomplete one is noticed before a library stumbles"
+    "List the files that a model's folder lacks, so that an incomplete model is an error of ours"
     missing = []
     for needed in _NEEDED[stage]:
         if not any((folder / name).is_file() for name in needed.split("|")):
@@ -164,7 +166,7 @@ def _align_name(settings):
 
 
 def _diarize_name(settings):
-    "The pipeline a run loads, or None for the packaged networks; `auto` takes pyannote where it is ready to use"
+    "The pipeline a run loads, or None for the packaged networks; `auto` takes pyannote if it is here"
     if not settings.diarize.enabled:
         return None
     name, engine = settings.diarize.model or DEFAULT_PIPELINE, settings.engine_for("diarize")

@@ -34,7 +34,8 @@ from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource
 from pydantic_settings import SettingsConfigDict
 from pydantic_settings import SettingsError as _SourceError
@@ -57,7 +58,7 @@ def _current(value): return "whisper" if value == "embedded" else value # its na
 
 def _absolute(path): return Path(os.path.abspath(path.expanduser()))
 
-# %% ../nbs/01_settings.ipynb #9fe554a3
+# %% ../nbs/01_settings.ipynb #e4037b19
 NonNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -66,7 +67,7 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_split), NoDecode]
 Ports = Annotated[tuple[Annotated[int, Field(ge=1, le=65535)], ...], BeforeValidator(_split), NoDecode]
 Temperatures = Annotated[tuple[Probability, ...], BeforeValidator(_split), NoDecode]
 
-# %% ../nbs/01_settings.ipynb #bac31481
+# %% ../nbs/01_settings.ipynb #decc5ed9
 OptionalText = Annotated[str|None, BeforeValidator(_no_value)]
 Count = Annotated[Annotated[int, Field(ge=1)]|None, BeforeValidator(_no_value)]
 Seconds = Annotated[NonNegative|None, BeforeValidator(_no_value)]
@@ -123,7 +124,7 @@ class FetchSettings(StageSettings):
 class MediaSettings(StageSettings):
     "How a file is decoded"
     max_seconds: Positive = 6 * 3600 # seconds of the longest recording that is accepted
-    channels: Literal["auto", "mix", "speakers"] = "auto" # a speaker per channel, or a mix; auto: by the signal
+    channels: Literal["auto", "mix", "speakers"] = "auto" # one speaker per channel, or mixed; auto: by signal
     audio_track: int = Field(default=0, ge=0) # audio stream of the file, counted from 0
     timeout: Positive = 900 # seconds that decoding may take
 
@@ -207,7 +208,7 @@ def _known_formats(value):
 
 Formats = Annotated[tuple[str, ...], BeforeValidator(_known_formats), NoDecode]
 
-# %% ../nbs/01_settings.ipynb #b46e6bae
+# %% ../nbs/01_settings.ipynb #5d72341a
 class ExportSettings(StageSettings):
     "Which files are written, and how"
     formats: Formats = DEFAULT_FORMATS # files to write, such as json,srt,vtt,ass,csv,TextGrid
@@ -328,7 +329,7 @@ def _profile_lines(name):
     if name in known: return known[name]
     raise SettingsError(f"no profile {name!r}{_nearest(name, known)}; settings.ini has {', '.join(known)}")
 
-# %% ../nbs/01_settings.ipynb #49d7c5e4
+# %% ../nbs/01_settings.ipynb #019a0cb8
 def _check_environment():
     "Refuse variables such as ECG_VOICE__ONSTE, which name no setting"
     known = {f"ECG_{k.replace('.', '__')}".upper() for k in (*known_keys(), *renamed.SETTINGS)}
@@ -353,7 +354,7 @@ def format_value(value)->str:
     if value is None or isinstance(value, bool): return str(value).lower()
     return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
-# %% ../nbs/01_settings.ipynb #9a2ff134
+# %% ../nbs/01_settings.ipynb #c7d3cbee
 def as_text(
     settings:Settings,
 )->dict[str, str]: # by dotted name, in the order of `known_keys`
@@ -377,7 +378,7 @@ def non_defaults(
     default = as_text(default_settings())
     return [key for key, text in as_text(settings).items() if text != default[key]]
 
-# %% ../nbs/01_settings.ipynb #a5fb48eb
+# %% ../nbs/01_settings.ipynb #9d4f2c7c
 _CLASS, _FIELD = re.compile(r"class (\w*?)Settings\("), re.compile(r"    (\w+): [^#]*# (.+)")
 
 def setting_comments()->dict[str, str]: # dotted name -> comment
@@ -389,7 +390,7 @@ def setting_comments()->dict[str, str]: # dotted name -> comment
         elif field := _FIELD.fullmatch(line): comments[f"{stage}.{field[1]}".lstrip(".")] = field[2]
     return {key: comments[key] for key in known_keys()}
 
-# %% ../nbs/01_settings.ipynb #4c30d60f
+# %% ../nbs/01_settings.ipynb #7b417c38
 @dataclass(frozen=True)
 class SettingInfo:
     "A setting with its value, default and meaning, as text"
@@ -419,7 +420,7 @@ def changes_results(key:str)->bool: # dotted name of a setting
     excluded = NOT_IN_RESULTS.get(stage, ())
     return excluded is not True and name not in excluded
 
-# %% ../nbs/01_settings.ipynb #3f8511c3
+# %% ../nbs/01_settings.ipynb #dabf1246
 def as_analyzed(
     settings:Mapping[str, Any], # of a result's metadata
     stage:str,

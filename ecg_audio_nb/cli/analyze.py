@@ -1,8 +1,8 @@
 """`ecg analyze`: recordings to results, one row of a table for each
 
-Two recordings called `talk.mp4` in different folders must not overwrite each other's results: `output_stems` names
-the results before the work begins, so that the names do not depend on what fails. A source that fails costs one line
-on standard error; the others are still done, and the exit status is 1.
+Two recordings called `talk.mp4` in different folders must not overwrite each other's results:
+`output_stems` names the results before the work begins, so that the names do not depend on what fails. A
+source that fails costs one line on standard error; the others are still done, and the exit status is 1.
 """
 
 from collections.abc import Iterable
@@ -162,8 +162,8 @@ def analyze(
 ):
     """Transcribe recordings: words, speakers, measured voices.
 
-    Writes NAME.json and the other formats into the output folder, and prints one line per recording. Exit status 1
-    if a recording failed; the others are still done.
+    Writes NAME.json and the other formats into the output folder, and prints one line per recording. Exit
+    status 1 if a recording failed; the others are still done.
     """
     from ecg_audio_nb.models import keep_heaps
     from ecg_audio_nb.settings import SettingsError, load_settings

@@ -1,7 +1,8 @@
 """`ecg batch`: a notebook on many recordings, resumed by the same command
 
-A key of `--set` with a dot is a setting; one without a dot is a parameter of the notebook, whose value is read as
-JSON where it is JSON, and as text otherwise. Ctrl-C stops when the running stages end; a second one stops at once.
+A key of `--set` with a dot is a setting; one without a dot is a parameter of the notebook, whose value is
+read as JSON where it is JSON, and as text otherwise. Ctrl-C stops when the running stages end; a second one
+stops at once.
 """
 
 from collections.abc import Mapping
@@ -112,8 +113,8 @@ def batch(
 ):
     """Process many recordings; the same command resumes.
 
-    Every recording becomes a job: a notebook that is run on it. Run the command again to continue after a stop:
-    finished jobs are not repeated. OUTPUT/index.html shows all jobs. Exit status 1 if a job failed.
+    Every recording becomes a job: a notebook that is run on it. Run the command again to continue after a
+    stop: finished jobs are not repeated. OUTPUT/index.html shows all jobs. Exit status 1 if a job failed.
     """
     import threading
 

@@ -1,7 +1,7 @@
 """`ecg cache`: the checkpoints, which are stage outputs kept for later runs
 
-Checkpoints are written only with `runtime.checkpoints`; they make a later run with other settings take what did not
-change.
+Checkpoints are written only with `runtime.checkpoints`; they make a later run with other settings take what
+did not change.
 """
 
 from typing import Annotated

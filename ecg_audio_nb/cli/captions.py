@@ -27,7 +27,8 @@ def captions(
 ):
     """Write captions that show loudness, speaker and pitch.
 
-    The size of a word follows its loudness, its colour the speaker, its slant the pitch. Writes an .ass file, or with
+    The size of a word follows its loudness, its colour the speaker, its slant the pitch. Writes an .ass
+    file, or with
     --burn a video with the captions drawn into it.
     """
     import sys

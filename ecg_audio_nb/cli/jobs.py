@@ -1,7 +1,7 @@
 """`ecg jobs`: list, retry, cancel and delete the jobs of a batch or of the service
 
-The queue of a batch lies in its output folder (`-o`); the service's lies in `ECG_DATA_DIR/service`. A job is named by
-its name or by the beginning of its id.
+The queue of a batch lies in its output folder (`-o`); the service's lies in `ECG_DATA_DIR/service`. A job
+is named by its name or by the beginning of its id.
 
 | state | meaning | what changes it |
 | --- | --- | --- |
@@ -197,8 +197,8 @@ def jobs_retry(
 ):
     """Queue finished jobs again (default: the failed ones).
 
-    Nothing runs until the next `ecg batch` into the same folder, which also runs what this command queued; the
-    command is printed. `ecg batch --retry-failed` does both in one step.
+    Nothing runs until the next `ecg batch` into the same folder, which also runs what this command queued;
+    the command is printed. `ecg batch --retry-failed` does both in one step.
     """
     with exit_on(ValueError, OSError):
         from ecg_audio_nb.batch.queue import find, listed, retry
@@ -236,7 +236,10 @@ def jobs_prune(
         option("Only jobs in this state: done, failed or cancelled; repeatable.", "--state"),
     ] = None,
 ):
-    "Delete finished jobs from the queue; their results stay. A deleted job runs again if its source is given again."
+    """Delete finished jobs from the queue; their results stay.
+
+    A deleted job runs again if its source is given again.
+    """
     import time
 
     ended = ("done", "failed", "cancelled")

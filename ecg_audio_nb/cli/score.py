@@ -20,7 +20,8 @@ def evaluate(
 ):
     """Score one result against a reference.
 
-    Prints the word error rate, the diarization error rate and the number of speakers; lower error rates are better.
+    Prints the word error rate, the diarization error rate and the number of speakers; lower error rates are
+    better.
     """
     import json
 

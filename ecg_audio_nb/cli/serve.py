@@ -1,6 +1,7 @@
 """`ecg serve`: transcription over HTTP
 
-The service's jobs lie in `ECG_DATA_DIR/service`, a folder like a batch's: `ecg jobs list -o .../service` shows them.
+The service's jobs lie in `ECG_DATA_DIR/service`, a folder like a batch's: `ecg jobs list -o .../service`
+shows them.
 """
 
 from typing import Annotated, Optional
@@ -33,8 +34,8 @@ def serve(
 ):
     """Serve transcription over HTTP.
 
-    One process with models kept loaded. ECG_API_KEYS, ECG_BACKEND_URL and ECG_WEBHOOK_SECRET are read from the
-    environment. SIGTERM stops it after the current stage; unfinished jobs continue at the next start.
+    One process with models kept loaded. ECG_API_KEYS, ECG_BACKEND_URL and ECG_WEBHOOK_SECRET are read from
+    the environment. SIGTERM stops it after the current stage; unfinished jobs continue at the next start.
     """
     with exit_on(ValueError, ImportError, OSError):
         from ecg_audio_nb.models import keep_heaps

@@ -17,8 +17,8 @@ def settings(
 ):
     """List every setting: name, value, default, meaning.
 
-    The value is what `ecg analyze` would use here: defaults, profile, environment (ECG_STAGE__KEY) and --set, where
-    later ones win.
+    The value is what `ecg analyze` would use here: defaults, profile, environment (ECG_STAGE__KEY) and
+    --set, where later ones win.
     """
     import json
 

@@ -1,7 +1,8 @@
 """`ecg voices`: recognize the same person in every file
 
-`voices add` stores a voice print of a person, for `--set diarize.voices=FOLDER`. `voices link` finds the same people
-across a folder of results and stores no voice. A voice print is personal data: only `voices add` makes one.
+`voices add` stores a voice print of a person, for `--set diarize.voices=FOLDER`. `voices link` finds the
+same people across a folder of results and stores no voice. A voice print is personal data: only `voices
+add` makes one.
 """
 
 from pathlib import Path
@@ -81,7 +82,7 @@ def voices_add(
 
 
 def _read_voice(source, start, end):
-    "Measure the one voice of a part of a recording: its embedding, the file's SHA-256 and the end of the part"
+    "Measure the one voice of a part of a recording; also return the file's SHA-256 and the end of the part"
     from ecg_audio_nb.audio.fetch import open_source, redact
     from ecg_audio_nb.audio.media import load_audio
     from ecg_audio_nb.settings import load_settings

@@ -57,7 +57,7 @@ def _shadowing_folder(distribution) -> Path | None:
 
 
 def shadowing_folder(name: str) -> Path | None:
-    "The folder an installed package would be imported from, if pip knows another; None if it is not installed"
+    "The folder an installed package would be imported from, if pip knows another; else None"
     try:
         return _shadowing_folder(metadata.distribution(name))
     except metadata.PackageNotFoundError:

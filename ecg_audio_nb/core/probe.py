@@ -1,4 +1,4 @@
-"""What could crash its process, tried in one of its own: `python -P probe.py NAME [ARGUMENT...]` prints one JSON object"""
+"""What could crash its process, tried in one of its own: `python -P probe.py NAME [ARGUMENT...]` prints JSON"""
 
 import ctypes
 import json
@@ -184,7 +184,7 @@ def cut(source, target, start, seconds):
 
 
 def gpu_work():
-    "Data to the GPU and back with CTranslate2, and a small matrix product where torch is installed, with seconds"
+    "Data to the GPU and back with CTranslate2, and a small matrix product with torch, with seconds"
     import importlib.util
     import time
 

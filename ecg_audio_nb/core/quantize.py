@@ -1,9 +1,9 @@
 """Read a CTranslate2 model file and write it with 8-bit weights
 
-CTranslate2's `model.bin` (binary version 6): a header, the variables, their aliases. Each 16- or 32-bit matrix of a
-linear layer or an embedding becomes 8-bit integers with one scale a row, `round(w * scale)` with
-`scale = 127 / max|row|`, as CTranslate2 itself does when it loads a model with `compute_type="int8"`. So the text
-stays the same, the file has half the size, and loading takes a fifth of the time.
+CTranslate2's `model.bin` (binary version 6): a header, the variables, their aliases. Each 16- or 32-bit
+matrix of a linear layer or an embedding becomes 8-bit integers with one scale a row, `round(w * scale)`
+with `scale = 127 / max|row|`, as CTranslate2 itself does when it loads a model with `compute_type="int8"`.
+So the text stays the same, the file has half the size, and loading takes a fifth of the time.
 """
 
 import struct

