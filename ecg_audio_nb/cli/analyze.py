@@ -141,9 +141,7 @@ def analyze(
     ] = None,
     no_transcribe: Annotated[
         bool,
-        option(
-            "Skip recognition: speaker turns and voice measures only.", "--no-transcribe", group=MODELS
-        ),
+        option("Skip recognition: speaker turns and voice measures only.", "--no-transcribe", group=MODELS),
     ] = False,
     num_speakers: Annotated[
         Optional[int], option("Number of speakers, if you know it.", "--num-speakers", group=SPEAKERS)
@@ -190,8 +188,7 @@ def analyze(
     except SettingsError as e:
         exit_usage(str(e))
     outcomes = [
-        _analyze_one(source, stem, output, settings)
-        for source, stem in zip(sources, output_stems(sources))
+        _analyze_one(source, stem, output, settings) for source, stem in zip(sources, output_stems(sources))
     ]
     print_summary(outcomes)
     if any(outcome.error for outcome in outcomes):

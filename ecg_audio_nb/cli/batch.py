@@ -94,9 +94,7 @@ def batch(
     ] = False,
     watch: Annotated[
         bool,
-        option(
-            "Keep running and process new files in the folders; stop with Ctrl-C.", "--watch", group=RUN
-        ),
+        option("Keep running and process new files in the folders; stop with Ctrl-C.", "--watch", group=RUN),
     ] = False,
     cold: Annotated[
         bool,

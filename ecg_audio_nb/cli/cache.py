@@ -23,7 +23,7 @@ def _open_checkpoints():
 
 @cache.command("info")
 def cache_info(as_json: JsonObject = False):
-    "Show where checkpoints are stored and how much space they take."
+    "Show where checkpoints are and how much space they take."
     import json
 
     from ecg_audio_nb.checkpoints import entries

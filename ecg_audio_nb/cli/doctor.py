@@ -30,15 +30,9 @@ def _verdict(report):
 def doctor(
     as_json: JsonObject = False,
     mend: Annotated[bool, option("Apply the safe fixes, then check again.", "--fix")] = False,
-    profile: Annotated[
-        Optional[str], option("Check for this section of settings.ini.", "--profile")
-    ] = None,
-    only: Annotated[
-        Optional[list[str]], option("Run one check, such as cuda; repeatable.", "--only")
-    ] = None,
-    smoke: Annotated[
-        bool, option("Also run every stage on two seconds of speech.", "--smoke")
-    ] = False,
+    profile: Annotated[Optional[str], option("Check for this section of settings.ini.", "--profile")] = None,
+    only: Annotated[Optional[list[str]], option("Run one check, such as cuda; repeatable.", "--only")] = None,
+    smoke: Annotated[bool, option("Also run every stage on two seconds of speech.", "--smoke")] = False,
 ):
     """Check this machine: packages, GPU, models, disk.
 

@@ -63,7 +63,10 @@ def batch_command(job, output: str) -> str:
 
 @jobs.command("status")
 def jobs_status(output: OutputOption = ".", as_json: JsonObject = False):
-    "Show the number of jobs in each state, and the running jobs with their stage."
+    """Count jobs by state, and show the running ones.
+
+    For each running job it shows the stage and how far it is.
+    """
     import json
 
     with exit_on(ValueError, OSError):
@@ -130,7 +133,10 @@ def jobs_show(
     output: OutputOption = ".",
     as_json: Annotated[bool, option("Print all fields and attempts as JSON.", "--json")] = False,
 ):
-    "Show one job: source, settings, times, result or error, and all attempts."
+    """Show one job with all its attempts.
+
+    Shows source, changed settings, times, and result or error.
+    """
     import json
     from dataclasses import asdict
 
@@ -216,7 +222,10 @@ def jobs_retry(
 
 @jobs.command("cancel")
 def jobs_cancel(keys: JobIds, output: OutputOption = "."):
-    "Cancel jobs: queued ones at once, running ones when their current stage ends."
+    """Cancel queued or running jobs.
+
+    A queued job is cancelled at once, a running one when its current stage ends.
+    """
     with exit_on(ValueError, OSError):
         from ecg_audio_nb.batch.queue import cancel, find
 

