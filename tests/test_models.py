@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("huggingface_hub", reason="needs the extra [whisperx]")
 
-from ecg_audio_nb.models import ModelError, _told, cached, catalogue, find_weights, pull
+from ecg_audio_nb.models import ModelError, _transfer_errors, cached, catalogue, find_weights, pull
 from ecg_audio_nb.settings import RuntimeSettings
 
 COMMIT = "a" * 40
@@ -93,7 +93,7 @@ def test_a_gated_model_says_where_to_go(hub, tmp_path):
 
 def test_no_network(tmp_path):
     done = ecg("http://127.0.0.1:9", tmp_path, "pull", "small")
-    assert done.returncode == 1 and "could not be fetched" in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 1 and "could not be downloaded" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_a_cache_that_can_not_be_written(tmp_path, monkeypatch):
@@ -105,9 +105,9 @@ def test_a_cache_that_can_not_be_written(tmp_path, monkeypatch):
     assert not (tmp_path / "cache").exists()
 
 
-@pytest.mark.parametrize("fault, said", [(OSError(errno.ENOSPC, "No space left on device"), "no room left"), (ValueError("odd"), "could not be fetched")])
+@pytest.mark.parametrize("fault, said", [(OSError(errno.ENOSPC, "No space left on device"), "no room left"), (ValueError("odd"), "could not be downloaded")])
 def test_other_faults(fault, said, tmp_path):
-    with pytest.raises(ModelError, match=said), _told("m", tmp_path, {}): raise fault
+    with pytest.raises(ModelError, match=said), _transfer_errors("m", tmp_path, {}): raise fault
 
 
 def test_offline_names_model_folder_and_command(tmp_path, monkeypatch):

@@ -7,10 +7,13 @@ from types import ModuleType
 
 
 def install_command(extra: str) -> str:
-    "The command that installs an extra (`a` or `a,b`); where this Python can't have it, why and what to do instead"
+    "The command that installs an extra (`a` or `a,b`), or what to do where this Python can't have it"
     if extra != "whisperx" or sys.version_info < (3, 14):
         return f"pip install 'ecg-audio-nb[{extra}]'"
-    return "whisperx and torch 2.8 have no packages for Python 3.14: use Python 3.11 to 3.13, or engine = whisper, which needs neither"
+    return (
+        "whisperx and torch 2.8 have no packages for Python 3.14: use Python 3.11 to 3.13, "
+        "or engine = whisper, which needs neither"
+    )
 
 
 def missing(module: str, extra: str, purpose: str) -> str:

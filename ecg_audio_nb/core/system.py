@@ -1,347 +1,335 @@
-"""What the machine says of itself, read from the system's own files; nothing heavy is imported"""
-import glob, html, json, os, platform, re, shutil, subprocess, sys, sysconfig, tempfile, threading, time
+"""What the machine says of itself: cores, memory, disk, GPUs, caches; nothing heavy is imported"""
+
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import lru_cache
-from importlib import metadata
-from importlib.util import find_spec
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
 
 
-def probe(name:str, *args, limit:float=60)->dict:
-    "A function of `probe.py` in a child: what it printed, or `error` (one line) if it ended badly"
+def probe(name: str, *args: object, limit: float = 60) -> dict:
+    "Run a function of `probe.py` in a child process: its answer, or `error` (one line) if it ended badly"
     command = [sys.executable, "-P", str(Path(__file__).with_name("probe.py")), name, *map(str, args)]
-    try: done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=limit)
-    except subprocess.TimeoutExpired: return {"error": f"no answer within {limit:g} s"}
-    if done.returncode == 0: return json.loads(done.stdout.strip().splitlines()[-1])
-    said = done.stderr.strip().splitlines()
-    return {"error": said[-1] if said else f"ended with status {done.returncode}"}
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=limit)
+    except subprocess.TimeoutExpired:
+        return {"error": f"no answer within {limit:g} s"}
+    if done.returncode == 0:
+        return json.loads(done.stdout.strip().splitlines()[-1])
+    lines = done.stderr.strip().splitlines()
+    return {"error": lines[-1] if lines else f"ended with status {done.returncode}"}
 
 
-# Control groups
-
-def _group_files(root, controller, *names):
-    "The words of a control group's files, from this process's own group up to the root; both versions, and both at once"
-    own = Path("/proc/self/cgroup")
-    paths = {Path(line.split(":", 2)[2].strip("/")) for line in (own.read_text() if own.exists() else "").splitlines()} | {Path()}
-    folders = {root / base / p for base in ("", controller, "cpu,cpuacct", "unified") for path in paths for p in (path, *path.parents)}
-    for folder in sorted(folders):
-        with suppress(OSError): yield [(folder / n).read_text().split() for n in names]
+# Limits of control groups
 
 
-def cores(root:Path=CGROUP)->float:
-    "Processor cores that this process may use; may be a fraction"
-    found = [float(threads())]
-    pairs = [pair for [pair] in _group_files(root, "cpu", "cpu.max")]
-    pairs += [(q, p) for [[q], [p]] in _group_files(root, "cpu", "cpu.cfs_quota_us", "cpu.cfs_period_us")]
-    return min(found + [int(q) / int(p) for q, p in pairs if q != "max" and int(q) > 0])
+def _control_groups() -> set[Path]:
+    "Paths of the control groups this process is in, relative to a controller's folder"
+    listing = Path("/proc/self/cgroup")
+    lines = listing.read_text().splitlines() if listing.exists() else []
+    return {Path(line.split(":", 2)[2].strip("/")) for line in lines} | {Path()}
 
 
-def threads()->int:
-    "What libraries take for the number of processors"
+def _group_files(root: Path, controller: str, *names: str) -> Iterator[list[list[str]]]:
+    "Yield the words of control group files, from this process's group up to the root; versions 1 and 2"
+    bases = ("", controller, "cpu,cpuacct", "unified")
+    paths = {parent for path in _control_groups() for parent in (path, *path.parents)}
+    for folder in sorted({root / base / path for base in bases for path in paths}):
+        with suppress(OSError):
+            yield [(folder / name).read_text().split() for name in names]
+
+
+def threads() -> int:
+    "Count the processors that this process may run on, as most libraries do"
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def meminfo()->dict[str, float]:
-    "/proc/meminfo in MB; empty where there is none"
-    path = Path("/proc/meminfo")
-    return {k: int(v) / 1024 for k, v in re.findall(r"(\w+):\s+(\d+)", path.read_text())} if path.exists() else {}
+def cores(root: Path = CGROUP) -> float:
+    "Count the processor cores this process may use; a container's limit may be a fraction"
+    limits = [pair for [pair] in _group_files(root, "cpu", "cpu.max")]
+    limits += [(q, p) for [[q], [p]] in _group_files(root, "cpu", "cpu.cfs_quota_us", "cpu.cfs_period_us")]
+    allowed = [int(quota) / int(period) for quota, period in limits if quota != "max" and int(quota) > 0]
+    return min([float(threads()), *allowed])
 
 
-def memory_mb(root:Path=CGROUP)->float|None:
-    "Memory this process may use, MB; None where it can't be told"
-    if not (info := meminfo()): return None
-    said = [v for n in ("memory.max", "memory.limit_in_bytes") for [[v]] in _group_files(root, "memory", n)]
-    return min([info["MemTotal"]] + [int(v) / 2**20 for v in said if v != "max"])
+# Memory and processes
 
 
-# Disk
+@dataclass(frozen=True)
+class Memory:
+    "Memory of the machine, MB (2**20 bytes)"
 
-def folder_mb(folder:Path, limit:float=1.0)->float:
-    "What a folder holds, MB, each file once however many links lead to it; at least that, if `limit` seconds are not enough"
-    end, seen, todo = time.monotonic() + limit, {}, [folder]
-    while todo and time.monotonic() < end:
-        with suppress(OSError), os.scandir(todo.pop()) as entries:
-            for e in entries:
-                if e.is_dir(follow_symlinks=False):
-                    todo.append(e.path)
-                    continue
-                with suppress(OSError):
-                    s = e.stat(follow_symlinks=False)
-                    seen[s.st_dev, s.st_ino] = s.st_blocks * 512
-    return sum(seen.values()) / 2**20
+    total: float
+    available: float  # without swapping
+    swap: float  # size of the swap space
 
 
-# The loader
+def memory() -> Memory:
+    "Read how much memory the machine has"
+    import psutil
 
-_SET_IN = "/etc/profile.d/*", "/etc/environment", "/etc/profile", "/etc/bash.bashrc", "~/.bashrc", "~/.profile"
-
-
-def set_in(entry:str):
-    "Files that put an entry into `LD_LIBRARY_PATH`"
-    for path in (Path(p) for pattern in _SET_IN for p in sorted(glob.glob(os.path.expanduser(pattern)))):
-        with suppress(OSError):
-            lines = [x for x in path.read_text(errors="replace").splitlines() if "LD_LIBRARY_PATH" in x and not x.lstrip().startswith("#")]
-            if any(entry.rstrip("/") in x for x in lines): yield path
+    now = psutil.virtual_memory()
+    return Memory(now.total / 2**20, now.available / 2**20, psutil.swap_memory().total / 2**20)
 
 
-def without(entries):
-    "Commands that take entries out of `LD_LIBRARY_PATH`"
-    rest = [e for e in os.environ.get("LD_LIBRARY_PATH", "").split(":") if e and e not in entries]
-    yield f"export LD_LIBRARY_PATH={':'.join(rest)}" if rest else "unset LD_LIBRARY_PATH"
-    for entry in entries:
-        for file in set_in(entry): yield f"sed -i '\\#{entry.rstrip('/')}#s/^/# /' {file}  # it is set there for every login"
+def memory_mb(root: Path = CGROUP) -> float:
+    "Memory this process may use, MB: the machine's, or less where a container limits it"
+    names = ("memory.max", "memory.limit_in_bytes")
+    limits = [value for name in names for [[value]] in _group_files(root, "memory", name)]
+    return min([memory().total] + [int(value) / 2**20 for value in limits if value != "max"])
 
 
-# The card and the process
+def rss_mb() -> float | None:
+    "Memory of this process and its children, MB; None where it can't be read"
+    import psutil
 
-@lru_cache
-def cards()->tuple[str|None, tuple[str, ...]]:
-    "The driver's version and the cards' names; (None, ()) where there is no driver or no NVML package"
-    try:
-        import pynvml as nv
-        nv.nvmlInit()
-        text = lambda s: s.decode() if isinstance(s, bytes) else s
-        names = [text(nv.nvmlDeviceGetName(nv.nvmlDeviceGetHandleByIndex(i))) for i in range(nv.nvmlDeviceGetCount())]
-        return text(nv.nvmlSystemGetDriverVersion()), tuple(names)
-    except Exception: return None, () # NVML's errors are many, and each means that nothing is known
-
-def card_now()->tuple:
-    "(MB in use, percent busy) of all cards; None without one"
-    if not cards()[1]: return None, None
-    import pynvml as nv
-    handles = [nv.nvmlDeviceGetHandleByIndex(i) for i in range(len(cards()[1]))]
-    try: return (sum(nv.nvmlDeviceGetMemoryInfo(h).used for h in handles) / 2**20,
-                 max(nv.nvmlDeviceGetUtilizationRates(h).gpu for h in handles))
-    except nv.NVMLError: return None, None
-
-
-def cpu_model()->str:
-    "The processor's name"
-    with suppress(OSError):
-        if said := re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text()): return said[1]
-    return platform.processor() or platform.machine()
-
-
-def rss_mb()->float|None:
-    "Memory of this process and its children, MB; None where it can't be told"
-    total, todo = None, [os.getpid()]
-    while todo:
-        at = Path(f"/proc/{todo.pop()}")
-        with suppress(OSError, ValueError, IndexError):
-            total = (total or 0) + int((at / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
-            for task in (at / "task").iterdir(): todo += map(int, (task / "children").read_text().split())
+    total = None
+    with suppress(psutil.Error):
+        process = psutil.Process()
+        for one in (process, *process.children(recursive=True)):
+            with suppress(psutil.Error):
+                total = (total or 0) + one.memory_info().rss / 2**20
     return total
 
 
-def die_with_parent(number:int, parent:int|None=None):
-    "Have this signal sent to this process when its parent ends (Linux only); `parent`: its id, if this may have ended already"
-    if not sys.platform.startswith("linux"): return
+def die_with_parent(number: int, parent: int | None = None) -> None:
+    "Send a signal to this process when its parent ends (Linux); `parent`: its id, if it may have ended"
+    if not sys.platform.startswith("linux"):
+        return
     import ctypes
+
     parent = parent or os.getppid()
-    ctypes.CDLL(None, use_errno=True).prctl(1, number) # PR_SET_PDEATHSIG
-    if os.getppid() != parent: os.kill(os.getpid(), number) # it ended in between
+    ctypes.CDLL(None, use_errno=True).prctl(1, number)  # PR_SET_PDEATHSIG
+    if os.getppid() != parent:  # it ended in between
+        os.kill(os.getpid(), number)
 
 
-# Caches
+def cpu_model() -> str:
+    "Name of the processor"
+    with suppress(OSError):
+        if line := re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text()):
+            return line[1]
+    return platform.processor() or platform.machine()
 
-def cache_home(): return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+# GPUs
 
 
-def hub_home():
+def has_nvidia_driver() -> bool:
+    "Whether NVIDIA's kernel driver is loaded"
+    return Path("/proc/driver/nvidia/version").exists()
+
+
+@lru_cache
+def gpus() -> tuple[str | None, tuple[str, ...]]:
+    "The driver's version and the GPUs' names; (None, ()) where there is no driver or no NVML package"
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+        handles = map(pynvml.nvmlDeviceGetHandleByIndex, range(pynvml.nvmlDeviceGetCount()))
+        names = [_text(pynvml.nvmlDeviceGetName(handle)) for handle in handles]
+        return _text(pynvml.nvmlSystemGetDriverVersion()), tuple(names)
+    except Exception:  # NVML's errors are many, and each means that nothing is known
+        return None, ()
+
+
+cards = gpus  # TEMP(rename)
+
+
+def _text(value) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def gpu_usage() -> tuple[float | None, float | None]:
+    "Memory in use (MB, of all GPUs) and the highest load (percent); None without a GPU"
+    if not gpus()[1]:
+        return None, None
+    import pynvml
+
+    try:
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(len(gpus()[1]))]
+        used = sum(pynvml.nvmlDeviceGetMemoryInfo(handle).used for handle in handles)
+        load = max(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu for handle in handles)
+    except pynvml.NVMLError:
+        return None, None
+    return used / 2**20, load
+
+
+card_now = gpu_usage  # TEMP(rename)
+
+_THROTTLE = {  # NVML's reasons to slow a GPU down
+    0x4: "power cap",
+    0x8: "hardware slowdown",
+    0x20: "heat",
+    0x40: "heat",
+    0x80: "power brake",
+}
+
+
+def describe_gpu(gpu: dict) -> str:
+    "Describe a GPU of the probe `nvml` in a line"
+    capability = ".".join(map(str, gpu["capability"] or ["?"]))
+    return (
+        f"{gpu['name']}, {gpu['total_mb']:,} MB ({gpu['free_mb']:,} free), compute capability {capability}, "
+        f"{gpu['celsius']} °C, ECC {'on' if gpu['ecc'] else 'off'}"
+    )
+
+
+def gpu_problems(gpu: dict) -> Iterator[str]:
+    "Yield what makes a GPU of the probe `nvml` slow or unfit"
+    if gpu["processes"]:
+        numbers = ", ".join(map(str, gpu["processes"]))
+        yield f"{len(gpu['processes'])} other processes on the GPU: {numbers}"
+    if gpu["free_mb"] < 0.5 * gpu["total_mb"]:
+        yield "less than half of its memory is free"
+    if gpu["errors"]:
+        yield f"{gpu['errors']} memory errors that ECC could not correct"
+    reasons = sorted({word for bit, word in _THROTTLE.items() if (gpu["throttle"] or 0) & bit})
+    if reasons:
+        yield f"slowed down by {', '.join(reasons)}"
+    if (gpu["capability"] or [7])[0] < 5:
+        yield "older than today's torch and CTranslate2 support"
+
+
+# Caches and tokens
+
+
+def cache_home() -> Path:
+    "The folder of caches, as the Hugging Face libraries and torch choose it on every system"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
+def own_cache() -> Path:
+    "The folder of this package's cache: the system's own for this user (XDG_CACHE_HOME on Linux)"
+    from platformdirs import user_cache_path
+
+    return user_cache_path("ecg_audio_nb", appauthor=False)
+
+
+def pip_cache() -> Path:
+    "The folder of pip's cache"
+    from platformdirs import user_cache_path
+
+    return Path(os.environ.get("PIP_CACHE_DIR") or user_cache_path("pip", appauthor=False))
+
+
+def hub_home() -> Path:
     "The folder of the Hugging Face libraries"
     return Path(os.environ.get("HF_HOME") or cache_home() / "huggingface")
 
 
-def hub_cache()->Path:
+def hub_cache() -> Path:
     "The folder of the Hugging Face cache, as its own library reads the environment"
     return Path(os.environ.get("HF_HUB_CACHE") or hub_home() / "hub").expanduser()
 
 
-def torch_cache()->Path:
-    "The folder torch keeps what it downloaded in"
+def torch_cache() -> Path:
+    "The folder that torch downloads into"
     return Path(os.environ.get("TORCH_HOME") or cache_home() / "torch").expanduser() / "hub/checkpoints"
 
 
-# How findings look
-
-_TINT = {"ok": "#2a9d5c", "warn": "#c77f0a", "fail": "#c8323c", "skip": "#8a8f98"}
-
-
-def table_html(findings):
-    cell = '<td style="text-align:left;vertical-align:top">{}</td>'
-    def row(f):
-        cure = "".join(f"<br><code>{html.escape(c)}</code>" for c in f.cure)
-        mark = f'<b style="color:{_TINT[f.status]}">{f.status}</b>'
-        return "<tr>" + "".join(map(cell.format, (html.escape(f.name), mark, html.escape(f.seen), html.escape(f.why) + cure))) + "</tr>"
-    return "<table><tr><th>check<th><th>seen<th>why, and the cure</tr>" + "".join(map(row, findings)) + "</table>"
+def hub_token() -> tuple[str | None, str | None]:
+    "Where the Hugging Face token is, or None; and what is wrong with it, or None"
+    if any(os.environ.get(name) for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")):
+        return "in the environment", None
+    path = Path(os.environ.get("HF_TOKEN_PATH") or hub_home() / "token").expanduser()
+    try:
+        mode, text = path.stat().st_mode, path.read_text().strip()
+    except FileNotFoundError:
+        return None, None
+    except OSError as e:
+        return str(path), f"can't be read: {e.strerror}"
+    if not text:
+        return str(path), "is empty"
+    if not mode & 0o444:
+        return str(path), "gives nobody the right to read it"
+    return str(path), "can be read by every user of this machine" if mode & 0o044 else None
 
 
 # Folders
 
-def short(path):
-    "A path for people: what lies in this environment begins with …, what lies in the home folder with ~"
-    if not path: return path
+
+def short_path(path: object) -> str | None:
+    "A path for people: … for this environment, ~ for the home folder; None for None"
+    if not path:
+        return None
     packages = sysconfig.get_paths()["purelib"]
     return str(path).replace(packages, "…").replace(sys.prefix, "…").replace(str(Path.home()), "~")
 
 
-def _standing(folder):
-    "The folder, or what would hold it"
-    while not folder.exists() and folder != folder.parent: folder = folder.parent
+def folder_mb(folder: Path, limit: float = 1.0) -> float:
+    "Size of a folder, MB, each file counted once; a lower bound if `limit` seconds end first"
+    end, sizes, waiting = time.monotonic() + limit, {}, [folder]
+    while waiting and time.monotonic() < end:
+        with suppress(OSError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+                    continue
+                with suppress(OSError):
+                    status = entry.stat(follow_symlinks=False)
+                    sizes[status.st_dev, status.st_ino] = status.st_blocks * 512
+    return sum(sizes.values()) / 2**20
+
+
+@dataclass(frozen=True)
+class Space:
+    "What was found of the room in a folder"
+
+    status: str  # ok, warn or fail
+    observed: str
+    why: str = ""  # what breaks; empty if nothing does
+
+
+def _existing(folder: Path) -> Path:
+    "The folder, or the nearest one above it that exists"
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
     return folder
 
 
-def _writable(folder):
-    "None, or why nothing can be written"
-    if not folder.is_dir(): return "it is no folder"
-    try: tempfile.TemporaryFile(dir=folder).close()
-    except OSError as e: return e.strerror
+def _write_problem(folder: Path) -> str | None:
+    "Why nothing can be written into a folder, or None"
+    if not folder.is_dir():
+        return "it is no folder"
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as e:
+        return e.strerror
+    return None
 
 
-def space(what, folder, wanted):
-    "(status, seen, why) of one folder"
-    at = _standing(folder)
-    s, fault = os.statvfs(at), _writable(at)
-    free, inodes = s.f_bavail * s.f_frsize / 2**20, s.f_favail / s.f_files if s.f_files else 1
-    seen = f"{what} {short(folder)}: {free:,.0f} MB free"
-    if free < wanted: return "fail", seen, f"{what}: {wanted:,.0f} MB are wanted; writing ends with `No space left on device`"
-    if inodes < .001: return "fail", seen, f"{what}: no inodes left, which reads as `No space left on device` too"
-    if fault: return "fail", seen, f"{what} can't be written: {fault}"
-    return ("warn", seen, f"{what}: little room") if free < wanted + 1024 else ("ok", seen, "")
-
-
-# Programs and tokens
-
-PACKAGES = {"libGL.so.1": "libgl1", "libgthread-2.0.so.0": "libglib2.0-0", "libglib-2.0.so.0": "libglib2.0-0", "libXext.so.6": "libxext6",
-             "libSM.so.6": "libsm6", "libXrender.so.1": "libxrender1", "libass.so.9": "libass9"}
-
-
-def missing_libraries(tool, said):
-    "Names of the libraries a binary lacks"
-    ldd = shutil.which("ldd")
-    told = subprocess.run([ldd, tool], capture_output=True, text=True, timeout=20).stdout if ldd else ""
-    return list(dict.fromkeys(re.findall(r"(\S+) => not found", told) or re.findall(r"libraries: (\S+?):", said)))
-
-
-def token():
-    "(where the token is or None, what is wrong with it or None)"
-    if any(os.environ.get(n) for n in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")): return "in the environment", None
-    path = Path(os.environ.get("HF_TOKEN_PATH") or hub_home() / "token").expanduser()
-    try: mode, text = path.stat().st_mode, path.read_text().strip()
-    except FileNotFoundError: return None, None
-    except OSError as e: return str(path), f"can't be read: {e.strerror}"
-    if not text: return str(path), "is empty"
-    if not mode & 0o444: return str(path), "gives nobody the right to read it"
-    return str(path), "can be read by every user of this machine" if mode & 0o044 else None
-
-
-# Packages
-
-def is_installed(pin:str)->bool: # such as "name==1.0.0"
-    "Whether exactly that version of a distribution is installed here"
-    name, version = pin.split("==")
-    try: return metadata.version(name) == version
-    except metadata.PackageNotFoundError: return False
-
-
-def _plain(name): return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def _installed():
-    "name -> distribution, the one that comes first on the path"
-    found = {}
-    for d in metadata.distributions():
-        with suppress(Exception): found.setdefault(_plain(d.metadata["Name"]), d) # a broken record has no name
-    return found
-
-
-def _shadow(d):
-    "The folder a package would really be imported from, if it is not the one pip knows"
-    spec = find_spec(_plain(d.metadata["Name"]).replace("-", "_"))
-    own = Path(str(d.locate_file(""))).resolve()
-    return None if not spec or not spec.origin or Path(spec.origin).resolve().is_relative_to(own) else Path(spec.origin).parent
-
-SET = "torch", "torchaudio", "torchcodec", "ctranslate2", "faster-whisper", "whisperx", "transformers", "numpy"
-
-
-def versions()->dict[str, str]: # name -> version; those that are installed
-    "The packages that must fit each other, as they would be imported"
-    found = {"python": platform.python_version()}
-    for name in (*SET, "pyannote-audio"):
-        with suppress(metadata.PackageNotFoundError): found[name] = _version(metadata.distribution(name), name)
-    return found
-
-
-def side(name):
-    with suppress(metadata.PackageNotFoundError): return _shadow(metadata.distribution(name))
-
-
-def _version(d, name):
-    if name == "pyannote-audio" or not (folder := _shadow(d)): return d.version # a namespace package has no file of its own
-    texts = [(folder / f).read_text(errors="replace") for f in ("version.py", "__init__.py") if (folder / f).exists()]
-    said = re.search(r"__version__\s*=\s*[\"'](.+?)[\"']", "\n".join(texts))
-    return said[1] if said else d.version
-
-
-def _requirement(text):
-    try: from packaging.requirements import Requirement
-    except ImportError: from pip._vendor.packaging.requirements import Requirement
-    return Requirement(text)
-
-
-def conflicts(have:dict[str, str])->list[str]: # as pip says them
-    "What the installed packages require of the set, and don't get"
-    out = []
-    for name, d in _installed().items():
-        for text in d.requires or []:
-            version = have.get(_plain(re.match(r"[\w.-]*", text)[0]))
-            if not version: continue
-            r = _requirement(text)
-            if r.marker and not r.marker.evaluate({"extra": ""}): continue
-            if not r.specifier.contains(version, prereleases=True):
-                out.append(f"{name} {d.version} requires {r.name}{r.specifier}, but you have {r.name} {version}")
-    return out
-
-
-# Kernels
-
-def kernelspecs()->dict[str, tuple[Path, list[str]]]: # name -> its folder and command; the first on Jupyter's path
-    "The kernels Jupyter finds"
-    home = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share")
-    roots = [*os.environ.get("JUPYTER_PATH", "").split(os.pathsep), os.environ.get("JUPYTER_DATA_DIR"), f"{sys.prefix}/share/jupyter",
-             home / "jupyter", "/usr/local/share/jupyter", "/usr/share/jupyter"]
-    found = {}
-    for spec in (p for r in roots if r for p in sorted(Path(r).glob("kernels/*/kernel.json"))):
-        with suppress(OSError, ValueError):
-            found.setdefault(spec.parent.name.lower(), (spec.parent, json.loads(spec.read_text()).get("argv", [])))
-    return found
-
-
-def starts_here(command):
-    "Does a kernel's command start this environment's interpreter? None: it can't start at all"
-    if re.fullmatch(r"python[\d.]*", command): return True # Jupyter puts its own interpreter there
-    where = shutil.which(command)
-    return os.path.abspath(os.path.dirname(where)) == os.path.dirname(os.path.abspath(sys.executable)) if where else None
-
-
-# What the driver said
-
-_SLOW = {0x4: "power cap", 0x8: "hardware slowdown", 0x20: "heat", 0x40: "heat", 0x80: "power brake"} # NVML's clocks throttle reasons
-
-def card_words(c):
-    cap = ".".join(map(str, c["capability"] or ["?"]))
-    return (f"{c['name']}, {c['total_mb']:,} MB ({c['free_mb']:,} free), compute capability {cap}, {c['celsius']} °C, "
-            f"ECC {'on' if c['ecc'] else 'off'}")
-
-
-def card_faults(c):
-    if c["processes"]: yield f"{len(c['processes'])} other processes on the card: {', '.join(map(str, c['processes']))}"
-    if c["free_mb"] < 0.5 * c["total_mb"]: yield "less than half of its memory is free"
-    if c["errors"]: yield f"{c['errors']} memory errors that ECC could not correct"
-    if slow := sorted({word for bit, word in _SLOW.items() if (c["throttle"] or 0) & bit}): yield f"slowed down by {', '.join(slow)}"
-    if (c["capability"] or [7])[0] < 5: yield "older than today's torch and CTranslate2 support"
+def check_space(name: str, folder: Path, wanted: float) -> Space:
+    "Check a folder: room for `wanted` MB, inodes, the right to write"
+    existing = _existing(folder)
+    disk, problem = os.statvfs(existing), _write_problem(existing)
+    free = disk.f_bavail * disk.f_frsize / 2**20
+    inodes = disk.f_favail / disk.f_files if disk.f_files else 1
+    observed = f"{name} {short_path(folder)}: {free:,.0f} MB free"
+    if free < wanted:
+        why = f"{name}: {wanted:,.0f} MB are wanted; writing ends with `No space left on device`"
+        return Space("fail", observed, why)
+    if inodes < 0.001:
+        why = f"{name}: no inodes left, which is reported as `No space left on device` too"
+        return Space("fail", observed, why)
+    if problem:
+        return Space("fail", observed, f"{name} can't be written: {problem}")
+    if free < wanted + 1024:
+        return Space("warn", observed, f"{name}: little room")
+    return Space("ok", observed)
 
 
 # Threads of numpy's matrix products
@@ -350,18 +338,23 @@ _blas_lock, _blas_users, _blas_limit = threading.Lock(), 0, None
 
 
 @contextmanager
-def single_blas_thread():
+def single_blas_thread() -> Iterator[None]:
     """Keep numpy's matrix products to one thread, in this process, while the block runs
 
-    The stages run side by side and use all processors already; threads of small products only wait for each other.
+    The stages run side by side and use all processors already; threads of small products only wait for each
+    other.
     """
     global _blas_users, _blas_limit
     from threadpoolctl import threadpool_limits
+
     with _blas_lock:
-        if not _blas_users: _blas_limit = threadpool_limits(1, user_api="blas")
+        if not _blas_users:
+            _blas_limit = threadpool_limits(1, user_api="blas")
         _blas_users += 1
-    try: yield
+    try:
+        yield
     finally:
         with _blas_lock:
             _blas_users -= 1
-            if not _blas_users: _blas_limit.restore_original_limits()
+            if not _blas_users:
+                _blas_limit.restore_original_limits()

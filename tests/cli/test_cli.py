@@ -1,4 +1,4 @@
-"""`ecg` as a person calls it: bad input beside good, exit statuses, names of results, what is printed where."""
+"""`ecg` as a person calls it: bad input beside good, exit statuses, names of results, what is printed where"""
 import json
 import os
 import shutil
@@ -15,7 +15,7 @@ RATE = 16000
 
 def ecg(*args, cwd=None, **environment):
     return subprocess.run([sys.executable, "-m", "ecg_audio_nb", *map(str, args)], capture_output=True, text=True, cwd=cwd,
-                          env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), **environment}, stdin=subprocess.DEVNULL, timeout=300)
+                          env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **environment}, stdin=subprocess.DEVNULL, timeout=300)
 
 
 def wav(path, samples, rate=RATE, width=2, channels=1):

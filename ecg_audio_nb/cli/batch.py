@@ -1,0 +1,149 @@
+"""`ecg batch`: a notebook on many recordings, resumed by the same command
+
+A key of `--set` with a dot is a setting; one without a dot is a parameter of the notebook, whose value is
+read as JSON where it is JSON, and as text otherwise. Ctrl-C stops when the running stages end; a second one
+stops at once.
+"""
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import Annotated, Optional
+
+import typer
+
+from ecg_audio_nb.cli.options import SETTINGS, ProfileOption, argument, exit_on, exit_usage, option, overrides
+from ecg_audio_nb.cli.progress import batch_view, timed_log
+
+RUN = "How jobs run"
+SOURCES_HELP = "Files, folders, quoted globs, lists (.txt, one source per line), URLs, s3:// prefixes."
+_ENDED = ("done", "failed", "cancelled", "queued", "running")
+
+
+def parse_params(
+    given: Mapping[str, object],  # as `overrides` gives them
+) -> dict[str, object]:  # values as a notebook's parameters take them
+    "Read the values of notebook parameters (keys without a dot) as JSON where they are JSON"
+    return {key: value if "." in key else _parse_value(value) for key, value in given.items()}
+
+
+def _parse_value(value):
+    import json
+
+    python = {"True": True, "False": False, "None": None}
+    if value in python:
+        return python[value]
+    try:
+        return json.loads(value)
+    except (TypeError, ValueError):
+        return value
+
+
+def _workers(number, cluster, cold):
+    "Choose who runs the jobs: processes of this machine, or a Dask cluster"
+    if cluster and not cold:
+        from ecg_audio_nb.batch.dask import DaskWorkers
+
+        return DaskWorkers(cluster)
+    from ecg_audio_nb.batch.runner import LocalWorkers
+    from ecg_audio_nb.core.extras import require_installed
+
+    for package in ("papermill", "nbclient", "ipykernel"):  # said here once, not by every runner
+        require_installed(package, "jobs", "ecg batch needs")
+    return LocalWorkers(number, engine=None) if cold else LocalWorkers(number)
+
+
+def batch(
+    sources: Annotated[list[str], argument("SOURCES...", SOURCES_HELP)],
+    output: Annotated[
+        str, option("Folder (or s3://bucket/prefix) for the results and the job queue.", "-o", "--output")
+    ],
+    notebook: Annotated[
+        str,
+        option(
+            "Notebook to run: analyze, benchmark, environment, evaluate, sweep, or the path of your own.",
+            "--notebook",
+            group=SETTINGS,
+        ),
+    ] = "analyze",
+    profile: ProfileOption = None,
+    set_: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="A setting of `ecg settings`, or a parameter of the notebook; repeatable.",
+            rich_help_panel=SETTINGS,
+        ),
+    ] = None,
+    workers: Annotated[
+        int,
+        option(
+            "Number of runner processes, each with a warm kernel; use one per GPU.", "--workers", group=RUN
+        ),
+    ] = 1,
+    timeout: Annotated[
+        Optional[float],
+        option(
+            "Maximum seconds per job; a job that takes longer is retried, three attempts in all.",
+            "--timeout",
+            group=RUN,
+        ),
+    ] = None,
+    retry_failed: Annotated[
+        bool, option("Retry failed and cancelled jobs.", "--retry-failed", group=RUN)
+    ] = False,
+    watch: Annotated[
+        bool,
+        option("Keep running and process new files in the folders; stop with Ctrl-C.", "--watch", group=RUN),
+    ] = False,
+    cold: Annotated[
+        bool,
+        option(
+            "Start a new kernel for every job: slower, with no state kept between jobs.",
+            "--cold",
+            group=RUN,
+        ),
+    ] = False,
+    cluster: Annotated[
+        Optional[str],
+        option("Run the jobs on this Dask scheduler, such as tcp://10.0.0.5:8786.", "--cluster", group=RUN),
+    ] = None,
+):
+    """Process many recordings; the same command resumes.
+
+    Every recording becomes a job: a notebook that is run on it. Run the command again to continue after a
+    stop: finished jobs are not repeated. OUTPUT/index.html shows all jobs. Exit status 1 if a job failed.
+    """
+    import threading
+
+    if workers < 1:
+        exit_usage(f"batch: --workers {workers}: at least 1")
+    if timeout is not None and timeout <= 0:
+        exit_usage(f"batch: --timeout {timeout:g}: more than 0 seconds")
+    with exit_on(ValueError, ImportError, OSError):
+        from rich.console import Console
+
+        from ecg_audio_nb.batch.runner import BatchSpec, job_notebook, stop_on_signals
+        from ecg_audio_nb.batch.runner import batch as run
+
+        console, stopping = Console(stderr=True), threading.Event()
+        stop_on_signals(stopping)
+        spec = BatchSpec(job_notebook(notebook), profile, parse_params(overrides(set_ or [])), timeout)
+        pool = _workers(workers, cluster, cold)
+        with batch_view(console) if console.file.isatty() else nullcontext() as on_snapshot:
+            log = timed_log(console)
+            jobs, unread = run(sources, output, spec, pool, watch, retry_failed, log, on_snapshot, stopping)
+    _finish(jobs, unread, output, stopping.is_set())
+
+
+def _finish(jobs, unread, output, stopped):
+    "Print one line to standard output, and exit with status 1 if anything failed"
+    counts = {state: sum(job.state == state for job in jobs) for state in _ENDED}
+    parts = [f"{counts['done']} of {len(jobs)} done"]
+    parts += [f"{counts[state]} {state}" for state in _ENDED[1:] if counts[state]]
+    if unread:
+        parts.append(f"{len(unread)} {'source' if len(unread) == 1 else 'sources'} not read")
+    prefix = "stopped: " if stopped else ""
+    typer.echo(f"{prefix}{', '.join(parts)}: {output.rstrip('/')}/index.html")
+    if not stopped and (counts["failed"] or unread or not jobs):
+        raise typer.Exit(1)

@@ -1,0 +1,262 @@
+"""`ecg jobs`: list, retry, cancel and delete the jobs of a batch or of the service
+
+The queue of a batch lies in its output folder (`-o`); the service's lies in `ECG_DATA_DIR/service`. A job
+is named by its name or by the beginning of its id.
+
+| state | meaning | what changes it |
+| --- | --- | --- |
+| `queued` | waits for a runner | `ecg batch` or the service runs it; `jobs cancel` |
+| `running` | a runner works on it | its end; `jobs cancel` when the current stage ends |
+| `done`, `failed`, `cancelled` | ended | `jobs retry` queues it again, `jobs prune` deletes it |
+"""
+
+from typing import Annotated, Optional
+
+import typer
+
+from ecg_audio_nb.cli.options import (
+    JobIds,
+    JsonList,
+    JsonObject,
+    OutputOption,
+    argument,
+    command_group,
+    exit_on,
+    exit_usage,
+    open_queue,
+    option,
+    print_table,
+)
+
+jobs = command_group("List, retry, cancel and delete the jobs of a batch.")
+
+
+def _parameters(job) -> dict:
+    "The parameters that a job's notebook is given"
+    return job.task.get("parameters") or {}
+
+
+def changed_settings(job) -> dict[str, object]:
+    "Collect what was asked of a job beside its source: profile, settings and parameters of the notebook"
+    parameters = _parameters(job)
+    chosen = {"profile": parameters["profile"]} if parameters.get("profile") else {}
+    chosen |= parameters.get("overrides") or {}
+    usual = ("source", "output_dir", "profile", "overrides", "seed")
+    return chosen | {key: value for key, value in parameters.items() if key not in usual}
+
+
+def batch_command(job, output: str) -> str:
+    "Compose the command that runs a queued job"
+    import json
+    import shlex
+
+    if "parameters" not in job.task:
+        return "ecg serve"
+    words = ["ecg", "batch", job.source, "-o", output]
+    for key, value in changed_settings(job).items():
+        if key == "profile":
+            words += ["--profile", str(value)]
+        else:
+            words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
+    return shlex.join(words)
+
+
+@jobs.command("status")
+def jobs_status(output: OutputOption = ".", as_json: JsonObject = False):
+    """Count jobs by state, and show the running ones.
+
+    For each running job it shows the stage and how far it is.
+    """
+    import json
+
+    with exit_on(ValueError, OSError):
+        from ecg_audio_nb.batch.queue import counts, listed
+        from ecg_audio_nb.batch.runner import describe_stage
+
+        queue = open_queue(output)
+        numbers, running = counts(queue), listed(queue, "running")
+    if as_json:
+        at_work = [{"name": job.name, "stage": job.stage, "share": job.share} for job in running]
+        typer.echo(json.dumps({**numbers, "at_work": at_work}))
+        return
+    typer.echo(", ".join(f"{number} {state}" for state, number in numbers.items()))
+    for job in running:
+        typer.echo(f"  {describe_stage(job)}")
+
+
+@jobs.command("list")
+def jobs_list(
+    output: OutputOption = ".",
+    state: Annotated[
+        Optional[list[str]],
+        option("Only jobs in this state: queued, running, done, failed or cancelled; repeatable.", "--state"),
+    ] = None,
+    limit: Annotated[int, option("At most this many, the latest ones.", "--limit")] = 200,
+    as_json: JsonList = False,
+):
+    """List jobs in the order they were added.
+
+    Shows the id, the state, the name of the results, the source, and the settings that were changed.
+    """
+    import json
+    from dataclasses import asdict
+
+    from ecg_audio_nb.batch.queue import STATES, listed
+
+    for name in state or []:
+        if name not in STATES:
+            exit_usage(f"jobs list: no state {name}; there are {', '.join(STATES)}")
+    with exit_on(ValueError, OSError):
+        rows = listed(open_queue(output), *(state or []), limit=limit)
+    if as_json:
+        typer.echo(json.dumps([asdict(job) for job in rows]))
+    else:
+        _print_jobs(rows)
+
+
+def _print_jobs(rows):
+    from ecg_audio_nb.audio.fetch import redact
+
+    table = []
+    for job in rows:
+        changed = ", ".join(f"{key}={value}" for key, value in changed_settings(job).items())
+        notes = [changed] if changed else []
+        if job.error:
+            notes.append(job.error)
+        table.append((job.id[:8], job.state, job.name, redact(job.source), "\n".join(notes)))
+    print_table(("id", "state", "name", "source", "settings, error"), table)
+
+
+@jobs.command("show")
+def jobs_show(
+    key: Annotated[str, argument("ID", "Name of a job, or the beginning of its id.")],
+    output: OutputOption = ".",
+    as_json: Annotated[bool, option("Print all fields and attempts as JSON.", "--json")] = False,
+):
+    """Show one job with all its attempts.
+
+    Shows source, changed settings, times, and result or error.
+    """
+    import json
+    from dataclasses import asdict
+
+    with exit_on(ValueError, OSError):
+        from ecg_audio_nb.batch.queue import attempts, find
+
+        queue = open_queue(output)
+        job = find(queue, key)
+        tried = attempts(queue, job)
+    if as_json:
+        typer.echo(json.dumps({**asdict(job), "attempts": tried}, indent=1))
+        return
+    for name, value in _describe(job):
+        typer.echo(f"{name:<10}{value}")
+    for attempt in tried:
+        typer.echo(f"{'attempt ' + str(attempt['n']):<10}{_describe_attempt(attempt)}")
+
+
+def _time(seconds) -> str:
+    "Seconds since 1970 as local date and time"
+    import time
+
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+def _describe(job):
+    "Yield the lines of `ecg jobs show`: (name, text)"
+    from ecg_audio_nb.audio.fetch import redact
+
+    yield "name", job.name
+    yield "id", job.id
+    stage = f", stage {job.stage}" if job.stage and job.state == "running" else ""
+    yield "state", job.state + stage
+    yield "source", redact(job.source)
+    for key, value in changed_settings(job).items():
+        yield "setting", f"{key}={value}"
+    for name in ("created", "started", "ended"):
+        if getattr(job, name) is not None:
+            yield name, _time(getattr(job, name))
+    if job.error:
+        yield "error", job.error
+    for key, value in (job.result or {}).items():
+        if value not in ([], None):
+            yield "result", f"{key}: {', '.join(map(str, value)) if isinstance(value, list) else value}"
+
+
+def _describe_attempt(attempt) -> str:
+    began, ended = attempt["began"], attempt["ended"]
+    parts = [f"{_time(began)}, {attempt['outcome'] or 'running'}"]
+    if ended is not None:
+        parts.append(f"after {ended - began:.1f} s")
+    if attempt["error"]:
+        parts.append(attempt["error"])
+    return ": ".join([" ".join(parts[:2]), *parts[2:]]) if ended is not None else ": ".join(parts)
+
+
+@jobs.command("retry")
+def jobs_retry(
+    keys: Annotated[
+        Optional[list[str]],
+        argument("[ID...]", "Names of jobs, or beginnings of their ids (default: all failed jobs)."),
+    ] = None,
+    output: OutputOption = ".",
+):
+    """Queue finished jobs again (default: the failed ones).
+
+    Nothing runs until the next `ecg batch` into the same folder, which also runs what this command queued;
+    the command is printed. `ecg batch --retry-failed` does both in one step.
+    """
+    with exit_on(ValueError, OSError):
+        from ecg_audio_nb.batch.queue import find, listed, retry
+
+        queue = open_queue(output)
+        wanted = [find(queue, key) for key in keys] if keys else listed(queue, "failed")
+        queued = retry(queue, wanted)
+    for job in queued:
+        typer.echo(f"queued again: {job.name}")
+    if queued:
+        typer.echo(f"To run {'it' if len(queued) == 1 else 'them'}: {batch_command(queued[0], output)}")
+    else:
+        typer.echo("nothing to queue again: no job has failed; name finished jobs to run them once more")
+
+
+@jobs.command("cancel")
+def jobs_cancel(keys: JobIds, output: OutputOption = "."):
+    """Cancel queued or running jobs.
+
+    A queued job is cancelled at once, a running one when its current stage ends.
+    """
+    with exit_on(ValueError, OSError):
+        from ecg_audio_nb.batch.queue import cancel, find
+
+        queue = open_queue(output)
+        for job in [find(queue, key) for key in keys]:
+            state = cancel(queue, job)
+            text = "its runner is asked to stop" if state == "running" else state
+            typer.echo(f"{job.name}: {text}")
+
+
+@jobs.command("prune")
+def jobs_prune(
+    output: OutputOption = ".",
+    days: Annotated[float, option("Only jobs that ended more than this many days ago.", "--days")] = 30,
+    state: Annotated[
+        Optional[list[str]],
+        option("Only jobs in this state: done, failed or cancelled; repeatable.", "--state"),
+    ] = None,
+):
+    """Delete finished jobs from the queue; their results stay.
+
+    A deleted job runs again if its source is given again.
+    """
+    import time
+
+    ended = ("done", "failed", "cancelled")
+    for name in state or []:
+        if name not in ended:
+            exit_usage(f"jobs prune: --state {name}: only jobs that are {', '.join(ended)} can be deleted")
+    with exit_on(ValueError, OSError):
+        from ecg_audio_nb.batch.queue import prune
+
+        number = prune(open_queue(output), time.time() - 86400 * days, state or ended)
+    typer.echo(f"deleted: {number} {'job' if number == 1 else 'jobs'}")

@@ -1,0 +1,53 @@
+"""`ecg serve`: transcription over HTTP
+
+The service's jobs lie in `ECG_DATA_DIR/service`, a folder like a batch's: `ecg jobs list -o .../service`
+shows them.
+"""
+
+from typing import Annotated, Optional
+
+import typer
+
+from ecg_audio_nb.cli.options import SETTINGS, ProfileOption, exit_on, option, overrides
+
+NETWORK = "Network"
+
+
+def serve(
+    host: Annotated[
+        str, option("Address to listen on; any but 127.0.0.1 needs API keys.", "--host", group=NETWORK)
+    ] = "127.0.0.1",
+    port: Annotated[int, option("Port to listen on.", "--port", group=NETWORK)] = 8080,
+    without_keys: Annotated[
+        bool, option("Accept requests without an API key.", "--without-keys", group=NETWORK)
+    ] = False,
+    profile: ProfileOption = None,
+    set_: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="A setting of `ecg settings`, or server.KEY of the service; repeatable.",
+            rich_help_panel=SETTINGS,
+        ),
+    ] = None,
+):
+    """Serve transcription over HTTP.
+
+    One process with models kept loaded. ECG_API_KEYS, ECG_BACKEND_URL and ECG_WEBHOOK_SECRET are read from
+    the environment. SIGTERM stops it after the current stage; unfinished jobs continue at the next start.
+    """
+    with exit_on(ValueError, ImportError, OSError):
+        from ecg_audio_nb.models import keep_heaps
+        from ecg_audio_nb.service.app import hard_exit, log_as_json, server_settings
+        from ecg_audio_nb.service.app import serve as run
+        from ecg_audio_nb.settings import load_settings
+
+        keep_heaps()
+        given = overrides(set_ or [])
+        of_service = [key for key in given if key.startswith("server.")]
+        limits = server_settings({key.removeprefix("server."): given.pop(key) for key in of_service})
+        settings = load_settings(given, profile)
+        log_as_json()
+        run(settings, limits, host, port, without_keys)
+    hard_exit()
