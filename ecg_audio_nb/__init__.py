@@ -32,7 +32,7 @@ Modules:
 - `ecg_audio_nb.results.export`: An analysis as files: captions, tables and labels for the tools that read them, each written whole or not at all
 - `ecg_audio_nb.results.plots`: Pictures of an analysis: waveform and words, F0 and level, speakers, talk time, likeness of voices
 - `ecg_audio_nb.results.report`: One HTML page a result: the recording, every word lit as it is spoken, who spoke when, and how it sounded
-- `ecg_audio_nb.schema`: The data an analysis is made of: words, segments, turns, speakers and what is known about how they came about
+- `ecg_audio_nb.schema`: The records of a result: words, segments, turns, speakers and metadata
 - `ecg_audio_nb.service.app`: The service: one process with warm models that works off the queue and tells the backend
 - `ecg_audio_nb.service.webhooks`: What a backend is told of a job: an outbox in the queue's file, delivered signed and at least once
 - `ecg_audio_nb.settings`: Every knob of an analysis: one small frozen class a stage, composed into `Settings`, read from four places in a fixed order
