@@ -290,10 +290,10 @@ def _results(module, function, *args):
     # by its name and when it is called: the schema is the lowest layer, which `results` imports
     return getattr(import_module(f"ecg_audio_nb.results.{module}"), function)(*args)
 
-def _save(analysis, path)->list[Path]:
+def _save(analysis, path, media)->list[Path]:
     "Write a file in the format that its ending names"
     stem, ending = path.stem, path.suffix[1:].lower()
-    if ending == "html": return [_results("report", "write_report", analysis, path)]
+    if ending == "html": return [_results("report", "write_report", analysis, path, media)]
     if path.name.endswith(".audacity.txt"): stem, ending = path.name.removesuffix(".audacity.txt"), "audacity"
     if not ending: raise ValueError(f"{path}: no ending says the format; name it {path}.json, for example")
     return _results("export", "export", analysis, path.parent, stem, [{"textgrid": "TextGrid"}.get(ending, ending)])
@@ -349,7 +349,9 @@ class Analysis:
     def to_textgrid(self)->str: return _results("export", "to_textgrid", self)
     def to_frame(self, rows="words"): return _frame(self, rows) # -> pandas DataFrame; or rows="segments"
     def plot(self, kind="talk_time"): return _plot(self, kind) # -> matplotlib Figure; or kind="speakers"
-    def save(self, path)->list[Path]: return _save(self, Path(path)) # "talk.srt": the ending names the format
+    def save(self, path, media=None)->list[Path]: # media: the recording, for a page (.html) that plays it
+        "Write the result in the format that the path's ending names: talk.json, talk.srt, talk.html"
+        return _save(self, Path(path), media)
 
     def _repr_html_(self):
         from ecg_audio_nb.core.html import analysis_html
