@@ -40,14 +40,16 @@ def _to_tree(x, arrays):
         arrays.append(x)
         return {"array": len(arrays) - 1}
     if type(x) in _KINDS.values():
-        return {"kind": type(x).__name__, "has": {f.name: _to_tree(getattr(x, f.name), arrays) for f in fields(x)}}
+        values = {f.name: _to_tree(getattr(x, f.name), arrays) for f in fields(x)}
+        return {"kind": type(x).__name__, "has": values}
     if isinstance(x, (tuple, list)): return {type(x).__name__: [_to_tree(v, arrays) for v in x]}
     if isinstance(x, dict): return {"dict": {k: _to_tree(v, arrays) for k, v in x.items()}}
     if isinstance(x, np.generic): x = x.item()
     if x is None or isinstance(x, (bool, int, float, str)): return x
-    raise TypeError(f"a checkpoint can't hold a {type(x).__name__}; known are {', '.join(_KINDS)}, arrays and plain values")
+    known = ", ".join(_KINDS)
+    raise TypeError(f"a checkpoint can't hold a {type(x).__name__}; it can hold {known}, arrays and plain values")
 
-# %% ../nbs/18_checkpoints.ipynb #d8edaf05
+# %% ../nbs/18_checkpoints.ipynb #b567e1bc
 def _from_tree(tree, arrays):
     "Turn what `_to_tree` made into the artifact again"
     if not isinstance(tree, dict): return tree
@@ -57,6 +59,7 @@ def _from_tree(tree, arrays):
     [(name, values)] = tree.items()
     return {"tuple": tuple, "list": list}[name](_from_tree(v, arrays) for v in values)
 
+# %% ../nbs/18_checkpoints.ipynb #d8edaf05
 def _object(tree, arrays):
     "Make one object of its tree, under the present names of its class and fields"
     kind = (_KINDS | _OLD_KINDS)[tree["kind"]]
@@ -94,8 +97,8 @@ def _read(path):
         return _from_tree(json.loads(stored["tree"].item()), stored)
 
 # %% ../nbs/18_checkpoints.ipynb #c732fb27
-_UNREADABLE = (OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, RuntimeError, MemoryError,
-    zipfile.BadZipFile, zlib.error) # what zipfile, numpy and json raise for a file with other bytes
+_UNREADABLE = (OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, RuntimeError,
+    MemoryError, zipfile.BadZipFile, zlib.error) # what zipfile, numpy and json raise for a file with other bytes
 
 @dataclass(frozen=True)
 class Checkpoints:

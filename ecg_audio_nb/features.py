@@ -22,7 +22,7 @@ from .speech.transcribe import UNSPACED
 from .speech.vad import Spans
 from .voice.acoustics import Frames, add_emphasis, percentiles, pool, speech_seconds
 
-# %% ../nbs/19_features.ipynb #b1ba4c5d
+# %% ../nbs/19_features.ipynb #de4ded07
 def _pool(measured, spans, speakers, speech)->list[AcousticFeatures]:
     "Pool each span over the frames of its speaker"
     if not isinstance(measured, ChannelFrames): return pool(measured, spans, speech)
@@ -33,6 +33,7 @@ def _pool(measured, spans, speakers, speech)->list[AcousticFeatures]:
         for i, values in zip(own, pooled): features[i] = values
     return features
 
+# %% ../nbs/19_features.ipynb #b1ba4c5d
 def _speaking_rate(words, seconds): # words a second of speech
     count = sum(w.kind == "word" for w in words)
     return count / seconds if count and seconds > 0 else None
@@ -87,7 +88,7 @@ def build_segments(
     spans = [(g[0].start_time, max(w.end_time for w in g)) for g in groups]
     return attach_features(groups, spans, speakers, frames, speech, "" if language in UNSPACED else " ")
 
-# %% ../nbs/19_features.ipynb #2ff590ae
+# %% ../nbs/19_features.ipynb #f558434c
 def _speaker(speaker_id, turns, segments, measured)->Speaker:
     "One speaker, measured over all turns"
     spans = [(t.start_time, t.end_time) for t in turns]
@@ -101,6 +102,7 @@ def _speaker(speaker_id, turns, segments, measured)->Speaker:
     channel = of_channel(measured, speaker_id)
     return Speaker(speaker_id, seconds, len(segments), len(words), features, ranges, channel)
 
+# %% ../nbs/19_features.ipynb #2ff590ae
 def to_speakers(
     turns:Sequence[Turn],
     segments:Sequence[Segment],

@@ -147,7 +147,7 @@ def run_branches(
     if settings.acoustics.adaptive and diarization: return _adapt_f0(run, audio, branches, settings, key)
     return branches
 
-# %% ../nbs/20_pipeline.ipynb #8da62435
+# %% ../nbs/20_pipeline.ipynb #33b914ea
 OWN_LANGUAGE = 10 # seconds of speech: a channel with less takes the language of the one with most speech
 
 class _OneSpeaker(FunctionDiarizer):
@@ -158,6 +158,7 @@ class _OneSpeaker(FunctionDiarizer):
 
     def refine_activity(self, audio, activity): return with_own_sound(activity, sounding(audio))
 
+# %% ../nbs/20_pipeline.ipynb #8da62435
 class _ChannelRun:
     "A run as one of several channels sees it"
     def __init__(self, run, number, count): self.run, self.number, self.count = run, number, count
@@ -178,11 +179,12 @@ class _ChannelRun:
 
     def progress(self, name): return lambda fraction: self.emit(StageEvent(name, "progress", fraction))
 
-# %% ../nbs/20_pipeline.ipynb #7f11cf9b
+# %% ../nbs/20_pipeline.ipynb #c9e6f1af
 def _with_language(settings, language):
     transcribe = settings.transcribe.model_copy(update={"language": language})
     return settings.model_copy(update={"transcribe": transcribe})
 
+# %% ../nbs/20_pipeline.ipynb #7f11cf9b
 def _run_channels(run, audio, settings, engines, content)->list[tuple[int, BranchResults]]:
     "Number and results of each channel with speech, the one with most speech first"
     energy = np.stack([block_energy(x) for x in audio.channels])
@@ -202,7 +204,7 @@ def _run_channels(run, audio, settings, engines, content)->list[tuple[int, Branc
         if not language and branches.transcript: language = branches.transcript.language
     return results
 
-# %% ../nbs/20_pipeline.ipynb #f2a15645
+# %% ../nbs/20_pipeline.ipynb #2b9b3387
 def _join_channels(results, mix)->BranchResults:
     "Join what the channels returned; `mix` are the acoustic frames of their mix"
     numbers, parts = zip(*results)
@@ -215,6 +217,7 @@ def _join_channels(results, mix)->BranchResults:
     diarization = join_diarizations([p.diarization for p in parts], names)
     return BranchResults(activity, transcript, aligned, diarization, measured)
 
+# %% ../nbs/20_pipeline.ipynb #f2a15645
 def _emit_joined(run, branches):
     "Emit the end of the stages that the channels ran"
     artifacts = {"voice": branches.activity, "transcribe": branches.transcript, "align": branches.aligned,

@@ -65,13 +65,14 @@ def reproduce_commands(
     job = f"papermill {shlex.quote(str(notebook))} {shlex.quote(f'{source_stem(name)}.ipynb')} -y {values}"
     return " \\\n  ".join(command) + f"\n\n{job}"
 
-# %% ../nbs/21_reproduce.ipynb #d493ebd7
+# %% ../nbs/21_reproduce.ipynb #354c5470
 def _spread(seconds)->dict[str, float]: # of one run each, in order
     median = statistics.median(seconds)
     return {"first": seconds[0], "median": median, "best": min(seconds), "worst": max(seconds)}
 
 def _most(values): return max((v for v in values if v is not None), default=None)
 
+# %% ../nbs/21_reproduce.ipynb #d493ebd7
 @dataclass(frozen=True)
 class BenchmarkResult:
     "What several runs over one input cost"

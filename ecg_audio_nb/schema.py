@@ -46,7 +46,7 @@ class AcousticFeatures:
     "The measured voice of a span; `None` if the quantity does not exist"
     volume_db: Measure|None = None # RMS level, dBFS; None for digital silence
     pitch_hz: Measure|None = None # median F0 of the voiced frames, Hz; None with fewer than 3 of them
-    spectral_centroid: Measure|None = None # energy-weighted over frames that carry speech, Hz; None without any
+    spectral_centroid: Measure|None = None # energy-weighted, of frames with speech, Hz; None without any
 
 @dataclass(frozen=True)
 class FullFeatures(AcousticFeatures):
@@ -194,7 +194,8 @@ class Segment:
         if w.start_time is None or w.end_time is None: raise ValueError(f"word {w.word!r} has no time")
         if w.start_time < last: raise ValueError(f"word {w.word!r} at {w.start_time} s comes before {last} s")
         if w.end_time > self.end_time:
-            raise ValueError(f"word {w.word!r} ends at {w.end_time} s, after its segment at {self.end_time} s")
+            end = f"{w.end_time} s, after its segment at {self.end_time} s"
+            raise ValueError(f"word {w.word!r} ends at {end}")
         return w.start_time
 
 # %% ../nbs/00_schema.ipynb #89411158
@@ -296,7 +297,8 @@ def _save(analysis, path, media)->list[Path]:
     if ending == "html": return [_results("report", "write_report", analysis, path, media)]
     if path.name.endswith(".audacity.txt"): stem, ending = path.name.removesuffix(".audacity.txt"), "audacity"
     if not ending: raise ValueError(f"{path}: no ending says the format; name it {path}.json, for example")
-    return _results("export", "export", analysis, path.parent, stem, [{"textgrid": "TextGrid"}.get(ending, ending)])
+    format = "TextGrid" if ending == "textgrid" else ending
+    return _results("export", "export", analysis, path.parent, stem, [format])
 
 def _frame(analysis, rows):
     "A table with a row a word, or a row a segment"
@@ -309,13 +311,13 @@ def _plot(analysis, kind):
         raise ValueError(f"kind = {kind!r}: talk_time or speakers; `results.plots` draws recordings as well")
     return _results("plots", f"plot_{kind}", analysis)
 
-# %% ../nbs/00_schema.ipynb #722ebe76
 def _check_segments(analysis):
     "Check that segments are in time order and lie inside the file"
     end, last = analysis.metadata.duration, 0.0
     for s in analysis.segments:
         if s.start_time < last: raise ValueError(f"segment {s.id} at {s.start_time} s comes before {last} s")
-        if s.end_time > end: raise ValueError(f"segment {s.id} ends at {s.end_time} s, after the file at {end} s")
+        if s.end_time > end:
+            raise ValueError(f"segment {s.id} ends at {s.end_time} s, after the file at {end} s")
         last = s.start_time
 
 # %% ../nbs/00_schema.ipynb #2525d9de

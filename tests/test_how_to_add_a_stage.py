@@ -15,7 +15,7 @@ ANALYZE = """
 import ecg_audio_nb
 from importlib.resources import files
 from ecg_audio_nb import analyze
-result = analyze(files("ecg_audio_nb") / "assets/sample.mp4", {"emotion.enabled": True, "transcribe.model": "tiny.en"}, profile="demo")
+result = analyze(files("ecg_audio_nb") / "assets/sample.mp4", {"emotion.enabled": True, "emotion.min_seconds": 0, "transcribe.model": "tiny.en"}, profile="demo")
 assert result.words and {w.emotion for w in result.words} <= {"calm", "excited"}, {w.emotion for w in result.words}
 assert result.to_dict()["segments"][0]["words"][0]["emotion"]
 assert "emotion" in result.metadata.timing.stages and result.metadata.settings["emotion"]["enabled"]

@@ -64,9 +64,10 @@ def progress_hook(
         on_progress(start + fraction * min(1.0, completed / total))
     return hook
 
-# %% ../../nbs/17_pyannote_engine.ipynb #bbcdf1b3
+# %% ../../nbs/17_pyannote_engine.ipynb #b0414dff
 PYANNOTE = "pyannote/speaker-diarization-community-1"
 
+# %% ../../nbs/17_pyannote_engine.ipynb #bbcdf1b3
 @contextmanager
 def _hub_offline(offline):
     "Keep the Hugging Face library off the network, if `offline`"
@@ -80,12 +81,13 @@ def _hub_offline(offline):
     try: yield
     finally: set_offline(before)
 
-# %% ../../nbs/17_pyannote_engine.ipynb #b85e10f6
+# %% ../../nbs/17_pyannote_engine.ipynb #c5772ca9
 def _networks_of(weights):
     "The networks of the hub that a pipeline's config names, as text"
     config = (weights.folder / "config.yaml").read_text("utf-8")
     return ", ".join(re.findall(r":\s*([\w.-]+/[\w.-]+)\s*$", config, re.MULTILINE)) or PYANNOTE
 
+# %% ../../nbs/17_pyannote_engine.ipynb #b85e10f6
 def _load_error(e, weights):
     "Say why a pipeline can't be loaded, and the way out"
     gated = re.search(r"gated repo.*?huggingface\.co/([\w.-]+/[\w.-]+)", str(e), re.DOTALL)
@@ -114,7 +116,7 @@ def _load(weights, device, runtime):
         if is_oom(e): raise
         raise ModelError(_load_error(e, weights)) from e
 
-# %% ../../nbs/17_pyannote_engine.ipynb #a915d60c
+# %% ../../nbs/17_pyannote_engine.ipynb #7b06fe4e
 BATCH = {"cpu": 8, "cuda": 32} # windows, and embeddings, at a time
 MIN_DURATION = 0.1 # seconds: nobody has a turn in less
 
@@ -124,6 +126,7 @@ def _pyannote_file(audio):
     waveform = torch.from_numpy(audio.samples)[None]
     return {"waveform": waveform, "sample_rate": audio.sample_rate, "uri": "audio"}
 
+# %% ../../nbs/17_pyannote_engine.ipynb #a915d60c
 def _speaker_bounds(settings):
     "What the settings say about the number of speakers"
     names = ("num_speakers", "min_speakers", "max_speakers")

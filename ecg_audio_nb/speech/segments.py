@@ -41,7 +41,7 @@ def _overlaps(words, turns)->Iterator[dict[str, float]]:
             if overlap > 0: seconds[turn.speaker_id] = seconds.get(turn.speaker_id, 0) + overlap
         yield seconds
 
-# %% ../../nbs/17_segments.ipynb #f9cbb074
+# %% ../../nbs/17_segments.ipynb #1a49923d
 def _main_speaker(seconds, previous):
     "The speaker who talks most during a word; `previous` if that one talks equally long"
     if not seconds: return None
@@ -49,6 +49,7 @@ def _main_speaker(seconds, previous):
     if seconds.get(previous, 0) > 0.99 * most: return previous
     return max(seconds, key=seconds.get)
 
+# %% ../../nbs/17_segments.ipynb #f9cbb074
 def assign_speakers(
     words:Sequence[Word], # in time order, with times
     turns:Sequence[Turn], # in time order; may overlap
@@ -60,7 +61,7 @@ def assign_speakers(
         assigned.append(replace(word, speaker_id=speaker))
     return assigned
 
-# %% ../../nbs/17_segments.ipynb #88f6e934
+# %% ../../nbs/17_segments.ipynb #9c22f02b
 ABBREVIATIONS = frozenset("mr mrs ms dr prof st jr sr vs etc e.g i.e no nr bzw z.b usw sra dra m mme".split())
 _CLOSING = "'\"”’»)]" # quotation marks and brackets that follow the end of a sentence
 
@@ -70,6 +71,7 @@ def _is_abbreviation(word):
     bare = word.strip(_CLOSING + "([").removesuffix(".").casefold()
     return bare in ABBREVIATIONS or len(bare) == 1 and bare.isalpha()
 
+# %% ../../nbs/17_segments.ipynb #88f6e934
 def ends_sentence(
     word:str, # with its punctuation
     following:str="", # the word after it; empty at the end
@@ -79,7 +81,7 @@ def ends_sentence(
     if _is_abbreviation(word): return not following
     return not following[:1].islower()
 
-# %% ../../nbs/17_segments.ipynb #7ef86ac4
+# %% ../../nbs/17_segments.ipynb #6f8fcd46
 MAX_MOVE = 3 # words that a change of speaker moves at most, not counting those in overlap
 MAX_MOVE_OVERLAPPED = 12 # words that it moves at most, counting those in overlap
 MAX_PAUSE, SENTENCE_GAP, MAX_DURATION = 1.0, 0.2, 20.0 # seconds
@@ -89,6 +91,7 @@ def _sentence_starts(words):
     texts = [w.word for w in words] + [""]
     return [i for i in range(1, len(words) + 1) if ends_sentence(texts[i - 1], texts[i])]
 
+# %% ../../nbs/17_segments.ipynb #7ef86ac4
 def _talks_through(word, speaker, turns):
     "Whether a speaker talks during most of a word"
     seconds = 0
@@ -97,7 +100,7 @@ def _talks_through(word, speaker, turns):
         seconds += max(0.0, min(turn.end_time, word.end_time) - max(turn.start_time, word.start_time))
     return seconds > 0.5 * (word.end_time - word.start_time)
 
-# %% ../../nbs/17_segments.ipynb #52eb1023
+# %% ../../nbs/17_segments.ipynb #635763e3
 def _gains_loses(words, change, to):
     "The speaker who gains words, and the one who loses them, if a change moves"
     before, after = words[change - 1].speaker_id, words[change].speaker_id
@@ -108,6 +111,7 @@ def _not_shared(words, change, to, turns):
     gains, _ = _gains_loses(words, change, to)
     return sum(not _talks_through(w, gains, turns) for w in words[min(change, to):max(change, to)])
 
+# %% ../../nbs/17_segments.ipynb #52eb1023
 def _moved(words, change, to):
     "The words with a change of speaker at another place; None if that is not allowed"
     first, last = min(change, to), max(change, to)
@@ -119,13 +123,14 @@ def _moved(words, change, to):
     if max(pauses, default=0) >= MAX_PAUSE: return None
     return [*words[:first], *(replace(w, speaker_id=gains) for w in words[first:last]), *words[last:]]
 
-# %% ../../nbs/17_segments.ipynb #208aa442
+# %% ../../nbs/17_segments.ipynb #bf572521
 def _turns_near(turns, words, change):
     "The turns that reach the words around a change of speaker"
     start = words[max(change - MAX_MOVE_OVERLAPPED, 0)].start_time
     end = words[min(change + MAX_MOVE_OVERLAPPED, len(words)) - 1].end_time
     return [t for t in turns if t.end_time > start and t.start_time < end]
 
+# %% ../../nbs/17_segments.ipynb #b411e07c
 def _move_change(words, change, starts, turns):
     "Move one change of speaker to the nearest start of a sentence that is allowed"
     turns = _turns_near(turns, words, change)
@@ -136,6 +141,7 @@ def _move_change(words, change, starts, turns):
         if moved is not None: return moved
     return words
 
+# %% ../../nbs/17_segments.ipynb #208aa442
 def move_changes(
     words:Sequence[Word], # in time order, with times and speakers
     turns:Sequence[Turn]=(), # may overlap
@@ -172,7 +178,7 @@ def add_speaker_confidence(
         out.append(replace(word, speaker_confidence=probability, other_speakers=tuple(others)))
     return out
 
-# %% ../../nbs/17_segments.ipynb #89a6c774
+# %% ../../nbs/17_segments.ipynb #3e7a1d99
 def _ends_before(group, following, max_pause):
     "Whether a segment ends before the following word"
     last = group[-1]
@@ -181,6 +187,7 @@ def _ends_before(group, following, max_pause):
     if ends_sentence(last.word, following.word): return len(group) > 1 or pause >= SENTENCE_GAP
     return pause >= max_pause
 
+# %% ../../nbs/17_segments.ipynb #89a6c774
 def _split_at_ends(words, max_pause):
     "Split words at changes of speaker, ends of sentences and pauses"
     groups = []
@@ -189,7 +196,7 @@ def _split_at_ends(words, max_pause):
         else: groups.append([word])
     return groups
 
-# %% ../../nbs/17_segments.ipynb #3c6efdf8
+# %% ../../nbs/17_segments.ipynb #0bc89513
 def _belongs_to(group, before, max_pause):
     "Whether a group continues the sentence of the one before it, and one of them is a single word"
     last, first = before[-1], group[0]
@@ -197,6 +204,7 @@ def _belongs_to(group, before, max_pause):
     if last.speaker_id != first.speaker_id or ends_sentence(last.word, first.word): return False
     return first.start_time - last.end_time < 2 * max_pause
 
+# %% ../../nbs/17_segments.ipynb #3c6efdf8
 def _join_single_words(groups, max_pause):
     "Join a single word with the rest of its sentence"
     joined = []

@@ -86,7 +86,7 @@ def as_diarizer(
     kind = type(engine).__name__
     raise TypeError(f"a diarizer has a method diarize(audio, activity, on_progress); {kind} has none")
 
-# %% ../../nbs/17_speakers.ipynb #94dc77af
+# %% ../../nbs/17_speakers.ipynb #f5c6d482
 def _pyannote(settings):
     "The pyannote engine; raises `ModelError` if the extra, the device or the weights are not available"
     require_extra("whisperx")
@@ -94,6 +94,7 @@ def _pyannote(settings):
     name = settings.diarize.model or PYANNOTE
     return PyannoteDiarizer(find_weights(name, "diarize", settings.runtime), settings)
 
+# %% ../../nbs/17_speakers.ipynb #94dc77af
 DIARIZERS:dict[str, Callable[[Settings], Diarizer]] = { # by the name in `diarize.engine`
     "whisper": PackagedDiarizer,
     "pyannote": _pyannote,
