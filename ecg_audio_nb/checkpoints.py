@@ -1,4 +1,4 @@
-"""What a stage made, kept under what it was made from: whoever turns a knob waits for what changed only
+"""Cache stage outputs: a changed setting recomputes only the stages that it affects
 
 Docs: https://ecg-audio.github.io/ecg_audio_nb/checkpoints.html.md"""
 
@@ -16,131 +16,149 @@ from pathlib import Path
 import numpy as np
 from .core.digests import digest_of
 from .core.files import PACKAGE, atomic_path, code_files
-from .speech.align import Aligned
-from .voice.acoustics import Frames
-from .speech.diarize import Certainty, Diarization, SpeakerEmbeddings
 from .schema import AcousticFeatures, FullFeatures, ModelInfo, Turn, Word
 from .settings import Settings
+from .speech.align import Aligned
+from .speech.diarize import Certainty, Diarization, SpeakerEmbeddings
 from .speech.transcribe import Transcript
 from .speech.vad import VadScores
+from .voice.acoustics import Frames
 
 _log = logging.getLogger("ecg_audio_nb.checkpoints")
 
-# %% ../nbs/18_checkpoints.ipynb #0a6b77ee
-_KINDS = {k.__name__: k for k in (VadScores, Transcript, Aligned, Diarization, SpeakerEmbeddings, Frames, # of stages
-                                  Word, Turn, Certainty, ModelInfo, AcousticFeatures, FullFeatures)} # and what they hold
-_OLD_KINDS = {"Scores": VadScores, "Voices": SpeakerEmbeddings} # names in checkpoints of version 0.1
+# %% ../nbs/18_checkpoints.ipynb #c494315f
+_OF_STAGES = (VadScores, Transcript, Aligned, Diarization, SpeakerEmbeddings, Frames)
+_INSIDE = (Word, Turn, Certainty, ModelInfo, AcousticFeatures, FullFeatures) # what those hold
+_KINDS = {kind.__name__: kind for kind in _OF_STAGES + _INSIDE}
+_OLD_KINDS = {"Scores": VadScores, "Voices": SpeakerEmbeddings} # names in version 0.1
+_OLD_FIELDS:dict[str, dict[str, str]] = {} # present name of a class -> {old name of a field: present name}
 
-def _plain(x, arrays):
-    "A tree of JSON; arrays are put aside and numbered"
+# %% ../nbs/18_checkpoints.ipynb #0a6b77ee
+def _to_tree(x, arrays):
+    "Turn an artifact into JSON-ready values; arrays are appended to `arrays` and referred to by number"
     if isinstance(x, np.ndarray):
         arrays.append(x)
         return {"array": len(arrays) - 1}
     if type(x) in _KINDS.values():
-        return {"kind": type(x).__name__, "has": {f.name: _plain(getattr(x, f.name), arrays) for f in fields(x)}}
-    if isinstance(x, (tuple, list)): return {type(x).__name__: [_plain(v, arrays) for v in x]}
-    if isinstance(x, dict): return {"dict": {k: _plain(v, arrays) for k, v in x.items()}}
+        values = {f.name: _to_tree(getattr(x, f.name), arrays) for f in fields(x)}
+        return {"kind": type(x).__name__, "has": values}
+    if isinstance(x, (tuple, list)): return {type(x).__name__: [_to_tree(v, arrays) for v in x]}
+    if isinstance(x, dict): return {"dict": {k: _to_tree(v, arrays) for k, v in x.items()}}
     if isinstance(x, np.generic): x = x.item()
     if x is None or isinstance(x, (bool, int, float, str)): return x
-    raise TypeError(f"no artefact holds a {type(x).__name__}")
+    known = ", ".join(_KINDS)
+    raise TypeError(f"a checkpoint can't hold a {type(x).__name__}; it can hold {known}, arrays and plain values")
 
-# %% ../nbs/18_checkpoints.ipynb #d8edaf05
-def _artefact(tree, arrays):
-    "The way back"
+# %% ../nbs/18_checkpoints.ipynb #b567e1bc
+def _from_tree(tree, arrays):
+    "Turn what `_to_tree` made into the artifact again"
     if not isinstance(tree, dict): return tree
     if "array" in tree: return arrays[f"a{tree['array']}"]
-    if "kind" in tree: return (_KINDS | _OLD_KINDS)[tree["kind"]](**{k: _artefact(v, arrays) for k, v in tree["has"].items()})
-    if "dict" in tree: return {k: _artefact(v, arrays) for k, v in tree["dict"].items()}
+    if "kind" in tree: return _object(tree, arrays)
+    if "dict" in tree: return {k: _from_tree(v, arrays) for k, v in tree["dict"].items()}
     [(name, values)] = tree.items()
-    return {"tuple": tuple, "list": list}[name](_artefact(v, arrays) for v in values)
+    return {"tuple": tuple, "list": list}[name](_from_tree(v, arrays) for v in values)
+
+# %% ../nbs/18_checkpoints.ipynb #d8edaf05
+def _object(tree, arrays):
+    "Make one object of its tree, under the present names of its class and fields"
+    kind = (_KINDS | _OLD_KINDS)[tree["kind"]]
+    present = _OLD_FIELDS.get(kind.__name__, {})
+    return kind(**{present.get(name, name): _from_tree(v, arrays) for name, v in tree["has"].items()})
 
 # %% ../nbs/18_checkpoints.ipynb #a098eb93
 @cache
 def code_digest()->str: # 64 hexadecimal digits
-    "Of all modules that have a part in an artefact"
-    whole = hashlib.sha256()
-    for path in code_files(): whole.update(f"{path.relative_to(PACKAGE)}\0".encode() + path.read_bytes())
-    return whole.hexdigest()
+    "Digest of the package's code"
+    digest = hashlib.sha256()
+    for path in code_files(): digest.update(f"{path.relative_to(PACKAGE)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 def cache_key(
     stage:str,
     *parts, # plain values: settings, models, keys of what the stage reads
 )->str: # 64 hexadecimal digits
-    "The same for what would be the same"
+    "Key of what a stage makes of the parts"
     return digest_of([stage, code_digest(), parts], default=str)
 
 # %% ../nbs/18_checkpoints.ipynb #5653752e
-def _write(path, artefact):
-    arrays = []
-    tree = json.dumps(_plain(artefact, arrays))
-    path.parent.mkdir(0o700, parents=True, exist_ok=True)
-    with atomic_path(path, sync=False) as part, open(part, "xb", opener=_own) as f: # a torn one is made anew
-        np.savez(f, tree=np.array(tree), **{f"a{n}": a for n, a in enumerate(arrays)})
+def _open_private(path, flags): return os.open(path, flags, 0o600)
 
-def _own(path, flags): return os.open(path, flags, 0o600) # for its owner alone
+def _write(path, artifact):
+    arrays = []
+    tree = json.dumps(_to_tree(artifact, arrays))
+    path.parent.mkdir(0o700, parents=True, exist_ok=True)
+    # not synced to the disk: a file that a power failure tears is computed again
+    with atomic_path(path, sync=False) as part, open(part, "xb", opener=_open_private) as f:
+        np.savez(f, tree=np.array(tree), **{f"a{n}": array for n, array in enumerate(arrays)})
 
 def _read(path):
-    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as found: return _artefact(json.loads(found["tree"].item()), found)
+    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
+        return _from_tree(json.loads(stored["tree"].item()), stored)
 
 # %% ../nbs/18_checkpoints.ipynb #c732fb27
+_UNREADABLE = (OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, RuntimeError,
+    MemoryError, zipfile.BadZipFile, zlib.error) # what zipfile, numpy and json raise for a file with other bytes
+
 @dataclass(frozen=True)
 class Checkpoints:
-    "Artefacts by key, in a folder that many processes may share"
+    "Artifacts by key, in a folder that many processes may share"
     folder: Path
-    most_mb: float = 5000 # above it, what was not used for longest goes
+    max_mb: float = 5000 # above it, the least recently used are deleted
+
+    most_mb = property(lambda self: self.max_mb) # TEMP(rename)
 
     def path(self, key:str)->Path: return self.folder / key[:2] / f"{key}.npz"
 
-    def get(self, key:str): # None where there is none
-        "What is kept under a key"
+    def get(self, key:str): # -> the artifact; None if there is none
+        "Read the artifact of a key"
         path = self.path(key)
         try:
-            found = _read(path)
-            os.utime(path)
+            artifact = _read(path)
+            os.utime(path) # it was used now
+            return artifact
         except FileNotFoundError: return None
-        except _BROKEN as e:
-            _log.warning("a checkpoint can't be read, and is made anew (%s)", type(e).__name__)
+        except _UNREADABLE as e:
+            _log.warning("a checkpoint can't be read and is computed again (%s)", type(e).__name__)
             with suppress(OSError): path.unlink() # it may be another user's
             return None
-        return found
 
-    def put(self, key:str, artefact):
-        "Keep it; where there is no room the work goes on without"
-        try: _write(self.path(key), artefact)
+    def put(self, key:str, artifact):
+        "Store an artifact; if it can't be written, the work goes on without it"
+        try: _write(self.path(key), artifact)
         except OSError as e: _log.warning("a checkpoint can't be written (%s)", e.strerror)
         else: evict(self)
-
-_BROKEN = (OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, # whatever a file with other bytes
-           RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error) # makes zipfile, numpy and json say
 
 # %% ../nbs/18_checkpoints.ipynb #1c3b3e42
 def entries(
     checkpoints:Checkpoints,
-)->list[tuple[float, int, Path]]: # last use (seconds since 1970), bytes, file; longest unused first
-    "All that is there"
-    out = []
+)->list[tuple[float, int, Path]]: # last use (seconds since 1970), bytes, file; the least recently used first
+    "List the files of the folder"
+    files = []
     for path in checkpoints.folder.glob("??/*"):
-        try: s = path.stat()
-        except FileNotFoundError: continue # another process swept it
-        out.append((s.st_mtime, s.st_size, path))
-    return sorted(out)
+        try: stat = path.stat()
+        except FileNotFoundError: continue # another process deleted it
+        files.append((stat.st_mtime, stat.st_size, path))
+    return sorted(files)
 
 def evict(
     checkpoints:Checkpoints,
-    most_mb:float|None=None, # that may stay; None: as the folder's own limit has it, 0: nothing
-)->int: # bytes that went
-    "Remove what is too much, longest unused first"
-    files, most = entries(checkpoints), checkpoints.most_mb if most_mb is None else most_mb
-    over = gone = sum(size for _, size, _ in files) - int(most * 2**20)
+    max_mb:float|None=None, # that may stay; None: the folder's own limit, 0: nothing stays
+)->int: # bytes deleted
+    "Delete the least recently used files until the rest fits"
+    files, limit = entries(checkpoints), checkpoints.max_mb if max_mb is None else max_mb
+    excess = sum(size for _, size, _ in files) - int(limit * 2**20)
+    deleted = 0
     for _, size, path in files:
-        if over <= 0: break
+        if deleted >= excess: break
         try: path.unlink(missing_ok=True)
         except OSError: continue # another user's
-        over -= size
-    return max(0, gone - over)
+        deleted += size
+    return deleted
 
 # %% ../nbs/18_checkpoints.ipynb #89e7da2e
-def open_checkpoints(settings:Settings)->Checkpoints|None: # None: they are off
-    "The folder that the settings name"
-    own = settings.runtime
-    return Checkpoints(Path(own.data_dir) / "checkpoints", own.checkpoints_max_mb) if own.checkpoints else None
+def open_checkpoints(settings:Settings)->Checkpoints|None: # None: checkpoints are off
+    "Open the folder that the settings name"
+    runtime = settings.runtime
+    if not runtime.checkpoints: return None
+    return Checkpoints(Path(runtime.data_dir) / "checkpoints", runtime.checkpoints_max_mb)

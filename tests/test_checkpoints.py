@@ -11,10 +11,12 @@ import soundfile
 from ecg_audio_nb import checkpoints as ck, pipeline
 from ecg_audio_nb.speech.diarize import diarize
 from ecg_audio_nb.audio.media import load_audio
-from ecg_audio_nb.pipeline import ArtifactHook, analyze, benchmark, model_key, same_result
+from ecg_audio_nb.pipeline import ArtifactHook, analyze
+from ecg_audio_nb.reproduce import benchmark, same_result
 from ecg_audio_nb.schema import ModelInfo, Word
 from ecg_audio_nb.settings import load_settings
 from ecg_audio_nb.speech.transcribe import Transcript
+from ecg_audio_nb.stages import model_key
 from test_environment import small_disk
 
 class QuietHandler(SimpleHTTPRequestHandler):
@@ -47,7 +49,7 @@ def run(path, folder, on_event=None, engines=None, **more):
 def made(path, folder, **more):
     "The stages that did not find what they make"
     said = {}
-    run(path, folder, lambda e: said.update({e.stage: e.kept}) if e.status == "done" else None, **more)
+    run(path, folder, lambda e: said.update({e.stage: e.from_cache}) if e.status == "done" else None, **more)
     return {stage for stage, kept in said.items() if not kept} - {"fetch"}
 
 
@@ -97,9 +99,9 @@ def test_an_engine_of_ones_own_is_asked_each_time(talk, folder):
 
 def test_weights_are_known_by_their_files(tmp_path):
     from ecg_audio_nb.models import Weights
-    from ecg_audio_nb.speech.speakers import PyannoteDiarizer
+    from ecg_audio_nb.speech.pyannote_engine import PyannoteDiarizer
     (tmp_path / "weights.bin").write_bytes(b"one")
-    engine = PyannoteDiarizer(Weights("mine", tmp_path))
+    engine = PyannoteDiarizer(Weights("mine", tmp_path), load_settings())
     before = model_key(engine)
     (tmp_path / "weights.bin").write_bytes(b"other")
     assert before and model_key(engine) != before
@@ -139,7 +141,7 @@ def test_a_file_that_holds_something_else_is_none(tmp_path, tree):
 
 
 def test_a_file_that_may_not_be_removed_ends_no_run(tmp_path, monkeypatch):
-    own, key = ck.Checkpoints(tmp_path, most_mb=0), "0" * 64
+    own, key = ck.Checkpoints(tmp_path, max_mb=0), "0" * 64
     def refused(*_, **__): raise PermissionError(13, "Permission denied")
     monkeypatch.setattr(ck.Path, "unlink", refused)
     own.put(key, {"a": 1})
@@ -160,7 +162,7 @@ def test_a_hook_has_the_sound_of_what_was_downloaded(talk, tmp_path):
 def test_costs_are_those_of_the_work(talk, folder):
     said = []
     benchmark(talk, load_settings({"runtime.checkpoints": True, "runtime.data_dir": str(folder), "transcribe.enabled": False}, "demo"), 2,
-              lambda e: said.append(e.kept))
+              lambda e: said.append(e.from_cache))
     assert said and not any(said)
 
 
@@ -181,7 +183,7 @@ def test_two_processes_share_a_folder(talk, tmp_path):
 
 
 def test_the_folder_holds_no_more_than_it_may(tmp_path):
-    own = ck.Checkpoints(tmp_path / "kept", most_mb=3)
+    own = ck.Checkpoints(tmp_path / "kept", max_mb=3)
     for n in range(10): own.put(ck.cache_key("a", n), np.zeros(2**18, np.float32))
     assert 2 <= sum(size for _, size, _ in ck.entries(own)) / 2**20 <= 3
 
@@ -189,7 +191,7 @@ def test_the_folder_holds_no_more_than_it_may(tmp_path):
 @pytest.mark.parametrize("wrong", [object(), {"a": {1, 2}}, lambda: 0])
 def test_what_is_no_artefact_is_refused(tmp_path, wrong):
     own = ck.Checkpoints(tmp_path)
-    with pytest.raises(TypeError, match="no artefact holds a"): own.put("0" * 64, wrong)
+    with pytest.raises(TypeError, match="a checkpoint can't hold a"): own.put("0" * 64, wrong)
     assert ck.entries(own) == []
 
 
@@ -202,3 +204,15 @@ def test_the_command_tells_and_clears(talk, tmp_path, monkeypatch):
     assert said.startswith(f"{len(ck.entries(ck.Checkpoints(tmp_path / 'checkpoints')))} files, ") and str(tmp_path) in said
     assert CliRunner().invoke(app, ["cache", "clear"]).stdout.endswith(" MB removed\n")
     assert CliRunner().invoke(app, ["cache", "info"]).stdout.startswith("0 files, 0.0 of 5,000 MB")
+
+
+def test_a_field_that_was_renamed_reads_under_its_old_name(tmp_path, monkeypatch):
+    own, key = ck.Checkpoints(tmp_path), "0" * 64
+    words = Transcript((Word("hello", 0.5, 0.9),), ModelInfo("parrot", "1"))
+    own.put(key, words)
+    with np.load(own.path(key)) as stored: tree = stored["tree"].item()
+    np.savez(own.path(key), tree=np.array(tree.replace('"language"', '"tongue"')))
+    monkeypatch.setattr(ck, "_OLD_FIELDS", {"Transcript": {"tongue": "language"}})
+    assert own.get(key) == words
+    monkeypatch.setattr(ck, "_OLD_FIELDS", {})
+    assert own.get(key) is None

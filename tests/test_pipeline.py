@@ -14,7 +14,10 @@ import pytest
 from ecg_audio_nb import analyze
 from ecg_audio_nb.research.evaluate import wer
 from ecg_audio_nb.audio.media import load_audio
+from ecg_audio_nb.pipeline import KEYWORDS, StageEvent
 from ecg_audio_nb.schema import ModelInfo, Word, from_dict, to_dict
+from ecg_audio_nb.settings import known_keys, load_settings
+from ecg_audio_nb.speech.diarize import diarize
 from ecg_audio_nb.speech.transcribe import Transcript
 
 EMBEDDED = {"engine": "embedded"}
@@ -146,9 +149,9 @@ def test_events_are_told_in_order(sample):
     analyze(sample, {**EMBEDDED, "transcribe.enabled": False}, told.append)
     for stage in ("fetch", "media", "voice", "diarize", "acoustics"):
         assert [e.status for e in told if e.stage == stage and e.status != "progress"] == ["start", "done"]
-        assert [e.share for e in told if e.stage == stage and e.status == "progress"] == sorted(e.share for e in told if e.stage == stage and e.status == "progress")
+        assert [e.fraction for e in told if e.stage == stage and e.status == "progress"] == sorted(e.fraction for e in told if e.stage == stage and e.status == "progress")
     assert [e.stage for e in told][:4] == ["fetch", "fetch", "media", "media"]
-    assert all(e.artefact is not None and e.seconds >= 0 for e in told if e.status == "done")
+    assert all(e.artifact is not None and e.seconds >= 0 for e in told if e.status == "done")
 
 
 def test_number_of_speakers_can_be_given(sample):
@@ -157,6 +160,47 @@ def test_number_of_speakers_can_be_given(sample):
     assert analyze(sample, {**base, "diarize.max_speakers": 2}).metadata.unique_speakers <= 2
     with pytest.raises(ValueError, match="min_speakers"):
         analyze(sample, {**base, "diarize.min_speakers": 3, "diarize.max_speakers": 2})
+
+
+def test_the_options_of_the_command_line_work_as_keywords(sample):
+    result = analyze(sample, {**EMBEDDED, "diarize.num_speakers": 1}, num_speakers=2, no_transcribe=True, language=None)
+    assert len(result.speakers) == 2 and not result.words and result.metadata.settings["diarize"]["num_speakers"] == 2
+    settings = load_settings({**EMBEDDED, "diarize.threshold": 0.5})
+    asked = analyze(sample, settings, no_transcribe=True, no_diarize=True).metadata.settings
+    assert (asked["diarize"]["threshold"], asked["diarize"]["enabled"]) == (0.5, False)
+
+
+def test_every_option_of_the_command_line_is_a_keyword():
+    from typer.main import get_command
+    from ecg_audio_nb.cli import app
+    command = get_command(app).commands["analyze"]
+    options = {p.name for p in command.params} - {"sources", "output", "profile", "set_"}
+    assert options == set(KEYWORDS) and set(KEYWORDS.values()) <= set(known_keys())
+
+
+@pytest.mark.parametrize("keywords, message", [({"num_speaker": 2}, "nearest is num_speakers"), ({"threshold": 0.5}, "diarize.threshold"),
+                                               ({"xyzzy": 1}, "no keyword 'xyzzy'; there are engine,")])
+def test_an_unknown_keyword_is_an_error_that_names_the_way_out(sample, keywords, message):
+    with pytest.raises(TypeError, match=re.escape(message)): analyze(sample, **keywords)
+
+
+def test_a_bad_value_of_a_keyword_names_its_setting(sample):
+    with pytest.raises(ValueError, match="diarize.num_speakers"): analyze(sample, num_speakers=-1)
+
+
+def test_an_engine_is_an_instance_a_name_or_its_settings(sample):
+    base = {**EMBEDDED, "transcribe.enabled": False}
+    plain = analyze(sample, base)
+    assert analyze(sample, {**base, "engine": "auto"}, engines={"diarize": "whisper"}).turns == plain.turns
+    assert analyze(sample, base, engines={"diarize": {"num_speakers": 2}}).metadata.unique_speakers == 2
+    assert analyze(sample, base, engines={"diarize": diarize}).turns == plain.turns
+    with pytest.raises(ValueError, match=r"engines\['diarize'\]: diarize.engine"): analyze(sample, base, engines={"diarize": "nobody"})
+    with pytest.raises(TypeError, match="a diarizer has a method"): analyze(sample, base, engines={"diarize": 3})
+
+
+def test_an_event_has_the_attributes_of_version_0_1():
+    event = StageEvent("media", "done", fraction=0.5, artifact="sound", from_cache=True)
+    assert (event.share, event.artefact, event.kept) == (0.5, "sound", True)
 
 
 def test_the_language_is_checked(sample):

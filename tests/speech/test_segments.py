@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from ecg_audio_nb.schema import Word
-from ecg_audio_nb.speech.speakers import SENTENCE_GAP, LONGEST, MOVE, PAUSE, ends_sentence, group_words, move_changes
+from ecg_audio_nb.speech.segments import (MAX_DURATION, MAX_MOVE, MAX_PAUSE, SENTENCE_GAP, ends_sentence, group_by_speaker, group_words,
+                                          move_changes)
 
 
 def words(text, gaps=None):
@@ -54,7 +55,7 @@ def test_a_change_of_speaker_moves_to_the_end_of_the_sentence(found, expected): 
 
 def test_a_change_does_not_move_over_a_pause():
     text = "A: Where did you go B: yesterday? I went to the park."
-    assert shown(move_changes(words(text, {4: PAUSE + 0.1}))) == text
+    assert shown(move_changes(words(text, {4: MAX_PAUSE + 0.1}))) == text
 
 
 def test_segments_end_with_sentences():
@@ -63,14 +64,14 @@ def test_segments_end_with_sentences():
 
 
 def test_segments_end_at_pauses_and_a_torn_word_returns():
-    assert texts(group_words(words("A: we were there and then we left", {4: PAUSE + 0.1}))) == ["we were there and", "then we left"]
-    assert texts(group_words(words("A: we were there and left.", {4: PAUSE + 0.1}))) == ["we were there and left."]
-    assert texts(group_words(words("A: we were there and left.", {4: 2 * PAUSE + 0.1}))) == ["we were there and", "left."]
+    assert texts(group_words(words("A: we were there and then we left", {4: MAX_PAUSE + 0.1}))) == ["we were there and", "then we left"]
+    assert texts(group_words(words("A: we were there and left.", {4: MAX_PAUSE + 0.1}))) == ["we were there and left."]
+    assert texts(group_words(words("A: we were there and left.", {4: 2 * MAX_PAUSE + 0.1}))) == ["we were there and", "left."]
 
 
 def test_a_long_segment_is_cut_at_a_comma():
     text = "A: " + " ".join(["la"] * 50) + " la, " + " ".join(["la"] * 49)
-    found = group_words(words(text), longest=13)
+    found = group_words(words(text), max_duration=13)
     assert [len(g) for g in found] == [51, 49]
 
 
@@ -96,10 +97,10 @@ def test_moved_changes_lose_no_word_and_move_little(given):
     assert {w.speaker_id for w in moved} == {w.speaker_id for w in given} # nobody vanishes
     assert all(a.speaker_id is None for a, b in zip(given, moved) if b.speaker_id is None)
     changes = [i for i in range(1, len(given)) if given[i].speaker_id != given[i - 1].speaker_id]
-    assert all(any(abs(i - c) <= MOVE for c in changes) for i, (a, b) in enumerate(zip(given, moved)) if a != b)
+    assert all(any(abs(i - c) <= MAX_MOVE for c in changes) for i, (a, b) in enumerate(zip(given, moved)) if a != b)
 
 
-@given(conversations(), st.sampled_from([0.2, PAUSE]), st.sampled_from([2.0, LONGEST]))
+@given(conversations(), st.sampled_from([0.2, MAX_PAUSE]), st.sampled_from([2.0, MAX_DURATION]))
 def test_segments_hold_each_word_once_in_order_of_one_speaker(given, pause, longest):
     groups = group_words(given, pause, longest)
     assert [w for g in groups for w in g] == given
@@ -109,3 +110,12 @@ def test_segments_hold_each_word_once_in_order_of_one_speaker(given, pause, long
         assert inner in ([], [1])
     for g in groups:
         assert len(g) < 4 or g[-1].end_time - g[0].start_time <= longest
+
+
+@given(conversations())
+def test_segments_by_speaker_are_those_of_each_speaker_alone(given):
+    groups = group_by_speaker(given)
+    assert [g[0].start_time for g in groups] == sorted(g[0].start_time for g in groups)
+    for who in {w.speaker_id for w in given}:
+        alone = [w for w in given if w.speaker_id == who]
+        assert [g for g in groups if g[0].speaker_id == who] == group_words(alone)

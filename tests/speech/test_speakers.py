@@ -9,22 +9,32 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from ecg_audio_nb import models; from ecg_audio_nb.speech import speakers
-from ecg_audio_nb.speech.diarize import diarize
-from ecg_audio_nb.research.evaluate import der, read_turns
+from ecg_audio_nb import models
 from ecg_audio_nb.audio.media import Audio, load_audio
-from ecg_audio_nb.models import ModelError, Weights, find_weights
+from ecg_audio_nb.models import ModelError, Weights, find_weights, suppress_warnings
+from ecg_audio_nb.research.evaluate import der, read_turns
 from ecg_audio_nb.schema import Turn, Word
-from ecg_audio_nb.settings import DiarizeSettings, RuntimeSettings, load_settings
-from ecg_audio_nb.speech.speakers import PyannoteDiarizer, assign_speakers, choose_diarizer, quiet, turns_from_pyannote
+from ecg_audio_nb.settings import RuntimeSettings, load_settings
+from ecg_audio_nb.speech import pyannote_engine
+from ecg_audio_nb.speech.diarize import diarize
+from ecg_audio_nb.speech.pyannote_engine import PyannoteDiarizer, turns_from_pyannote
+from ecg_audio_nb.speech.segments import assign_speakers
+from ecg_audio_nb.speech.speakers import DIARIZERS, FunctionDiarizer, PackagedDiarizer, as_diarizer, choose_diarizer
+from ecg_audio_nb.speech.vad import detect_speech
 
 CPU = RuntimeSettings(device="cpu", offline=True)
+
+
+def on_cpu(**bounds): return load_settings({"runtime.device": "cpu", "runtime.offline": True, **{f"diarize.{k}": v for k, v in bounds.items()}})
+
+
+def pyannote(weights, batch=0, **bounds): return PyannoteDiarizer(weights, on_cpu(**bounds), batch)
 
 
 @pytest.fixture(scope="session")
 def make_pipeline(tmp_path_factory):
     "Writes a pipeline folder"
-    with quiet(): tiny = pytest.importorskip("tiny_pyannote", reason="the extra whisperx is not installed", exc_type=ImportError)
+    with suppress_warnings(): tiny = pytest.importorskip("tiny_pyannote", reason="the extra whisperx is not installed", exc_type=ImportError)
     return lambda **kwargs: tiny.build(tmp_path_factory.mktemp("pyannote"), **kwargs)
 
 
@@ -33,7 +43,11 @@ def folder(make_pipeline): return make_pipeline()
 
 
 @pytest.fixture(scope="session")
-def engine(folder): return PyannoteDiarizer(find_weights(str(folder), "diarize", CPU))
+def weights(folder): return find_weights(str(folder), "diarize", CPU)
+
+
+@pytest.fixture(scope="session")
+def engine(weights): return pyannote(weights)
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +55,7 @@ def audio(sample): return load_audio(sample)
 
 
 @pytest.fixture(scope="session")
-def found(engine, audio): return engine(audio, None, runtime=CPU)
+def found(engine, audio): return engine.diarize(audio, None)
 
 
 def names(turns): return list(dict.fromkeys(t.speaker_id for t in turns))
@@ -80,30 +94,30 @@ def test_words_go_to_who_has_the_word(found, sample):
 
 
 @pytest.mark.parametrize("bounds, n", [({"num_speakers": 2}, 2), ({"num_speakers": 1}, 1), ({"max_speakers": 2}, 2), ({"min_speakers": 5}, 5)])
-def test_number_of_speakers_is_honoured(engine, audio, bounds, n):
-    assert len(names(engine(audio, None, DiarizeSettings(**bounds), CPU).turns)) == n
+def test_number_of_speakers_is_honoured(weights, audio, bounds, n):
+    assert len(names(pyannote(weights, **bounds).diarize(audio, None).turns)) == n
 
 
-def test_fewer_voices_than_asked_for_is_a_warning_and_nothing_is_printed(engine, audio, capfd):
-    found = engine(audio, None, DiarizeSettings(num_speakers=20), CPU)
+def test_fewer_voices_than_asked_for_is_a_warning_and_nothing_is_printed(weights, audio, capfd):
+    found = pyannote(weights, num_speakers=20).diarize(audio, None)
     assert "fewer than the 20 asked for" in found.warnings[0]
     assert capfd.readouterr() == ("", "")
 
 
-def test_contradictory_bounds_are_the_error_of_the_other_engine(engine, audio):
-    bounds = DiarizeSettings(min_speakers=3, max_speakers=2)
-    with pytest.raises(ValueError, match="min_speakers = 3") as ours: engine(audio, None, bounds, CPU)
-    with pytest.raises(ValueError) as other: diarize(audio, None, bounds, CPU)
+def test_contradictory_bounds_are_the_error_of_the_other_engine(weights, audio):
+    bounds = {"min_speakers": 3, "max_speakers": 2}
+    with pytest.raises(ValueError, match="min_speakers = 3") as ours: pyannote(weights, **bounds).diarize(audio, None)
+    with pytest.raises(ValueError) as other: PackagedDiarizer(on_cpu(**bounds)).diarize(audio, None)
     assert str(ours.value) == str(other.value)
 
 
 def test_the_same_again(engine, audio, found):
-    assert engine(audio, None, runtime=CPU) == found
+    assert engine.diarize(audio, None) == found
 
 
 def test_progress_grows_to_the_end(engine, audio):
     shares = []
-    engine(audio, None, DiarizeSettings(), CPU, shares.append)
+    engine.diarize(audio, None, shares.append)
     assert shares == sorted(shares) and shares[-1] == 1 and len(shares) > 5
 
 
@@ -112,8 +126,8 @@ def test_only_the_waveform_is_handed_over(folder, audio, monkeypatch):
     def pipeline(file, **kwargs):
         heard.append((file, kwargs.keys() - {"hook"}))
         return SimpleNamespace(itertracks=lambda yield_label: [])
-    monkeypatch.setattr(speakers, "keep", lambda key, load, mb: Made(pipeline))
-    found = PyannoteDiarizer(Weights("x", folder))(audio, None, DiarizeSettings(max_speakers=4), CPU)
+    monkeypatch.setattr(pyannote_engine, "get_or_load", lambda key, load, mb: Made(pipeline))
+    found = pyannote(Weights("x", folder), max_speakers=4).diarize(audio, None)
     [(file, asked)] = heard
     assert set(file) == {"waveform", "sample_rate", "uri"} and file["waveform"].shape == (1, len(audio.samples))
     assert file["waveform"].data_ptr() == audio.samples.ctypes.data # not even copied
@@ -129,11 +143,11 @@ class Made:
 
 @pytest.mark.parametrize("n", [0, 1, 160, 1600, 8000])
 def test_next_to_nothing_has_no_turns(engine, n):
-    assert engine(Audio(np.zeros(n, np.float32)), None, DiarizeSettings(num_speakers=2), CPU).turns == []
+    assert engine.diarize(Audio(np.zeros(n, np.float32)), None).turns == []
 
 
 def test_an_older_pipeline_gives_one_answer(make_pipeline, audio, found):
-    old = PyannoteDiarizer(find_weights(str(make_pipeline(legacy=True)), "diarize", CPU))(audio, None, runtime=CPU)
+    old = pyannote(find_weights(str(make_pipeline(legacy=True)), "diarize", CPU)).diarize(audio, None)
     assert old.exclusive is None and old.for_words == old.turns == found.turns
 
 
@@ -142,8 +156,8 @@ def test_names_of_what_pyannote_gives():
     a = Annotation()
     a[Segment(5, 7), 0], a[Segment(-0.01, 2), 0], a[Segment(6, 12), 1] = "SPEAKER_00", "SPEAKER_07", "Z"
     a[Segment(10, 11), 0] = "beyond"
-    turns, exclusive = turns_from_pyannote(a, 10.0)
-    assert turns == [Turn(0, 2, "SPEAKER_00"), Turn(5, 7, "SPEAKER_01"), Turn(6, 10, "SPEAKER_02")] and exclusive is None
+    found = turns_from_pyannote(a, 10.0)
+    assert found.turns == [Turn(0, 2, "SPEAKER_00"), Turn(5, 7, "SPEAKER_01"), Turn(6, 10, "SPEAKER_02")] and found.exclusive is None
 
 
 # --- memory
@@ -161,25 +175,25 @@ class Full:
 
 def test_out_of_memory_halves_and_goes_on(folder, audio, monkeypatch):
     full, released = Full(3), []
-    monkeypatch.setattr(speakers, "keep", lambda key, load, mb: full)
-    monkeypatch.setattr(models, "release", lambda but: released.append(but))
-    engine = PyannoteDiarizer(Weights("x", folder), batch=16)
-    first, second = engine(audio, None, runtime=CPU), engine(audio, None, runtime=CPU)
+    monkeypatch.setattr(pyannote_engine, "get_or_load", lambda key, load, mb: full)
+    monkeypatch.setattr(models, "release", lambda **kwargs: released.extend(kwargs.values()))
+    engine = pyannote(Weights("x", folder), batch=16)
+    first, second = engine.diarize(audio, None), engine.diarize(audio, None)
     assert full.tried == [(16, 16), (8, 8), (4, 4), (2, 2), (2, 2)] # the next file begins where this one ended
     assert first.warnings == ("diarize: out of memory at batch 16, went on with 2",) and second.warnings == ()
     assert released == [("diarize", str(folder), "cpu", "float32")] * 3
 
 
 def test_out_of_memory_for_one_is_an_error(folder, audio, monkeypatch):
-    monkeypatch.setattr(speakers, "keep", lambda key, load, mb: Full(0))
-    monkeypatch.setattr(models, "release", lambda but: None)
-    with pytest.raises(ModelError, match="one piece at a time"): PyannoteDiarizer(Weights("x", folder))(audio, None, runtime=CPU)
+    monkeypatch.setattr(pyannote_engine, "get_or_load", lambda key, load, mb: Full(0))
+    monkeypatch.setattr(models, "release", lambda **_: None)
+    with pytest.raises(ModelError, match="one piece at a time"): pyannote(Weights("x", folder)).diarize(audio, None)
 
 
 def test_other_errors_come_through(folder, audio, monkeypatch):
     def broken(file, **kwargs): raise RuntimeError("shapes do not fit")
-    monkeypatch.setattr(speakers, "keep", lambda key, load, mb: Made(broken))
-    with pytest.raises(RuntimeError, match="shapes"): PyannoteDiarizer(Weights("x", folder))(audio, None, runtime=CPU)
+    monkeypatch.setattr(pyannote_engine, "get_or_load", lambda key, load, mb: Made(broken))
+    with pytest.raises(RuntimeError, match="shapes"): pyannote(Weights("x", folder)).diarize(audio, None)
 
 
 # --- loading
@@ -197,7 +211,7 @@ sys.meta_path.insert(0, Guard())
 from pathlib import Path
 from ecg_audio_nb.models import Weights
 from ecg_audio_nb.settings import RuntimeSettings
-from ecg_audio_nb.speech.speakers import _load
+from ecg_audio_nb.speech.pyannote_engine import _load
 print("torch" in sys.modules)
 _load(Weights("x", Path("x")), "cpu", RuntimeSettings())
 """
@@ -209,7 +223,7 @@ def test_loading_says_nothing_and_leaves_everything_as_it_was(make_pipeline, aud
     logger = logging.getLogger("lightning.pytorch.utilities.migration.utils")
     before = warnings.filters[:], logger.level, "print" in vars(sys.modules["pyannote.audio.pipelines.clustering"])
     capfd.readouterr()
-    speakers._load(Weights("x", make_pipeline()), "cpu", CPU)
+    pyannote_engine._load(Weights("x", make_pipeline()), "cpu", CPU)
     assert capfd.readouterr() == ("", "") and not caplog.records
     assert (warnings.filters, logger.level, "print" in vars(sys.modules["pyannote.audio.pipelines.clustering"])) == before
 
@@ -217,13 +231,13 @@ def test_loading_says_nothing_and_leaves_everything_as_it_was(make_pipeline, aud
 def test_a_folder_that_is_no_pipeline(tmp_path, audio):
     (tmp_path / "config.yaml").write_text("hello: 1\n")
     with pytest.raises(ModelError, match="KeyError: 'pipeline'.*engine = whisper"):
-        PyannoteDiarizer(find_weights(str(tmp_path), "diarize", CPU))(audio, None, runtime=CPU)
+        pyannote(find_weights(str(tmp_path), "diarize", CPU)).diarize(audio, None)
 
 
 def test_weights_that_are_cut_short(make_pipeline, audio):
     (weights := make_pipeline() / "embedding/pytorch_model.bin").write_bytes(weights.read_bytes()[:500])
     with pytest.raises(ModelError, match="can't be loaded as a pyannote pipeline"):
-        PyannoteDiarizer(find_weights(str(weights.parents[1]), "diarize", CPU))(audio, None, runtime=CPU)
+        pyannote(find_weights(str(weights.parents[1]), "diarize", CPU)).diarize(audio, None)
 
 
 def test_networks_that_a_pipeline_names_are_not_fetched_offline(make_pipeline, audio, monkeypatch, tmp_path, capfd):
@@ -232,7 +246,7 @@ def test_networks_that_a_pipeline_names_are_not_fetched_offline(make_pipeline, a
     config = (folder := make_pipeline()) / "config.yaml"
     config.write_text(config.read_text().replace("$model/embedding", "pyannote/wespeaker-voxceleb-resnet34-LM"))
     with pytest.raises(ModelError, match=r"of the hub \(pyannote/wespeaker-voxceleb-resnet34-LM\)"):
-        PyannoteDiarizer(find_weights(str(folder), "diarize", CPU))(audio, None, runtime=CPU)
+        pyannote(find_weights(str(folder), "diarize", CPU)).diarize(audio, None)
     from huggingface_hub import constants
     assert not constants.HF_HUB_OFFLINE and capfd.readouterr().out == ""
 
@@ -240,7 +254,7 @@ def test_networks_that_a_pipeline_names_are_not_fetched_offline(make_pipeline, a
 def test_a_gated_network_within_a_pipeline():
     e = OSError("403 Client Error. (Request ID: x)\n\nCannot access gated repo for url "
                 "https://huggingface.co/pyannote/segmentation-3.0/resolve/main/pytorch_model.bin.")
-    said = speakers._load_fault(e, Weights("mine", Path("mine")))
+    said = pyannote_engine._load_error(e, Weights("mine", Path("mine")))
     assert "pyannote/segmentation-3.0 is gated" in said and "HF_TOKEN" in said
 
 
@@ -259,20 +273,20 @@ def test_auto_takes_pyannote_when_its_weights_are_at_hand(folder):
 def test_auto_without_weights_says_why(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     engine, why = chosen(runtime__offline=True)
-    assert engine is diarize
-    assert why.startswith(f"diarize: the packaged networks, because the model {speakers.PYANNOTE} is not on this machine") and "\n" not in why
+    assert type(engine) is PackagedDiarizer
+    assert why.startswith(f"diarize: the packaged networks, because the model {pyannote_engine.PYANNOTE} is not on this machine") and "\n" not in why
 
 
 def test_auto_without_the_extra_says_which(monkeypatch, folder):
     monkeypatch.setattr("ecg_audio_nb.models.find_spec", lambda name: None)
     engine, why = chosen(diarize__model=str(folder))
-    assert engine is diarize and "pip install 'ecg-audio-nb[whisperx]'" in why
+    assert type(engine) is PackagedDiarizer and "pip install 'ecg-audio-nb[whisperx]'" in why
 
 
 def test_auto_without_the_card_that_was_asked_for(monkeypatch, folder):
     monkeypatch.setattr("ecg_audio_nb.models._cuda_devices", lambda: 0)
     engine, why = chosen(diarize__model=str(folder), runtime__device="cuda")
-    assert engine is diarize and "no CUDA device" in why
+    assert type(engine) is PackagedDiarizer and "no CUDA device" in why
 
 
 def test_the_gated_message_comes_through(monkeypatch, tmp_path):
@@ -289,6 +303,26 @@ def test_asked_for_by_name(monkeypatch, tmp_path, folder):
     engine, why = chosen(diarize__engine="pyannote", diarize__model=str(folder))
     assert isinstance(engine, PyannoteDiarizer) and why == f"diarize: pyannote, with {folder}, as asked for"
     assert isinstance(chosen(engine="whisperx", diarize__model=str(folder))[0], PyannoteDiarizer)
-    assert chosen(engine="whisperx", diarize__engine="embedded") == (diarize, "diarize: the packaged networks, as asked for")
+    engine, why = chosen(engine="whisperx", diarize__engine="embedded")
+    assert type(engine) is PackagedDiarizer and why == "diarize: the packaged networks, as asked for"
     with pytest.raises(ModelError, match="runtime.offline"): chosen(engine="whisperx", runtime__offline=True)
     with pytest.raises(ModelError, match="no such folder"): chosen(diarize__engine="whisperx", diarize__model="/no/where")
+
+
+# --- one shape
+
+
+def test_every_name_of_the_register_is_a_value_of_the_setting():
+    for name in DIARIZERS: assert load_settings({"diarize.engine": name}).diarize.engine == name
+
+
+def test_a_function_is_a_diarizer_too(audio):
+    activity, settings = detect_speech(audio), on_cpu(num_speakers=2)
+    engine = as_diarizer(diarize, settings)
+    assert type(engine) is FunctionDiarizer
+    assert engine.diarize(audio, activity) == PackagedDiarizer(settings).diarize(audio, activity)
+
+
+def test_the_packaged_engine_in_two_steps_is_the_engine(audio):
+    activity, engine = detect_speech(audio), PackagedDiarizer(on_cpu())
+    assert engine.cluster(engine.embed(audio, activity), activity) == engine.diarize(audio, activity)
