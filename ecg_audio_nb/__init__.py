@@ -35,16 +35,20 @@ Modules:
 - `ecg_audio_nb.service.app`: The service: one process with warm models that works off the queue and tells the backend
 - `ecg_audio_nb.service.webhooks`: What a backend is told of a job: an outbox in the queue's file, delivered signed and at least once
 - `ecg_audio_nb.settings`: Every knob of an analysis: one small frozen class a stage, composed into `Settings`, read from four places in a fixed order
-- `ecg_audio_nb.speech.align`: Words to times: every word gets a place on the time line, and says how it came by it
+- `ecg_audio_nb.speech.align`: Give every word its time, and tell how the time was found
+- `ecg_audio_nb.speech.chunks`: Group speech into the spans that a recognizer decodes at once
+- `ecg_audio_nb.speech.ctc`: Find when each letter was spoken, with a wav2vec2 network
 - `ecg_audio_nb.speech.diarize`: Who spoke when, without torch, a download or a token
-- `ecg_audio_nb.speech.forced_align`: Find when each word was said, from its phones and the sound
+- `ecg_audio_nb.speech.forced_align`: Find when each word was spoken, from its phones and the sound
+- `ecg_audio_nb.speech.phone_model`: Score how well each speech sound explains each frame
 - `ecg_audio_nb.speech.phones`: Text to phones in any language: what the aligner looks for in the sound
 - `ecg_audio_nb.speech.speakers`: Which diarizer is used, and who said which word
 - `ecg_audio_nb.speech.spelling`: Write numbers in words: `assets/numbers.toml` has each language's words, this module the grammar.
-- `ecg_audio_nb.speech.transcribe`: Recognize words with Whisper
-- `ecg_audio_nb.speech.vad`: Where there is speech, and how many talk at once: one pass of a network that the recognizer and the diarizer share
+- `ecg_audio_nb.speech.transcribe`: Recognize the words of a recording: chunks of speech, their language, and which of the model's answers to keep
+- `ecg_audio_nb.speech.vad`: Find where there is speech, and how many talk at once, in one pass for the recognizer and the diarizer
 - `ecg_audio_nb.speech.voice_encoder`: Whose voice it is: 192 numbers for any piece of speech
 - `ecg_audio_nb.speech.voice_prints`: The same person in every file: a voice print a person, made on request, and who is who over a folder of results
+- `ecg_audio_nb.speech.whisper`: Run Whisper on CTranslate2: spectrogram, prompt, decoding, words with rough times
 - `ecg_audio_nb.voice.acoustics`: Loudness, F0 and brightness, measured once by frame and pooled over any span"""
 
 __version__ = "0.1.0"
