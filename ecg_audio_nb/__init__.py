@@ -39,12 +39,14 @@ Modules:
 - `ecg_audio_nb.speech.chunks`: Group speech into the spans that a recognizer decodes at once
 - `ecg_audio_nb.speech.ctc`: Find when each letter was spoken, with a wav2vec2 network
 - `ecg_audio_nb.speech.diarize`: Who spoke when, without torch, a download or a token
+- `ecg_audio_nb.speech.east_asian`: Read Korean, Japanese and Chinese as phones
 - `ecg_audio_nb.speech.forced_align`: Find when each word was spoken, from its phones and the sound
+- `ecg_audio_nb.speech.letter_rules`: Read letters as phones, by tables of each language
 - `ecg_audio_nb.speech.phone_model`: Score how well each speech sound explains each frame
-- `ecg_audio_nb.speech.phones`: Text to phones in any language: what the aligner looks for in the sound
+- `ecg_audio_nb.speech.phones`: Write the words of any language as phones, which the aligner looks for in the sound
 - `ecg_audio_nb.speech.speakers`: Which diarizer is used, and who said which word
 - `ecg_audio_nb.speech.spelling`: Write numbers in words: `assets/numbers.toml` has each language's words, this module the grammar.
-- `ecg_audio_nb.speech.transcribe`: Recognize the words of a recording: chunks of speech, their language, and which of the model's answers to keep
+- `ecg_audio_nb.speech.transcribe`: Recognize the words of a recording: its language, its chunks, and which of the model's answers to keep
 - `ecg_audio_nb.speech.vad`: Find where there is speech, and how many talk at once, in one pass for the recognizer and the diarizer
 - `ecg_audio_nb.speech.voice_encoder`: Whose voice it is: 192 numbers for any piece of speech
 - `ecg_audio_nb.speech.voice_prints`: The same person in every file: a voice print a person, made on request, and who is who over a folder of results

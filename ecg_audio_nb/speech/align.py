@@ -26,8 +26,8 @@ from unicodedata import category
 import numpy as np
 from ..core.system import single_blas_thread
 from ..audio.media import Audio
-from ..models import (AdaptiveBatch, ModelError, Weights, available_threads, catalogue, find_weights,
-    get_or_load, packaged_models, pick_device, require_extra, weights_info)
+from ..models import (AdaptiveBatch, ModelError, Weights, available_threads, catalogue,
+    find_weights, get_or_load, packaged_models, pick_device, require_extra, weights_info)
 from ..schema import ModelInfo, Word
 from ..settings import Settings
 from .ctc import CtcModel, load_ctc, tokenize, viterbi_align, words_from_frames
@@ -116,7 +116,8 @@ def _spread_evenly(words, start, end, speech):
         here = [word for word, p in zip(words, place) if p == k]
         step = (b - a) / max(len(here), 1)
         for i, word in enumerate(here):
-            out.append(replace(word, start_time=a + i * step, end_time=a + (i + 1) * step, timing="interpolated"))
+            first, last = a + i * step, a + (i + 1) * step
+            out.append(replace(word, start_time=first, end_time=last, timing="interpolated"))
     return out
 
 # %% ../../nbs/14_align.ipynb #8a60ede4
@@ -177,8 +178,11 @@ def split_at_pauses(
     middles = [(a[-1].end_time + b[0].start_time) / 2 for a, b in zip(groups, groups[1:])]
     edges = [0.0, *middles, duration]
     padding = pause / 2
-    return tuple((max(group[0].start_time - padding, before), min(group[-1].end_time + padding, after), len(group))
-                 for group, before, after in zip(groups, edges, edges[1:]))
+    chunks = []
+    for group, before, after in zip(groups, edges, edges[1:]):
+        start, end = group[0].start_time - padding, group[-1].end_time + padding
+        chunks.append((max(start, before), min(end, after), len(group)))
+    return tuple(chunks)
 
 # %% ../../nbs/14_align.ipynb #937e4579
 def clip_monotonic(
@@ -190,7 +194,8 @@ def clip_monotonic(
     for word in sorted(words, key=lambda word: word.start_time):
         start = min(max(word.start_time, last_start), duration)
         end = min(max(word.end_time, start), duration)
-        if (start, end) != (word.start_time, word.end_time): word = replace(word, start_time=start, end_time=end)
+        if (start, end) != (word.start_time, word.end_time):
+            word = replace(word, start_time=start, end_time=end)
         out.append(word)
         last_start = start
     return out
@@ -230,7 +235,8 @@ def _align_chunk(samples, words, start, language):
     if len(samples) > MAX_CHUNK * SAMPLE_RATE: return untimed, f"longer than {MAX_CHUNK:g} s"
     priors = [_prior(words[i], start) for i in spoken]
     try:
-        alignment = align_phones(samples, [pronunciations[i] for i in spoken], priors if any(priors) else None,
+        alignment = align_phones(samples, [pronunciations[i] for i in spoken],
+                                 priors=priors if any(priors) else None,
                                  after_punctuation=_after_punctuation(words, spoken))
     except ValueError: return untimed, "too short for the words"
     reason = distrust_reason(alignment, all(priors))
@@ -238,7 +244,7 @@ def _align_chunk(samples, words, start, language):
     timed = untimed
     for i, (a, b), prior in zip(spoken, alignment.spans, priors):
         apart = prior and (a > prior[1] or b < prior[0])
-        if apart and alignment.contrast < NOISY_CONTRAST: continue # in noise the recognizer is right more often
+        if apart and alignment.contrast < NOISY_CONTRAST: continue # the recognizer is right more often
         timed[i] = replace(words[i], start_time=max(0.0, start + a), end_time=start + b, timing="aligned")
     return timed, None
 
@@ -309,8 +315,8 @@ def _warn_untrusted(results):
     n_words = sum(len(words) for words, reason in results if reason)
     counts = sorted(((reasons.count(reason), reason) for reason in set(reasons)), reverse=True)
     each = "; ".join(f"{count}: {reason}" for count, reason in counts)
-    return (f"align: {len(reasons)} of {len(results)} chunks ({n_words} words) could not be aligned with the sound "
-            f"and have the recognizer's times, or interpolated ones ({each})",)
+    return (f"align: {len(reasons)} of {len(results)} chunks ({n_words} words) could not be aligned with "
+            f"the sound and have the recognizer's times, or interpolated ones ({each})",)
 
 # %% ../../nbs/14_align.ipynb #8b9ce420
 _TRANSLATED = "align: a translation can't be aligned with the sound; its times are rough"
@@ -325,7 +331,7 @@ class PhoneAligner:
         self.threads = settings.runtime.threads
 
     def align(self, audio, transcript, regions)->Aligned:
-        "Find the words' times; chunks whose text does not fit the sound keep the recognizer's, with a warning"
+        "Find the words' times; where the text does not fit the sound, the recognizer's stay, with a warning"
         if transcript.translated: return KeepTimes(_TRANSLATED).align(audio, transcript, regions)
         chunks = _chunks_of(transcript, audio.duration)
         def work(chunk, words):
@@ -445,7 +451,7 @@ def choose_aligner(
     settings:Settings,
     recognizer:str="", # engine that gave the words
 )->tuple[Aligner, str]: # the engine; and one line why
-    "Make the aligner that the settings ask for; raises `ModelError` for a model that was named and can't be loaded"
+    "Make the aligner that the settings ask for; raises `ModelError` if a named model can't be found"
     asked = settings.align.engine or ("whisperx" if recognizer == "whisperx" else settings.engine)
     name = "whisper" if asked == "auto" else asked
     if settings.align.model: name = "whisperx"

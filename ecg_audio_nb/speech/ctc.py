@@ -185,8 +185,8 @@ def _load_folder(weights):
     labels = next((v for v in labels.values() if isinstance(v, dict)), labels) # some nest it by language
     highest, n_labels = max(labels.values()), network.config.vocab_size
     if highest >= n_labels:
-        raise ModelError(f"align: {weights.folder} has the wrong tokenizer: vocab.json counts to {highest}, the network "
-                         f"has {n_labels} labels. Take both from one model")
+        raise ModelError(f"align: {weights.folder} has the wrong tokenizer: vocab.json counts to {highest}, "
+                         f"the network has {n_labels} labels. Take both from one model")
     return network, labels
 
 def _load_torchaudio(weights):
@@ -208,8 +208,8 @@ def load_ctc(
     try: network, labels = load(weights)
     except ModelError: raise
     except Exception as e:
-        raise ModelError(f"align: {weights.folder} can't be loaded ({type(e).__name__}: {str(e)[:200]}). Copy it again, "
-                         "or name another with align.model") from e
+        raise ModelError(f"align: {weights.folder} can't be loaded ({type(e).__name__}: {str(e)[:200]}). "
+                         "Copy it again, or name another with align.model") from e
     network = network.eval().to(device, torch.float16 if device == "cuda" else torch.float32)
     labels = {k.lower(): v for k, v in labels.items()}
     blank = next((labels[k] for k in ("[pad]", "<pad>", "-") if k in labels), 0)

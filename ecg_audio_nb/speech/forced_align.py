@@ -19,8 +19,9 @@ __all__ = ['NEVER', 'PAUSE_COST', 'FRAME_CENTRE', 'FINE_CENTRE', 'FLATTEN', 'REA
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 import numpy as np
-from .phone_model import (FRAME, FRAME_LENGTH, HOP, PHONE_IDS, PHONES as PHONES, SAMPLE_RATE, SILENCE,
-    STATES, PhoneModel, features, phone_model, state_scores)
+from .phone_model import PHONES as PHONES
+from .phone_model import (FRAME, FRAME_LENGTH, HOP, PHONE_IDS, SAMPLE_RATE, SILENCE, STATES,
+    PhoneModel, features, phone_model, state_scores)
 
 # %% ../../nbs/05_forced_align.ipynb #a9448bd7
 NEVER = np.float32(-1e30) # log probability of the impossible
@@ -92,10 +93,10 @@ def _as_graph(builder, final, group):
 # %% ../../nbs/05_forced_align.ipynb #8b3b5cd4
 def state_graph(
     pronunciations:Sequence[Sequence[tuple[str, ...]]], # of each word: alternatives, each of ARPAbet phones
-    costs:Sequence[float]|None=None, # log probability of a silence before each word, at the end; None: `PAUSE_COST`
+    costs:Sequence[float]|None=None, # log probability of a silence before each word, at the end; None: equal
     model:PhoneModel|None=None, # None: the packaged one
 )->StateGraph:
-    "Build the graph of a chunk; raises `ValueError` for a word without phones, `KeyError` for an unknown phone"
+    "Build a chunk's graph; raises `ValueError` for a word without phones, `KeyError` for an unknown phone"
     if not pronunciations or not all(any(p) and all(p) for p in pronunciations):
         raise ValueError("every word needs a pronunciation of at least one phone; leave the others out")
     if costs is None: costs = [PAUSE_COST] * (len(pronunciations) + 1)
@@ -123,7 +124,7 @@ def _trace_back(graph, value, moved, joined):
 def best_path(
     graph:StateGraph,
     scores:np.ndarray, # float32, shape (frames, 126)
-    penalty:np.ndarray|None=None, # float32, shape (frames, words + 1): added in each word's nodes; last: in silence
+    penalty:np.ndarray|None=None, # float32, (frames, words + 1): added in each word's nodes, last in silence
 )->np.ndarray: # int, shape (frames,): node of each frame
     "Find the most probable path; there must be at least as many frames as states on the shortest way"
     n, nodes = len(scores), len(graph.state)
@@ -164,13 +165,13 @@ def _behind_best(graph, path, scores):
     "How far the path's state stays behind the best one, in each frame; at most 0"
     return scores[np.arange(len(path)), graph.state[path]] - scores.max(1)
 
-# %% ../../nbs/05_forced_align.ipynb #330846b7
+# %% ../../nbs/05_forced_align.ipynb #bbc77342
 def word_scores(
     graph:StateGraph,
     path:np.ndarray, # int, shape (frames,)
     scores:np.ndarray, # float32, shape (frames, 126)
 )->np.ndarray: # float64, shape (words,), at most 0
-    "Measure how close each word's states come to the best of all, mean over its frames: near 0 where the text fits"
+    "Measure how far each word's states stay behind the best, a frame: near 0 where the text fits"
     behind, words = _behind_best(graph, path, scores), graph.word[path]
     spoken = words >= 0
     return np.bincount(words[spoken], behind[spoken]) / np.bincount(words[spoken])
@@ -183,7 +184,7 @@ LOUD_COST, LOUD_RANGE, ABOVE_NOISE = 10.0, 35.0, 6.0 # of silence in loud frames
 def loudness_threshold(
     level:np.ndarray, # dB, shape (frames,)
 )->float: # dB
-    "Return the level that tells sound from pause: 35 dB below the peaks, or 6 dB above the noise if that is more"
+    "Return the level between pause and sound: 35 dB below the peaks, or 6 dB above the noise if that is more"
     low, high = np.percentile(level, (10, 95))
     return max(high - LOUD_RANGE, low + ABOVE_NOISE)
 
@@ -227,7 +228,8 @@ def _reversed(graph):
     ways = {} # node of the reversed graph -> its sources and costs
     for j, node in enumerate(graph.joint):
         for source, cost in zip(graph.sources[:, j], graph.costs[:, j]):
-            if cost > NEVER / 2: ways.setdefault(last - int(source), []).append((last - int(node), float(cost)))
+            if cost <= NEVER / 2: continue
+            ways.setdefault(last - int(source), []).append((last - int(node), float(cost)))
     joint, sources, costs = _joint_arrays(sorted(ways.items()))
     start = np.full(last + 1, NEVER, np.float32)
     for node, cost in graph.final: start[last - node] = cost
@@ -375,7 +377,7 @@ STRAY_COST, STRAY_REACH = -60.0, 8 # of a silence so few phones from a punctuati
 
 def pause_costs(
     pronunciations:Sequence[Sequence[tuple[str, ...]]], # of each word
-    after_punctuation:Sequence[bool], # whether punctuation stands before each word; start and end count anyway
+    after_punctuation:Sequence[bool], # whether punctuation stands before each word; the start counts anyway
 )->list[float]: # log probability of a silence before each word and at the end
     "Compute the cost of a silence between the words of a punctuated text"
     lengths = [min(map(len, alternatives)) for alternatives in pronunciations]
@@ -446,7 +448,7 @@ def _make_alignment(graph, sound, path, pronunciations):
 def align_phones(
     samples:np.ndarray, # mono, float32, shape (n,), 16 kHz
     pronunciations:Sequence[Sequence[tuple[str, ...]]], # of each word: alternatives, each of ARPAbet phones
-    priors:Sequence[tuple[float, float]|None]|None=None, # where each word may be: start, end, seconds; None: not known
+    priors:Sequence[tuple[float, float]|None]|None=None, # where each word may be, seconds; None: not known
     measure_margin:bool=True, # fill in `margin`, which takes a second search
     after_punctuation:Sequence[bool]|None=None, # whether punctuation stands before each word; None: not known
 )->PhoneAlignment:

@@ -23,9 +23,8 @@ from importlib.resources import files
 import numpy as np
 
 # %% ../../nbs/04_phone_model.ipynb #ac9165e2
-PHONES = ("+NSN+", "+SPN+", "AA", "AE", "AH", "AO", "AW", "AY", "B", "CH", "D", "DH", "EH", "ER", "EY", "F", "G",
-          "HH", "IH", "IY", "JH", "K", "L", "M", "N", "NG", "OW", "OY", "P", "R", "S", "SH", "SIL", "T", "TH",
-          "UH", "UW", "V", "W", "Y", "Z", "ZH") # in the model's order; +NSN+: noise, +SPN+: spoken noise
+PHONES = tuple("+NSN+ +SPN+ AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH SIL T TH "
+               "UH UW V W Y Z ZH".split()) # in the model's order; +NSN+: noise, +SPN+: spoken noise
 STATES = 3 # of a phone
 SILENCE = PHONES.index("SIL")
 PHONE_IDS = {phone: i for i, phone in enumerate(PHONES)}
@@ -115,7 +114,7 @@ def frames_of(
 # %% ../../nbs/04_phone_model.ipynb #ffc1a69d
 def filter_powers(
     samples:np.ndarray, # mono, float32, shape (n,)
-)->tuple[np.ndarray, np.ndarray]: # power in each filter, float32, shape (frames, 25); level, dB, shape (frames,)
+)->tuple[np.ndarray, np.ndarray]: # power in each filter, float32, (frames, 25); level, dB, (frames,)
     "Compute the power in each filter, and the level of each frame"
     rms = np.sqrt(np.mean(np.square(samples, dtype=np.float64)) + 1e-12)
     noise = np.random.default_rng(0).normal(0, LEVEL * 10 ** (DITHER_DB / 20), len(samples))

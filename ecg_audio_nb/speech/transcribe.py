@@ -1,4 +1,4 @@
-"""Recognize the words of a recording: chunks of speech, their language, and which of the model's answers to keep
+"""Recognize the words of a recording: its language, its chunks, and which of the model's answers to keep
 
 A transcriber gets the audio and the spans in which there is speech, and returns words with rough times and a confidence. Who spoke, where exactly a word begins and how it sounded is the work of other stages, so a transcriber is a class with one method; a test or a researcher can pass any object that has it. The one built in runs Whisper (`whisper`).
 
@@ -23,15 +23,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Protocol
 from ..audio.media import Audio
-from ..models import (AdaptiveBatch, ModelError, Weights, at_hand, available_threads, find_weights, free_mb,
-    get_or_load, pick_device, weights_info)
+from ..models import (AdaptiveBatch, ModelError, Weights, at_hand, available_threads, find_weights,
+    free_mb, get_or_load, pick_device, weights_info)
 from ..schema import ModelInfo, Word
 from ..settings import Settings, TranscribeSettings
 from .chunks import PADDING, make_chunks, max_chunk_duration, quietest_point
 from .vad import Spans
 from .whisper import UNSPACED as UNSPACED
-from ecg_audio_nb.speech.whisper import (DecodedChunk, WhisperModel, batch_size, compute_type, decode, decoder_layers,
-    load_whisper)
+from .whisper import (DecodedChunk, WhisperModel, batch_size, compute_type, decode,
+    decoder_layers, load_whisper)
 
 # %% ../../nbs/13_transcribe.ipynb #bb618a9c
 @dataclass(frozen=True)
@@ -98,7 +98,8 @@ def drop_reason(
         return f"it repeats itself (compression ratio {chunk.compression:.1f}, at most {most:g})"
     if chunk.log_prob < settings.logprob_threshold:
         return f"the text is improbable (log-probability {chunk.log_prob:.2f})"
-    is_noise = (chunk.seconds < BRIEF and chunk.no_speech > BRIEF_NO_SPEECH and chunk.log_prob < BRIEF_LOG_PROB)
+    is_noise = (chunk.seconds < BRIEF and chunk.no_speech > BRIEF_NO_SPEECH
+                and chunk.log_prob < BRIEF_LOG_PROB)
     is_silence = (chunk.no_speech > settings.no_speech_threshold
                   and chunk.log_prob < settings.no_speech_logprob_threshold)
     if not (is_noise or is_silence): return None
@@ -177,7 +178,7 @@ MIN_ECHO = 3 # words
 
 def split_echo(
     words:Sequence[Word], # of one chunk, with rough times
-)->tuple[list[Word], list[Word]]: # words that were spoken; words that take no time and repeat those before them
+)->tuple[list[Word], list[Word]]: # spoken words; words that take no time and repeat those before them
     "Separate words that take no time and repeat the words before them"
     words = list(words)
     for start in range(len(words) - MIN_ECHO, 0, -1):
@@ -351,11 +352,12 @@ def _warn_of_other_language(run):
     "Warnings about speech that an English-only model is given"
     name = run.engine.weights.name
     detected = detect_with_other_model(run.audio, run.spans, run.engine.settings)
-    if detected is None: return (f"transcribe: the language was not detected, because {name} knows English only",)
+    if detected is None:
+        return (f"transcribe: the language was not detected, because {name} knows English only",)
     code, p, other = detected
     if code == "en": return ()
-    return (f"transcribe: {name} knows English only, but {other} detects the language {code} ({p:.2f}): the words "
-            f"are probably wrong. Take transcribe.model = {other}",)
+    return (f"transcribe: {name} knows English only, but {other} detects the language {code} ({p:.2f}): "
+            f"the words are probably wrong. Take transcribe.model = {other}",)
 
 # %% ../../nbs/13_transcribe.ipynb #d76b63ee
 def _decode_all(run, code):
@@ -435,15 +437,17 @@ def _drop_invented(decoded, settings):
         kept.append(((start, end), chunk))
         if chunk.echo:
             echo = " ".join(w.word for w in chunk.echo)
-            notes.append(f"transcribe: dropped {echo[:40]!r} at {chunk.echo[0].start_time:.2f} s: it repeats the words "
-                         "before it, in no time")
+            notes.append(f"transcribe: dropped {echo[:40]!r} at {chunk.echo[0].start_time:.2f} s: it repeats "
+                         "the words before it, in no time")
     return kept, notes
 
 def _note_on_chance(kept):
     "A warning if a temperature above 0 was used"
-    places = [f"{start:.2f} to {end:.2f} s at {chunk.temperature:g}" for (start, end), chunk in kept if chunk.temperature]
+    places = [f"{start:.2f} to {end:.2f} s at {chunk.temperature:g}"
+              for (start, end), chunk in kept if chunk.temperature]
     if not places: return ()
-    return ("transcribe: decoded at a temperature, at random, so that another run may differ: " + ", ".join(places),)
+    return ("transcribe: decoded at a temperature, at random, so that another run may differ: "
+            + ", ".join(places),)
 
 # %% ../../nbs/13_transcribe.ipynb #23241d4e
 PREFERRED = {"cuda": ("large-v3-turbo", "base"), "cpu": ("base", "tiny")}
@@ -476,10 +480,11 @@ TRANSCRIBERS: dict[str, Callable[[Settings], Transcriber]] = { # name in transcr
 def choose_transcriber(
     settings:Settings,
 )->tuple[Transcriber, str]: # the engine; and one line why
-    "Make the recognizer that the settings ask for; raises `ModelError` if its weights can't be found or fetched"
+    "Make the recognizer that the settings ask for; raises `ModelError` if it has no weights"
     name = settings.engine_for("transcribe")
     if name == "auto": name = "whisper"
     if name not in TRANSCRIBERS:
-        raise TranscribeError(f"transcribe.engine = {name}: no such engine. There are {', '.join(TRANSCRIBERS)}")
+        raise TranscribeError(f"transcribe.engine = {name}: no such engine. There are "
+                              f"{', '.join(TRANSCRIBERS)}")
     engine = TRANSCRIBERS[name](settings)
     return engine, getattr(engine, "reason", "") or f"transcribe: {name}"

@@ -227,7 +227,8 @@ def binarize(
     defaults = VoiceSettings()
     usual = merge_spans(clip(_silero_runs(scores, defaults.onset, defaults.offset)))
     possible = merge_spans(clip(_silero_runs(scores, POSSIBLE, POSSIBLE)))
-    return Activity(scores.local, scores.n_samples, speech, merge_spans(clip(by_silero)), scores.models, usual, possible)
+    return Activity(scores.local, scores.n_samples, speech, merge_spans(clip(by_silero)), scores.models,
+                    usual, possible)
 
 # %% ../../nbs/12_vad.ipynb #e5c3b4eb
 def detect_speech(

@@ -72,7 +72,7 @@ def context_frames(
 
 # %% ../../nbs/09_whisper.ipynb #e54261d8
 def _byte_table():
-    "Build GPT-2's table: printable Latin-1 characters stand for themselves, the other bytes for U+0100 and on"
+    "Build GPT-2's table: printable Latin-1 characters stand for themselves, other bytes for U+0100 on"
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [b for b in range(256) if b not in printable]
     return {chr(b): b for b in printable} | {chr(256 + i): b for i, b in enumerate(others)}
@@ -148,7 +148,7 @@ class _TokenText:
 def _token_text(tokens):
     "Join the bytes of tokens"
     data = [token_bytes(t) for t in tokens]
-    text = b"".join(data).decode("utf-8", "surrogateescape") # a lone byte becomes one character, left out of the word
+    text = b"".join(data).decode("utf-8", "surrogateescape") # a lone byte becomes one character
     char_bytes = [len(c.encode("utf-8", "surrogateescape")) for c in text]
     char_starts = np.cumsum([0] + char_bytes)
     token_starts = np.cumsum([0] + [len(d) for d in data])
@@ -279,7 +279,8 @@ def _read_vocabulary(folder):
     if path.is_file(): tokens = json.loads(path.read_text(encoding="utf-8"))
     else: tokens = (folder / "vocabulary.txt").read_text(encoding="utf-8").rstrip("\n").split("\n")
     if "<|startoftranscript|>" in tokens: return tokens
-    raise ModelError(f"transcribe: {folder} has the wrong vocabulary: it is not of a Whisper model. Copy it anew")
+    raise ModelError(f"transcribe: {folder} has the wrong vocabulary: it is not of a Whisper model. "
+                     "Copy it anew")
 
 # %% ../../nbs/09_whisper.ipynb #4ea56df2
 def load_whisper(
@@ -299,8 +300,9 @@ def load_whisper(
                                              inter_threads=workers, intra_threads=max(1, threads // workers))
     except (RuntimeError, ValueError, OSError) as e:
         if is_oom(e): raise
-        raise ModelError(f"transcribe: {weights.folder} can't be loaded as {compute} on {device} ({e}). Copy it "
-                         "again, name another with transcribe.model, or another transcribe.compute_type") from e
+        raise ModelError(f"transcribe: {weights.folder} can't be loaded as {compute} on {device} ({e}). "
+                         "Copy it again, name another with transcribe.model, or another "
+                         "transcribe.compute_type") from e
     return WhisperModel(network, vocabulary, weights.folder, offset)
 
 # %% ../../nbs/09_whisper.ipynb #f882f940
@@ -313,7 +315,8 @@ def build_prompt(
     before = whisper.tokenize(" " + settings.hotwords.strip()) if settings.hotwords else []
     if settings.initial_prompt: before = [*before, *whisper.tokenize(" " + settings.initial_prompt.strip())]
     if before: before = ["<|startofprev|>", *before[-223:]]
-    return [*before, "<|startoftranscript|>", *_task_tokens(whisper, language, settings.task), "<|notimestamps|>"]
+    task = _task_tokens(whisper, language, settings.task)
+    return [*before, "<|startoftranscript|>", *task, "<|notimestamps|>"]
 
 def _task_tokens(whisper, language, task):
     return [f"<|{language}|>", f"<|{task}|>"] if whisper.multilingual else []
@@ -367,8 +370,11 @@ def _find_words(whisper, encoded, spans, language, task, token_ids):
     spoken_language = "en" if task == "translate" else language
     words = []
     for ids, alignment, span in zip(text_ids, aligned, spans):
+        if not ids:
+            words.append([])
+            continue
         tokens = [whisper.vocabulary[i] for i in ids]
         begins = token_frames(alignment.alignments, len(ids))
-        words.append(timed_words(tokens, alignment.text_token_probs, begins, span, spoken_language, whisper.offset)
-                     if ids else [])
+        words.append(timed_words(tokens, alignment.text_token_probs, begins, span, spoken_language,
+                                 whisper.offset))
     return words
