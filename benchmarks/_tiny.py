@@ -94,7 +94,8 @@ def parity() -> dict:  # {"figures", "details"}
 
         without_nltk_data()
         peer, about = theirs.load_align_model("en", "cpu", model_name=str(TINY / "wav2vec2"))
-    from ecg_audio_nb.speech.align import CtcAligner, align_words, viterbi_align, tokenize
+    from ecg_audio_nb.speech.align import CtcAligner, align_words
+    from ecg_audio_nb.speech.ctc import tokenize, viterbi_align
     from ecg_audio_nb.audio.media import Audio
     from ecg_audio_nb.models import AdaptiveBatch
     from ecg_audio_nb.schema import ModelInfo, Word
@@ -105,7 +106,7 @@ def parity() -> dict:  # {"figures", "details"}
     aligner = CtcAligner(settings())
     model = aligner.model(aligner.weights("en"))
     flat = tuple(Word(w) for _, _, g in parts for w, *_ in g)
-    given = Transcript(flat, ModelInfo("true text", "none"), "en", passages=tuple((s, e, len(g)) for s, e, g in parts))
+    given = Transcript(flat, ModelInfo("true text", "none"), "en", chunks=tuple((s, e, len(g)) for s, e, g in parts))
     asked = [{"text": " " + " ".join(w for w, *_ in g), "start": s, "end": e} for s, e, g in parts]
     ours_s, ours = best_of(runs, lambda: align_words(model, audio, given, AdaptiveBatch("align", 1)))
     peer_s, found = best_of(runs, lambda: theirs.align(asked, peer, about, samples, "cpu"))

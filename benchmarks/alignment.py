@@ -105,7 +105,7 @@ def timed_by(aligner, p: Passage, rough=None):
     "The words of a passage as an aligner times them"
     rough = rough or [(None, None)] * len(p.words)
     words = tuple(Word(w, s, e, timing=None if s is None else "recognized") for w, (s, e) in zip(p.words, rough))
-    given = Transcript(words, ModelInfo("true text", "none"), p.language, passages=((0.0, p.duration, len(words)),))
+    given = Transcript(words, ModelInfo("true text", "none"), p.language, chunks=((0.0, p.duration, len(words)),))
     return aligner.align(Audio(p.samples), given, [(0.0, p.duration)]).words
 
 
@@ -155,7 +155,7 @@ def with_pocketsphinx():
 def has_path(p: Passage) -> bool:
     "Whether the search finds a path, trusted or not"
     try:
-        align_phones(p.samples, pronunciations(p), check=False)
+        align_phones(p.samples, pronunciations(p), measure_margin=False)
     except ValueError:
         return False
     return True
@@ -291,14 +291,14 @@ def far_speech(quick):
     for clip in meetings()[: 1 if quick else None]:
         transcript, speech = heard("base", clip.audio)
         found, first, without = phone_aligner().align(clip.audio, transcript, speech), 0, 0
-        for start, end, n in transcript.passages:
+        for start, end, n in transcript.chunks:
             words = tuple(w.word for w in transcript.words[first : first + n])
             passage = Passage(clip.name, clip.audio.cut(start, end).samples, words, ())
             without += bool(pronunciations(passage)) and not has_path(passage)
             first += n
         aligned = sum(w.timing == "aligned" for w in found.words)
         rows[clip.name] = {
-            "passages": len(transcript.passages),
+            "passages": len(transcript.chunks),
             "without_path": without,
             "words": len(found.words),
             "aligned": aligned,

@@ -103,7 +103,7 @@ def wav2vec2(device):
     import torch
     from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
 
-    from ecg_audio_nb.speech.align import CtcModel
+    from ecg_audio_nb.speech.ctc import CtcModel
 
     torch.manual_seed(0)
     layout = Wav2Vec2Config(feat_extract_norm="layer", do_stable_layer_norm=True, conv_bias=True, vocab_size=32)

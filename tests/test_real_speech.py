@@ -178,7 +178,7 @@ def test_the_same_window_gives_whisperxs_text(real_whisper, utterances, monkeypa
     changed a word or a comma in three of these five (with WhisperX's spectrogram: in none).
     """
     monkeypatch.setattr(transcribe, "TRAILING", 30.0) # the encoder is given 30 s, as there
-    monkeypatch.setattr(transcribe, "MIN_UNHEARD", 60.0) # nothing is decoded again
+    monkeypatch.setattr(transcribe, "MIN_UNCOVERED", 60.0) # nothing is decoded again
     weights = real_whisper("tiny.en")
     ours, theirs = (texts(weights, utterances, "float32") for texts in (our_texts, their_texts))
     assert [t.split() for t in ours] == [t.split() for t in theirs]

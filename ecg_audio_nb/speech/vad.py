@@ -1,11 +1,11 @@
-"""Where there is speech, and how many talk at once: one pass of a network that the recognizer and the diarizer share
+"""Find where there is speech, and how many talk at once, in one pass for the recognizer and the diarizer
 
-pyannote's segmentation network hears windows of 5 s and tells, for each of 293 frames, how probably each of three **local speakers** talks. Local means: which of the three a voice becomes is decided anew in every window; putting the windows' speakers together is the diarizer's work. What both branches of the pipeline need comes from this one pass:
+pyannote's segmentation network takes windows of 5 s and returns, for each of 293 frames, the probability that each of three **local speakers** talks. Local means: the three are numbered anew in every window; putting the windows' speakers together is the diarizer's work. Both branches of the pipeline use this one pass:
 
 - *speech* is where any local speaker is active (for the recognizer);
 - *who* is which local speakers are active, in each window (for the diarizer).
 
-A frame sees 62 ms of sound; it stands for the 17 ms in their middle, so the first one begins 22.5 ms into the window (`assets/models/models.json` has the geometry).
+A frame covers 62 ms of sound; it stands for the 17 ms in their middle, so the first one begins 22.5 ms into the window (`assets/models/models.json` has the geometry).
 
 A tool that runs the network once for speech and again for speakers pays twice; a step of 1 s between windows instead of 0.5 s halves the cost again, at no loss of accuracy in our measurements.
 
@@ -16,8 +16,8 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/vad.html.md"""
 # %% auto #0
 __all__ = ['SAMPLE_RATE', 'WINDOW', 'STEP', 'SPEECH_STEP', 'FRAMES', 'FRAME_STEP', 'FRAME_START', 'LOCAL_SPEAKERS', 'Spans',
            'SILERO_STEP', 'POSSIBLE', 'peak_gain', 'n_windows', 'segmentation_scores', 'n_frames', 'coverage',
-           'overlap_mean', 'true_runs', 'hysteresis', 'merge_spans', 'silero_scores', 'Activity', 'VadScores',
-           'run_networks', 'binarize', 'detect_speech']
+           'overlap_mean', 'true_runs', 'hysteresis', 'merge_spans', 'silero_scores', 'VadScores', 'run_networks',
+           'Activity', 'binarize', 'detect_speech']
 
 # %% ../../nbs/12_vad.ipynb #6237d21e
 from collections.abc import Iterable
@@ -30,23 +30,29 @@ from ..schema import ModelInfo
 from ..settings import RuntimeSettings, VoiceSettings
 
 # %% ../../nbs/12_vad.ipynb #1e1d3cea
-SAMPLE_RATE = 16000
-WINDOW, STEP, SPEECH_STEP = 5.0, 1.0, 2.5 # seconds; STEP for the diarizer, SPEECH_STEP where only speech is asked for
-FRAMES, FRAME_STEP, FRAME_START = 293, 270 / SAMPLE_RATE, 0.0225 # of a window; seconds; where the first frame begins
+SAMPLE_RATE = 16000 # Hz
+WINDOW = 5.0 # seconds
+STEP, SPEECH_STEP = 1.0, 2.5 # seconds between windows: for the diarizer; where only speech is asked for
+FRAMES = 293 # of a window
+FRAME_STEP, FRAME_START = 270 / SAMPLE_RATE, 0.0225 # seconds between frames; where the first one begins
 LOCAL_SPEAKERS = 3
 
 # %% ../../nbs/12_vad.ipynb #3ce280f8
 def peak_gain(
     samples:np.ndarray, # mono, float32, shape (n,)
 )->float: # factor that brings the highest sample to 0.9; 1 for digital silence
-    "How much louder the networks should hear the file"
+    "Compute the gain with which the networks get the file"
     peak = max(float(samples.max(initial=0)), -float(samples.min(initial=0)))
     return 0.9 / peak if peak > 0 else 1.0
 
 # %% ../../nbs/12_vad.ipynb #4c0fb74f
-def n_windows(n_samples:int, step:float=STEP)->int: # windows that cover the file, at least one
-    "How many windows a file takes"
-    return max(1, -(-(n_samples - int(WINDOW * SAMPLE_RATE)) // int(step * SAMPLE_RATE)) + 1)
+def n_windows(
+    n_samples:int, # of the file
+    step:float=STEP, # between windows, seconds
+)->int: # windows that cover the file, at least one
+    "Count the windows of a file"
+    rest = n_samples - int(WINDOW * SAMPLE_RATE) # behind the first window
+    return max(1, -(-rest // int(step * SAMPLE_RATE)) + 1)
 
 # %% ../../nbs/12_vad.ipynb #b5fc92a3
 def segmentation_scores(
@@ -56,7 +62,8 @@ def segmentation_scores(
     step:float=STEP, # between windows, seconds
 )->np.ndarray: # float32, shape (windows, 293, 3): probability that a local speaker talks
     "Run the segmentation network over the file"
-    size, hop, gain = int(WINDOW * SAMPLE_RATE), int(step * SAMPLE_RATE), peak_gain(samples)
+    size, hop = int(WINDOW * SAMPLE_RATE), int(step * SAMPLE_RATE)
+    gain = peak_gain(samples)
     scores = np.empty((n_windows(len(samples), step), FRAMES, LOCAL_SPEAKERS), np.float32)
     for first in range(0, len(scores), batch):
         windows = np.zeros((min(batch, len(scores) - first), 1, size), np.float32)
@@ -67,31 +74,36 @@ def segmentation_scores(
     return scores
 
 # %% ../../nbs/12_vad.ipynb #3313adad
-def n_frames(n_samples:int)->int:
-    "Frames that begin inside the file"
+def n_frames(
+    n_samples:int, # of the file
+)->int:
+    "Count the frames that begin inside the file"
     return max(0, int(np.ceil((n_samples / SAMPLE_RATE - FRAME_START) / FRAME_STEP)))
 
 # %% ../../nbs/12_vad.ipynb #b0ee0d34
 def coverage(
-    windows:int,
+    windows:int, # number
     step:float=STEP, # between windows, seconds
-)->tuple[np.ndarray, np.ndarray]: # int: first frame of each window, (windows,); how many windows hear each frame
-    "Which frames the windows hear"
+)->tuple[np.ndarray, np.ndarray]: # int: first frame of each window, (windows,); windows that cover each frame
+    "Tell which frames of the file the windows cover"
     starts = np.rint(np.arange(windows) * step / FRAME_STEP).astype(int)
-    times = np.zeros(starts[-1] + FRAMES, int)
-    for start in starts: times[start:start + FRAMES] += 1
-    return starts, times
+    counts = np.zeros(starts[-1] + FRAMES, int)
+    for start in starts: counts[start:start + FRAMES] += 1
+    return starts, counts
 
+# %% ../../nbs/12_vad.ipynb #6a3c4266
 def overlap_mean(
     values:np.ndarray, # shape (windows, 293) or (windows, 293, k)
     n_samples:int, # of the file
     step:float=STEP, # between windows, seconds
 )->np.ndarray: # float32, shape (frames,) or (frames, k)
-    "One value a frame of the file: the mean over the windows that cover it"
-    starts, times = coverage(len(values), step)
-    total = np.zeros((len(times), *values.shape[2:]), np.float32)
+    "Average windows into one value a frame of the file"
+    starts, counts = coverage(len(values), step)
+    total = np.zeros((len(counts), *values.shape[2:]), np.float32)
     for start, value in zip(starts, values): total[start:start + FRAMES] += value
-    total /= times.astype(np.float32).reshape(-1, *[1] * (total.ndim - 1))
+    counts = counts.astype(np.float32)
+    if total.ndim == 2: counts = counts[:, None]
+    total /= counts
     return total[:n_frames(n_samples)]
 
 # %% ../../nbs/12_vad.ipynb #a6254ebe
@@ -100,34 +112,38 @@ Spans = list[tuple[float, float]] # (start, end), seconds, in order
 def true_runs(
     mask:np.ndarray, # bool, shape (n,)
 )->np.ndarray: # int, shape (k, 2): first index, and the one after the last
-    "Where a mask is true"
+    "Find the runs in which a mask is true"
     edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]])))
     return edges.reshape(-1, 2)
 
 # %% ../../nbs/12_vad.ipynb #f4566a82
 def hysteresis(
     score:np.ndarray, # shape (n,), in [0, 1]
-    onset:float, # begins at this
-    offset:float, # goes on down to this
-)->np.ndarray: # int, shape (k, 2)
-    "Runs of a score, by two thresholds"
-    first = np.flatnonzero(score >= onset)
-    found = [(first[i], end) for start, end in true_runs(score >= min(onset, offset))
-             if (i := np.searchsorted(first, start)) < len(first) and first[i] < end]
-    return np.array(found, int).reshape(-1, 2)
+    onset:float, # a run begins at this
+    offset:float, # and goes on down to this
+)->np.ndarray: # int, shape (k, 2): first index, and the one after the last
+    "Find the runs of a score, by two thresholds"
+    onsets = np.flatnonzero(score >= onset)
+    runs = []
+    for start, end in true_runs(score >= min(onset, offset)):
+        i = np.searchsorted(onsets, start)
+        if i < len(onsets) and onsets[i] < end: runs.append((onsets[i], end))
+    return np.array(runs, int).reshape(-1, 2)
 
 # %% ../../nbs/12_vad.ipynb #39299257
 def merge_spans(
     spans:Iterable, # (start, end), seconds, in any order
-    min_silence:float=0.0, # shorter gaps are bridged
-    min_speech:float=0.0, # shorter spans are dropped, after that
+    min_silence:float=0.0, # seconds; shorter gaps are bridged
+    min_speech:float=0.0, # seconds; shorter spans are dropped, after that
 )->Spans:
-    "Put spans together and in order"
-    joined = []
+    "Put spans in order, bridge short gaps and drop short spans"
+    merged = []
     for start, end in sorted((float(s), float(e)) for s, e in spans):
-        if joined and start - joined[-1][1] < max(min_silence, 1e-9): joined[-1][1] = max(joined[-1][1], end)
-        else: joined.append([start, end])
-    return [(start, end) for start, end in joined if end - start >= min_speech]
+        if merged and start - merged[-1][1] < max(min_silence, 1e-9):
+            merged[-1][1] = max(merged[-1][1], end)
+        else:
+            merged.append([start, end])
+    return [(start, end) for start, end in merged if end - start >= min_speech]
 
 # %% ../../nbs/12_vad.ipynb #2c25c214
 SILERO_STEP = 512 / SAMPLE_RATE # seconds
@@ -135,41 +151,27 @@ SILERO_STEP = 512 / SAMPLE_RATE # seconds
 def silero_scores(
     samples:np.ndarray, # mono, float32, shape (n,), 16 kHz
     session, # of silero's network
-    batch:int=2000, # pieces at a time
+    batch:int=2000, # blocks of 512 samples at a time
 )->np.ndarray: # float32, shape (ceil(n / 512),): probability of speech
     "Run silero's speech detector over the file"
     state = {"h": np.zeros((1, 1, 128), np.float32), "c": np.zeros((1, 1, 128), np.float32)}
     context, scores = np.zeros(64, np.float32), []
     for first in range(0, len(samples), batch * 512):
         part = samples[first:first + batch * 512]
-        pieces = np.pad(part, (0, -len(part) % 512)).reshape(-1, 512)
-        before = np.concatenate([context[None], pieces[:-1, -64:]])
-        context = pieces[-1, -64:]
-        score, state["h"], state["c"] = session.run(None, {"input": np.concatenate([before, pieces], 1), **state})
+        blocks = np.pad(part, (0, -len(part) % 512)).reshape(-1, 512)
+        before = np.concatenate([context[None], blocks[:-1, -64:]])
+        context = blocks[-1, -64:]
+        inputs = np.concatenate([before, blocks], 1)
+        score, state["h"], state["c"] = session.run(None, {"input": inputs, **state})
         scores.append(score.reshape(-1))
     return np.concatenate(scores) if scores else np.zeros(0, np.float32)
-
-# %% ../../nbs/12_vad.ipynb #b7d83396
-@dataclass(frozen=True, eq=False)
-class Activity:
-    "What the networks say of a file"
-    scores: np.ndarray # float32, shape (windows, 293, 3): probability that a local speaker talks
-    n_samples: int # of the file, at 16 kHz
-    speech: Spans # where there is speech, by both networks
-    silero: Spans # where silero alone says so
-    models: tuple[ModelInfo, ...] # that ran
-    usual: Spans = () # where silero says so at its usual thresholds, whatever the settings
-    possible: Spans = () # where silero gives speech at least 0.2
-
-    @property
-    def duration(self)->float: return self.n_samples / SAMPLE_RATE
 
 # %% ../../nbs/12_vad.ipynb #f7a7a3cd
 @dataclass(frozen=True, eq=False)
 class VadScores:
-    "What the networks say, before anything is decided"
+    "Outputs of the networks, before anything is decided"
     local: np.ndarray # float32, shape (windows, 293, 3): probability that a local speaker talks
-    silero: np.ndarray # probability of speech in each block of `SILERO_STEP`
+    silero: np.ndarray # float32, shape (blocks,): probability of speech in each block of `SILERO_STEP`
     n_samples: int # of the file, at 16 kHz
     step: float # between windows, seconds
     models: tuple[ModelInfo, ...] # that ran
@@ -179,39 +181,61 @@ def run_networks(
     runtime:RuntimeSettings=RuntimeSettings(),
     step:float=STEP, # between windows, seconds; the packaged diarizer needs `STEP`
 )->VadScores:
-    "Both networks over a file: what takes the time"
+    "Run both networks over a file"
     threads, device = available_threads(runtime.threads), runtime.device
-    segmentation, silero = onnx_session("segmentation", threads, device), onnx_session("silero_vad", 1, "cpu")
+    segmentation = onnx_session("segmentation", threads, device)
+    silero = onnx_session("silero_vad", 1, "cpu")
     with ThreadPoolExecutor(1) as pool:
         second = pool.submit(silero_scores, audio.samples, silero)
         local = segmentation_scores(audio.samples, segmentation, step=step)
     models = packaged_info("segmentation", segmentation), packaged_info("silero_vad", silero)
     return VadScores(local, second.result(), len(audio.samples), step, models)
 
+# %% ../../nbs/12_vad.ipynb #b7d83396
+@dataclass(frozen=True, eq=False)
+class Activity:
+    "Where there is speech, and which local speakers talk"
+    scores: np.ndarray # float32, shape (windows, 293, 3): probability that a local speaker talks
+    n_samples: int # of the file, at 16 kHz
+    speech: Spans # where there is speech, by both networks
+    silero: Spans # where silero alone finds speech
+    models: tuple[ModelInfo, ...] # that ran
+    usual: Spans = () # where silero finds speech at its default thresholds, whatever the settings
+    possible: Spans = () # where silero's probability is at least 0.2
+
+    @property
+    def duration(self)->float: return self.n_samples / SAMPLE_RATE
+
 # %% ../../nbs/12_vad.ipynb #f33e4341
-POSSIBLE = 0.2 # silero's probability of speech, for what a level confirms
+POSSIBLE = 0.2 # silero's probability of speech, enough where the level confirms it
+
+def _silero_runs(scores, onset, offset):
+    "Runs of silero's scores, seconds"
+    return hysteresis(scores.silero, onset, offset) * SILERO_STEP
 
 def binarize(
     scores:VadScores,
     settings:VoiceSettings=VoiceSettings(),
 )->Activity:
-    "Where there is speech, and which local speakers talk"
+    "Decide from the scores where there is speech"
     duration = scores.n_samples / SAMPLE_RATE
+    def clip(spans): return [(start, min(end, duration)) for start, end in spans if start < duration]
     speaking = overlap_mean(scores.local.max(2), scores.n_samples, scores.step)
     by_network = hysteresis(speaking, settings.onset, settings.offset) * FRAME_STEP + FRAME_START
-    silero = lambda onset, offset: hysteresis(scores.silero, onset, offset) * SILERO_STEP
-    by_silero = silero(settings.onset, settings.offset)
-    clip = lambda spans: [(s, min(e, duration)) for s, e in spans if s < duration]
-    both = merge_spans(clip([*by_network, *by_silero]), settings.min_silence, settings.min_speech)
-    usual = merge_spans(clip(silero(VoiceSettings().onset, VoiceSettings().offset)))
-    possible = merge_spans(clip(silero(POSSIBLE, POSSIBLE)))
-    return Activity(scores.local, scores.n_samples, both, merge_spans(clip(by_silero)), scores.models, usual, possible)
+    by_silero = _silero_runs(scores, settings.onset, settings.offset)
+    speech = merge_spans(clip([*by_network, *by_silero]), settings.min_silence, settings.min_speech)
+    defaults = VoiceSettings()
+    usual = merge_spans(clip(_silero_runs(scores, defaults.onset, defaults.offset)))
+    possible = merge_spans(clip(_silero_runs(scores, POSSIBLE, POSSIBLE)))
+    return Activity(scores.local, scores.n_samples, speech, merge_spans(clip(by_silero)), scores.models,
+                    usual, possible)
 
+# %% ../../nbs/12_vad.ipynb #e5c3b4eb
 def detect_speech(
     audio:Audio, # 16 kHz mono
     settings:VoiceSettings=VoiceSettings(),
     runtime:RuntimeSettings=RuntimeSettings(),
     step:float=STEP, # between windows, seconds; the packaged diarizer needs `STEP`
 )->Activity:
-    "Where there is speech, and which local speakers talk"
+    "Find where there is speech, and which local speakers talk"
     return binarize(run_networks(audio, runtime, step), settings)

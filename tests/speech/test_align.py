@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings as hypothesis_settings, strategies as st
 
-from ecg_audio_nb.speech.align import (CtcAligner, PhoneAligner, KeepTimes, choose_aligner, interpolate,
-    take_recognized, text_fit, words_from_frames)
+from ecg_audio_nb.speech.align import (ALIGNERS, CtcAligner, PhoneAligner, KeepTimes, choose_aligner, interpolate,
+    take_recognized, text_fit)
+from ecg_audio_nb.speech.ctc import words_from_frames
 from ecg_audio_nb.speech.forced_align import align_phones
 from ecg_audio_nb.audio.media import Audio, load_audio
 from ecg_audio_nb.models import ModelError, packaged_models
@@ -32,7 +33,7 @@ def clips(root):
 
 def transcript(words, duration, language="en", **more):
     words = tuple(w if isinstance(w, Word) else Word(w) for w in words)
-    return Transcript(words, MODEL, language, **{"passages": ((0.0, duration, len(words)),), **more})
+    return Transcript(words, MODEL, language, **{"chunks": ((0.0, duration, len(words)),), **more})
 
 
 def align(audio, said, regions=(), **settings):
@@ -59,12 +60,12 @@ def test_the_result_says_which_model(clips):
     assert model.sha256 == packaged_models()["phones"]["sha256"]
 
 
-def test_passages_are_placed_in_the_file_and_threads_change_nothing(clips):
+def test_chunks_are_placed_in_the_file_and_threads_change_nothing(clips):
     audio = Audio(np.concatenate([a.samples for a, _ in clips[:4]]))
     edges = np.cumsum([0.0, *(a.duration for a, _ in clips[:4])])
     words = [Word(w) for _, truth in clips[:4] for w, *_ in truth]
-    passages = tuple((a, b, len(truth)) for a, b, (_, truth) in zip(edges, edges[1:], clips))
-    said = transcript(words, audio.duration, passages=passages)
+    chunks = tuple((a, b, len(truth)) for a, b, (_, truth) in zip(edges, edges[1:], clips))
+    said = transcript(words, audio.duration, chunks=chunks)
     found = [align(audio, said, **{"runtime.threads": n}) for n in (1, 2)]
     assert found[0].words == found[1].words
     starts = np.array([w.start_time for w in found[0].words])
@@ -83,12 +84,12 @@ def test_text_that_was_not_said_has_the_recognizers_times_and_one_warning(clips)
     edge, end = clips[0][0].duration, audio.duration
     rough = [Word(w, 0.3 * i, 0.3 * i + 0.25, timing="recognized") for i, w in enumerate(INVENTED)]
     right = [Word(w) for w, *_ in clips[1][1]]
-    said = transcript([*rough, *right], end, passages=((0.0, edge, len(rough)), (edge, end, len(right))))
+    said = transcript([*rough, *right], end, chunks=((0.0, edge, len(rough)), (edge, end, len(right))))
     found = align(audio, said)
     assert [w.timing for w in found.words] == ["recognized"] * len(rough) + ["aligned"] * len(right)
     assert [w.start_time for w in found.words[:len(rough)]] == [w.start_time for w in rough]
     [warning] = found.warnings
-    assert "1 of 2 passages" in warning and f"{len(rough)} words" in warning and "does not fit" in warning
+    assert "1 of 2 chunks" in warning and f"{len(rough)} words" in warning and "does not fit" in warning
 
 
 def test_an_untrusted_passage_never_lies_across_a_pause(clips):
@@ -122,19 +123,19 @@ def test_a_word_without_sound_gets_a_slice_between_its_neighbours(clips):
     assert [w.timing for w in found if w.word != "—"] == ["aligned"] * len(words)
 
 
-def test_words_with_times_and_no_passages(clips):
+def test_words_with_times_and_no_chunks(clips):
     "Another recognizer's words, coarse times: aligned anew"
     audio, truth = clips[0]
     coarse = [Word(w, round(s, 1), round(e, 1), timing="recognized") for w, s, e in truth]
-    found = align(audio, transcript(coarse, audio.duration, passages=()))
+    found = align(audio, transcript(coarse, audio.duration, chunks=()))
     assert timings(found) == {"aligned"}
     assert np.mean([abs(w.start_time - s) for w, (_, s, _) in zip(found.words, truth)]) < 0.025
 
 
 def test_words_without_anything(clips):
     audio, truth = clips[0]
-    found = align(audio, transcript([w for w, *_ in truth], audio.duration, passages=()))
-    assert timings(found) == {"aligned"} and align(audio, transcript([], 1.0, passages=())).words == ()
+    found = align(audio, transcript([w for w, *_ in truth], audio.duration, chunks=()))
+    assert timings(found) == {"aligned"} and align(audio, transcript([], 1.0, chunks=())).words == ()
 
 
 def test_a_translation_keeps_the_recognizers_times(clips):
@@ -147,7 +148,7 @@ def test_a_translation_keeps_the_recognizers_times(clips):
 def test_a_passage_without_words(clips):
     audio, truth = clips[0]
     words = [w for w, *_ in truth]
-    said = transcript(words, audio.duration, passages=((0.0, 0.2, 0), (0.0, audio.duration, len(words))))
+    said = transcript(words, audio.duration, chunks=((0.0, 0.2, 0), (0.0, audio.duration, len(words))))
     found = align(audio, said)
     assert timings(found) == {"aligned"} and len(found.words) == len(words) and not found.warnings
 
@@ -228,10 +229,24 @@ def test_which_aligner(given, kind):
     assert type(choose_aligner(load_settings(given), "whisper")[0]) is kind
 
 
+def test_an_engine_of_the_registry_is_chosen_by_name(monkeypatch):
+    monkeypatch.setitem(ALIGNERS, "whisper", lambda settings: KeepTimes("parrot"))
+    aligner, reason = choose_aligner(load_settings({"align.engine": "whisper"}), "whisper")
+    assert aligner.reason == "parrot" and reason == "align: the recognizer's times, as asked for"
+
+
+def test_an_engine_that_can_not_run_leaves_it_to_the_packaged_one(monkeypatch):
+    class Absent(KeepTimes):
+        def check(self): raise ModelError("it is not here")
+    monkeypatch.setitem(ALIGNERS, "whisperx", lambda settings: Absent())
+    aligner, reason = choose_aligner(load_settings({"engine": "whisperx"}))
+    assert type(aligner) is PhoneAligner and reason == "align: the packaged phone aligner, because it is not here"
+
+
 def test_the_chain_without_its_extra_says_why(monkeypatch):
     from ecg_audio_nb.speech import align as module
     def missing(extra="whisperx"): raise ModelError("whisperx is not installed")
-    monkeypatch.setattr(module, "need_extra", missing)
+    monkeypatch.setattr(module, "require_extra", missing)
     aligner, why = choose_aligner(load_settings({"engine": "whisperx"}), "whisper")
     assert type(aligner) is PhoneAligner and "because whisperx is not installed" in why
     with pytest.raises(ModelError, match="not installed"):

@@ -121,7 +121,7 @@ def test_occupancy_is_the_mean_over_all_paths(frames, seed):
 def test_the_pronunciation_that_was_said_is_taken(clips):
     samples, words, truth = clips[0]
     pronunciations = [[("Z", "ZH", "ZH", "Z"), *p] for p in phones(words)]
-    found = np.array(fa.align_phones(samples, pronunciations, check=False).spans)
+    found = np.array(fa.align_phones(samples, pronunciations, measure_margin=False).spans)
     assert np.abs(found[:, 0] - truth[:, 0]).mean() < 0.03
 
 
@@ -134,7 +134,7 @@ def test_words_that_can_not_be_said(pronunciations, error):
 # Times
 
 def errors(clips, change=lambda samples: samples):
-    off = [np.array(fa.align_phones(change(samples), phones(words), check=False).spans) - truth
+    off = [np.array(fa.align_phones(change(samples), phones(words), measure_margin=False).spans) - truth
            for samples, words, truth in clips]
     return np.abs(np.concatenate(off)).mean(0)
 
@@ -151,14 +151,14 @@ def test_there_is_a_path_in_any_noise(clips, snr, most):
 
 def test_rough_times_help_in_noise(clips):
     def off(samples, words, truth, rough):
-        return np.abs(np.array(fa.align_phones(samples, phones(words), rough, check=False).spans) - truth).mean()
+        return np.abs(np.array(fa.align_phones(samples, phones(words), rough, measure_margin=False).spans) - truth).mean()
     noisy = [(with_noise(samples, -8), words, truth) for samples, words, truth in clips[:5]]
     assert np.mean([off(*one, one[2]) for one in noisy]) < 0.7 * np.mean([off(*one, None) for one in noisy])
 
 
 def test_rough_times_that_are_wrong_do_no_harm(clips):
     samples, words, truth = clips[0]
-    off = fa.align_phones(samples, phones(words), truth + 1.0, check=False).spans
+    off = fa.align_phones(samples, phones(words), truth + 1.0, measure_margin=False).spans
     assert np.abs(np.array(off) - truth)[:, 0].mean() < 0.04
 
 
@@ -166,7 +166,7 @@ def test_fast_speech_in_frames_of_5_ms(root):
     "Twice as fast, and an octave higher"
     truth = json.loads((root / "ecg_audio_nb/assets/sample.truth.json").read_text())["words"][:9]
     samples = load_audio(root / "ecg_audio_nb/assets/sample.mp4").cut(0, 4).samples[::2]
-    found = fa.align_phones(samples, phones(w["word"] for w in truth), check=False).spans
+    found = fa.align_phones(samples, phones(w["word"] for w in truth), measure_margin=False).spans
     assert np.abs(np.array(found)[:, 0] * 2 - [w["start_time"] for w in truth]).mean() < 0.06
 
 
@@ -198,7 +198,7 @@ def test_punctuation_keeps_a_word_on_its_side_of_a_pause(clips):
     samples, words, truth = clips[0]
     gap = int(truth[4, 0] * 16000)
     paused = np.concatenate([samples[:gap], np.zeros(9600, np.float32), samples[gap:]])
-    found = fa.align_phones(paused, phones(words), marks=[i == 4 for i in range(len(words))]).spans
+    found = fa.align_phones(paused, phones(words), after_punctuation=[i == 4 for i in range(len(words))]).spans
     assert found[3][1] < truth[4, 0] + 0.05 and found[4][0] == pytest.approx(truth[4, 0] + 0.6, abs=0.08)
 
 
@@ -206,7 +206,7 @@ def test_a_pause_without_punctuation_is_still_found(clips):
     samples, words, truth = clips[0]
     gap = int(truth[5, 0] * 16000)
     paused = np.concatenate([samples[:gap], np.zeros(9600, np.float32), samples[gap:]])
-    found = fa.align_phones(paused, phones(words), marks=[i == 4 for i in range(len(words))]).spans
+    found = fa.align_phones(paused, phones(words), after_punctuation=[i == 4 for i in range(len(words))]).spans
     assert found[4][1] < truth[5, 0] + 0.1 and found[5][0] > truth[5, 0] + 0.5
 
 

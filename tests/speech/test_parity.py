@@ -6,12 +6,14 @@ import pytest
 
 pytest.importorskip("whisperx", reason="needs the extra [whisperx]")
 
-from ecg_audio_nb.speech.align import CtcAligner, CtcModel, load_ctc, viterbi_align, tokenize
+from ecg_audio_nb.speech.align import CtcAligner
+from ecg_audio_nb.speech.ctc import CtcModel, load_ctc, viterbi_align, tokenize
 from ecg_audio_nb.audio.media import Audio, load_audio
 from ecg_audio_nb.models import Weights, find_weights
 from ecg_audio_nb.schema import ModelInfo, Word
 from ecg_audio_nb.settings import load_settings
-from ecg_audio_nb.speech.transcribe import Transcript, WhisperTranscriber, build_prompt, sample_evenly, _Job, _language
+from ecg_audio_nb.speech.transcribe import Transcript, WhisperTranscriber, sample_evenly, _Transcription, _find_language
+from ecg_audio_nb.speech.whisper import build_prompt
 
 LANGUAGES = 99 # of Whisper before large-v3
 TEXT_TOKENS = 50257 # <|endoftext|>
@@ -67,14 +69,14 @@ def whisper(folder, **more):
     return WhisperTranscriber(find_weights(str(folder), "transcribe"), settings)
 
 
-def detect(engine, clip, spans): return _language(_Job(engine, clip, spans, spans, lambda fraction: None), "auto")
+def detect(engine, clip, spans): return _find_language(_Transcription(engine, clip, spans, spans, lambda fraction: None), "auto")
 
 
 def test_one_window_gives_whisperx_s_language(many_languages, clip, monkeypatch):
     "WhisperX fills every window up to 30 s; here the encoder is given the same"
     from whisperx.asr import load_model
-    from ecg_audio_nb.speech import transcribe
-    monkeypatch.setattr(transcribe, "TRAILING", 30.0)
+    from ecg_audio_nb.speech import whisper as module
+    monkeypatch.setattr(module, "TRAILING_SILENCE", 30.0)
     engine = whisper(many_languages, **{"transcribe.compute_type": "float32"})
     peer = load_model(str(many_languages), "cpu", compute_type="float32", vad_model=lambda *_: None)
     span = (0.0, min(clip.duration, 30.0))
@@ -96,10 +98,10 @@ def test_several_windows_are_decided_by_their_sum(many_languages, clip):
 @pytest.mark.parametrize("language, task", [("ko", "transcribe"), ("ja", "translate")])
 def test_language_and_task_stand_in_the_prompt(many_languages, language, task):
     engine = whisper(many_languages, **{"transcribe.task": task})
-    prompt = build_prompt(engine.whisper, language, engine.settings)
+    prompt = build_prompt(engine.whisper, language, engine.settings.transcribe)
     assert prompt == ["<|startoftranscript|>", f"<|{language}|>", f"<|{task}|>", "<|notimestamps|>"]
     names, _ = special_tokens()
-    assert [engine.whisper.ids[t] - TEXT_TOKENS for t in prompt] == [names.index(t) for t in prompt]
+    assert [engine.whisper.token_ids[t] - TEXT_TOKENS for t in prompt] == [names.index(t) for t in prompt]
 
 
 def test_timestamp_tokens_do_not_become_text(many_languages, clip):
@@ -193,11 +195,11 @@ def test_a_torchaudio_bundle_from_its_file(tmp_path, clip):
     whole = torchaudio.models.wav2vec2_model(**bundle._params | {"aux_num_out": 32}) # the file has 3 labels that are taken out
     torch.save(whole.state_dict(), tmp_path / "wav2vec2_fairseq_base_ls960_asr_ls960.pth")
     model = load_ctc(Weights("WAV2VEC2_ASR_BASE_960H", tmp_path, file="wav2vec2_fairseq_base_ls960_asr_ls960.pth"), "cpu")
-    assert model.bundle and model.labels["e"] > 0 and model.blank == 0
+    assert model.from_torchaudio and model.labels["e"] > 0 and model.blank == 0
     aligner = CtcAligner(load_settings({"runtime.device": "cpu"}))
     aligner.weights, aligner.model = (lambda language: Weights("x", tmp_path)), (lambda weights: model)
     part = Audio(clip.cut(0, 3).samples)
     words = tuple(map(Word, "one two three".split()))
-    out = aligner.align(part, Transcript(words, ModelInfo("x", "y"), "en", passages=((0.0, 3.0, 3),)), [])
+    out = aligner.align(part, Transcript(words, ModelInfo("x", "y"), "en", chunks=((0.0, 3.0, 3),)), [])
     assert [w.timing for w in out.words] == ["aligned"] * 3
     assert all(a.end_time <= b.start_time + 1e-6 for a, b in zip(out.words, out.words[1:]))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ecg_audio_nb.speech import phones
+from ecg_audio_nb.speech import east_asian, letter_rules, phones
 from ecg_audio_nb.speech.spelling import integer_words, table
 from ecg_audio_nb.speech.phones import PHONES, pronounce, spell_out
 
@@ -48,7 +48,7 @@ def test_the_dictionary_is_in_order_and_whole():
 
 @pytest.mark.parametrize("name", [name for name in table("letters")])
 def test_letter_rules_name_phones_that_exist(name):
-    rules = phones.letter_rules(name)
+    rules = letter_rules.load_rules(name)
     assert {p for readings in rules.readings for way in readings for p in way} <= SPOKEN
     assert set(rules.between) <= SPOKEN
     assert rules.pattern.groups == len(rules.readings)
@@ -57,7 +57,7 @@ def test_letter_rules_name_phones_that_exist(name):
 @pytest.mark.parametrize("name", [name for name in table("letters")])
 def test_every_letter_rule_can_be_met(name):
     "A rule that another with the same letters and place hides is an error of the table"
-    vowels, rules = phones.rule_texts(name)
+    vowels, rules = letter_rules._rule_texts(name)
     own = table("letters")[name]["rules"].split()
     places = [rule.partition("=")[0] for rule in own]
     assert not {place for place in places if places.count(place) > 1}
@@ -87,7 +87,7 @@ def test_english_words_come_from_the_dictionary():
     ("CEOs", "S IY IY OW Z"),
 ])
 def test_words_outside_the_dictionary(word, phones_of_it):
-    assert not phones.look_up(word.lower())
+    assert not phones.look_up_english(word.lower())
     assert phones_of_it in said(word, "en")
 
 
@@ -100,7 +100,7 @@ def test_initialisms_are_spelled_or_said():
 
 def test_two_thousand_words_are_fast():
     words = [line.split()[0] for line in phones.english_lines()[5::60]][:2000]
-    phones.pronunciations.cache_clear()
+    phones._pronounce.cache_clear()
     began = time.process_time()
     for word in words: pronounce(word.title() + ".", "en")
     assert time.process_time() - began < 1.0 # 0.1 s where nothing else runs
@@ -136,7 +136,7 @@ def test_letters_are_read_as_the_language_reads_them(language, word, phones_of_i
 def test_korean_sound_changes(word, changed):
     found = said(word, "ko")
     assert changed.replace("CH OW T", "JH OW T") == found[0]
-    assert " ".join(phones.plain_hangul(phones.syllables(word))) in found
+    assert " ".join(east_asian._plain_hangul(east_asian.syllables(word))) in found
 
 
 @pytest.mark.parametrize("word, reading", [

@@ -7,13 +7,16 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from ecg_audio_nb.speech import transcribe
+from ecg_audio_nb.speech import transcribe, whisper
 from ecg_audio_nb.audio.media import Audio, load_audio
 from ecg_audio_nb.models import ModelError, find_weights
-from ecg_audio_nb.schema import Word
+from ecg_audio_nb.schema import ModelInfo, Word
 from ecg_audio_nb.settings import TranscribeSettings, load_settings
-from ecg_audio_nb.speech.transcribe import (MAX_PAUSE, PADDING, UNSPACED, Chunk, TranscribeError, WhisperModel, WhisperTranscriber, choose_transcriber,
-    chunks, drop_reason, log_mel, needs_retry, pad_regions, split_echo, timed_words, token_bytes, token_frames, unheard, vote_language, word_spans)
+from ecg_audio_nb.speech.chunks import MAX_PAUSE, PADDING, make_chunks, pad_regions
+from ecg_audio_nb.speech.transcribe import (TRANSCRIBERS, TranscribeError, Transcript, WhisperTranscriber, choose_transcriber,
+    drop_reason, needs_retry, split_echo, uncovered_speech, vote_language)
+from ecg_audio_nb.speech.whisper import (UNSPACED, DecodedChunk, WhisperModel, log_mel, timed_words, token_bytes, token_frames,
+    word_spans)
 
 RATE = 16000
 
@@ -49,7 +52,7 @@ def test_log_mel_is_whisperxs(signals, n_mels):
 
 # Words of tokens
 
-LETTERS = {byte: char for char, byte in transcribe._BYTES.items()}
+LETTERS = {byte: char for char, byte in whisper._BYTES.items()}
 
 
 def token(data): return "".join(LETTERS[b] for b in data)
@@ -155,7 +158,7 @@ def test_air_around_speech_ends_at_the_middle_of_a_pause(found):
 def test_chunks_hold_all_speech_and_are_never_too_long(found, longest):
     regions, duration = found
     audio = Audio(np.zeros(round(duration * RATE), np.float32))
-    cut = chunks(audio, [(s, min(e, audio.duration)) for s, e in regions], longest)
+    cut = make_chunks(audio, [(s, min(e, audio.duration)) for s, e in regions], longest)
     assert all(end - start <= longest + 1e-6 for start, end in cut)
     assert all(a[1] <= b[0] + 1e-9 for a, b in pairwise(cut))
     for start, end in regions:
@@ -165,7 +168,7 @@ def test_chunks_hold_all_speech_and_are_never_too_long(found, longest):
 
 def test_a_chunk_ends_at_a_long_pause():
     audio = Audio(np.zeros(20 * RATE, np.float32))
-    assert chunks(audio, [(1.0, 2.0), (3.0, 4.0), (4.0 + MAX_PAUSE + 0.5, 9.0)]) == [(0.8, 4.2), (pytest.approx(7.3), 9.2)]
+    assert make_chunks(audio, [(1.0, 2.0), (3.0, 4.0), (4.0 + MAX_PAUSE + 0.5, 9.0)]) == [(0.8, 4.2), (pytest.approx(7.3), 9.2)]
 
 
 # Rules against invented text
@@ -178,18 +181,18 @@ RULES = TranscribeSettings()
     (-0.5, 0.8, "nobody speaks"), (-1.3, 0.0, "improbable"), (-1.3, 0.9, "improbable"),
 ])
 def test_what_is_dropped(log_prob, no_speech, why):
-    found = drop_reason(Chunk("And then they went home.", log_prob, no_speech), RULES)
+    found = drop_reason(DecodedChunk("And then they went home.", log_prob, no_speech), RULES)
     assert found is None if why is None else why in found
 
 
 def test_a_loop_is_dropped_and_lists_are_not():
-    assert "repeats itself" in drop_reason(Chunk("so long and thanks " * 20, -0.1, 0.0), RULES)
-    assert drop_reason(Chunk("one two three four five six seven eight nine ten eleven twelve", -0.1, 0.0), RULES) is None
+    assert "repeats itself" in drop_reason(DecodedChunk("so long and thanks " * 20, -0.1, 0.0), RULES)
+    assert drop_reason(DecodedChunk("one two three four five six seven eight nine ten eleven twelve", -0.1, 0.0), RULES) is None
 
 
 @pytest.mark.parametrize("chunk, again", [
-    (Chunk("Anna has two cats.", -0.2, 0.0), False), (Chunk("Anna has two cats.", -1.3, 0.1), True),
-    (Chunk("Thanks.", -1.3, 0.9), False), (Chunk("so long " * 40, -0.2, 0.0), True),
+    (DecodedChunk("Anna has two cats.", -0.2, 0.0), False), (DecodedChunk("Anna has two cats.", -1.3, 0.1), True),
+    (DecodedChunk("Thanks.", -1.3, 0.9), False), (DecodedChunk("so long " * 40, -0.2, 0.0), True),
 ])
 def test_what_is_decoded_again(chunk, again): assert needs_retry(chunk, RULES) is again
 
@@ -207,9 +210,9 @@ def test_an_echo_in_no_time_is_not_speech():
 
 
 def test_speech_without_words_is_found():
-    assert unheard(spoken("one two three"), (0, 10), [(0.0, 1.0), (4.0, 6.0), (7.0, 8.0)]) == [(4.0, 6.0)]
-    assert unheard([], (2.0, 5.0), [(0.0, 10.0)]) == [(2.0, 5.0)]
-    assert unheard([Word("long", 0, 9)], (0, 10), [(0, 10)])[0][0] < 2 # a word is not that long
+    assert uncovered_speech(spoken("one two three"), (0, 10), [(0.0, 1.0), (4.0, 6.0), (7.0, 8.0)]) == [(4.0, 6.0)]
+    assert uncovered_speech([], (2.0, 5.0), [(0.0, 10.0)]) == [(2.0, 5.0)]
+    assert uncovered_speech([Word("long", 0, 9)], (0, 10), [(0, 10)])[0][0] < 2 # a word is not that long
 
 
 def test_languages_are_voted_on():
@@ -366,7 +369,29 @@ def test_a_sentence_that_the_decoder_skips_comes_in_its_place(real_whisper):
 def test_chunks_end_in_the_longest_pauses():
     quiet = Audio(np.zeros(60 * 16000, np.float32))
     regions = [(1, 5), (5.2, 9), (10.5, 15), (15.1, 19), (19.1, 24), (30, 59)]
-    found = chunks(quiet, regions, 15)
+    found = make_chunks(quiet, regions, 15)
     assert [round(s, 2) for s, _ in found[:3]] == [0.8, 10.3, 29.8], "not in the pauses of 0.2 and 0.1 s, nor over that of 6 s"
     assert all(e - s <= 15 for s, e in found) and found[-1][1] == pytest.approx(59.2)
     assert all(any(a <= s + 1e-6 and e - 1e-6 <= b for a, b in [*found, (29.8, 59.2)]) for s, e in regions)
+
+
+# The swap point
+
+class Parrot:
+    def __init__(self, settings): self.language = settings.transcribe.language
+
+    def transcribe(self, audio, regions, language="auto", on_progress=lambda fraction: None):
+        return Transcript(tuple(Word("hello", s, e) for s, e in regions), ModelInfo("parrot", "1"))
+
+
+def test_an_engine_of_the_registry_is_chosen_by_name(monkeypatch):
+    monkeypatch.setitem(TRANSCRIBERS, "whisper", Parrot)
+    for chain in ({}, {"engine": "whisper"}, {"transcribe.engine": "whisper", "engine": "whisperx"}):
+        engine, reason = choose_transcriber(load_settings({"transcribe.language": "ko", **chain}))
+        assert type(engine) is Parrot and engine.language == "ko" and reason == "transcribe: whisper"
+
+
+def test_a_name_without_an_engine_lists_those_that_there_are(monkeypatch):
+    monkeypatch.delitem(TRANSCRIBERS, "whisperx")
+    with pytest.raises(TranscribeError, match="transcribe.engine = whisperx: no such engine. There are whisper"):
+        choose_transcriber(load_settings({"transcribe.engine": "whisperx"}))

@@ -9,13 +9,15 @@ from hypothesis import HealthCheck, given, settings as hypothesis_settings, stra
 pytest.importorskip("whisperx", reason="needs the extra [whisperx]")
 
 from ecg_audio_nb import analyze, models
-from ecg_audio_nb.speech.align import CtcAligner, viterbi_paths, choose_aligner
+from ecg_audio_nb.speech.align import CtcAligner, choose_aligner
+from ecg_audio_nb.speech.ctc import viterbi_paths
 from ecg_audio_nb.research.evaluate import wer
 from ecg_audio_nb.audio.media import Audio, load_audio
 from ecg_audio_nb.models import ModelError, find_weights
 from ecg_audio_nb.schema import ModelInfo, Word
 from ecg_audio_nb.settings import load_settings
-from ecg_audio_nb.speech.transcribe import Chunk, Transcript, TranscribeError, WhisperTranscriber, choose_transcriber
+from ecg_audio_nb.speech.transcribe import Transcript, TranscribeError, WhisperTranscriber, choose_transcriber
+from ecg_audio_nb.speech.whisper import DecodedChunk
 from ecg_audio_nb.speech.vad import detect_speech
 
 
@@ -57,7 +59,7 @@ def answer(text, log_prob, no_speech, span, temperature=0.0):
     texts = text.split()
     edges = np.linspace(start, end, len(texts) + 1)
     words = tuple(Word(w, float(a), float(b)) for w, a, b in zip(texts, edges, edges[1:]))
-    return Chunk(text, log_prob, no_speech, temperature, words)
+    return DecodedChunk(text, log_prob, no_speech, temperature, words)
 
 
 def test_words_of_the_clips(clips, heard):
@@ -80,7 +82,7 @@ def test_times_of_the_clips(clips, heard):
 
 def test_later_by_five_seconds(tiny, clips, heard):
     audio = Audio(np.concatenate([np.zeros(5 * 16000, np.float32), clips[0][0].samples]))
-    said = Transcript(heard[0][0].words, ModelInfo("x", "y"), "en", passages=tuple((s + 5, e + 5, n) for s, e, n in heard[0][0].passages))
+    said = Transcript(heard[0][0].words, ModelInfo("x", "y"), "en", chunks=tuple((s + 5, e + 5, n) for s, e, n in heard[0][0].chunks))
     moved = CtcAligner(own(tiny)).align(audio, said, [])
     assert [w.start_time for w in moved.words] == pytest.approx([w.start_time + 5 for w in heard[0][1].words], abs=0.021)
 
@@ -95,7 +97,7 @@ def test_parity_with_whisperx(tiny, clips, heard):
         starts, ends = [], []
         for (audio, _), (said, aligned) in zip(clips, heard):
             first = 0
-            for start, end, n in said.passages:
+            for start, end, n in said.chunks:
                 text = " ".join(w.word for w in said.words[first:first + n])
                 found = theirs.align([{"text": " " + text, "start": start, "end": end}], model, about, audio.samples, "cpu")
                 pairs = list(zip(aligned.words[first:first + n], [w for s in found["segments"] for w in s["words"]]))
@@ -112,7 +114,7 @@ def test_the_text_is_whisperx_s_own(tiny, clips):
     said = choose_transcriber(own(tiny))[0].transcribe(audio, detect_speech(audio).speech, "en")
     pipe = load_model(str(tiny / "whisper-ct2"), "cpu", compute_type="int8", language="en", vad_model=lambda *_: None)
     first = 0
-    for start, end, n in said.passages:
+    for start, end, n in said.chunks:
         [out] = pipe([{"inputs": audio.cut(start, end).samples}], batch_size=1)
         text = out["text"] if isinstance(out["text"], str) else out["text"][0]
         assert text.split() == [w.word for w in said.words[first:first + n]]
@@ -163,7 +165,7 @@ def test_invented_text_is_dropped_with_a_note(tiny, clips, monkeypatch):
     from ecg_audio_nb.speech import transcribe
     answers = {0: ("thank you " * 40, -0.2, 0.1), 2: ("Thanks for watching", -0.5, 0.9), 5: ("You", -1.3, 0.1), 8: ("Anna has two cats.", -0.1, 0.0)}
     monkeypatch.setattr(transcribe, "decode", lambda whisper, encoded, spans, *_: [answer(*answers[int(s[0])], s) for s in spans])
-    monkeypatch.setattr(transcribe, "SHORTEST", 9) # a loop is not decoded in halves
+    monkeypatch.setattr(transcribe, "MIN_HALF", 9) # a loop is not decoded in halves
     regions = [(0, 2.9), (3, 5.9), (6, 8.9), (9, 11.9)]
     engine = choose_transcriber(own(tiny, transcribe__temperatures="0", transcribe__chunk_size=3.3))[0]
     said = engine.transcribe(Audio(np.resize(clips[13][0].samples, 12 * 16000)), regions, "en")
@@ -180,10 +182,10 @@ def test_a_loop_is_decoded_again_in_halves(tiny, clips, monkeypatch):
         asked.append(len(spans))
         return [answer("thank you " * 40 if len(asked) == 1 else f"part {len(asked)}.{i}", -0.2, 0.1, s) for i, s in enumerate(spans)]
     monkeypatch.setattr(transcribe, "decode", decode)
-    monkeypatch.setattr(transcribe, "MIN_UNHEARD", 9.0)
+    monkeypatch.setattr(transcribe, "MIN_UNCOVERED", 9.0)
     said = choose_transcriber(own(tiny))[0].transcribe(clips[0][0], [(0.0, 4.3)], "en")
     assert asked == [1, 2] and [w.word for w in said.words] == ["part", "2.0", "part", "2.1"] and not said.warnings
-    (a, b, _), (c, d, _) = said.passages
+    (a, b, _), (c, d, _) = said.chunks
     assert a == 0 and b == c and d == clips[0][0].duration and 1.4 <= b <= 3
 
 
@@ -280,7 +282,7 @@ def test_any_text_keeps_its_words_and_order(aligner, clips, text, seconds):
     words = tuple(Word(w) for w in text.split())
     if not words: return
     audio = clips[0][0].cut(0, seconds)
-    said = Transcript(words, ModelInfo("x", "y"), "en", passages=((0.0, audio.duration, len(words)),))
+    said = Transcript(words, ModelInfo("x", "y"), "en", chunks=((0.0, audio.duration, len(words)),))
     out = aligner.align(audio, said, [])
     assert [w.word for w in out.words] == [w.word for w in words]
     starts = [w.start_time for w in out.words]
@@ -289,7 +291,7 @@ def test_any_text_keeps_its_words_and_order(aligner, clips, text, seconds):
 
 
 def test_a_language_without_a_model(tiny, clips):
-    said = Transcript((Word("ĝis"), Word("revido")), ModelInfo("whisper", "m"), "eo", passages=((1.0, 3.0, 2),))
+    said = Transcript((Word("ĝis"), Word("revido")), ModelInfo("whisper", "m"), "eo", chunks=((1.0, 3.0, 2),))
     bare = load_settings({"runtime.offline": True, "runtime.device": "cpu"})
     out = choose_aligner(bare, "whisperx")[0].align(clips[0][0], said, [])
     assert [(w.start_time, w.timing) for w in out.words] == [(1.0, "interpolated"), (2.0, "interpolated")]
