@@ -25,7 +25,7 @@ def photograph(page, address, out):
     for _ in range(5):
         page.keyboard.press("PageDown")
     until(page, "new Set([...view.querySelectorAll('.turn[data-layer=B]')].map(t => t.dataset.who)).size == 2")
-    until(page, "view.querySelector('.status').textContent == 'no model had to run'")
+    until(page, "view.querySelector('.status').textContent == 'no model ran'")
     view.locator(".w", has_text="captions").first.click()
     until(page, "view.dataset.playing == 'true'")
     until(page, "view.dataset.playing == 'false'")
