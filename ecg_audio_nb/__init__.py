@@ -27,7 +27,7 @@ Modules:
 - `ecg_audio_nb.research.metrics`: Score results against references: one file or a folder, with confidence intervals, a comparison of two runs, and an HTML report
 - `ecg_audio_nb.research.references`: Read the references that a result is scored against: transcripts, speaker turns and words with times
 - `ecg_audio_nb.research.session`: The state of the explorer without its widgets: controls, runs, layers, corrections and what the view draws
-- `ecg_audio_nb.research.sweep`: Try every combination of some settings, or a search, over recordings with references, and rank them by a score
+- `ecg_audio_nb.research.sweep`: Try combinations of settings over recordings with references, and rank them by a score
 - `ecg_audio_nb.results.captions`: Captions that show the voice: size from loudness, colour from speaker, slant from pitch, burnt into the picture if wished
 - `ecg_audio_nb.results.compare`: What two results of one recording have otherwise: words, and who speaks when
 - `ecg_audio_nb.results.corrections`: What a person puts right in a result: a word, its time, who spoke; measured anew, and kept as a reference

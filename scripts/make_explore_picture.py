@@ -21,7 +21,7 @@ def photograph(page, address, out):
     page.keyboard.press("Control+b")  # the file browser's room
     page.get_by_role("button", name="compare").click()
     until(page, "view.dataset.shown == 'B'")
-    page.locator(".widget-slider:has-text('threshold') .noUi-handle").focus()
+    page.locator(".widget-slider:has-text('threshold') .noUi-handle").locator("visible=true").focus()
     for _ in range(5):
         page.keyboard.press("PageDown")
     until(page, "new Set([...view.querySelectorAll('.turn[data-layer=B]')].map(t => t.dataset.who)).size == 2")

@@ -54,7 +54,7 @@ def _language(analysis, language):
     requested = None if meta.language_requested == "auto" else meta.language_requested
     return language or meta.language_detected or requested or "en"
 
-# %% ../../nbs/42_metrics.ipynb #d6c5e1db
+# %% ../../nbs/42_metrics.ipynb #9f87d5d7
 def _rows(scores):
     words = turns = "no reference"
     if scores.reference_words is not None:
@@ -71,6 +71,7 @@ def _rows(scores):
             ("speakers", _count(scores.speakers_found),
              f"{_count(scores.speakers_reference)} in the reference")]
 
+# %% ../../nbs/42_metrics.ipynb #1110e4d1
 def _percent(rate): return "–" if rate is None else f"{100*rate:.1f} %"
 
 def _count(number): return "–" if number is None else str(number)
@@ -285,7 +286,7 @@ class Aggregate:
     def as_dict(self)->dict: # JSON-ready; `over` is the name that `denominator` had before 0.2
         return {**asdict(self), "over": self.denominator}
 
-# %% ../../nbs/42_metrics.ipynb #6d44848d
+# %% ../../nbs/42_metrics.ipynb #041ab63f
 def _resampled_rates(
     counts, # errors and denominators, shape (files, 2)
     n_resamples,
@@ -295,6 +296,7 @@ def _resampled_rates(
     errors, denominators = counts[drawn].sum(1).T
     return np.divide(errors, denominators, out=np.full(n_resamples, np.nan), where=denominators > 0)
 
+# %% ../../nbs/42_metrics.ipynb #a27b441f
 def _percentile_interval(values, confidence):
     "Return the quantiles that enclose a fraction of the values, or None twice"
     values = values[~np.isnan(values)]

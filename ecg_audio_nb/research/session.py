@@ -72,17 +72,17 @@ class Control:
         name, unit = self.key.partition(".")[2], _unit(self.hint)
         return f"{name} ({unit})" if unit and not name.endswith("_db") else name
 
-# %% ../../nbs/43_session.ipynb #57724d2e
+# %% ../../nbs/43_session.ipynb #cc72a220
 # where None does not mean that the toolkit chooses
 _NONE_LABELS = {"diarize.silence_drop_db": "off", "diarize.voices": "off",
                 "transcribe.initial_prompt": "empty", "transcribe.hotwords": "empty"}
-
 def _bounds(metadata):
     "Return the least and the greatest value of a field, None where there is no bound"
     least = [getattr(m, k) for m in metadata for k in ("ge", "gt") if getattr(m, k, None) is not None]
     greatest = [getattr(m, k) for m in metadata for k in ("le", "lt") if getattr(m, k, None) is not None]
     return least[0] if least else None, greatest[0] if greatest else None
 
+# %% ../../nbs/43_session.ipynb #c2f70444
 def _hints(stage):
     "Return the comment beside each field of a class"
     try: lines = inspect.getsource(stage).splitlines()
@@ -162,9 +162,7 @@ def run_analysis(
     analysis = analyze(source, with_checkpoints, on_stage, engines=engines)
     return AnalysisRun(settings, with_names(analysis), artifacts, stage_seconds)
 
-# %% ../../nbs/43_session.ipynb #5db2b569
-_CHANGED, _GUESSED, _DOUBTED = 1, 2, 4 # bits of a word's flag; explore.js has the same
-
+# %% ../../nbs/43_session.ipynb #aa1cc437
 def _draw_word(word, differs):
     features, flag = word.acoustic_features, 0
     if differs: flag |= _CHANGED
@@ -175,9 +173,13 @@ def _draw_word(word, differs):
             "others": " and ".join(word.other_speakers), "flag": flag,
             "level": features.volume_db, "f0": features.pitch_hz, "bright": features.spectral_centroid}
 
+# %% ../../nbs/43_session.ipynb #ea35be9a
 def _speaker_names(analysis):
     named = [*analysis.speakers, *analysis.turns, *analysis.words]
     return list(dict.fromkeys(x.speaker_id for x in named if x.speaker_id is not None))
+
+# %% ../../nbs/43_session.ipynb #5db2b569
+_CHANGED, _GUESSED, _DOUBTED = 1, 2, 4 # bits of a word's flag; explore.js has the same
 
 # %% ../../nbs/43_session.ipynb #d9b37e9f
 def result_layer(
@@ -214,7 +216,7 @@ def shared_colours(
             by_layer[layer][speaker] = colour
     return by_layer
 
-# %% ../../nbs/43_session.ipynb #f8fc8d7b
+# %% ../../nbs/43_session.ipynb #c2c1df48
 def _changed_keys(settings, profile=None):
     "Return the settings that differ from the defaults, or from a profile; where data lie does not count"
     if profile is None: keys = non_defaults(settings)
@@ -227,6 +229,7 @@ def _value(settings, key):
     for name in key.split("."): settings = getattr(settings, name)
     return settings
 
+# %% ../../nbs/43_session.ipynb #f8fc8d7b
 def _job_notebook():
     "Return the path of the job notebook, relative if it lies below the present folder"
     path = Path(str(files("ecg_audio_nb") / "assets/jobs/analyze.ipynb"))
@@ -333,7 +336,7 @@ class Session:
         self.drafts.pop()
         self.unsaved += 1
 
-# %% ../../nbs/43_session.ipynb #61439662
+# %% ../../nbs/43_session.ipynb #b924939c
 def _reference(session):
     "Return the transcript and turns to score against"
     if not session.drafts: return session.references
@@ -341,6 +344,7 @@ def _reference(session):
     transcript = [Utterance(s.text, s.start_time, s.end_time, s.speaker_id) for s in segments]
     return {"transcript": transcript, "turns": session.drafts[-1].turns}
 
+# %% ../../nbs/43_session.ipynb #61439662
 def _error_rates(session, layer, analysis):
     "Return the error rates of a layer as text; empty where there is no reference"
     reference = session.drafts[-1] if session.drafts else session.references

@@ -1,4 +1,4 @@
-"""Try every combination of some settings, or a search, over recordings with references, and rank them by a score
+"""Try combinations of settings over recordings with references, and rank them by a score
 
 A **space** gives several values to some settings; a **point** is one value for each of them; a **trial** is one recording analyzed at one point and scored against its reference.
 
@@ -82,7 +82,7 @@ def grid(
     points = [dict(zip(space, values)) for values in itertools.product(*space.values())]
     return list({json.dumps(p, default=str): p for p in points}.values()) # each once
 
-# %% ../../nbs/44_sweep.ipynb #6669c934
+# %% ../../nbs/44_sweep.ipynb #af88cbf3
 def _suggest(trial, name, values):
     "Let an Optuna trial choose a value"
     if not isinstance(values, Range): return trial.suggest_categorical(name, values)
@@ -90,6 +90,7 @@ def _suggest(trial, name, values):
         return trial.suggest_int(name, values.low, values.high, step=values.step or 1, log=values.log)
     return trial.suggest_float(name, values.low, values.high, step=values.step, log=values.log)
 
+# %% ../../nbs/44_sweep.ipynb #6669c934
 def _create_study(optuna, maximize, seed):
     "Create an Optuna study without its line of log"
     verbosity = optuna.logging.get_verbosity()
@@ -403,18 +404,19 @@ def sweep(
             if points is None: trials = _run_grid(runner, pool, space)
             else: trials = _run_search(runner, pool, space, points, maximize, seed)
     except BrokenProcessPool:
-        raise SweepError("a worker was lost: out of memory? The finished trials are kept; continue with fewer "
-                         "`workers`. A script calls `sweep` below `if __name__ == '__main__':`") from None
+        raise SweepError("a worker was lost: out of memory? The finished trials are kept; continue with "
+                         "fewer `workers`. A script calls `sweep` below `if __name__ == '__main__':`") from None
     name = metric if isinstance(metric, str) else getattr(metric, "__name__", "metric")
     return Sweep(tuple(trials.values()), name, maximize)
 
-# %% ../../nbs/44_sweep.ipynb #a1a1c43b
+# %% ../../nbs/44_sweep.ipynb #deb83e58
 def _values_of(sweep, name):
     "Return the values of a setting as text, numbers in their order"
     values = list(dict.fromkeys(format_value(point[name]) for point, _ in _point_scores(sweep)))
     try: return sorted(values, key=float)
     except ValueError: return values
 
+# %% ../../nbs/44_sweep.ipynb #a1a1c43b
 def _ranked(sweep):
     "Return the points, their values as text, with their scores, best first"
     scored = [({name: format_value(value) for name, value in point.items()}, score)
