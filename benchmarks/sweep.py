@@ -38,11 +38,11 @@ def measured(analysis, reference):
 def timed(talks: list, space: dict, folder: Path):
     "(seconds, outcome)"
     began = time.perf_counter()
-    found = sweep(talks, space, measured, None, {"engine": "embedded", "runtime.data_dir": str(folder)}, folder=folder)
+    outcome = sweep(talks, space, measured, None, {"engine": "embedded", "runtime.data_dir": str(folder)}, folder=folder)
     seconds = time.perf_counter() - began
-    if failed := [r.error for r in found.rows if r.error]:
+    if failed := [r.error for r in outcome.trials if r.error]:
         sys.exit(failed[0])
-    return seconds, found
+    return seconds, outcome
 
 
 def main():
@@ -55,14 +55,14 @@ def main():
         distinct, few = timed(talks, BEFORE | FIRST, folder / "few")
         total, many = timed(talks, BEFORE | AFTER, folder / "many")
         again, same = timed(talks, BEFORE | AFTER, folder / "many")
-    known = {(r.source, str(r.point)): r.value for r in many.rows}
-    if same != many or any(known[r.source, str(r.point)] != r.value for r in few.rows):
+    known = {(r.source, str(r.point)): r.value for r in many.trials}
+    if same != many or any(known[r.source, str(r.point)] != r.value for r in few.trials):
         sys.exit("two sweeps gave the same point two scores")
-    if few.made != many.made:
-        sys.exit(f"stages ran more than once for the same settings: {many.made}, where {few.made} differ")
+    if few.stage_runs != many.stage_runs:
+        sys.exit(f"stages ran more than once for the same settings: {many.stage_runs}, where {few.stage_runs} differ")
     seconds = {name: round(s, 2) for name, s in {"total_s": total, "distinct_s": distinct, "again_s": again}.items()}
     figures = seconds | {"ratio": round(total / distinct, 3)}
-    keep("sweep", figures | {"stages": many.made}, args.quick)
+    keep("sweep", figures | {"stages": many.stage_runs}, args.quick)
 
 
 if __name__ == "__main__":

@@ -21,11 +21,11 @@ def photograph(page, address, out):
     page.keyboard.press("Control+b")  # the file browser's room
     page.get_by_role("button", name="compare").click()
     until(page, "view.dataset.shown == 'B'")
-    page.locator(".widget-slider:has-text('threshold') .noUi-handle").focus()
+    page.locator(".widget-slider:has-text('threshold') .noUi-handle").locator("visible=true").focus()
     for _ in range(5):
         page.keyboard.press("PageDown")
     until(page, "new Set([...view.querySelectorAll('.turn[data-layer=B]')].map(t => t.dataset.who)).size == 2")
-    until(page, "view.querySelector('.status').textContent == 'no model had to run'")
+    until(page, "view.querySelector('.status').textContent == 'no model ran'")
     view.locator(".w", has_text="captions").first.click()
     until(page, "view.dataset.playing == 'true'")
     until(page, "view.dataset.playing == 'false'")

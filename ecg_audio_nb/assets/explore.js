@@ -1,5 +1,5 @@
 // The view of `explore`: a time line with waveform, speaker lanes, level and F0; words to click; a form to correct them.
-// It draws what it is told, plays sound that it asks for, and sends what a person does. All computing is done in Python.
+// It draws the state that Python sends, plays the sound it requests, and sends what the user does. Python computes everything.
 
 const CHUNK = 10 // seconds of sound asked for at a time
 const CHANGED = 1, GUESSED = 2, DOUBTED = 4 // bits of a word's flag
@@ -23,12 +23,12 @@ function clock(seconds, digits = 1) {
   return h ? `${h}:${String(m).padStart(2, "0")}:${rest}` : `${m}:${rest}`
 }
 
-// Sound: pieces of PCM as Python sends them, played one after the other on one clock
+// Sound: chunks of PCM from Python, played one after the other on one clock
 
 class Player {
-  constructor(model, duration, told) {
-    Object.assign(this, {model, duration, told, kept: new Map(), waiting: new Map(), nodes: [], run: 0, at: 0, from: 0, to: 0, began: null})
-    model.on("msg:custom", this.heard = (message, buffers) => {
+  constructor(model, duration, onChange) {
+    Object.assign(this, {model, duration, onChange, kept: new Map(), waiting: new Map(), nodes: [], run: 0, at: 0, from: 0, to: 0, began: null})
+    model.on("msg:custom", this.onSound = (message, buffers) => {
       if (message.kind !== "sound") return
       const pcm = new Int16Array(buffers[0].buffer, buffers[0].byteOffset, buffers[0].byteLength / 2)
       this.waiting.get(message.chunk)?.(pcm)
@@ -69,12 +69,12 @@ class Player {
       this.nodes.push(node)
       when += lasts
       at += lasts
-      this.told()
+      this.onChange()
       while (when - this.context.currentTime > CHUNK / 2 && run === this.run) await new Promise(r => setTimeout(r, 100))
       if (run !== this.run) return
     }
     while (run === this.run && this.context.currentTime < when) await new Promise(r => setTimeout(r, 20))
-    if (run === this.run) { this.stop(); this.told() }
+    if (run === this.run) { this.stop(); this.onChange() }
   }
   stop() {
     this.at = this.position
@@ -84,7 +84,7 @@ class Player {
   }
   close() {
     this.stop()
-    this.model.off("msg:custom", this.heard)
+    this.model.off("msg:custom", this.onSound)
     this.context?.close()
   }
 }
@@ -99,27 +99,27 @@ function render({model, el: root}) {
   // The parts
 
   const button = (name, title, onclick, more = {}) => el("button", {type: "button", title, onclick, ...more}, name)
-  const tabs = el("div", {class: "tabs", role: "group", "aria-label": "what is shown"})
+  const tabs = el("div", {class: "tabs", role: "group", "aria-label": "layer shown"})
   const playButton = button("▶", "play from here (space)", toggle, {class: "play", "aria-label": "Play"})
   const now = el("span", {class: "now"}), status = el("span", {class: "status", role: "status"})
   const summary = el("p", {class: "summary"}), notes = el("div", {class: "notes"})
   const canvas = el("canvas"), lanes = el("div", {class: "lanes"}), labels = el("div", {class: "labels"})
   const head = el("div", {class: "head"}), marked = el("div", {class: "marked"})
   const track = el("div", {class: "track", tabindex: 0, role: "slider", "aria-label": "position", "aria-valuemin": 0}, canvas, lanes, marked, head)
-  const slide = el("input", {type: "range", min: 0, max: 1000, value: 0, class: "slide", "aria-label": "part that is shown"})
+  const slide = el("input", {type: "range", min: 0, max: 1000, value: 0, class: "slide", "aria-label": "visible part"})
   const words = el("div", {class: "words", tabindex: 0})
   const form = el("form", {class: "correct", hidden: true}), texts = el("details", {class: "texts"})
-  const undo = button("undo", "take back the last correction", () => send({kind: "undo"}))
-  const save = button("save", "keep what you corrected as a reference", () => send({kind: "save"}), {class: "save"})
+  const undo = button("undo", "undo the last correction", () => send({kind: "undo"}))
+  const save = button("save", "save the corrections as a reference", () => send({kind: "save"}), {class: "save"})
   const bar = el("div", {class: "bar"}, playButton, now, tabs, undo, save, el("span", {class: "space"}),
-    button("−", "wider (−)", () => zoom(1 / 1.6), {"aria-label": "zoom out"}), button("+", "closer (+)", () => zoom(1.6), {"aria-label": "zoom in"}),
-    button("all", "the whole recording", () => view(0, show.data.duration)), button("selection", "only the selection", toSelection))
+    button("−", "zoom out (−)", () => zoom(1 / 1.6), {"aria-label": "zoom out"}), button("+", "zoom in (+)", () => zoom(1.6), {"aria-label": "zoom in"}),
+    button("all", "show the whole recording", () => view(0, show.data.duration)), button("selection", "zoom to the selection", toSelection))
   const face = el("div", {class: "face"}, labels, track)
   root.replaceChildren(el("h4", {class: "title"}), bar, summary, face, slide, status, notes, words, form, texts)
 
-  // What Python tells
+  // The state that Python sends
 
-  const colourOf = who => layer().people.find(p => p.name === who)?.colour ?? NOBODY
+  const colourOf = who => layer().speakers.find(p => p.name === who)?.colour ?? NOBODY
   function take() {
     show.data = model.get("data")
     player.duration = show.data.duration
@@ -133,15 +133,15 @@ function render({model, el: root}) {
   function takeLanes() {
     const l = model.get("lanes")
     show.lanes = l.step ? {step: l.step, wave: new Int8Array(bytes(l.wave).buffer), level: bytes(l.level), f0: new Uint16Array(bytes(l.f0).buffer)} : null
-    const heard = show.lanes ? show.lanes.f0.filter(x => x).sort() : []
-    show.pitch = heard.length ? [heard[Math.floor(heard.length * 0.01)] / 11, heard[Math.floor(heard.length * 0.99)] / 9] : null
+    const voiced = show.lanes ? show.lanes.f0.filter(x => x).sort() : []
+    show.pitch = voiced.length ? [voiced[Math.floor(voiced.length * 0.01)] / 11, voiced[Math.floor(voiced.length * 0.99)] / 9] : null
     layout()
   }
   function tellStatus() { status.textContent = model.get("status") }
 
   function drawTabs() {
     const layers = Object.keys(show.data.layers)
-    tabs.replaceChildren(...layers.map(name => button(name === "R" ? "corrected" : name, name === "R" ? "what you corrected" : `settings ${name}`,
+    tabs.replaceChildren(...layers.map(name => button(name === "R" ? "corrected" : name, name === "R" ? "your corrections" : `settings ${name}`,
       () => send({kind: "show", layer: name}), {"aria-pressed": String(name === show.data.shown), "data-layer": name})))
     tabs.hidden = layers.length < 2
     undo.hidden = save.hidden = !layers.includes("R")
@@ -151,7 +151,7 @@ function render({model, el: root}) {
   }
   function drawSummary() {
     const lines = Object.entries(show.data.layers).map(([name, l]) => el("span", {"data-layer": name, class: name === show.data.shown ? "on" : ""},
-      el("b", {}, name === "R" ? "corrected" : name), " " + l.line))
+      el("b", {}, name === "R" ? "corrected" : name), " " + l.summary))
     summary.replaceChildren(...lines, ...(show.data.differences ? [el("span", {class: "differences"}, show.data.differences)] : []))
     notes.replaceChildren(...layer().notes.map(n => el("p", {}, n)))
   }
@@ -169,12 +169,12 @@ function render({model, el: root}) {
         said.append(spans[i] = el("span", {class: `w${flag & CHANGED ? " changed" : ""}${flag & GUESSED ? " guessed" : ""}${flag & DOUBTED ? " unsure" : ""}`, "data-i": i}, w.text), l.space)
       }
       if (!count) said.append(el("i", {}, "no words"))
-      const name = el("button", {type: "button", class: "who", title: "play this segment", onclick: () => { player.play(start, end) }}, who ?? "nobody")
+      const name = el("button", {type: "button", class: "who", title: "play this segment", onclick: () => { player.play(start, end) }}, who ?? "no speaker")
       const line = el("div", {class: "said"}, name, el("small", {}, clock(start)), said)
       line.style.setProperty("--c", colourOf(who))
       return line
     }))
-    if (!l.segments.length) words.append(el("i", {}, "nobody was heard to speak"))
+    if (!l.segments.length) words.append(el("i", {}, "no speech was detected"))
   }
   words.addEventListener("click", e => { const w = e.target.closest(".w"); if (w) choose("word", +w.dataset.i, true) })
   words.addEventListener("dblclick", e => { if (e.target.closest(".w")) form.querySelector("input")?.select() })
@@ -182,13 +182,13 @@ function render({model, el: root}) {
   // A word or a turn is chosen
 
   const chosenThing = () => show.chosen && layer()[show.chosen.kind === "word" ? "words" : "turns"][show.chosen.number]
-  function choose(kind, number, heard) {
+  function choose(kind, number, play) {
     show.chosen = {kind, number, layer: show.data.shown}
     const {start, end} = chosenThing()
     if (start < show.from || end > show.to) { const span = show.to - show.from; view(start - span / 3, start - span / 3 + span) }
     player.at = start
     drawForm(); paint()
-    if (heard) player.play(start, end)
+    if (play) player.play(start, end)
   }
   function describe(w) {
     return [`${w.start.toFixed(2)} to ${w.end.toFixed(2)} s`, figure(w.level, "dBFS", 1), figure(w.f0, "Hz F0"), figure(w.bright, "Hz centroid"),
@@ -199,7 +199,7 @@ function render({model, el: root}) {
   const field = (name, attributes) => el("label", {}, name, el("input", {name, ...attributes}))
   const seconds = (name, value) => field(name, {type: "number", step: 0.01, min: 0, max: show.data.duration, value: value.toFixed(2)})
   function who(value) {
-    const list = el("datalist", {id: `ecg-${show.data.id}`}, ...layer().people.map(p => el("option", {value: p.name})))
+    const list = el("datalist", {id: `ecg-${show.data.id}`}, ...layer().speakers.map(p => el("option", {value: p.name})))
     return [field("speaker", {list: list.id, value: value ?? "", autocomplete: "off"}), list]
   }
   function drawForm() {
@@ -211,19 +211,19 @@ function render({model, el: root}) {
     if (thing && show.chosen.kind === "word") {
       spans[show.chosen.number]?.classList.add("chosen")
       form.replaceChildren(el("p", {class: "about"}, el("b", {}, thing.text), " ", describe(thing)),
-        field("word", {type: "text", value: thing.text, title: "another word, several, or none", autocomplete: "off"}),
-        seconds("start", thing.start), seconds("end", thing.end), submit("correct", "word", "write this word (enter)"),
+        field("word", {type: "text", value: thing.text, title: "a word, several words, or empty to delete it", autocomplete: "off"}),
+        seconds("start", thing.start), seconds("end", thing.end), submit("correct", "word", "correct this word (Enter)"),
         el("span", {class: "rule"}), ...who(thing.who),
-        submit("this word", "word-speaker", "who says this word"), submit("this segment", "segment-speaker", "who says this segment"),
-        submit("everywhere", "rename", "another name for this voice"))
+        submit("this word", "word-speaker", "set the speaker of this word"), submit("this segment", "segment-speaker", "set the speaker of this segment"),
+        submit("everywhere", "rename", "rename this speaker everywhere"))
     } else if (thing) {
       form.replaceChildren(el("p", {class: "about"}, el("b", {}, thing.who), ` speaks ${thing.start.toFixed(2)} to ${thing.end.toFixed(2)} s`),
-        seconds("start", thing.start), seconds("end", thing.end), ...who(thing.who), submit("correct", "turn", "this turn (enter)"),
-        submit("everywhere", "rename", "another name for this voice"), submit("remove", "no-turn", "nobody speaks here"))
+        seconds("start", thing.start), seconds("end", thing.end), ...who(thing.who), submit("correct", "turn", "correct this turn (Enter)"),
+        submit("everywhere", "rename", "rename this speaker everywhere"), submit("remove", "no-turn", "remove this turn"))
     } else {
       form.replaceChildren(el("p", {class: "about"}, el("b", {}, "selection"), ` ${span[0].toFixed(2)} to ${span[1].toFixed(2)} s`),
-        seconds("start", span[0]), seconds("end", span[1]), ...who(null), submit("add turn", "add-turn", "somebody speaks here (enter)"),
-        field("words", {type: "text", autocomplete: "off", name: "word"}), submit("add words", "add-words", "what is said here"))
+        seconds("start", span[0]), seconds("end", span[1]), ...who(null), submit("add turn", "add-turn", "add a turn here (Enter)"),
+        field("words", {type: "text", autocomplete: "off", name: "word"}), submit("add words", "add-words", "add words here"))
     }
   }
   form.addEventListener("submit", e => {
@@ -331,7 +331,7 @@ function render({model, el: root}) {
 
   const ROW = 18
   function layout() {
-    const rows = Object.values(show.data.layers).map(l => Math.max(l.people.length, 1))
+    const rows = Object.values(show.data.layers).map(l => Math.max(l.speakers.length, 1))
     place = {}
     let top = 16
     place.axis = [0, 16]
@@ -358,8 +358,8 @@ function render({model, el: root}) {
     let at = place.lanes[0]
     const several = Object.keys(show.data.layers).length > 1
     for (const [name, l] of Object.entries(show.data.layers)) {
-      for (const p of l.people) { label(at, ROW, several ? `${name === "R" ? "✎" : name} ${p.name}` : p.name, p.colour); at += ROW }
-      at += (l.people.length ? 0 : ROW) + 6
+      for (const p of l.speakers) { label(at, ROW, several ? `${name === "R" ? "✎" : name} ${p.name}` : p.name, p.colour); at += ROW }
+      at += (l.speakers.length ? 0 : ROW) + 6
     }
     paint()
   }
@@ -367,17 +367,17 @@ function render({model, el: root}) {
     const made = []
     let at = place.lanes[0]
     for (const [name, l] of Object.entries(show.data.layers)) {
-      const row = new Map(l.people.map((p, i) => [p.name, i]))
+      const row = new Map(l.speakers.map((p, i) => [p.name, i]))
       l.turns.forEach((t, i) => {
         if (t.end < show.from || t.start > show.to) return
         const chosen = show.chosen?.kind === "turn" && show.chosen.layer === name && show.chosen.number === i
         const turn = el("div", {class: `turn${chosen ? " chosen" : ""}${name === show.data.shown ? "" : " aside"}`, "data-layer": name, "data-i": i,
           "data-who": t.who, title: `${t.who}, ${t.start.toFixed(2)} to ${t.end.toFixed(2)} s`})
         const left = Math.max(x(t.start), -2), right = Math.min(x(t.end), width + 2)
-        turn.style.cssText = `left:${left}px;width:${Math.max(right - left, 1.5)}px;top:${at + (row.get(t.who) ?? 0) * ROW + 3}px;height:${ROW - 6}px;background:${l.people[row.get(t.who)]?.colour ?? NOBODY}`
+        turn.style.cssText = `left:${left}px;width:${Math.max(right - left, 1.5)}px;top:${at + (row.get(t.who) ?? 0) * ROW + 3}px;height:${ROW - 6}px;background:${l.speakers[row.get(t.who)]?.colour ?? NOBODY}`
         made.push(turn)
       })
-      at += Math.max(l.people.length, 1) * ROW + 6
+      at += Math.max(l.speakers.length, 1) * ROW + 6
     }
     for (const [start, end] of show.data.moved) { // where the two settings differ
       if (end < show.from || start > show.to) continue
@@ -442,11 +442,11 @@ function render({model, el: root}) {
     return n && power > 0 ? 10 * Math.log10(power / n) : null
   }
   function pitches(a, b) {
-    const heard = []
-    for (let k = a; k < b; k++) if (show.lanes.f0[k]) heard.push(show.lanes.f0[k] / 10)
-    return heard.length ? heard.sort((p, q) => p - q)[(heard.length - 1) >> 1] : null
+    const voiced = []
+    for (let k = a; k < b; k++) if (show.lanes.f0[k]) voiced.push(show.lanes.f0[k] / 10)
+    return voiced.length ? voiced.sort((p, q) => p - q)[(voiced.length - 1) >> 1] : null
   }
-  // Levels from -70 to 0 dBFS, F0 on a logarithmic axis over what is heard
+  // Levels from -70 to 0 dBFS, F0 on a logarithmic axis over the recording's range
   const levelY = v => place.level[0] + place.level[1] - 2 - clamp((v + 70) / 70, 0, 1) * (place.level[1] - 4)
   function pitchY(f) {
     const [low, high] = show.pitch.map(Math.log)
@@ -454,8 +454,8 @@ function render({model, el: root}) {
   }
   function marks() { // where a value stands: y, text
     if (!show.lanes) return []
-    const heard = show.pitch ? [50, 100, 200, 400].filter(f => f > show.pitch[0] * 1.05 && f < show.pitch[1] * 0.95) : []
-    return [...[-20, -40].map(v => [levelY(v), `\u2212${-v}`]), ...heard.map(f => [pitchY(f), String(f)])]
+    const steps = show.pitch ? [50, 100, 200, 400].filter(f => f > show.pitch[0] * 1.05 && f < show.pitch[1] * 0.95) : []
+    return [...[-20, -40].map(v => [levelY(v), `\u2212${-v}`]), ...steps.map(f => [pitchY(f), String(f)])]
   }
   function paintCurve(g, ink, valueOf, y, owner) {
     let last = null
@@ -463,7 +463,7 @@ function render({model, el: root}) {
     for (let i = 0; i < width; i++) {
       const v = valueOf(...bins(i))
       if (v != null) {
-        g.strokeStyle = owner[i] >= 0 ? layer().people[owner[i]].colour : owner[i] === -2 ? ink : NOBODY
+        g.strokeStyle = owner[i] >= 0 ? layer().speakers[owner[i]].colour : owner[i] === -2 ? ink : NOBODY
         g.beginPath()
         if (last != null) { g.moveTo(i - 1, y(last)); g.lineTo(i, y(v)) } else { g.moveTo(i - 0.7, y(v)); g.lineTo(i + 0.7, y(v)) }
         g.stroke()
@@ -480,7 +480,7 @@ function render({model, el: root}) {
     if (show.pitch) paintCurve(g, ink, pitches, pitchY, owner)
   }
   function whoAt() { // pixel column -> whose turn it is, -1: nobody's, -2: several
-    const out = new Int16Array(Math.ceil(width)).fill(-1), row = new Map(layer().people.map((p, i) => [p.name, i]))
+    const out = new Int16Array(Math.ceil(width)).fill(-1), row = new Map(layer().speakers.map((p, i) => [p.name, i]))
     for (const t of layer().turns) {
       if (t.end < show.from || t.start > show.to) continue
       const who = row.get(t.who), last = clamp(Math.ceil(x(t.end)), 0, out.length)
@@ -500,12 +500,12 @@ function render({model, el: root}) {
     }
   }
 
-  // Settings to take along
+  // Settings as code
 
   function drawTexts() {
     const open = texts.open
-    texts.replaceChildren(el("summary", {}, "these settings as code, in settings.ini, as a papermill job"),
-      ...Object.entries(show.data.texts).map(([name, text]) => {
+    texts.replaceChildren(el("summary", {}, "settings as Python code, as a section of settings.ini, and as a papermill job"),
+      ...Object.entries(show.data.snippets).map(([name, text]) => {
         const pre = el("pre", {"data-name": name, tabindex: 0}, text)
         const copy = button("copy", `copy ${name}`, async () => {
           try { await navigator.clipboard.writeText(text); copy.textContent = "copied" }
@@ -532,7 +532,7 @@ function render({model, el: root}) {
     if (does && does() === true) e.preventDefault()
   })
 
-  // A picture stands in for this view in a saved notebook; where the view lives, it is not needed
+  // A saved notebook has a picture in place of this view; hide the picture while the view lives
 
   root.append(el("style", {}, `.ecg-picture-${show.data.id} { display: none !important; }`))
 

@@ -1,70 +1,105 @@
-"""The pictures of `sweep`: scores over two knobs, and every point as a line over all knobs."""
+"""Plots of a sweep: scores over two settings, and every point as a line over all settings"""
+
 from math import ceil, nan
 
 from ecg_audio_nb.results.figures import DPI, WIDTH, paper, short, shown
 
-FEW = 10 # values of a knob that all stand beside its axis
+MAX_TICK_VALUES = 10 # values of a setting that are all written beside its axis
 
 
-def _colours(scores, maximize):
-    "A colour for a score: dark is good"
+def _score_colours(scores, maximize):
+    "Map scores to colours: dark is good"
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
-    return ScalarMappable(Normalize(min(scores), max(scores)), colormaps["cividis_r" if maximize else "cividis"])
+    colormap = colormaps["cividis_r" if maximize else "cividis"]
+    return ScalarMappable(Normalize(min(scores), max(scores)), colormap)
 
 
-def _sheet(height):
+def _new_axes(height):
     from matplotlib.figure import Figure
     figure = Figure((WIDTH, height), dpi=DPI, layout="constrained")
     return figure, figure.add_subplot()
 
 
-def heatmap(x, y, across, up, scores, metric, maximize):
-    "Scores by two values, text, of those that `across` and `up` list"
+def heatmap(
+    x, # name of the setting across
+    y, # name of the setting upwards
+    across, # values across, as text
+    up, # values upwards, as text
+    scores, # (value across, value upwards) -> score
+    metric,
+    maximize,
+): # a matplotlib Figure
+    "Plot scores by the values of two settings"
     with paper():
-        colours, (figure, ax) = _colours(list(scores.values()), maximize), _sheet(1.2 + 0.35*min(len(up), 20))
+        colours = _score_colours(list(scores.values()), maximize)
+        figure, ax = _new_axes(1.2 + 0.35*min(len(up), 20))
         cells = [[scores.get((a, b), nan) for a in across] for b in up]
         ax.imshow(cells, origin="lower", aspect="auto", cmap=colours.cmap, norm=colours.norm)
         if len(across) <= 16 and len(up) <= 20:
-            for (a, b), score in scores.items():
-                ink = "black" if sum(colours.to_rgba(score)[:3]) > 1.5 else "white"
-                ax.text(across.index(a), up.index(b), f"{score:.3g}", ha="center", va="center", size=8, color=ink)
-        for values, ticks in ((across, ax.set_xticks), (up, ax.set_yticks)):
-            some = range(0, len(values), ceil(len(values)/16))
-            ticks(some, [short(values[i], 12) for i in some])
+            _write_scores(ax, across, up, scores, colours)
+        for values, set_ticks in ((across, ax.set_xticks), (up, ax.set_yticks)):
+            ticks = range(0, len(values), ceil(len(values)/16))
+            set_ticks(ticks, [short(values[i], 12) for i in ticks])
         ax.set(xlabel=x, ylabel=y)
         figure.colorbar(colours, ax=ax, label=metric)
         return shown(figure)
 
 
-def heights(values)->dict:
-    "Where each value of a knob stands, 0 to 1: evenly, if there are few; numbers by their size, if there are many"
-    try: numbers = [float(v) for v in values] if len(values) > FEW else list(range(len(values)))
-    except ValueError: numbers = list(range(len(values)))
+def _write_scores(ax, across, up, scores, colours):
+    "Write each score into its cell, in black on light cells and in white on dark ones"
+    for (a, b), score in scores.items():
+        brightness = sum(colours.to_rgba(score)[:3])
+        ink = "black" if brightness > 1.5 else "white"
+        ax.text(across.index(a), up.index(b), f"{score:.3g}", ha="center", va="center", size=8, color=ink)
+
+
+def heights(
+    values, # of a setting, as text
+) -> dict: # value -> height, 0 to 1
+    "Place the values on an axis: evenly if they are few or no numbers, else by their size"
+    numbers = list(range(len(values)))
+    if len(values) > MAX_TICK_VALUES:
+        try:
+            numbers = [float(v) for v in values]
+        except ValueError:
+            pass
     low, span = min(numbers), max(numbers) - min(numbers)
     return {v: (n - low)/span if span else 0.5 for v, n in zip(values, numbers)}
 
 
-def _axis(ax, at, places):
-    ax.axvline(at, color="0.6", lw=0.8, zorder=0)
-    names = list(places) if len(places) <= FEW else [min(places, key=places.get), max(places, key=places.get)]
-    paper = dict(facecolor="white", edgecolor="none", alpha=0.85, pad=1)
-    for name in names: ax.text(at - 0.02, places[name], short(name, 12), ha="right", va="center", size=8, bbox=paper, zorder=5)
+def _draw_axis(ax, x, places):
+    "Draw the axis of one setting, with all values, or the lowest and the highest"
+    ax.axvline(x, color="0.6", lw=0.8, zorder=0)
+    names = list(places)
+    if len(places) > MAX_TICK_VALUES:
+        names = [min(places, key=places.get), max(places, key=places.get)]
+    background = dict(facecolor="white", edgecolor="none", alpha=0.85, pad=1)
+    for name in names:
+        ax.text(x - 0.02, places[name], short(name, 12), ha="right", va="center", size=8, bbox=background, zorder=5)
 
 
-def parallel(values, scored, metric, maximize):
-    "Values, text, by knob; points, the best first, with their scores"
-    places, scores = [heights(v) for v in values.values()], [score for _, score in scored]
+def parallel(
+    values, # setting -> its values, as text
+    ranked, # points with their scores, best first
+    metric,
+    maximize,
+): # a matplotlib Figure
+    "Plot each point as a line over the axes of all settings to the axis of the score"
+    places, scores = [heights(v) for v in values.values()], [score for _, score in ranked]
     low, span = min(scores), max(scores) - min(scores)
+    score_axis = {f"{low:.4g}": 0.0, f"{low + span:.4g}": 1.0} if span else {f"{low:.4g}": 0.5}
     with paper():
-        colours, (figure, ax) = _colours(scores, maximize), _sheet(3)
-        for at, p in enumerate([*places, {f"{low:.4g}": 0.0, f"{low + span:.4g}": 1.0} if span else {f"{low:.4g}": 0.5}]): _axis(ax, at, p)
-        for n, (point, score) in enumerate(scored):
-            ys = [p[point[k]] for k, p in zip(values, places)] + [(score - low)/span if span else 0.5]
-            look = dict(lw=1, alpha=0.7, zorder=2) if n else dict(lw=3, zorder=3)
-            ax.plot(range(len(ys)), ys, color=colours.to_rgba(score), **look)
-        ax.set_xticks(range(len(places) + 1), [*(short(k, 26) for k in values), metric])
+        colours, (figure, ax) = _score_colours(scores, maximize), _new_axes(3)
+        for x, axis in enumerate([*places, score_axis]):
+            _draw_axis(ax, x, axis)
+        for n, (point, score) in enumerate(ranked):
+            ys = [place[point[name]] for name, place in zip(values, places)]
+            ys.append((score - low)/span if span else 0.5)
+            style = dict(lw=1, alpha=0.7, zorder=2) if n else dict(lw=3, zorder=3)
+            ax.plot(range(len(ys)), ys, color=colours.to_rgba(score), **style)
+        ax.set_xticks(range(len(places) + 1), [*(short(name, 26) for name in values), metric])
         ax.set(yticks=[], xlim=(-0.3, len(places) + 0.1))
         ax.spines[:].set_visible(False)
         return shown(figure)

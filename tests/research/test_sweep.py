@@ -7,10 +7,10 @@ import pytest
 import soundfile
 
 from ecg_audio_nb.research import sweep_plots, sweep as sw
-from ecg_audio_nb.research.evaluate import EvaluateError
+from ecg_audio_nb.research.references import EvaluateError
 from ecg_audio_nb.audio.media import load_audio
 from ecg_audio_nb.settings import SettingsError, VoiceSettings
-from ecg_audio_nb.research.sweep import Range, WorkerPool, Trial, Sweep, SweepError, grid, search, sweep
+from ecg_audio_nb.research.sweep import Range, Trial, Sweep, SweepError, grid, search, sweep
 from ecg_audio_nb.speech.vad import binarize, run_networks
 
 SPANS = (0, 10), (8, 18), (17, 27) # of the sample, seconds
@@ -48,19 +48,19 @@ def test_of_48_points_each_stage_runs_where_its_settings_differ(clips, tmp_path)
     space = {"voice.onset": list(onsets), "acoustics.f0_floor": [60.0, 80.0], "diarize.num_speakers": [None, 1, 2, 3], "diarize.min_turn": [0.1, 2.0, 3.0]}
     settings = {"engine": "whisper", "voice.offset": offset, "runtime.data_dir": str(tmp_path / "data")}
     found = tried(clips, space, tmp_path / "sweep", None, settings=settings, workers=2)
-    assert len(found.rows) == 48 * 3 and len(found.scores()) == 48 and not any(r.error for r in found.rows)
+    assert len(found.trials) == 48 * 3 and len(found.ranking()) == 48 and not any(r.error for r in found.trials)
     heard = [len({tuple(binarize(s, VoiceSettings(onset=on, offset=offset)).speech) for on in onsets}) for s in (run_networks(load_audio(c)) for c in clips)]
-    assert found.made == {"media": 3, "voice": 3, "diarize": 3, "acoustics": 6, "transcribe": sum(heard), "align": sum(heard)}
-    assert len(set(found.scores()["der"])) > 3
+    assert found.stage_runs == {"media": 3, "voice": 3, "diarize": 3, "acoustics": 6, "transcribe": sum(heard), "align": sum(heard)}
+    assert len(set(found.ranking()["der"])) > 3
 
 
 def test_a_grid_and_workers_give_the_same(clips, tmp_path, data):
     space = {"diarize.threshold": [0.3, 0.7]}
     one, two = (tried(clips, space, tmp_path / str(n), data, workers=n) for n in (1, 2))
-    assert [(r.source, r.point, r.errors, r.over) for r in one.rows] == [(r.source, r.point, r.errors, r.over) for r in two.rows]
-    assert sum(r.over for r in one.rows[::2]) > 10 # seconds of speech
-    [best] = [s for p, s in sw._points(one) if p == one.best]
-    assert best == pytest.approx(sum(r.errors for r in one.rows if r.point == one.best) / sum(r.over for r in one.rows if r.point == one.best))
+    assert [(r.source, r.point, r.errors, r.denominator) for r in one.trials] == [(r.source, r.point, r.errors, r.denominator) for r in two.trials]
+    assert sum(r.denominator for r in one.trials[::2]) > 10 # seconds of speech
+    [best] = [s for p, s in sw._point_scores(one) if p == one.best]
+    assert best == pytest.approx(sum(r.errors for r in one.trials if r.point == one.best) / sum(r.denominator for r in one.trials if r.point == one.best))
 
 
 # Nothing is lost
@@ -103,11 +103,11 @@ if __name__ == "__main__":
     until(lambda: not any(map(alive, workers)))
     known, said = lines(state), []
     assert 5 <= known < 72
-    found = tried(clips, space, tmp_path / "sweep", data, on_row=lambda row, done, total: said.append((done, total)))
+    found = tried(clips, space, tmp_path / "sweep", data, on_trial=lambda row, done, total: said.append((done, total)))
     assert said == [(n, 72) for n in range(1, 73)] and lines(state) == 72
     whole = tried(clips, space, tmp_path / "new", data)
-    assert [(r.source, r.point, r.value) for r in found.rows] == [(r.source, r.point, r.value) for r in whole.rows]
-    assert all(r.value is not None for r in whole.rows) and len({r.value for r in whole.rows}) > 3
+    assert [(r.source, r.point, r.value) for r in found.trials] == [(r.source, r.point, r.value) for r in whole.trials]
+    assert all(r.value is not None for r in whole.trials) and len({r.value for r in whole.trials}) > 3
 
 
 def test_what_is_known_is_not_asked_again(clips, tmp_path, data, monkeypatch):
@@ -116,7 +116,7 @@ def test_what_is_known_is_not_asked_again(clips, tmp_path, data, monkeypatch):
     run_point = sw.run_trial
     monkeypatch.setattr(sw, "run_trial", lambda source, given: asked.append(given["diarize.threshold"]) or run_point(source, given))
     more = tried(clips[:1], {"diarize.threshold": [0.5, 0.6, 0.7], "diarize.min_turn": [0.1]}, tmp_path, data)
-    assert asked == ["0.6"] and [r.point for r in more.rows] == [{"diarize.threshold": t, "diarize.min_turn": 0.1} for t in (0.5, 0.6, 0.7)]
+    assert asked == ["0.6"] and [r.point for r in more.trials] == [{"diarize.threshold": t, "diarize.min_turn": 0.1} for t in (0.5, 0.6, 0.7)]
     tried(clips[:1], {"diarize.threshold": [0.5]}, tmp_path, data, metric="jer")
     assert asked == ["0.6", "0.5"]
 
@@ -128,7 +128,7 @@ def test_another_reference_is_scored_anew(clips, tmp_path, data):
     first = tried(clips[:1], {"diarize.threshold": [0.7]}, tmp_path, data, references=truth)
     (truth / "c0.rttm").write_text("SPEAKER c0 1 0.0 0.5 <NA> <NA> Ann <NA> <NA>\n")
     other = tried(clips[:1], {"diarize.threshold": [0.7]}, tmp_path, data, references=truth)
-    assert (first.rows[0].over > 3, other.rows[0].over) == (True, 0.5)
+    assert (first.trials[0].denominator > 3, other.trials[0].denominator) == (True, 0.5)
 
 
 @pytest.mark.parametrize("harm", [b'{"key": "cut', b"[1]\n", b"\xff\xfe\n", b'{"key": "x", "nope": 1}\n', b"\n\n", b'{"key": []}\n'])
@@ -137,8 +137,8 @@ def test_lines_that_are_none_are_passed_over(clips, tmp_path, data, harm):
     path = tmp_path / "sweep.jsonl"
     path.write_bytes(path.read_bytes() + harm)
     more = tried(clips[:1], {"diarize.threshold": [0.7, 0.5]}, tmp_path, data)
-    assert more.rows[0] == first.rows[0]
-    assert len(sw._State(path).rows) == 2
+    assert more.trials[0] == first.trials[0]
+    assert len(sw._Log(path).trials) == 2
 
 
 def test_a_search_goes_on_where_it_stopped(clips, tmp_path, data):
@@ -146,30 +146,37 @@ def test_a_search_goes_on_where_it_stopped(clips, tmp_path, data):
     short = tried(clips[:1], space, tmp_path / "a", data, points=6)
     n = lines(tmp_path / "a/sweep.jsonl")
     long = tried(clips[:1], space, tmp_path / "a", data, points=14)
-    assert long.rows[:len(short.rows)] == short.rows and len(long.rows) > len(short.rows) and n == len(short.rows)
-    assert [r.point for r in tried(clips[:1], space, tmp_path / "b", data, points=14).rows] == [r.point for r in long.rows]
+    assert long.trials[:len(short.trials)] == short.trials and len(long.trials) > len(short.trials) and n == len(short.trials)
+    assert [r.point for r in tried(clips[:1], space, tmp_path / "b", data, points=14).trials] == [r.point for r in long.trials]
 
 
 # Faults
 
 def _leave(source, given): os._exit(3)
 
-def test_a_lost_worker_is_told(monkeypatch):
+def test_a_lost_worker_is_reported(monkeypatch, clips, tmp_path, data):
     monkeypatch.setattr(sw, "run_trial", _leave)
-    with WorkerPool(2) as lanes, pytest.raises(SweepError, match="a worker was lost: .* fewer `workers`"): list(lanes.run([(0, "a", {}), (1, "b", {})]))
+    with pytest.raises(SweepError, match="a worker was lost: .* fewer `workers`"): tried(clips, {"diarize.threshold": [0.7]}, tmp_path, data, workers=2)
+
+
+def test_a_log_of_before_is_read(tmp_path):
+    "Two keys of a line had another name in 0.1"
+    path = tmp_path / "sweep.jsonl"
+    path.write_text('{"key": "k", "source": "a.wav", "point": {"diarize.threshold": 0.7}, "errors": 3.0, "over": 12.0, "made": {"diarize": 0.5}, "error": null}\n')
+    assert sw._Log(path).trials == {"k": Trial("a.wav", {"diarize.threshold": 0.7}, 3.0, 12.0, {"diarize": 0.5})}
 
 
 def test_a_recording_that_fails_is_a_row_and_is_tried_again(clips, tmp_path, data):
     sources = {str(clips[0]): {"turns": clips[0].with_suffix(".rttm")}, str(tmp_path / "nowhere.wav"): {"turns": clips[1].with_suffix(".rttm")}}
     found = tried(sources, {"diarize.threshold": [0.7]}, tmp_path, data, references=None)
-    assert found.rows[1].error.startswith("FetchError") and found.rows[1].value is None and found.best == {"diarize.threshold": 0.7}
+    assert found.trials[1].error.startswith("FetchError") and found.trials[1].value is None and found.best == {"diarize.threshold": 0.7}
 
 
 def test_what_failed_once_is_tried_again(clips, tmp_path, data, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(sw, "run_trial", lambda *_: ("OSError: no route to host", {}))
-        assert tried(clips[:1], {"diarize.threshold": [0.7]}, tmp_path, data).rows[0].error == "OSError: no route to host"
-    [row] = tried(clips[:1], {"diarize.threshold": [0.7]}, tmp_path, data).rows
+        assert tried(clips[:1], {"diarize.threshold": [0.7]}, tmp_path, data).trials[0].error == "OSError: no route to host"
+    [row] = tried(clips[:1], {"diarize.threshold": [0.7]}, tmp_path, data).trials
     assert row.error is None and row.value is not None
 
 
@@ -177,13 +184,13 @@ def test_a_reference_of_another_file_is_a_row(clips, tmp_path, data):
     (tmp_path / "c0.rttm").write_text("SPEAKER c0 1 90.0 0.5 <NA> <NA> Ann <NA> <NA>\n")
     (tmp_path / "c1.rttm").write_text("what is this\n")
     found = tried(clips[:2], {"diarize.threshold": [0.7]}, tmp_path, data, references=tmp_path)
-    assert found.best is None and found.lines() == "# no point has a score" and found.scores()["der"].isna().all()
-    assert found.rows[1].error.startswith("EvaluateError") and "turns with SPEAKER" in found.rows[1].error
+    assert found.best is None and found.to_ini() == "# no point has a score" and found.ranking()["der"].isna().all()
+    assert found.trials[1].error.startswith("EvaluateError") and "turns with SPEAKER" in found.trials[1].error
     with pytest.raises(SweepError, match="nothing to draw"): sw.plot_parallel(found)
 
 
 @pytest.mark.parametrize("space, more, error, says", [
-    ({}, {}, SweepError, "no knob"), ({"diarize.threshold": []}, {}, SweepError, "no list of values"),
+    ({}, {}, SweepError, "no setting to vary"), ({"diarize.threshold": []}, {}, SweepError, "no list of values"),
     ({"diarize.threshold": "0.5"}, {}, SweepError, "no list of values"), ({"diarize.threshold": {"lo": 1}}, {}, SweepError, "no range"),
     ({"diarize.treshold": [1]}, {}, SettingsError, "diarize.threshold"), ({"diarize.threshold": [0.5, 7]}, {}, SettingsError, "diarize.threshold"),
     ({"diarize.threshold": [0.5]}, {"metric": "ber"}, SweepError, "metric = 'ber'"), ({"diarize.threshold": [0.5]}, {"workers": 0}, SweepError, "at least 1"),
@@ -202,20 +209,20 @@ def test_a_sweep_that_is_none_is_refused_before_it_runs(clips, tmp_path, data, m
 def test_no_point_wins_by_failing():
     rows = [Trial("a", {"x": 1}, 5, 10), Trial("b", {"x": 1}, 1, 90), Trial("a", {"x": 2}, 0, 10), Trial("b", {"x": 2}, error="no")]
     found = Sweep(tuple(rows), "wer")
-    assert found.best == {"x": 1} and found.scores()["wer"].tolist()[:1] == [0.06] and Sweep(tuple(rows[2:]), "wer").best == {"x": 2}
+    assert found.best == {"x": 1} and found.ranking()["wer"].tolist()[:1] == [0.06] and Sweep(tuple(rows[2:]), "wer").best == {"x": 2}
 
 
 def test_more_is_better_when_it_is_said():
     rows = tuple(Trial("a", {"x": n, "y": n % 2 == 0}, n, 1) for n in (2, 3, 1))
     assert (Sweep(rows, "m").best["x"], Sweep(rows, "m", True).best["x"]) == (1, 3)
-    assert Sweep(rows, "m", True).scores()["x"].tolist() == [3, 2, 1]
-    assert Sweep(rows, "m").lines() == "[best]\nx = 1\ny = false"
+    assert Sweep(rows, "m", True).ranking()["x"].tolist() == [3, 2, 1]
+    assert Sweep(rows, "m").to_ini() == "[best]\nx = 1\ny = false"
 
 
 def test_a_metric_of_ones_own_may_have_no_number(clips, tmp_path, data):
     def hers(analysis, reference): return {0.5: None, 0.7: float("inf")}.get(analysis.metadata.settings["diarize"]["threshold"], 2)
     found = tried(clips[:1], {"diarize.threshold": [0.5, 0.6, 0.7]}, tmp_path, data, metric=hers, references=None)
-    assert [r.value for r in found.rows] == [None, 2, None] and found.best == {"diarize.threshold": 0.6} and found.metric == "hers"
+    assert [r.value for r in found.trials] == [None, 2, None] and found.best == {"diarize.threshold": 0.6} and found.metric == "hers"
 
 
 def test_points_are_each_combination_once():

@@ -5,10 +5,11 @@ import jiwer
 import numpy as np
 import pytest
 
-from ecg_audio_nb.research.evaluate import EvaluateError, Utterance, normalize_text
+from ecg_audio_nb.research.error_rates import boundaries, cer, cp_wer, edits, f0_gross_error, normalize_text
+from ecg_audio_nb.research.metrics import FileScores, UtteranceErrors, aggregate, compare_scores, score_file, score_report
+from ecg_audio_nb.research.references import EvaluateError, Utterance, read_words
 from ecg_audio_nb.pipeline import analyze
 from ecg_audio_nb.schema import Turn, Word
-from ecg_audio_nb.research.scores import (FileScores, boundaries, cer, compare, cp_wer, edits, f0_gross_error, aggregate, read_words, score_file, score_report)
 
 WORDS = "good morning are you ready to start the recording almost".split()
 
@@ -21,7 +22,7 @@ def test_words_and_characters_are_jiwers(seed):
     rng = random.Random(seed)
     said, heard = some(rng, 12) or "good", some(rng, 12)
     words, chars = jiwer.process_words(said, heard), jiwer.process_characters(said.replace(" ", ""), heard.replace(" ", ""))
-    def size(e): return max(len(e.said.split()), len(e.heard.split()))
+    def size(e): return max(len(e.reference.split()), len(e.hypothesis.split()))
     assert sum(size(e) for e in edits(said, heard)) == words.substitutions + words.deletions + words.insertions
     assert cer(said, heard) == (chars.substitutions + chars.deletions + chars.insertions, len(said.replace(" ", "")))
 
@@ -48,19 +49,19 @@ def test_boundaries_by_hand():
     found = [truth[0], Word("morning", 0.69, 1.19), Word("are", 1.21, 1.71), Word("you", 1.5, 2.25), Word("steady", 2.0, 2.5),
              *truth[6:], Word("well", 5.0, 5.2)]
     b = boundaries(truth, found)
-    assert (b.right, b.found, b.reference) == (6, 10, 10) # good, morning, start, the, recording, almost
+    assert (b.correct, b.hypothesis_words, b.reference_words) == (6, 10, 10) # good, morning, start, the, recording, almost
     assert len(b.errors) == 16 and b.mean_error == pytest.approx((2 * 0.19 + 2 * 0.21 + 0.25) / 16)
 
 
 def test_a_word_is_paired_once():
     twice = [Word("no", 0.0, 0.2), Word("no", 0.1, 0.3)]
-    assert boundaries(twice[:1], twice).right == 1 and boundaries(twice, twice[:1]).right == 1 and boundaries(twice, twice).right == 2
+    assert boundaries(twice[:1], twice).correct == 1 and boundaries(twice, twice[:1]).correct == 1 and boundaries(twice, twice).correct == 2
     assert boundaries([], twice).recall is None and boundaries(twice, []).mean_error is None
 
 
 def test_words_are_compared_as_the_texts_are():
     assert normalize_text("I'm") == "i am"
-    assert boundaries([Word("I'm", 0, 1), Word("-", 1, 1.1)], [Word("i'm,", 0.1, 1)]).right == 1
+    assert boundaries([Word("I'm", 0, 1), Word("-", 1, 1.1)], [Word("i'm,", 0.1, 1)]).correct == 1
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
@@ -109,7 +110,7 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says():
     rng, held = np.random.default_rng(3), 0
     for n in range(200):
         files = [FileScores(f"{i}", {"wer": (rng.binomial(50, min(1, max(0, rng.normal(0.3, 0.1)))), 50)}) for i in range(30)]
-        p = aggregate(files, draws=300, seed=n)["wer"]
+        p = aggregate(files, n_resamples=300, seed=n)["wer"]
         held += p.low <= 0.3 <= p.high
     assert 175 <= held <= 200 # 95 % of 200, less what the percentile bootstrap of 30 files falls short
 
@@ -118,21 +119,21 @@ def test_chance_is_called_chance():
     rng, told = np.random.default_rng(4), 0
     for n in range(100):
         a, b = ([FileScores(f"{i}", {"wer": (int(rng.integers(5, 40)), 100)}) for i in range(12)] for _ in range(2))
-        told += compare(a, b, draws=300, seed=n)[0].told
+        told += compare_scores(a, b, n_resamples=300, seed=n)[0].significant
     assert told <= 15
 
 
 def test_files_are_paired_by_name_and_others_left_out():
     a = [FileScores("x", {"wer": (1, 10), "der": (1, 2)}), FileScores("y", {"wer": (2, 10)}), FileScores("only a", {"wer": (9, 10)})]
     b = [FileScores("y", {"wer": (1, 10)}), FileScores("x", {"wer": (1, 10)})]
-    [d] = compare(a, b)
+    [d] = compare_scores(a, b)
     assert (d.measure, d.a, d.b, d.files) == ("wer", 0.15, 0.1, 2)
 
 
 def test_what_is_counted_over_nothing_is_no_rate():
     assert FileScores("x", {"wer": (3, 0)}).rate("wer") is None and aggregate([FileScores("x", {"wer": (3, 0)})])["wer"].value is None
-    [d] = compare([FileScores("x", {"wer": (3, 0)})], [FileScores("x", {"wer": (0, 0)})])
-    assert (d.difference, d.told, str(d)) == (None, False, "wer: counted over nothing")
+    [d] = compare_scores([FileScores("x", {"wer": (3, 0)})], [FileScores("x", {"wer": (0, 0)})])
+    assert (d.difference, d.significant, str(d)) == (None, False, "wer: nothing to count over")
 
 
 def test_speakers_who_are_confused_cost_cp_wer_alone(sample):
@@ -144,7 +145,7 @@ def test_speakers_who_are_confused_cost_cp_wer_alone(sample):
 
 def test_the_page_names_all_and_trusts_nobody():
     evil = "<img src=x onerror=alert(1)>"
-    worst = (dict(start=1.0, end=2.0, speaker=evil, said=evil, heard="", errors=3, words=4),)
+    worst = (UtteranceErrors(1.0, 2.0, evil, evil, "", errors=3, reference_words=4),)
     page = score_report([FileScores(evil, {"wer": (1, 4)}, tuple(edits("one two", evil)), worst), FileScores("b", {"der": (1, 5)})], media={evil: '"><b>'})
     assert "<img" not in page and '"><b>' not in page and "#t=1.00,2.00" in page and page.count("<h2>") == 3
     assert json.dumps("DER")[1:-1] in page
@@ -163,7 +164,7 @@ def test_the_command_scores_folders_and_compares_them(sample, tmp_path):
     command = ["scores", str(tmp_path / "a"), "--references", str(refs), "--against", str(tmp_path / "b"), "--page", str(tmp_path / "page.html")]
     said = CliRunner().invoke(app, command)
     assert said.exit_code == 0, said.stderr
-    assert "wer " in said.stdout and "3 files" in said.stdout and "these files do not tell" in said.stdout
+    assert "wer " in said.stdout and "3 files" in said.stdout and "not significant on these files" in said.stdout
     assert "By file" in (tmp_path / "page.html").read_text()
     found = json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout)
     assert found["scores"]["der"]["files"] == 3 and found["differences"][0]["difference"] == 0

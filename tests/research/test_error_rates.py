@@ -6,9 +6,10 @@ import pytest
 from pyannote.core import Annotation, Segment as Stretch, Timeline
 from pyannote.database.util import load_rttm
 from pyannote.metrics.diarization import DiarizationErrorRate, JaccardErrorRate
-from ecg_audio_nb.research import evaluate as evaluation
-from ecg_audio_nb.research.evaluate import (EvaluateError, Scores, TurnErrors, Utterance, WordErrors, der, evaluate, jer, normalize_text, read_transcript,
-                                   read_turns, wer)
+from ecg_audio_nb.research import error_rates
+from ecg_audio_nb.research.error_rates import TurnErrors, WordErrors, der, jer, normalize_text, wer
+from ecg_audio_nb.research.metrics import Scores, evaluate
+from ecg_audio_nb.research.references import EvaluateError, Utterance, read_transcript, read_turns
 from ecg_audio_nb.results.export import export
 from ecg_audio_nb.schema import Analysis, Metadata, Segment, Turn, Word
 
@@ -245,16 +246,16 @@ def test_a_missing_extra_is_named(monkeypatch, missing, call):
         if module.startswith(missing): raise ModuleNotFoundError(f"No module named {missing!r}", name=missing)
         return importlib.import_module(module)
     monkeypatch.setattr("ecg_audio_nb.core.extras.import_module", absent)
-    evaluation._normalizer.cache_clear()
+    error_rates._normalizer.cache_clear()
     with pytest.raises(EvaluateError, match=rf"scores need {missing}.*pip install 'ecg-audio-nb\[eval\]'"): call()
-    evaluation._normalizer.cache_clear()
+    error_rates._normalizer.cache_clear()
 
 def test_scoring_loads_no_torch_and_reports_to_nobody():
     code = """if True:
         import json, os, socket, sys
         def refuse(*args, **kwargs): raise RuntimeError("a connection was asked for")
         socket.socket.connect = socket.getaddrinfo = refuse
-        from ecg_audio_nb.research import evaluate as e
+        from ecg_audio_nb.research import error_rates as e, metrics
         from ecg_audio_nb.schema import Turn
         light = sorted({m.split(".")[0] for m in sys.modules} & {"pyannote", "jiwer", "pandas", "matplotlib"})
         e.wer("a", "b"); e.der([Turn(0, 1, "A")], [], 1); e.jer([Turn(0, 1, "A")], [], 1)
