@@ -28,6 +28,11 @@ def contrast(a: str, b: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
+def readable_on(background: str) -> str:
+    "Choose black or white for text on '#RRGGBB': whichever has more contrast"
+    return max(("#000000", "#FFFFFF"), key=lambda ink: contrast(background, ink))
+
+
 def source_hash(text: str) -> str:
     "What a Content-Security-Policy calls an inline style or script"
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

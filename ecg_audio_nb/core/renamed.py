@@ -28,6 +28,22 @@ SERVER = {
     "server.upload_mb_hour": "server.upload_mb_per_hour",
 }
 
+STYLE = {  # keys of a caption style
+    "columns": "max_chars",
+    "largest": "max_size",
+    "longest": "max_duration",
+    "neutral": "base_colour",
+    "pause": "max_pause",
+    "rate": "chars_per_second",
+    "shortest": "min_duration",
+    "size_step": "size_per_sd",
+    "slant_step": "slant_per_semitone",
+    "smallest": "min_size",
+    "spoken": "spoken_colour",
+    "steepest": "max_slant",
+    "upcoming": "upcoming_colour",
+}
+
 
 class RenamedKey(FutureWarning):
     "A key is written under the name it had in an older version"

@@ -1,5 +1,5 @@
 "Captions that show the voice: cut by their rules, drawn so that nothing jumps or injects, burnt into a picture whole or not at all"
-import os, re, shutil, stat, tomllib
+import json, os, re, shutil, stat, tomllib
 from dataclasses import fields, replace
 from fractions import Fraction
 from pathlib import Path
@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings, strategies as st
 from pysubs2 import SSAEvent, SSAFile
-from ecg_audio_nb.core.html import contrast
-from ecg_audio_nb.core.html import PALETTE
+from ecg_audio_nb.core.html import PALETTE, contrast
+from ecg_audio_nb.core.renamed import STYLE, RenamedKey
 from ecg_audio_nb.results.ffmpeg import BACKGROUND
 from ecg_audio_nb.results.captions import (CaptionError, CaptionStyle, SpeakerBaseline, ass_text, burn, caption_lines, caption_presets, caption_style,
                                    find_ffmpeg, frame_size, intonation, ensure_contrast, loudness, to_ass, speaker_baselines, write_captions)
-from ecg_audio_nb.results.export import ExportError, display_width, spoken_words
+from ecg_audio_nb.results.cues import ExportError, display_width, spoken_words
 from ecg_audio_nb.schema import AcousticFeatures, Analysis, Metadata, Segment, Speaker, Word
 
 try: FFMPEG = find_ffmpeg()
@@ -45,23 +45,23 @@ def test_every_preset_is_a_whole_style_and_dynamic_uses_all_there_is():
     assert list(caption_presets()) == ["plain", "karaoke", "dynamic"]
     assert set(caption_presets()["plain"]) == {f.name for f in fields(CaptionStyle)}
     d = caption_style()
-    assert d.size_step and d.slant_step and d.colour == "speaker" and d.by_word
-    assert not caption_style("plain").by_word and caption_style("karaoke").spoken == "speaker"
+    assert d.size_per_sd and d.slant_per_semitone and d.colour == "speaker" and d.by_word
+    assert not caption_style("plain").by_word and caption_style("karaoke").spoken_colour == "speaker"
 
 
 def test_a_file_of_ones_own_inherits(tmp_path):
     mine = tmp_path / "mine.toml"
-    mine.write_text('inherits = "karaoke"\ncolumns = 30\n')
-    assert caption_style(mine) == caption_style(str(mine)) == replace(caption_style("karaoke"), columns=30)
-    mine.write_text("columns = 30\n")
-    assert caption_style(mine) == replace(caption_style("plain"), columns=30)
+    mine.write_text('inherits = "karaoke"\nmax_chars = 30\n')
+    assert caption_style(mine) == caption_style(str(mine)) == replace(caption_style("karaoke"), max_chars=30)
+    mine.write_text("max_chars = 30\n")
+    assert caption_style(mine) == replace(caption_style("plain"), max_chars=30)
 
 
 @pytest.mark.parametrize("text, said", [
-    ("colums = 30", "no key 'colums'.*the nearest is columns"),
-    ("[dynamic]\ncolumns = 30", "no key 'dynamic'"),
-    ("columns = '30'", "columns = '30': .*integer"),
-    ("columns = true", "columns = True: .*integer"),
+    ("max_char = 30", "no key 'max_char'.*the nearest is max_chars"),
+    ("[dynamic]\nmax_chars = 30", "no key 'dynamic'"),
+    ("max_chars = '30'", "max_chars = '30': .*integer"),
+    ("max_chars = true", "max_chars = True: .*integer"),
     ("font_size = nan", "font_size"),
     ("margin = 7", "margin = 7: .*less than or equal to 0.4"),
     ("colour = 'red'", "colour = 'red'"),
@@ -69,13 +69,41 @@ def test_a_file_of_ones_own_inherits(tmp_path):
     ('font = "a\\nDialogue: "', "font ="),
     ("inherits = 'dynamik'", "inherits = 'dynamik' is no style; the nearest is dynamic"),
     ("inherits = ['dynamic']", "is no style"),
-    ("columns 30", "not TOML"),
+    ("max_chars 30", "not TOML"),
 ])
 def test_a_mistake_in_a_style_is_one_clear_error(tmp_path, text, said):
     path = tmp_path / "mine.toml"
     path.write_text(text)
     with pytest.raises(CaptionError, match=said) as e: caption_style(path)
     assert "mine.toml" in str(e.value) and "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("old, new", STYLE.items())
+def test_a_key_of_an_older_version_works_everywhere_and_says_its_present_name(tmp_path, old, new):
+    value, other = {"columns": (30, 31), "longest": (3.0, 4.0), "shortest": (0.5, 0.6), "rate": (15.0, 16.0), "pause": (0.7, 0.8),
+                    "neutral": ("#FFF4D6", "#FFF4D7"), "spoken": ("speaker", "neutral"), "upcoming": ("speaker", "neutral"),
+                    "smallest": (0.7, 0.6), "largest": (1.3, 1.4)}.get(old, (0.1, 0.2))
+    wanted = replace(caption_style("dynamic"), **{new: value})
+    mine = tmp_path / "mine.toml"
+    mine.write_text(f'inherits = "dynamic"\n{old} = {json.dumps(value)}\n')
+    whole = {f.name: getattr(wanted, f.name) for f in fields(CaptionStyle)}
+    keywords = {old if k == new else k: v for k, v in whole.items()}
+    said = f"^{old} is now called {new}; the old name still works"
+    with pytest.warns(RenamedKey, match=said): assert caption_style(mine) == wanted
+    with pytest.warns(RenamedKey, match=said): assert caption_style({"inherits": "dynamic", old: value}) == wanted
+    with pytest.warns(RenamedKey, match=said): assert CaptionStyle(**keywords) == wanted
+    with pytest.warns(RenamedKey, match=said): assert caption_style({"inherits": "dynamic", old: other, new: value}) == wanted
+
+
+def test_the_old_styles_need_no_present_key(recwarn):
+    for name in caption_presets(): caption_style(name)
+    assert not [w for w in recwarn if issubclass(w.category, RenamedKey)]
+    assert set(STYLE.values()) <= {f.name for f in fields(CaptionStyle)} and not set(STYLE) & {f.name for f in fields(CaptionStyle)}
+
+
+def test_urdu_sentences_end_a_caption():
+    a = analysis(talk("وہ آئے اور بیٹھ گئے۔ پھر وہ چلے گئے۔"), language="ur")
+    assert [c.text for c in caption_lines(a)] == ["وہ آئے اور بیٹھ گئے۔", "پھر وہ چلے گئے۔"]
 
 
 def test_a_style_that_is_not_there(tmp_path):
@@ -117,7 +145,7 @@ def test_size_and_slant_keep_their_bounds():
     s = talk("a b c d e f g", levels=[-20] * 6 + [0], pitches=[100] * 6 + [1000])
     d = caption_style()
     last = caption_lines(analysis(s))[0].words[-1]
-    assert last.size <= d.largest and last.slant == d.steepest
+    assert last.size <= d.max_size and last.slant == d.max_slant
     assert intonation(s.words[6], SpeakerBaseline(pitch=100)) == pytest.approx(39.86, abs=0.01)
 
 
@@ -145,7 +173,7 @@ def test_japanese_gains_no_space_and_no_line_begins_with_a_mark():
     a = analysis(talk(words, step=0.2, joined=""), language="ja")
     spelt = analysis(replace(a.segments[0], text="not what was said"), language="ja")
     for x in (a, spelt):
-        shown = caption_lines(x, {"columns": 10})
+        shown = caption_lines(x, {"max_chars": 10})
         assert " " not in "".join(c.text for c in shown) and "".join(c.text.replace("\n", "") for c in shown) == words.replace(" ", "")
         assert all(line[0] not in "。、" and display_width(line) <= 12 for c in shown for line in c.text.split("\n"))
 
@@ -207,7 +235,7 @@ def results(draw):
     found.sort(key=lambda s: s.start_time)
     return analysis(*found, duration=max([s.end_time for s in found], default=1), language=draw(st.sampled_from(["en", "ja", "ar", None])))
 
-STYLES = st.sampled_from(["plain", "karaoke", "dynamic", {"inherits": "dynamic", "columns": 12, "lines": 1}])
+STYLES = st.sampled_from(["plain", "karaoke", "dynamic", {"inherits": "dynamic", "max_chars": 12, "lines": 1}])
 
 def bare(text): return "".join(c for c in text.replace("\\N", "") if c.isprintable() and not c.isspace() and c != "\u2060")
 
@@ -245,7 +273,7 @@ def test_what_pysubs2_reads_back(a, style):
 @given(results())
 @settings(max_examples=50, deadline=None)
 def test_every_word_lights_up_at_its_time(a):
-    back = events(to_ass(a, {"inherits": "plain", "by_word": True, "spoken": "#123456"}))
+    back = events(to_ass(a, {"inherits": "plain", "by_word": True, "spoken_colour": "#123456"}))
     for c in caption_lines(a, {"inherits": "plain", "by_word": True}):
         lit = {}
         for e in back:
@@ -371,7 +399,7 @@ def test_a_real_burn(tmp_path, monkeypatch, name):
 def test_nothing_moves_from_word_to_word(tmp_path):
     source = clip(tmp_path / "a.mp4", size=(640, 360))
     words = analysis(talk("Loud and soft high low", 0.1, 0.3, levels=[-10, -30, -20, -40, -15], pitches=[100, 200, 150, 80, 120]), duration=2)
-    ass = write_captions(words, tmp_path / "a.ass", {"inherits": "dynamic", "box": 0.0, "upcoming": "#F0F0F0", "colour": "#FFFFFF"}, (640, 360))
+    ass = write_captions(words, tmp_path / "a.ass", {"inherits": "dynamic", "box": 0.0, "upcoming_colour": "#F0F0F0", "colour": "#FFFFFF"}, (640, 360))
     shown = [frame[..., 1] > 165 for frame in pictures(burn(source, ass, tmp_path / "b.mp4"))[2:15]] # letters, halfway to their grey or white
     for other in shown[1:]: assert (shown[0] ^ other).sum() < 0.03 * shown[0].sum()
 
@@ -384,6 +412,15 @@ def test_sound_alone_gets_a_dark_picture(tmp_path):
     frames = pictures(out)
     assert frames[25].shape == (720, 1280, 3) and 48 <= len(frames) <= 52 and b"".join(sound(out)) == b"".join(sound(source))
     assert frames[2].max() < 60 and frames[25].max() > 150
+
+
+@with_ffmpeg
+def test_sound_that_does_not_fit_says_that_there_is_no_picture(tmp_path):
+    source = clip(tmp_path / "talk.wav", picture=False, sound="pcm_s16le")
+    ass = write_captions(SAID, tmp_path / "a.ass")
+    with pytest.raises(CaptionError, match="talk.wav: it has no picture.*mp4 can't hold its sound.*mkv.*untouched"):
+        burn(source, ass, tmp_path / "talk.captions.mp4")
+    with pytest.raises(CaptionError, match="captions are burnt into a video; its name ends in .mp4"): burn(source, ass, tmp_path / "b.wav")
 
 
 @with_ffmpeg

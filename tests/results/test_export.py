@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from praatio import textgrid
 from pyannote.database.util import load_rttm
-from pysubs2 import Color, SSAFile
+from pysubs2 import SSAFile
 from ecg_audio_nb.core.html import PALETTE
-from ecg_audio_nb.results.export import (COLUMNS, LINES, LONGEST, PAUSE, WRITERS, ExportError, display_width, cues, export, render, render_files,
-                                 segments_table, spoken_text, spoken_words, timed_words, words_table, write_files, write_whole)
+from ecg_audio_nb.results.captions import caption_style, ensure_contrast, to_ass
+from ecg_audio_nb.results.cues import display_width, spoken_text, spoken_words
+from ecg_audio_nb.results.export import (SUBTITLE_RULES, WRITERS, ExportError, cues, export, render, render_files, segments_table, timed_words,
+                                 words_table, write_files)
 from ecg_audio_nb.schema import AcousticFeatures, Analysis, FullFeatures, Metadata, Segment, Speaker, Turn, Word, from_dict
 from ecg_audio_nb.settings import FORMATS, DEFAULT_FORMATS
 
@@ -43,6 +45,8 @@ def analysis(draw):
     turns = tuple(Turn(s.start_time, s.end_time, s.speaker_id) for s in found if s.speaker_id)
     return Analysis(tuple(found), turns, (), Metadata("my talk.mp4", duration=1000))
 
+def write(path, content): return write_files({path: content})[0]
+
 def spoken(a): return [(w.start_time, n, text, w) for n, s in enumerate(a.segments) for text, w in spoken_words(s)]
 
 def bare(text): return "".join(text.replace("\u2060", "").split())
@@ -73,11 +77,11 @@ def test_cues_fit_the_screen(a, names):
         lines = [line for _, row in c.rows for line in row]
         together = sum(t == c.start_time for t, *_ in words) # words that begin at one moment can't be parted
         if together == 1:
-            assert len(lines) <= LINES or any(" " not in l and display_width(l) > COLUMNS for l in lines)
-            assert c.end_time - c.start_time <= max(LONGEST, max(w.end_time - w.start_time for t, _, _, w in words if t == c.start_time)) + 1e-9
+            assert len(lines) <= SUBTITLE_RULES.max_lines or any(" " not in l and display_width(l) > SUBTITLE_RULES.max_chars for l in lines)
+            assert c.end_time - c.start_time <= max(SUBTITLE_RULES.max_duration, max(w.end_time - w.start_time for t, _, _, w in words if t == c.start_time)) + 1e-9
         for line in lines:
             alone = re.sub(r"^(- |\S+: )", "", line)
-            assert display_width(line) <= COLUMNS or any(bare(alone) == bare(text) for *_, text, _ in words)
+            assert display_width(line) <= SUBTITLE_RULES.max_chars or any(bare(alone) == bare(text) for *_, text, _ in words)
 
 @given(analysis())
 @settings(max_examples=150, deadline=None)
@@ -105,7 +109,7 @@ def test_tables_are_read_back(a):
 @given(analysis())
 @settings(max_examples=30, deadline=None)
 def test_turns_are_read_back(tmp_path_factory, a):
-    path = write_whole(tmp_path_factory.mktemp("rttm") / "a.rttm", render(a, "rttm"))
+    path = write(tmp_path_factory.mktemp("rttm") / "a.rttm", render(a, "rttm"))
     read = load_rttm(str(path)).get("my_talk")
     found = sorted((s.start, s.end, who) for s, _, who in read.itertracks(yield_label=True)) if read else []
     expected = sorted((t.start_time, t.end_time, t.speaker_id) for t in a.turns if t.end_time > t.start_time)
@@ -114,15 +118,13 @@ def test_turns_are_read_back(tmp_path_factory, a):
 
 @given(analysis())
 @settings(max_examples=100, deadline=None)
-def test_ass_is_read_back_with_the_same_times_speakers_and_text(a):
+def test_ass_is_what_the_captions_write(a):
+    assert render(a, "ass") == to_ass(a, "dynamic", (1920, 1080))
     back = SSAFile.from_string(render(a, "ass"), format_="ass")
-    rows = [(c, who, row) for c in cues(a) for who, row in reversed(c.rows)]
-    assert len(back) == len(rows)
-    for e, (c, who, row) in zip(back, rows):
-        assert abs(e.start - c.start_time*1000) <= 5.001 and e.start < e.end and abs(e.end - max(c.end_time, c.start_time + .01)*1000) <= 5.001
-        assert (e.name, e.style) == (who or "", who or "Default") and e.style in back.styles
-        assert e.text.replace(r"\N", "\n").replace(r"\{{}", "{").replace("\u2060", "") == "\n".join(row)
-        assert not re.search(r"{[^}]", e.text.replace(r"\{{}", "")) # nothing hides or styles
+    assert all(e.start < e.end and e.style == "Captions" for e in back)
+    assert {e.name for e in back} <= {s.speaker_id or "" for s in a.segments}
+    shown = {c for e in back for c in bare(e.plaintext)}
+    assert shown <= {c for s in a.segments for c in bare(spoken_text(s)).replace("{", "❴").replace("}", "❵")}
 
 @given(analysis())
 @settings(max_examples=100, deadline=None)
@@ -136,7 +138,7 @@ def test_words_of_a_ctm_are_read_back(a):
         assert (float(start), float(duration)) == (t, d) and [float(x) for x in sure] == ([] if w.confidence is None else [w.confidence])
 
 def grid(path, a):
-    read = textgrid.openTextgrid(str(write_whole(path, render(a, "TextGrid"))), includeEmptyIntervals=True) # raises where intervals overlap
+    read = textgrid.openTextgrid(str(write(path, render(a, "TextGrid"))), includeEmptyIntervals=True) # raises where intervals overlap
     return read, {name: [tuple(e) for e in read.getTier(name).entries] for name in read.tierNames}
 
 @given(analysis())
@@ -242,9 +244,10 @@ def test_a_speaker_has_one_colour_in_ass_and_a_name_without_commas():
     yes, no, who = one("yes", (0, 1), speaker_id="B, the *first"), one("no", (2, 3), speaker_id="A"), one("hm", (4, 5))
     a = replace(of(yes, no, who), speakers=(Speaker("A"), Speaker("B, the *first")))
     back = SSAFile.from_string(render(a, "ass"), format_="ass")
-    assert [(e.style, e.text) for e in back] == [("B_the_*first", "yes"), ("A", "no"), ("Default", "hm")]
-    assert [back.styles[s].outlinecolor.r for s in ("A", "B_the_*first", "Default")] == [255, 0, 0] # blue on white, orange and white on black
-    assert [back.styles[s].primarycolor for s in ("A", "B_the_*first")] == [Color(*bytes.fromhex(c[1:])) for c in PALETTE[:2]]
+    assert [(e.name, e.plaintext) for e in back] == [("B  the *first", "yes"), ("A", "no"), ("", "hm")]
+    white = caption_style().base_colour
+    said_in = [ensure_contrast(PALETTE[1], 6.5), ensure_contrast(PALETTE[0], 6.5), white]
+    for event, colour in zip(back, said_in): assert f"\\1c&H{colour[5:7]}{colour[3:5]}{colour[1:3]}&)" in event.text
 
 def test_ass_refuses_what_it_has_no_time_for():
     def late(t): return Analysis((Segment(0, t, t + 1, text="late"),), (), (), Metadata("a.wav", duration=50000))
@@ -263,7 +266,7 @@ def test_praat_itself_reads_the_grid(tmp_path):
     parselmouth = pytest.importorskip("parselmouth")
     said = ["say", '"hi"', '""', "안녕하세요", "😀", "a\\N", "{x}", "\\a:", "100%", "item", "[1]:", "<exists>", "!", "xmin", "=", "R&D"]
     a = of(one(" ".join(said), *((i, i + .8) for i in range(len(said))), speaker_id='A "b"'))
-    read = parselmouth.read(str(write_whole(tmp_path / "a.TextGrid", render(a, "TextGrid"))))
+    read = parselmouth.read(str(write(tmp_path / "a.TextGrid", render(a, "TextGrid"))))
     def ask(*question): return parselmouth.praat.call(read, *question)
     assert [ask("Get tier name...", i + 1) for i in range(int(ask("Get number of tiers")))] == ['A "b" segments', 'A "b" words']
     words = [(ask("Get start time of interval...", 2, i + 1), ask("Get label of interval...", 2, i + 1)) for i in range(int(ask("Get number of intervals...", 2)))]
@@ -284,8 +287,8 @@ def one(text, *times, **kwargs):
 def of(*segments, filename="talk.mp4"): return Analysis(segments, (), (), Metadata(filename, duration=100))
 
 def test_a_pause_ends_a_cue_and_a_shorter_one_does_not():
-    assert len(cues(of(one("yes no", (0, .5), (.5 + PAUSE, 2))))) == 2
-    assert len(cues(of(one("yes no", (0, .5), (.499 + PAUSE, 2))))) == 1
+    assert len(cues(of(one("yes no", (0, .5), (.5 + SUBTITLE_RULES.max_pause, 2))))) == 2
+    assert len(cues(of(one("yes no", (0, .5), (.499 + SUBTITLE_RULES.max_pause, 2))))) == 1
 
 def test_a_long_sentence_is_shared_out_evenly():
     text = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen"
@@ -307,7 +310,9 @@ def test_silence_stands_in_json_alone():
     assert "[SILENCE] God." in render(a, "json")
     assert words_table(a)["kind"] == ["word", "silence", "word"]
     assert [line.split()[4] for line in render(a, "ctm").splitlines()] == ["Oh,", "God."] and "SILENCE" not in render(a, "TextGrid")
-    for format in ("srt", "vtt", "ass", "txt", "tsv", "TextGrid", "audacity"): assert "SILENCE" not in render(a, format) and "Oh, God." in render(a, format)
+    for format in ("srt", "vtt", "txt", "tsv", "TextGrid", "audacity"): assert "SILENCE" not in render(a, format) and "Oh, God." in render(a, format)
+    shown = {e.plaintext for e in SSAFile.from_string(render(a, "ass"), format_="ass")}
+    assert " ".join(sorted(shown, reverse=True)) == "Oh, God."
 
 def test_one_speaker_is_not_named_in_srt_several_are_at_each_change():
     yes, no = one("yes", (0, 1), speaker_id="SPEAKER_00"), one("no", (2, 3), speaker_id="SPEAKER_01")
@@ -331,7 +336,7 @@ def test_awkward_text_stays_on_one_line_of_a_table():
 @pytest.mark.parametrize("name, uri", [("a b\tc.mp4", "a_b_c"), ("한글 이름.wav", "한글_이름"), ("", "audio"), (" .wav", "audio"), ('say "hi".mp4', "say_hi_")])
 def test_the_recording_of_an_rttm_has_no_spaces(tmp_path, name, uri):
     a = Analysis((), (Turn(0, 1, "SPEAKER_00"), Turn(2, 2, "SPEAKER_00")), (), Metadata(name, duration=5))
-    path = write_whole(tmp_path / "t.rttm", render(a, "rttm"))
+    path = write(tmp_path / "t.rttm", render(a, "rttm"))
     assert len(path.read_text().splitlines()) == 1 and list(load_rttm(str(path))) == [uri]
 
 @pytest.mark.parametrize("format", WRITERS)
@@ -395,30 +400,30 @@ def test_a_number_json_does_not_have_is_refused_before_anything_is_written(tmp_p
 @pytest.mark.parametrize("step", ["fsync", "replace"])
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), OSError(30, "Read-only file system"), KeyboardInterrupt()])
 def test_a_failure_at_any_step_leaves_what_stood_there(tmp_path, monkeypatch, step, error):
-    path = write_whole(tmp_path / "a.json", "old")
+    path = write(tmp_path / "a.json", "old")
     def fail(*args): raise error
     monkeypatch.setattr(os, step, fail)
     expected = (KeyboardInterrupt, None) if isinstance(error, KeyboardInterrupt) else (ExportError, f"can't write .*a.json: {error.strerror}")
-    with pytest.raises(expected[0], match=expected[1]): write_whole(path, "new" * 1000)
+    with pytest.raises(expected[0], match=expected[1]): write(path, "new" * 1000)
     assert (left(tmp_path), path.read_text()) == (["a.json"], "old")
 
 def test_a_disk_that_fills_up_half_way_leaves_what_stood_there(tmp_path):
     (tmp_path / "a.json").write_text("old")
     code = """if True:
         import resource, sys
-        from ecg_audio_nb.results.export import ExportError, write_whole
+        from ecg_audio_nb.results.export import ExportError, write_files
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-        try: write_whole(sys.argv[1], b"x" * 10_000_000)
+        try: write_files({sys.argv[1]: b"x" * 10_000_000})
         except ExportError as e: print(e)"""
     run = subprocess.run([sys.executable, "-c", code, tmp_path / "a.json"], capture_output=True, text=True, check=True)
     assert "can't write" in run.stdout and "too large" in run.stdout
     assert (left(tmp_path), (tmp_path / "a.json").read_text()) == (["a.json"], "old")
 
 def test_nobody_sees_half_a_file(tmp_path, monkeypatch):
-    path = write_whole(tmp_path / "a.txt", "old")
+    path = write(tmp_path / "a.txt", "old")
     seen, fsync = [], os.fsync
     monkeypatch.setattr(os, "fsync", lambda fd: (fsync(fd), seen.append((path.read_text(), left(tmp_path)))))
-    write_whole(path, "new")
+    write(path, "new")
     (text, (hidden, name)), = seen
     assert text == "old" and name == "a.txt" and hidden.startswith(".") and hidden.endswith(".part")
     assert (path.read_text(), left(tmp_path)) == ("new", ["a.txt"])
@@ -439,20 +444,20 @@ def test_of_several_files_none_is_written_where_one_cannot_be(tmp_path, monkeypa
 
 def test_a_folder_a_device_and_a_place_below_a_file_are_errors(tmp_path):
     (tmp_path / "folder.json").mkdir()
-    with pytest.raises(ExportError, match="it is a folder"): write_whole(tmp_path / "folder.json", "x")
-    with pytest.raises(ExportError, match="it is a device"): write_whole("/dev/null", "x")
+    with pytest.raises(ExportError, match="it is a folder"): write(tmp_path / "folder.json", "x")
+    with pytest.raises(ExportError, match="it is a device"): write("/dev/null", "x")
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
     (tmp_path / "file").write_text("x")
-    with pytest.raises(ExportError, match="can't write .*is a file, not a folder"): write_whole(tmp_path / "file/a.json", "x")
-    with pytest.raises(ExportError, match="can't write"): write_whole("/proc/nowhere/a.json", "x")
+    with pytest.raises(ExportError, match="can't write .*is a file, not a folder"): write(tmp_path / "file/a.json", "x")
+    with pytest.raises(ExportError, match="can't write"): write("/proc/nowhere/a.json", "x")
 
 def test_a_link_stays_a_link_and_the_usual_permissions_hold(tmp_path):
     (tmp_path / "real.txt").write_text("old")
     (tmp_path / "link.txt").symlink_to("real.txt")
-    write_whole(tmp_path / "link.txt", "new")
+    write(tmp_path / "link.txt", "new")
     assert (tmp_path / "link.txt").is_symlink() and (tmp_path / "real.txt").read_text() == "new"
     (tmp_path / "plain.txt").touch()
-    assert write_whole(tmp_path / "made.txt", b"\xff").stat().st_mode == (tmp_path / "plain.txt").stat().st_mode
+    assert write(tmp_path / "made.txt", b"\xff").stat().st_mode == (tmp_path / "plain.txt").stat().st_mode
 
 def test_relative_paths_and_new_folders(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -13,7 +13,7 @@ from ecg_audio_nb.results import figures, plots; from ecg_audio_nb.speech import
 from ecg_audio_nb.core.html import PALETTE, colours
 from ecg_audio_nb.voice.acoustics import Frames, frames
 from ecg_audio_nb.audio.media import Audio
-from ecg_audio_nb.results.plots import (PlotError, solo_spans, envelope, place_words, plot_similarity, plot_speakers, plot_talk_time, plot_voice,
+from ecg_audio_nb.results.plots import (PlotError, solo_spans, envelope, place_words, plot_similarity, plot_analysis, plot_speakers, plot_talk_time, plot_voice,
     plot_waveform, speaker_colours, downsample, voice_embeddings, voice_similarity, speaker_at)
 from ecg_audio_nb.schema import AcousticFeatures, Analysis, Metadata, Range, Segment, Speaker, Turn, VoiceRanges, Word
 
@@ -42,7 +42,7 @@ NOTHING = Analysis((), (), (), Metadata("nothing.wav"))
 def five(a, audio):
     "All pictures of an analysis"
     ids = list(dict.fromkeys(t.speaker_id for t in a.turns))
-    return [plot_waveform(a, audio), plot_voice(a, frames(audio.samples)), plot_speakers(a), plot_talk_time(a),
+    return [plot_analysis(a), plot_waveform(a, audio), plot_voice(a, frames(audio.samples)), plot_speakers(a), plot_talk_time(a),
             plot_similarity(a, (ids, np.eye(len(ids))))]
 
 
@@ -343,6 +343,30 @@ def test_the_packaged_encoder_knows_a_voice_by_itself(monkeypatch):
     assert np.allclose(np.diag(alike), 1, atol=1e-3) and alike[0, 1] > 0.95 > alike[0, 2]
 
 
+# The result alone
+
+def test_words_have_their_level_and_f0():
+    a = talk()
+    measured = [replace(w, acoustic_features=AcousticFeatures(-20 - i, None if i == 1 else 100 + i)) for i, w in enumerate(a.words)]
+    segments = tuple(replace(s, words=tuple(measured[4*i:4*i + 4])) for i, s in enumerate(a.segments))
+    fig = plot_analysis(replace(a, segments=segments), 0, 4.5)
+    pitch, level, _ = fig.axes
+    drawn = {c.get_gid(): [(s[0][0], s[1][0], s[0][1]) for s in c.get_segments()] for c in level.collections}
+    assert drawn == {who: [(w.start_time, w.end_time, w.acoustic_features.volume_db) for w in measured if w.speaker_id == who] for who in IDS[:2]}
+    assert [len(c.get_segments()) for c in pitch.collections] == [3, 4] and pitch.get_yscale() == "log"
+    assert [t.get_text() for t in fig.axes[2].texts] == ["word"]*8 and outside_or_overlapping(fig) == []
+    assert [t.get_text() for t in plot_analysis(a).axes[1].texts] == ["no level of a word is known"]
+
+
+@pytest.mark.parametrize("draw, args, wanted", [
+    (plot_waveform, (), "audio is None.*media import load_audio.*plot_analysis"),
+    (plot_waveform, ("talk.mp4",), "audio is 'talk.mp4'.*load_audio"),
+    (plot_voice, (), "frames is None.*acoustics import frames.*plot_analysis"),
+    (plot_voice, (Audio(np.zeros(9, np.float32)),), "frames is Audio.*acoustics import frames")])
+def test_what_is_missing_is_named_with_where_it_comes_from(draw, args, wanted):
+    with pytest.raises(TypeError, match=wanted): draw(talk(), *args)
+
+
 # The time axis
 
 @pytest.mark.parametrize("t, step, text", [(59.96, 1, "1:00"), (61.24, 0.1, "1:01.2"), (3723, 60, "1:02:03"), (4.25, 0.05, "0:04.25"),
@@ -351,5 +375,5 @@ def test_clock(t, step, text): assert figures.time_text(t, step) == text
 
 
 def test_names_stay_short():
-    assert [figures.short(n) for n in (None, " a\nb ", "x"*30)] == ["no speaker", "a b", "x"*19 + "…"]
+    assert [figures.short_name(n) for n in (None, " a\nb ", "x"*30)] == ["no speaker", "a b", "x"*19 + "…"]
     assert "PlotError" in plots.__all__
