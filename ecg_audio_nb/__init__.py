@@ -36,16 +36,20 @@ Modules:
 - `ecg_audio_nb.service.webhooks`: What a backend is told of a job: an outbox in the queue's file, delivered signed and at least once
 - `ecg_audio_nb.settings`: Every knob of an analysis: one small frozen class a stage, composed into `Settings`, read from four places in a fixed order
 - `ecg_audio_nb.speech.align`: Words to times: every word gets a place on the time line, and says how it came by it
-- `ecg_audio_nb.speech.diarize`: Who spoke when, without torch, a download or a token
+- `ecg_audio_nb.speech.clustering`: Cluster embeddings into speakers
+- `ecg_audio_nb.speech.diarize`: Find who spoke when, without torch, a download or a token
 - `ecg_audio_nb.speech.forced_align`: Find when each word was said, from its phones and the sound
 - `ecg_audio_nb.speech.phones`: Text to phones in any language: what the aligner looks for in the sound
+- `ecg_audio_nb.speech.speaker_embeddings`: Embed every local speaker of every window, and every tenth of a second
 - `ecg_audio_nb.speech.speakers`: Which diarizer is used, and who said which word
 - `ecg_audio_nb.speech.spelling`: Write numbers in words: `assets/numbers.toml` has each language's words, this module the grammar.
 - `ecg_audio_nb.speech.transcribe`: Recognize words with Whisper
 - `ecg_audio_nb.speech.vad`: Where there is speech, and how many talk at once: one pass of a network that the recognizer and the diarizer share
-- `ecg_audio_nb.speech.voice_encoder`: Whose voice it is: 192 numbers for any piece of speech
+- `ecg_audio_nb.speech.voice_encoder`: Embed speech: 192 numbers that depend on the speaker and little on the words
 - `ecg_audio_nb.speech.voice_prints`: The same person in every file: a voice print a person, made on request, and who is who over a folder of results
-- `ecg_audio_nb.voice.acoustics`: Loudness, F0 and brightness, measured once by frame and pooled over any span"""
+- `ecg_audio_nb.voice.acoustics`: Measure level, F0 and spectrum of a voice, once by frame, and pool them over any span
+- `ecg_audio_nb.voice.f0`: Track the fundamental frequency of a voice, after Boersma (1993)
+- `ecg_audio_nb.voice.spectrum`: Measure the timbre of a frame: centroid, cepstrum, changes of sign"""
 
 __version__ = "0.1.0"
 

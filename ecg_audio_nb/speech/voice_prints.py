@@ -33,7 +33,8 @@ from typing import Literal
 import numpy as np
 from ..core.files import WriteError, write_atomic
 from ..core.numeric import next_fast_length
-from .diarize import diarize, encoder_info
+from .diarize import diarize
+from .speaker_embeddings import encoder_info
 from ..audio.media import Audio, ChannelAudio, load_audio
 from ..models import available_threads, onnx_session, packaged_models
 from ..schema import Analysis, ModelInfo, ResultError, Speaker, Turn, VoiceMatch, from_dict
