@@ -13,7 +13,7 @@ Modules:
 - `ecg_audio_nb.batch.queue`: The durable queue: claim, lease, fence, finish; the batch and the service share it
 - `ecg_audio_nb.batch.runner`: The batch: sources in, executed notebooks and results out, resumed wherever it was cut off
 - `ecg_audio_nb.batch.warm_kernel`: Papermill's engine on a kernel that stays: a notebook starts at once, and finds nothing of the one before it
-- `ecg_audio_nb.channels`: A speaker a channel: what each channel has of its own, and its voice measured by itself
+- `ecg_audio_nb.channels`: Analyze recordings with one speaker per channel
 - `ecg_audio_nb.cli`: The `ecg` command: thin, every verb one call into the modules above
 - `ecg_audio_nb.core.cuda`: CUDA without torch: find cuBLAS, load it before CTranslate2 asks for it, and tell the GPU's free memory
 - `ecg_audio_nb.core.quantize`: Read a CTranslate2 model file and write it with 8-bit weights
@@ -39,6 +39,8 @@ Modules:
 - `ecg_audio_nb.speech.clustering`: Cluster embeddings into speakers
 - `ecg_audio_nb.speech.diarize`: Find who spoke when, without torch, a download or a token
 - `ecg_audio_nb.speech.forced_align`: Find when each word was said, from its phones and the sound
+- `ecg_audio_nb.speech.linked_speakers`: Find the same people over a folder of results, without names
+- `ecg_audio_nb.speech.person_embeddings`: Embed the speakers of a file from all that they say, to recognize them in other files
 - `ecg_audio_nb.speech.phones`: Text to phones in any language: what the aligner looks for in the sound
 - `ecg_audio_nb.speech.speaker_embeddings`: Embed every local speaker of every window, and every tenth of a second
 - `ecg_audio_nb.speech.speakers`: Which diarizer is used, and who said which word
@@ -46,7 +48,7 @@ Modules:
 - `ecg_audio_nb.speech.transcribe`: Recognize words with Whisper
 - `ecg_audio_nb.speech.vad`: Where there is speech, and how many talk at once: one pass of a network that the recognizer and the diarizer share
 - `ecg_audio_nb.speech.voice_encoder`: Embed speech: 192 numbers that depend on the speaker and little on the words
-- `ecg_audio_nb.speech.voice_prints`: The same person in every file: a voice print a person, made on request, and who is who over a folder of results
+- `ecg_audio_nb.speech.voice_prints`: Recognize known people: a voice print per person, made on request
 - `ecg_audio_nb.voice.acoustics`: Measure level, F0 and spectrum of a voice, once by frame, and pool them over any span
 - `ecg_audio_nb.voice.f0`: Track the fundamental frequency of a voice, after Boersma (1993)
 - `ecg_audio_nb.voice.spectrum`: Measure the timbre of a frame: centroid, cepstrum, changes of sign"""

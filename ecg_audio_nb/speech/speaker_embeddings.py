@@ -204,10 +204,10 @@ def _pad_windows(masks, embeddings): # one per window -> arrays, as wide as the 
             if embedding is not None: padded[w, k] = embedding
     return padded_masks, padded
 
-# %% ../../nbs/13_speaker_embeddings.ipynb #7927cc13
+# %% ../../nbs/13_speaker_embeddings.ipynb #790f9a34
 def block_energy(
     samples:np.ndarray, # mono, int16 or float32, shape (n,)
-    block:int, # samples
+    block:int=320, # samples
 )->np.ndarray: # float32, shape (ceil(n / block),); full scale is 1
     "Compute the mean square of each block of samples"
     scale = np.float32(1 / 32768 if samples.dtype == np.int16 else 1.0)
