@@ -60,7 +60,8 @@ from _speech import write_wav
 from pyannote.core import Annotation, Segment, Timeline
 from pyannote.metrics.diarization import DiarizationErrorRate
 
-from ecg_audio_nb.speech.diarize import extract_embeddings, cluster_embeddings
+from ecg_audio_nb.speech.diarize import cluster_embeddings
+from ecg_audio_nb.speech.speaker_embeddings import extract_embeddings
 from ecg_audio_nb.research.evaluate import read_turns
 from ecg_audio_nb.audio.media import Audio, load_audio
 from ecg_audio_nb.settings import DiarizeSettings

@@ -40,16 +40,14 @@ from _conversations import (
 from ecg_audio_nb.speech.diarize import diarize
 from ecg_audio_nb.audio.media import Audio
 from ecg_audio_nb.speech.vad import detect_speech
+from ecg_audio_nb.speech.person_embeddings import embed_spans, embed_speakers, similarity
 from ecg_audio_nb.speech.voice_prints import (
     PERHAPS,
     SAME,
     Sample,
     VoicePrint,
     encoder_digest,
-    hear_voice,
-    hear_voices_of,
-    match,
-    voice_score,
+    match_prints,
 )
 
 LENGTHS, PART, TALKS = (5, 10, 30), 0.6, 10  # seconds; of a length that a voice's last stretch may have
@@ -117,7 +115,7 @@ def equal_error_rate(one, two):
 
 
 def voice(y):
-    return hear_voice(Audio(y), [(0, len(y) / RATE)])
+    return embed_spans(Audio(y), [(0, len(y) / RATE)])
 
 
 def before():
@@ -145,7 +143,7 @@ def talks(n):
         channel = ("clean", "telephone", "room")[number % 3]
         audio, truth = conversation(700 + number, {k: v[::2] for k, v in bank.items()}, 2, 45, channel)
         turns = diarize(audio, detect_speech(audio)).turns
-        answers = match(hear_voices_of(audio, turns), prints)
+        answers = match_prints(embed_speakers(audio, turns), prints)
         found = {who: a.name if a.answer == "same" else None for who, a in answers.items()}
         real = {}
         for who in answers:
@@ -187,7 +185,7 @@ def development():
                 for channel in ("clean", "telephone", "room"):
                     y = np.ascontiguousarray(through(part, channel, [seconds, n]), dtype=np.float32)
                     found.append((name, voice(y)))
-        two = [voice_score(a, b) for (n, a), (m, b) in itertools.combinations(found, 2) if n != m]
+        two = [similarity(a, b) for (n, a), (m, b) in itertools.combinations(found, 2) if n != m]
         every += two
         print(f"{seconds} s: {len(two)} comparisons, mean {np.mean(two):.3f}, deviation {np.std(two):.3f}, highest {max(two):.3f}")
     print(f"all: {len(every)} comparisons, mean {np.mean(every):.3f}, deviation {np.std(every):.3f}, highest {max(every):.3f}")
@@ -203,7 +201,7 @@ def main():
         bank = {k: v for k, v in bank.items() if k in ("1688", "2033", "3005", "msajc", "OSR_us_000_0034_8k")}
     for seconds in LENGTHS[:2] if asked.quick else LENGTHS:
         found = heard(bank, seconds, 2 if asked.quick else 12)
-        one, two = scores(found, voice, voice_score)
+        one, two = scores(found, voice, similarity)
         figures[f"eer_{seconds}"] = equal_error_rate(one, two)
         details[f"pairs_{seconds}"] = [len(one), len(two)]
         details[f"scores_{seconds}"] = {

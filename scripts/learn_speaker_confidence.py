@@ -1,4 +1,4 @@
-"""What speaks for a speaker, weighed: learns `SURE` of nbs/15_diarize.ipynb
+"""What speaks for a speaker, weighed: learns `CONFIDENCE_WEIGHTS` of nbs/15_diarize.ipynb
 
     python scripts/learn_speaker_confidence.py
 
@@ -21,7 +21,8 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 from _conversations import conversation, development_voices  # noqa: E402
 from diarization import judged, words_in  # noqa: E402
 
-from ecg_audio_nb.speech.diarize import SURE, extract_embeddings, who_talks  # noqa: E402
+from ecg_audio_nb.speech.diarize import CONFIDENCE_WEIGHTS, assign_frames  # noqa: E402
+from ecg_audio_nb.speech.speaker_embeddings import extract_embeddings  # noqa: E402
 from ecg_audio_nb.speech.vad import FRAME_START, FRAME_STEP, detect_speech, true_runs  # noqa: E402
 
 CHANNELS = ("clean", "telephone", "room")
@@ -38,10 +39,10 @@ def conversations():
 def evidence_of(audio, turns):
     "Mean evidence of each span of about a word, (n, features), and whether its speaker is right, (n,)"
     activity = detect_speech(audio)
-    talks, seen = who_talks(extract_embeddings(audio, activity), activity)
+    talks, seen = assign_frames(extract_embeddings(audio, activity), activity)
     if seen is None:
-        return np.zeros((0, len(SURE))), np.zeros(0)
-    table = np.stack([seen[name] for name in SURE], 2)  # (frames, speakers, features)
+        return np.zeros((0, len(CONFIDENCE_WEIGHTS))), np.zeros(0)
+    table = np.stack([seen[name] for name in CONFIDENCE_WEIGHTS], 2)  # (frames, speakers, features)
     stretches = [(s, e, who) for who in range(talks.shape[1]) for s, e in true_runs(talks[:, who])]
     spans = words_in((s * FRAME_STEP + FRAME_START, e * FRAME_STEP + FRAME_START, who) for s, e, who in stretches)
     rows, right = [], []
@@ -82,7 +83,7 @@ def main():
         if some.any():
             said, true = sure[some].mean(), right[some].mean()
             print(f"  {low:.2f} to {min(high, 1):.2f}: {some.mean():6.1%} of the spans, said {said:.3f}, right {true:.3f}")
-    print("SURE =", dict(zip(SURE, np.round(fitted(evidence, right), 2).tolist(), strict=True)))
+    print("CONFIDENCE_WEIGHTS =", dict(zip(CONFIDENCE_WEIGHTS, np.round(fitted(evidence, right), 2).tolist(), strict=True)))
 
 
 if __name__ == "__main__":

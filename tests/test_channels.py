@@ -11,7 +11,7 @@ from ecg_audio_nb.audio.media import Audio, ChannelAudio, MediaError, load_audio
 from ecg_audio_nb.pipeline import ArtifactHook, analyze, same_result
 from ecg_audio_nb.schema import Turn, from_dict, to_dict
 from ecg_audio_nb.settings import MediaSettings, load_settings
-from ecg_audio_nb.speech.voice_prints import hear_voice, hear_voices_of, voice_score
+from ecg_audio_nb.speech.person_embeddings import embed_spans, embed_speakers, similarity
 
 RATE = 16000
 SETTINGS = {"engine": "whisper", "runtime.offline": True, "runtime.device": "cpu", "transcribe.enabled": False}
@@ -147,8 +147,8 @@ def test_a_broken_file_says_so_whatever_is_asked_for(tmp_path):
 def test_the_leak_is_found_and_only_the_leak_is_silenced(made, db):
     whole, turns, _ = made(41, (0, 2), cross_talk=db, seconds=40)
     energy = np.stack([c.block_energy(x.astype(np.float32)) for x in whole])
-    assert np.allclose(10 * np.log10(c.leaks(energy)[[0, 1], [1, 0]]), db, atol=2)
-    muted, names = c.cross_talk(energy), list(dict.fromkeys(w for *_, w in turns))
+    assert np.allclose(10 * np.log10(c.leak_ratios(energy)[[0, 1], [1, 0]]), db, atol=2)
+    muted, names = c.find_cross_talk(energy), list(dict.fromkeys(w for *_, w in turns))
     says = np.zeros_like(muted)
     for s, e, who in turns: says[names.index(who), int(s * 50) + 1:int(e * 50)] = True
     for i in range(2):
@@ -174,6 +174,6 @@ def test_a_voice_is_heard_in_its_own_channel(shared_data):
     n = min(len(a), len(b))
     call = ChannelAudio(lambda: tuple((x[:n] * 32767).astype(np.int16) for x in (a, b)), 2, n)
     turns = [Turn(0, n / RATE, "A"), Turn(0, n / RATE, "B")] # over each other all the time
-    own = hear_voices_of(call, turns, channels={"A": 0, "B": 1})
-    for who, x in (("A", a), ("B", b)): assert voice_score(own[who], hear_voice(Audio(x[:n]), [(0, n / RATE)])) > 0.99
-    assert voice_score(own["A"], own["B"]) < 0.5 and set(hear_voices_of(call, turns).values()) == {None}
+    own = embed_speakers(call, turns, channels={"A": 0, "B": 1})
+    for who, x in (("A", a), ("B", b)): assert similarity(own[who], embed_spans(Audio(x[:n]), [(0, n / RATE)])) > 0.99
+    assert similarity(own["A"], own["B"]) < 0.5 and set(embed_speakers(call, turns).values()) == {None}

@@ -8,7 +8,8 @@ from ecg_audio_nb.audio.media import Audio, load_audio
 from ecg_audio_nb.models import onnx_session
 from ecg_audio_nb.settings import DiarizeSettings
 from ecg_audio_nb.speech.vad import detect_speech, peak_gain
-from ecg_audio_nb.speech.voice_encoder import Sums, n_trunk_frames, trunk_frames, voice_of
+from ecg_audio_nb.speech import speaker_embeddings as e
+from ecg_audio_nb.speech.voice_encoder import FrameSums, embed_frames, n_trunk_frames, trunk_frames
 
 RATE = 16000
 
@@ -123,19 +124,19 @@ def test_sums_give_the_voices_of_frames(readers):
     frames = trunk_frames(y, onnx_session("voice_encoder"))
     counted = np.random.default_rng(0).random(len(frames)) < 0.7
     for kept in (None, counted):
-        sums, mask = Sums(frames, kept), np.ones(len(frames), bool) if kept is None else kept
+        sums, mask = FrameSums(frames, kept), np.ones(len(frames), bool) if kept is None else kept
         for a, b in ((0, 50), (100, 235), (200, len(frames))):
-            found = sums.voices(np.array([a]), np.array([b]))[0]
-            assert found @ voice_of(frames[a:b][mask[a:b]]) > 0.9999
-    assert not Sums(frames).voices(np.array([0]), np.array([5])).any() # too few
+            found = sums.embed(np.array([a]), np.array([b]))[0]
+            assert found @ embed_frames(frames[a:b][mask[a:b]]) > 0.9999
+    assert not FrameSums(frames).embed(np.array([0]), np.array([5])).any() # too few
 
 
 def test_blocks_change_nothing(readers, monkeypatch):
     y = np.concatenate([v[0] for v in readers.values()])
     audio = Audio(y); activity = detect_speech(audio)
-    whole = d.extract_embeddings(audio, activity)
-    monkeypatch.setattr(d, "BLOCK", 7)
-    parts = d.extract_embeddings(audio, activity)
+    whole = e.extract_embeddings(audio, activity)
+    monkeypatch.setattr(e, "BLOCK", 7)
+    parts = e.extract_embeddings(audio, activity)
     np.testing.assert_array_equal(whole.masks, parts.masks)
     np.testing.assert_allclose(whole.embedded, parts.embedded, atol=1e-3)
     np.testing.assert_allclose(whole.sliding, parts.sliding, atol=5e-3)
@@ -144,8 +145,8 @@ def test_blocks_change_nothing(readers, monkeypatch):
 def test_a_local_speaker_who_is_two_is_split(readers):
     session = onnx_session("voice_encoder")
     first, second, *_ = [trunk_frames(v[0], session, gain=peak_gain(v[0])) for v in readers.values()]
-    mask = np.zeros((d.FRAMES, 3), bool); mask[:, 1] = True # one local speaker all through the window
-    alone = d.split(mask, first[50:300])
+    mask = np.zeros((e.FRAMES, 3), bool); mask[:, 1] = True # one local speaker all through the window
+    alone = e.split_local_speakers(mask, first[50:300])
     assert alone.shape[1] == 3
-    both = d.split(mask, np.concatenate([first[50:175], second[50:175]]))
+    both = e.split_local_speakers(mask, np.concatenate([first[50:175], second[50:175]]))
     assert both.shape[1] == 4 and (both.sum(1) == 1).all() and abs(int(np.flatnonzero(both[:, 3])[0]) - 147) < 15

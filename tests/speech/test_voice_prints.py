@@ -9,7 +9,7 @@ import pytest
 from browsers import chromium_browser
 from typer.testing import CliRunner
 
-from ecg_audio_nb.speech import voice_prints as v
+from ecg_audio_nb.speech import linked_speakers, person_embeddings, voice_prints as v
 from ecg_audio_nb.cli import app
 from ecg_audio_nb.results.export import render_files
 from ecg_audio_nb.audio.media import Audio, load_audio
@@ -34,12 +34,12 @@ def voice(number, seconds=20.0, other=None, cosine=1.0):
         base = direction(other)
         side = x - (x @ base) * base
         x = cosine * base + np.sqrt(1 - cosine**2) * side / np.linalg.norm(side)
-    return v.Voice(np.stack([x, x]).astype(np.float32), seconds)
+    return person_embeddings.PersonEmbedding(np.stack([x, x]).astype(np.float32), seconds)
 
 def known(name, own, source="a" * 64, start=0.0, end=20.0):
-    return v.VoicePrint(name, (v.Sample(own, source, start, end, v.now()),), v.encoder_digest())
+    return v.VoicePrint(name, (v.Sample(own, source, start, end, v.timestamp()),), v.encoder_digest())
 
-def sample(own, source="a" * 64, start=0.0, end=20.0): return v.Sample(own, source, start, end, v.now())
+def sample(own, source="a" * 64, start=0.0, end=20.0): return v.Sample(own, source, start, end, v.timestamp())
 
 def ecg(*args):
     return CliRunner().invoke(app, [str(a) for a in args])
@@ -60,26 +60,26 @@ def said(folder, reader, numbers, pause=0.3):
 
 def test_alone_is_what_nobody_else_talks_into():
     turns = [Turn(0, 10, "A"), Turn(2, 3, "B"), Turn(4, 5, "A"), Turn(9, 12, "B"), Turn(12, 13, "C")]
-    assert v.spoken_alone(turns) == {"A": [(0, 2), (3, 9)], "B": [(10, 12)], "C": [(12, 13)]}
-    assert v.spoken_alone([]) == {}
+    assert person_embeddings.spoken_alone(turns) == {"A": [(0, 2), (3, 9)], "B": [(10, 12)], "C": [(12, 13)]}
+    assert person_embeddings.spoken_alone([]) == {}
 
 def test_work_is_capped_and_spread_over_the_file():
     spans = [(float(i), i + 0.8) for i in range(7200)]
-    kept = v.spread_over(spans, 60)
+    kept = person_embeddings.sample_spans(spans, 60)
     assert 55 <= sum(e - s for s, e in kept) <= 61 and kept[0][0] < 1 and kept[-1][0] > 7190
-    assert v.spread_over([(0, 0.1)]) == [] and v.spread_over([(0, 3)]) == [(0, 3)]
+    assert person_embeddings.sample_spans([(0, 0.1)]) == [] and person_embeddings.sample_spans([(0, 3)]) == [(0, 3)]
 
 def test_no_speech_has_no_voice():
-    assert v.hear_voice(Audio(np.zeros(SECOND, np.float32)), []) is None
-    assert v.hear_voices_of(Audio(np.zeros(SECOND, np.float32)), []) == {}
+    assert person_embeddings.embed_spans(Audio(np.zeros(SECOND, np.float32)), []) is None
+    assert person_embeddings.embed_speakers(Audio(np.zeros(SECOND, np.float32)), []) == {}
 
 def test_one_reader_is_alike_and_two_are_not(shared_data):
     folder = shared_data / "librispeech"
     def heard(reader, numbers):
         y = said(folder, reader, numbers)
-        return v.hear_voice(Audio(y), [(0, len(y) / SECOND)])
+        return person_embeddings.embed_spans(Audio(y), [(0, len(y) / SECOND)])
     one, again, other = heard("2033", (0, 1, 2)), heard("2033", (6, 7)), heard("367", (2,))
-    assert v.voice_score(one, again) > v.SAME and v.voice_score(one, other) < v.PERHAPS - 0.1
+    assert person_embeddings.similarity(one, again) > v.SAME and person_embeddings.similarity(one, other) < v.PERHAPS - 0.1
 
 
 # Answers
@@ -92,27 +92,27 @@ def test_limits(score, a, b, answer): assert v.answer_for(score, a, b) == answer
 def test_a_name_belongs_to_one_speaker_of_a_file():
     prints = [known("Anna", voice(1)), known("Ben", voice(2))]
     better, worse = voice(3, other=1, cosine=0.9), voice(4, other=1, cosine=0.8)
-    found = v.match({"SPEAKER_00": worse, "SPEAKER_01": better}, prints)
+    found = v.match_prints({"SPEAKER_00": worse, "SPEAKER_01": better}, prints)
     assert (found["SPEAKER_01"].name, found["SPEAKER_01"].answer) == ("Anna", "same")
     assert (found["SPEAKER_00"].name, found["SPEAKER_00"].answer) == (None, "unknown")
     assert found["SPEAKER_00"].score == pytest.approx(0.8, abs=0.01) # how near it came
     mixed = 0.75 * worse.vectors + 0.66 * direction(9)
-    third = known("Carla", v.Voice(mixed / np.linalg.norm(mixed, axis=1, keepdims=True), 20)) # less like the loser than Anna, and free
-    again = v.match({"SPEAKER_00": worse, "SPEAKER_01": better}, [*prints, third])
+    third = known("Carla", person_embeddings.PersonEmbedding(mixed / np.linalg.norm(mixed, axis=1, keepdims=True), 20)) # less like the loser than Anna, and free
+    again = v.match_prints({"SPEAKER_00": worse, "SPEAKER_01": better}, [*prints, third])
     assert (again["SPEAKER_00"].name, again["SPEAKER_01"].name) == ("Carla", "Anna")
 
 def test_perhaps_gives_no_name_but_says_who():
-    [m] = v.match({"SPEAKER_00": voice(3, other=1, cosine=0.5)}, [known("Anna", voice(1))]).values()
+    [m] = v.match_prints({"SPEAKER_00": voice(3, other=1, cosine=0.5)}, [known("Anna", voice(1))]).values()
     assert (m.answer, m.name) == ("perhaps", "Anna") and m.score == pytest.approx(0.5, abs=0.01)
-    [s] = v.named([Speaker("SPEAKER_00")], {"SPEAKER_00": m})
+    [s] = v.apply_matches([Speaker("SPEAKER_00")], {"SPEAKER_00": m})
     assert s.name is None and s.match == m
 
 def test_too_little_speech_gets_no_answer():
-    [m] = v.match({"SPEAKER_00": voice(1, seconds=2.5)}, [known("Anna", voice(1))]).values()
+    [m] = v.match_prints({"SPEAKER_00": voice(1, seconds=2.5)}, [known("Anna", voice(1))]).values()
     assert (m.answer, m.name, m.score, m.seconds) == ("unknown", None, None, 2.5)
-    [m] = v.match({"SPEAKER_00": None}, [known("Anna", voice(1))]).values()
+    [m] = v.match_prints({"SPEAKER_00": None}, [known("Anna", voice(1))]).values()
     assert (m.answer, m.score, m.seconds) == ("unknown", None, 0.0)
-    assert v.match({"SPEAKER_00": voice(1)}, [])["SPEAKER_00"].score is None
+    assert v.match_prints({"SPEAKER_00": voice(1)}, [])["SPEAKER_00"].score is None
 
 
 # Files
@@ -126,7 +126,7 @@ def test_names_of_any_script_stay_inside_the_folder(tmp_path, name):
     assert path.parent == folder and [p.name for p in folder.iterdir()] == [path.name] and len(path.name.encode()) < 120
     [p], warnings = v.read_prints(folder)
     assert p.name == v.clean_name(name) and not warnings
-    assert v.voice_score(p.voice, voice(1)) == pytest.approx(1, abs=1e-5)
+    assert person_embeddings.similarity(p.embedding, voice(1)) == pytest.approx(1, abs=1e-5)
     v.remove_print(folder, name)
     assert list(folder.iterdir()) == []
 
@@ -157,7 +157,7 @@ def test_more_speech_is_kept_beside_and_the_same_part_replaces(tmp_path):
     p = v.add_sample(folder, "Anna", sample(voice(5, 30, other=1, cosine=0.8), "b" * 64))
     assert p.seconds == 40
     expected = 10 * direction(1) + 30 * voice(5, 30, other=1, cosine=0.8).vectors[0]
-    assert p.voice.vectors[0] @ expected / np.linalg.norm(expected) == pytest.approx(1, abs=1e-5)
+    assert p.embedding.vectors[0] @ expected / np.linalg.norm(expected) == pytest.approx(1, abs=1e-5)
     assert v.add_sample(folder, "Anna", sample(voice(1, 12))).seconds == 42 # the first one again
     assert v.add_sample(folder, "Anna", sample(voice(1, 12), start=20, end=40)).seconds == 54 # another part of it
 
@@ -173,14 +173,14 @@ def test_too_short_for_a_print(tmp_path):
 def test_prints_of_another_encoder_are_told_and_not_used(tmp_path):
     v.write_print(tmp_path, known("Anna", voice(1)))
     v.write_print(tmp_path, replace(known("Ben", voice(2)), encoder="0" * 64))
-    (tmp_path / f"broken{v.ENDING}").write_text("{")
+    (tmp_path / f"broken{v.EXTENSION}").write_text("{")
     prints, [warning] = v.read_prints(tmp_path)
-    assert [p.name for p in prints] == ["Anna"] and "Ben" in warning and f"broken{v.ENDING}" in warning
+    assert [p.name for p in prints] == ["Anna"] and "Ben" in warning and f"broken{v.EXTENSION}" in warning
     with pytest.raises(v.VoiceError, match="another voice encoder"): v.add_sample(tmp_path, "Ben", sample(voice(2)))
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": "x"}', "null", '{"format": "ecg_audio_nb voice print", "version": 99}'])
 def test_what_is_no_print(tmp_path, text):
-    path = tmp_path / f"a{v.ENDING}"
+    path = tmp_path / f"a{v.EXTENSION}"
     path.write_text(text)
     with pytest.raises(v.VoiceError, match="this is no voice print"): v.read_print(path)
 
@@ -195,28 +195,28 @@ def test_a_print_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch
 
 # Who is who
 
-def someone(file, who, number, seconds=20.0, **more): return v.FileSpeaker(file, who, voice(number, seconds, **more))
+def someone(file, who, number, seconds=20.0, **more): return linked_speakers.FileSpeaker(file, who, voice(number, seconds, **more))
 
 def test_one_person_in_ten_files():
     every = [someone(f"{n}.wav", who, person) for n in range(10) for who, person in
              zip(("SPEAKER_00", "SPEAKER_01"), (0, n + 1) if n % 2 else (n + 1, 0))]
-    links = v.link(every)
-    host = {x.person for x, s in zip(links, every) if np.allclose(s.voice.vectors[0], direction(0))}
+    links = linked_speakers.link_speakers(every)
+    host = {x.person for x, s in zip(links, every) if np.allclose(s.embedding.vectors[0], direction(0))}
     assert len(host) == 1 and len({x.person for x in links}) == 11
     assert all(x.answer == ("same" if x.person in host else "unknown") for x in links)
 
 def test_speakers_of_one_file_are_never_one_person():
-    links = v.link([someone("a", "SPEAKER_00", 1), someone("a", "SPEAKER_01", 1), someone("b", "SPEAKER_00", 1)])
+    links = linked_speakers.link_speakers([someone("a", "SPEAKER_00", 1), someone("a", "SPEAKER_01", 1), someone("b", "SPEAKER_00", 1)])
     assert links[0].person != links[1].person and links[2].person in (links[0].person, links[1].person)
 
 def test_perhaps_is_not_linked_but_told():
-    a, b = v.link([someone("a", "SPEAKER_00", 1), someone("b", "SPEAKER_00", 2, other=1, cosine=0.5)])
+    a, b = linked_speakers.link_speakers([someone("a", "SPEAKER_00", 1), someone("b", "SPEAKER_00", 2, other=1, cosine=0.5)])
     assert a.person != b.person and (b.answer, b.perhaps) == ("perhaps", a.person) and b.score == pytest.approx(0.5, abs=0.01)
 
 def test_a_name_of_a_result_is_the_persons():
-    a, b = v.link([replace(someone("a", "SPEAKER_00", 1), name="Anna"), someone("b", "SPEAKER_00", 1)])
+    a, b = linked_speakers.link_speakers([replace(someone("a", "SPEAKER_00", 1), name="Anna"), someone("b", "SPEAKER_00", 1)])
     assert a.person == b.person == "Anna"
-    assert v.link([]) == [] and v.link([someone("a", "SPEAKER_00", 1, 4.0)])[0].person is None
+    assert linked_speakers.link_speakers([]) == [] and linked_speakers.link_speakers([someone("a", "SPEAKER_00", 1, 4.0)])[0].person is None
 
 
 # In a result
@@ -225,7 +225,7 @@ ANALYSIS = Analysis((Segment(0, 0, 1, speaker_id="SPEAKER_00", text="Yes.", word
                      Segment(1, 1, 2, speaker_id="SPEAKER_01", text="No.", words=(Word("No.", 1, 2, speaker_id="SPEAKER_01"),))),
                     (Turn(0, 1, "SPEAKER_00"), Turn(1, 2, "SPEAKER_01")),
                     (Speaker("SPEAKER_00", 1, 1, 1), Speaker("SPEAKER_01", 1, 1, 1)), Metadata("talk.wav", duration=2.0))
-MATCHED = replace(ANALYSIS, speakers=v.named(ANALYSIS.speakers, {
+MATCHED = replace(ANALYSIS, speakers=v.apply_matches(ANALYSIS.speakers, {
     "SPEAKER_00": VoiceMatch("same", "안나 <A>", 0.8, 10.0), "SPEAKER_01": VoiceMatch("perhaps", "Ben", 0.5, 10.0)}))
 
 def test_results_of_before_still_read():
@@ -310,7 +310,7 @@ def no_trace(folder, names, prints=()):
     "Whether no file below a folder holds one of these names, or a vector of these prints, in its name or content"
     needles = [n.encode() for n in names] + [n.casefold().encode() for n in names]
     for p in prints:
-        for s in p.samples: needles += [s.voice.vectors.tobytes()[:64], json.loads(v._to_text(p))["samples"][0]["vectors"][:40].encode()]
+        for s in p.samples: needles += [s.embedding.vectors.tobytes()[:64], json.loads(v._to_text(p))["samples"][0]["vectors"][:40].encode()]
     for path in folder.rglob("*"):
         if any(n in str(path.relative_to(folder)).encode() for n in needles): return False
         if path.is_file() and any(n in path.read_bytes() for n in needles): return False
@@ -470,7 +470,7 @@ def test_a_caller_cannot_choose_the_folder(tmp_path):
 def test_the_picture_shows_and_plays_everybody(tmp_path):
     tone = (0.3 * np.sin(2 * np.pi * 300 * np.arange(2 * SECOND) / SECOND)).astype(np.float32)
     own = [replace(someone(f"talk{n}", f"SPEAKER_0{i}", person), clip=tone) for n in range(3) for i, person in enumerate((0, n + 1))]
-    linked = v.Linked(tuple(own), tuple(v.link(own)), {}, ("talk9: its <recording> is not found",))
+    linked = linked_speakers.LinkedSpeakers(tuple(own), tuple(linked_speakers.link_speakers(own)), {}, ("talk9: its <recording> is not found",))
     page = tmp_path / "voices.html"
     page.write_text(f'<!doctype html><meta charset="utf-8">{linked._repr_html_()}')
     assert page.stat().st_size < 200_000 and "&lt;recording&gt;" in page.read_text()

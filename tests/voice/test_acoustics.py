@@ -9,7 +9,8 @@ import soundfile
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ecg_audio_nb.voice.acoustics import _best_path, frames, pool
+from ecg_audio_nb.voice.acoustics import frames, pool
+from ecg_audio_nb.voice.f0 import best_path
 from ecg_audio_nb.settings import AcousticsSettings
 
 DATA = Path(__file__).parents[3] / "shared/data"
@@ -271,7 +272,7 @@ def test_path_by_blocks_is_the_path_frame_by_frame(n, states, seed):
     gone = rng.random((n, states)) < 0.3
     gone[:, 0] = False
     gain[gone], f0[gone], f0[:, 0] = -np.inf, np.nan, np.nan
-    assert _best_path(gain, f0).tolist() == simple_path(gain, f0)
+    assert best_path(gain, f0).tolist() == simple_path(gain, f0)
 
 
 # Praat
