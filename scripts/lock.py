@@ -2,8 +2,7 @@
 Python
 
 Run it in the environment that the tests have just passed in: `make lock`. Each Python that the project
-supports
-resolves `.[all,dev]` by a dry run under those versions; what only one of them needs gets a marker.
+supports resolves `.[all,dev]` by a dry run under those versions; what only one of them needs gets a marker.
 """
 
 import json, re, shutil, subprocess, sys, tempfile
@@ -32,7 +31,9 @@ def interpreter(version):
     "The path of that Python on this machine, or None"
     for path in filter(None, (sys.executable, shutil.which(f"python{version}"))):
         said = subprocess.run(
-            [path, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], capture_output=True, text=True
+            [path, "-c", ("import sys; print('%d.%d' % sys.version_info[:2])")],
+            capture_output=True,
+            text=True,
         )
         if said.stdout.strip() == version:
             return path

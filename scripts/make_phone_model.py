@@ -3,12 +3,9 @@
 Usage: python scripts/make_phone_model.py MODEL [OUT]
 
 MODEL is the folder `pocketsphinx/model/en-us/en-us` of the wheel pocketsphinx 5.1.1 (BSD 2-clause, Alpha
-Cephei
-2015). Only the 126 context-independent states are kept: 42 phones of 3 states each. Means and log variances
-become
-8 bit, with a range for each phone, stream and dimension. Prints the file's SHA-256 and size for models.json,
-and
-checks that the states' scores stay those of the original parameters.
+Cephei 2015). Only the 126 context-independent states are kept: 42 phones of 3 states each. Means and log
+variances become 8 bit, with a range for each phone, stream and dimension. Prints the file's SHA-256 and size
+for models.json, and checks that the states' scores stay those of the original parameters.
 """
 
 import hashlib

@@ -4,11 +4,9 @@ any web server
     python scripts/make_site.py [--out _docs]
 
 The sidebar of `_quarto.yml` says which pages there are. A page shows what Quarto and nbdev would show: no
-hidden cells, the
-signature and documentation of what a notebook exports in place of its code (which is folded below), outputs
-as they were kept.
-A link that leads nowhere ends the build with an error. Nothing is fetched, and nothing is executed:
-what a page says of the package is read from its source.
+hidden cells, the signature and documentation of what a notebook exports in place of its code (which is folded
+below), outputs as they were kept. A link that leads nowhere ends the build with an error. Nothing is fetched,
+and nothing is executed: what a page says of the package is read from its source.
 """
 
 import argparse, ast, base64, hashlib, json, os, re, shutil, sys, tempfile, tomllib
@@ -41,12 +39,12 @@ GENERATED = {
     "changelog.qmd": "blob/main/CHANGELOG.md",
     "job_notebooks.qmd": "tree/main/nbs/jobs",
 }
+# by the search
 UNREAD = re.compile(
     r"<pre[^>]*>.*?</pre>|<style.*?</style>|<svg.*?</svg>|<h\d.*?</h\d>|<summary>.*?</summary>", re.S
-)  # by the search
-NO_TEXT = re.compile(
-    r"<[\w.]+ (?:object )?at 0x\w+>|<[\w.]+ object>|<Figure size .+>"
-)  # of an output: tells a reader nothing
+)
+# of an output: tells a reader nothing
+NO_TEXT = re.compile(r"<[\w.]+ (?:object )?at 0x\w+>|<[\w.]+ object>|<Figure size .+>")
 WORDS = {  # what stands around a page, by its language
     "en": {
         "search": "Search",
@@ -157,7 +155,14 @@ def read(section, source):
         notebook = nbformat.read(NBS / source, as_version=4)
         for c in notebook.cells:
             c.metadata.directives = dict(
-                re.findall(r"^[ \t]*#\|[ \t]*([\w-]+):?[ \t]*(.*?)[ \t]*$", c.source, re.M)
+                re.findall(
+                    (
+                        r"^[ \t]*#\|[ \t]*([\w-]+):?[ "
+                        r"\t]*(.*?)[ \t]*$"
+                    ),
+                    c.source,
+                    re.M,
+                )
             )
         cells = shown(notebook)["cells"]
         head, cells[0].source = heading(cells[0].source) or ({}, cells[0].source)
@@ -420,7 +425,7 @@ class Site:
         return (
             ""
             if not text or NO_TEXT.fullmatch(text)
-            else f'<pre class="output" tabindex="0">{ansi2html(text)}</pre>'
+            else (f'<pre class="output" tabindex="0">{ansi2html(text)}</pre>')
         )
 
     def picture(self, page, png):
@@ -499,9 +504,8 @@ class Site:
         (folder / "site.css").write_text((LOOKS / "site.css").read_text() + code_colours())
         shutil.copy2(LOOKS / "site.js", folder)
         index = json.dumps(list(self.sections()), ensure_ascii=False, separators=(",", ":"))
-        (folder / "search.js").write_text(
-            f"window.pages = {index}\n", encoding="utf-8"
-        )  # a script, as a page on a disk may not fetch
+        # a script, as a page on a disk may not fetch
+        (folder / "search.js").write_text(f"window.pages = {index}\n", encoding="utf-8")
 
 
 @cache
@@ -567,7 +571,7 @@ def build(out):
         and not (out / "search.json").exists()
     ):
         raise SiteError(
-            f"{out} is not a site of ours, and it is not empty: name another folder, or remove it"
+            (f"{out} is not a site of ours, and it is not empty: name another folder, or remove it")
         )
     site = Site()
     site.render()

@@ -12,17 +12,13 @@ Needs the `[dev,lab,whisperx,eval]` extras and, on the system, flite and espeak-
     clips/         16 FLACs of sentences that no training saw, clips.json: each word's start, end and voice
 
 The stages are synth, whisper, aligner, clips and evaluate; `all` does one after the other, and goes on from
-what
-an earlier run left in the work folder. A stage asked for by name is done anew.
+what an earlier run left in the work folder. A stage asked for by name is done anew.
 
 How so little training is enough: the synthesizers tell when each word is said, so nothing has to be
-discovered.
-Whisper is told which word each encoder frame belongs to and where the decoder should look for it; the aligner
-is
-told the frame of each character. Steps and seeds are fixed, but sums differ in their last bits with the
-machine's
-kernels, so another machine makes other weights of about the same quality: keep those that `evaluate`
-approves.
+discovered. Whisper is told which word each encoder frame belongs to and where the decoder should look for it;
+the aligner is told the frame of each character. Steps and seeds are fixed, but sums differ in their last bits
+with the machine's kernels, so another machine makes other weights of about the same quality: keep those that
+`evaluate` approves.
 """
 
 import argparse
@@ -206,10 +202,8 @@ def speak_flite(text, name, stretch, pitch):
         function("utt_relation", ptr, ptr, string)(utterance, b"Segment")
     )
     while phone:
-        end, token = (
-            number(phone, b"end"),
-            token_of(phone, b"R:SylStructure.parent.parent.R:Token.parent"),
-        )  # None in a pause
+        # None in a pause
+        end, token = number(phone, b"end"), token_of(phone, b"R:SylStructure.parent.parent.R:Token.parent")
         if token and token == before:
             words[-1][2] = end
         elif token:
@@ -232,9 +226,8 @@ def utter(said, voice, rng, lively=True):
     """The words `said` by a voice, or None where the synthesizer heard other words; lively: tempo and pitch
     vary more"""
     text = " ".join(said) + "."
-    ctypes.CDLL(None).srand(
-        zlib.crc32(f"{voice}: {text}".encode())
-    )  # of it the voices make their noise, whoever drew from it before
+    # of it the voices make their noise, whoever drew from it before
+    ctypes.CDLL(None).srand(zlib.crc32(f"{voice}: {text}".encode()))
     if voice in FLITE:
         stretch = rng.uniform(0.85, 1.2) if lively else rng.uniform(0.9, 1.15)
         moved = lively and rng.random() < 0.7
@@ -284,11 +277,8 @@ def by_energy(utterance):
 
 # ---------------------------------------------------------------- the corpus
 
-SENTENCES, LONE_ROUNDS, HELD_OUT = (
-    5000,
-    24,
-    300,
-)  # sentences, rounds of the 47 words alone, sentences never trained on
+# sentences, rounds of the 47 words alone, sentences never trained on
+SENTENCES, LONE_ROUNDS, HELD_OUT = 5000, 24, 300
 PARTS = 10  # seeds, whatever the number of processes
 HELD_OUT_SEED, SPEAK_SEED, TRAIN_SEED, LONE_SEED = 999, 1000, 2000, 3000
 
@@ -546,7 +536,7 @@ def train(name, modules, phases, scale, seed, loss_of):
             if step % 50 == 0 or step == sum(lengths):
                 means = "  ".join(f"{key} {np.mean([s[key] for s in shown]):.3f}" for key in numbers)
                 print(
-                    f"{name}: step {step} of {sum(lengths)}, {time.monotonic() - began:.0f} s  {means}",
+                    (f"{name}: step {step} of {sum(lengths)}, {time.monotonic() - began:.0f} s  {means}"),
                     flush=True,
                 )
                 shown = []
@@ -658,9 +648,8 @@ def look_aside(attention, offsets, gain):
     it is.
 
     Positions are sinusoids, so a rotation moves them: with keys p(s) and queries p(t) rotated by the offset,
-    their
-    product is largest at s = t + offset. The slower half of the sinusoids is left out: it tells near places
-    apart badly.
+    their product is largest at s = t + offset. The slower half of the sinusoids is left out: it tells near
+    places apart badly.
     """
     size, half = WIDTH // HEADS, WIDTH // 2
     pairs = size // 2
@@ -931,9 +920,8 @@ BLANK, BAR = CODE["<pad>"], CODE["|"]
 CHANNELS, KERNEL = 96, 80
 ALIGNER_MIX = ((0.7, 16, 4), (0.3, 8, 10))
 ALIGNER = (
-    Phase(
-        360, ALIGNER_MIX, (2e-3, 1.4e-3), ctc=0.05
-    ),  # little CTC until the frames' own loss has found the characters
+    # little CTC until the frames' own loss has found the characters
+    Phase(360, ALIGNER_MIX, (2e-3, 1.4e-3), ctc=0.05),
     Phase(840, ALIGNER_MIX, (1.4e-3, 0.06e-3), ctc=0.3),
 )
 # An aligner multiplies its frames by the sound's length over their number, which is a little more than a
@@ -1001,13 +989,10 @@ def spikes(words, frames):
     """(frame, character) for each character and each word's closing bar, no two in the same frame.
 
     An aligner starts a word at its first character's frame and ends it at the bar's. Words mostly follow one
-    another
-    without a pause: then the boundary lies between the two, so that the end comes half a frame early and the
-    next
-    start half a frame late, and neither is further off than a frame. At the end of a sentence the bar takes
-    two
-    frames: the full stop, which the aligner knows not but takes for any character, finds one and the space
-    the other.
+    another without a pause: then the boundary lies between the two, so that the end comes half a frame early
+    and the next start half a frame late, and neither is further off than a frame. At the end of a sentence
+    the bar takes two frames: the full stop, which the aligner knows not but takes for any character, finds
+    one and the space the other.
     """
     wanted = []
     for i, word in enumerate(words):
@@ -1294,10 +1279,8 @@ def judge(name, clips, transcribe, align):
 def evaluate(models, clips):
     "Judge the models in a folder on clips of a folder and on fresh ones"
     print(f"-- models of {models}")
-    sets = {
-        f"clips of {clips}": read_clips(clips),
-        **fresh_clips(),
-    }  # first: the models' threads draw from the voices' noise
+    # first: the models' threads draw from the voices' noise
+    sets = {f"clips of {clips}": read_clips(clips), **fresh_clips()}
     tools = load_models(models)
     for name, ones in sets.items():
         judge(name, ones, *tools)
@@ -1359,13 +1342,13 @@ if __name__ == "__main__":
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--out", type=Path, default=OUT, help="folder to write into (default: tests/fixtures/tiny)"
+        "--out", type=Path, default=OUT, help=("folder to write into (default: tests/fixtures/tiny)")
     )
     parser.add_argument(
         "--work",
         type=Path,
         default=Path(tempfile.gettempdir()) / "tiny-models",
-        help="folder for what a run can go on from",
+        help=("folder for what a run can go on from"),
     )
     parser.add_argument("--stage", choices=[*STAGES, "all"], default="all")
     parser.add_argument(
@@ -1373,12 +1356,12 @@ if __name__ == "__main__":
         type=float,
         default=1.0,
         metavar="X",
-        help="so many times the steps and sentences; 0.01 to try it out",
+        help=("so many times the steps and sentences; 0.01 to try it out"),
     )
     parser.add_argument(
-        "--models", type=Path, help="evaluate the models of this folder (default: those of --out)"
+        "--models", type=Path, help=("evaluate the models of this folder (default: those of --out)")
     )
     parser.add_argument(
-        "--clips", type=Path, help="evaluate on the clips of this folder (default: those of --out)"
+        "--clips", type=Path, help=("evaluate on the clips of this folder (default: those of --out)")
     )
     main(parser.parse_args())
