@@ -22,8 +22,10 @@ def until(true, seconds=90): return waiting.until(true, seconds)
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
-    "A scheduler and two workers"
-    with cluster(tmp_path_factory.mktemp("dask")) as found: yield found
+    "A scheduler and two workers that have joined"
+    with cluster(tmp_path_factory.mktemp("dask")) as found:
+        with Client(found[0]) as client: client.wait_for_workers(2, timeout=90)
+        yield found
 
 
 def test_both_workers_get_jobs_and_all_are_done(tmp_path, two):
