@@ -38,6 +38,7 @@ from ecg_audio_nb.batch.warm_kernel import close_kernels, run_notebook, warm_up
 from ecg_audio_nb.batch.workers import PRELOAD, has_open_jobs, run_job
 from ecg_audio_nb.core.extras import require
 
+FETCH_TIMEOUT = 300  # seconds in which the files of a job that ended must arrive
 STOP_TIMEOUT = 60  # seconds in which a worker that was told to stop must answer
 _STAGES = "ecg-stages"  # Dask's topic for the stages that jobs report
 _LOST = (CancelledError, CancelledFuture)  # the scheduler is gone, and its tasks with it
@@ -318,11 +319,12 @@ class DaskWorkers:
         "The worker's answer; None if it was told to stop and did not answer"
         told = None
         while True:
+            ended = future.done()  # before the call: a job may end, and its files travel, while it waits
             try:
-                return future.result(timeout=0.5)
+                return future.result(timeout=FETCH_TIMEOUT if ended else 0.5)
             except TimeoutError as e:
-                if future.done():
-                    raise RuntimeError(f"the worker's time ran out: {e}") from None
+                if ended:
+                    raise RuntimeError(f"the worker's answer did not arrive: {e}") from None
             if client.status != "running":
                 raise CancelledError
             if told is None and keeper.stop.is_set():

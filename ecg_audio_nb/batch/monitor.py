@@ -145,8 +145,14 @@ def _describe_try(attempt):
         line += f", {attempt['ended'] - attempt['began']:.1f} s, {attempt['outcome']}"
     else:
         line += ", running"
-    line += f", by {attempt['owner']}"
+    line += f", by {_describe_owner(attempt['owner'])}"
     return line + (f": {attempt['error']}" if attempt["error"] else "")
+
+
+def _describe_owner(owner):
+    "A runner's name for a person: its process and host"
+    parts = owner.rsplit("/", 3)
+    return f"process {parts[2]} on {parts[0]}" if len(parts) == 4 else owner
 
 
 class IndexPage:

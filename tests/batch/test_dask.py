@@ -1,7 +1,8 @@
 """Jobs on many machines, played by processes over TCP: kills, a lost scheduler, TLS, stopping"""
-import os, shutil, subprocess, time
+import os, shutil, subprocess, threading, time
 from datetime import datetime, timedelta, timezone
 from ipaddress import ip_address
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -21,8 +22,10 @@ def until(true, seconds=90): return waiting.until(true, seconds)
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
-    "A scheduler and two workers"
-    with cluster(tmp_path_factory.mktemp("dask")) as found: yield found
+    "A scheduler and two workers that have joined"
+    with cluster(tmp_path_factory.mktemp("dask")) as found:
+        with Client(found[0]) as client: client.wait_for_workers(2, timeout=90)
+        yield found
 
 
 def test_both_workers_get_jobs_and_all_are_done(tmp_path, two):
@@ -97,6 +100,25 @@ def test_three_notebooks_through_one_worker(tmp_path):
     queue.close()
 
 
+def test_a_job_that_ends_while_it_is_waited_for_has_not_failed():
+    "Its files take longer than a wait; the second wait has time for them"
+    class Future:
+        ended, waits = False, []
+        def done(self): return self.ended
+        def result(self, timeout):
+            self.waits.append(timeout)
+            if timeout < 1:
+                self.ended = True
+                raise TimeoutError("timed out after 0.5 s.")
+            return "the files"
+    client, keeper = SimpleNamespace(status="running"), SimpleNamespace(stop=threading.Event())
+    assert DaskWorkers("tcp://nowhere")._wait(client, future := Future(), "key", keeper) == "the files"
+    assert future.waits == [0.5, module.FETCH_TIMEOUT]
+    def late(timeout): raise TimeoutError("late")
+    future.result = late
+    with pytest.raises(RuntimeError, match="the worker's answer did not arrive: late"): DaskWorkers("tcp://nowhere")._wait(client, future, "key", keeper)
+
+
 def test_a_stop_of_a_job_that_runs_elsewhere_is_ignored():
     module.stop_remote("a job that no worker of this process has")
     assert module._stops == {}
@@ -115,6 +137,7 @@ def test_another_version_on_the_workers_is_refused(tmp_path, two, monkeypatch):
         batch([str(tmp_path / "in")], tmp_path / "out", BatchSpec(notebook(tmp_path / "toy.ipynb")), DaskWorkers(two[0]))
 
 
+@pytest.mark.slow
 def test_chaos(tmp_path):
     "kill -9 of a worker, the coordinator, the scheduler; 80 jobs in tests/soak"
     kill_cluster_parts(tmp_path, 12, ["worker", "coordinator", "scheduler"], first=2, step=3, seconds=0.6)

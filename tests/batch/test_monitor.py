@@ -1,4 +1,5 @@
 """What a person sees of a batch: lines, a job, the page kept up to date"""
+import os
 import time
 
 import pytest
@@ -53,7 +54,7 @@ def test_a_job_for_a_person(queue):
     job = get(queue, "1f")
     text = describe_job(job, attempts(queue, job))
     assert describe_settings(job) == "profile t4, diarize.num_speakers = 2, floor = -30"
-    for part in ("talk\n", "failed (1 of 3 tries), kind user", "no sound in it", "x.org/talk.mp4", "profile t4", "attempt 1 ", "attempt 2 ", " UTC"):
+    for part in ("talk\n", "failed (1 of 3 tries), kind user", "no sound in it", "x.org/talk.mp4", "profile t4", "attempt 1 ", "attempt 2 ", " UTC", f"by process {os.getpid()} on "):
         assert part in text, part
     assert "secret" not in text and str(int(job.created)) not in text
     assert "the defaults" in describe_job(Job("1", "talk", "talk.wav", state="running", stage="media", attempt=1, tries=1))

@@ -106,6 +106,7 @@ def test_one_kernel_does_all_jobs_though_their_folders_go(tmp_path, queue, store
 # Killed or paused; the long forms are in tests/soak/test_batch.py
 
 
+@pytest.mark.slow
 def test_kills_of_runner_kernel_and_batch_lose_and_double_nothing(tmp_path):
     kill_batch_parts(tmp_path, 12, ["runner", "kernel", "batch"], first=2, step=3, seconds=0.5, compare=False)
 
