@@ -30,7 +30,7 @@ from .core.extras import install_command
 from .core.installation import (APT_PACKAGES, VERSION_SET, commands_to_remove, conflicts,
     conflicting_libraries, cudnn_for, differences, kernelspecs, missing_libraries, nvidia_libraries,
     shadowing_folder, starts_this_python, tested_sets, torch_cuda, versions)
-from .core.monitor import ResourceUsage, monitor # noqa: F401: used from here
+from .core.monitor import ResourceUsage, monitor # noqa: F401
 from ecg_audio_nb.core.system import (CGROUP, check_space, cores, cpu_model, describe_gpu, folder_mb, gpus,
     gpu_problems, has_nvidia_driver, hub_cache, hub_token, memory, memory_mb, pip_cache, probe, short_path,
     threads, torch_cache)

@@ -141,7 +141,7 @@ class AdaptiveBatch:
     def _halve(self, size):
         release(exclude=self.key)
         if size == 1:
-            raise ModelError(f"{self.what}: out of memory even for one item at a time. Use a smaller model, "
+            raise ModelError(f"{self.what}: out of memory even for one piece at a time. Use a smaller model, "
                 "a smaller compute type (int8, int8_float16), or runtime.device = cpu") from None
         self.size = min(self.size, max(1, size // 2)) # another thread may have halved it already
 
@@ -284,7 +284,7 @@ def disable_telemetry():
     "Switch off usage reports of pyannote and of the hub's library; call it before they are imported"
     os.environ.update(PYANNOTE_METRICS_ENABLED="0", HF_HUB_DISABLE_TELEMETRY="1")
 
-# %% ../nbs/03_models.ipynb #db0a24ae
+# %% ../nbs/03_models.ipynb #55c48dc0
 def _not_here(name, stage, reason):
     entry = entry_of(name)
     looked = torch_cache() / entry["file"] if "file" in entry else hub_cache()
@@ -316,7 +316,7 @@ def _of_folder(name, stage):
     if missing: raise ModelError(_incomplete(folder, stage, missing))
     return Weights(name, folder)
 
-# %% ../nbs/03_models.ipynb #a8f4c44a
+# %% ../nbs/03_models.ipynb #e6d6104a
 def _incomplete(folder, stage, missing):
     return (f"{folder} is no complete model for {stage}: {', '.join(missing)} is missing. Copy it again, "
             f"or name another with {stage}.model")
@@ -344,7 +344,7 @@ def pull(
     if "file" in entry: return _pull_file(name, entry, log)
     return _pull_repo(name, entry.get("repo", name), stage, log)
 
-# %% ../nbs/03_models.ipynb #07bc686e
+# %% ../nbs/03_models.ipynb #7ebc575f
 def _pull_file(name, entry, log):
     from torch.hub import download_url_to_file
     target = torch_cache() / entry["file"]
@@ -382,7 +382,7 @@ def _pull_repo(name, repo, stage, log):
     if missing: raise ModelError(_incomplete(folder, stage, missing))
     return Weights(name, Path(folder), about.sha)
 
-# %% ../nbs/03_models.ipynb #93eebd5c
+# %% ../nbs/03_models.ipynb #17def048
 _BROKEN = {"ChunkedEncodingError", "IncompleteRead", "ContentTooShortError", "IncompleteReadError"}
 
 def gated_message(name:str, repo:str)->str:

@@ -324,7 +324,7 @@ def test_missing_models_that_may_not_be_fetched(monkeypatch):
     assert env.check_models(asked).status == "warn"
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     found = env.check_models(asked)
-    assert found.status == "fail" and "small" in found.why and "HF_HUB_OFFLINE forbids fetching" in found.why
+    assert found.status == "fail" and "small" in found.why and "HF_HUB_OFFLINE forbids downloads" in found.why
     assert "ecg models pull small" in found.remedy and "hf auth login" in found.remedy
     assert env.check_models(load_settings({"transcribe.enabled": False})).status == "skip"
 

