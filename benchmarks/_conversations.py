@@ -1,6 +1,7 @@
 """Conversations of known turns, put together from real utterances.
 
-Each has its own number, from which everything follows. Speakers stay in their place: one level, one telephone or
+Each has its own number, from which everything follows. Speakers stay in their place: one level, one telephone
+or
 one position in a room for the whole conversation.
 """
 
@@ -22,7 +23,8 @@ Turns = list[tuple[float, float, str]]  # start, end, seconds; speaker
 
 @cache
 def utterance(path: Path) -> tuple[np.ndarray, tuple]:
-    "Samples of a clean recording, and where there is speech in it: spans in seconds, pauses under 0.3 s bridged"
+    """Samples of a clean recording, and where there is speech in it: spans in seconds, pauses under 0.3 s
+    bridged"""
     y = load_audio(path).samples
     spans = hysteresis(silero_scores(y * peak_gain(y), onnx_session("silero_vad")), 0.5, 0.35) * SILERO_STEP
     spans = [(s, min(e, len(y) / RATE)) for s, e in merge_spans(spans, min_silence=0.3, min_speech=0.1)]
@@ -110,7 +112,8 @@ def conversation(
     turn: tuple[float, float] = (1.2, 9.0),  # seconds
     once: bool = False,  # each voice says one utterance
 ) -> tuple[Audio, Turns]:
-    "Turns in random order, a quarter of them begun before the last one ends, levels within 5 dB, now and then a short word beside"
+    """Turns in random order, a quarter of them begun before the last one ends, levels within 5 dB, now and
+    then a short word beside"""
     random = np.random.default_rng(number)
     names = [str(n) for n in random.permutation(sorted(bank))[:voices]]
     gain = {n: 10 ** (random.uniform(-5, 5) / 20) for n in names}
@@ -149,7 +152,9 @@ def conversation(
     return Audio((samples * np.float32(0.9 / np.abs(samples).max())).astype(np.float32)), _merged(turns)
 
 
-def _said(random, paths: Sequence[Path], seconds: float):  # samples and spans of speech, from where speech begins
+def _said(
+    random, paths: Sequence[Path], seconds: float
+):  # samples and spans of speech, from where speech begins
     y, spans = utterance(paths[random.integers(len(paths))])
     longest = spans[-1][1] if spans else len(y) / RATE
     begins = [s for s, _ in spans if s + min(seconds, 1.0) <= longest] or [spans[0][0] if spans else 0.0]
@@ -171,7 +176,9 @@ def _rms(y, spans):
 def _merged(turns: Turns) -> Turns:  # of one speaker, what overlaps becomes one
     out: Turns = []
     for who in sorted({w for *_, w in turns}):
-        out += [(s, e, who) for s, e in merge_spans([(s, e) for s, e, w in turns if w == who], min_silence=0.3)]
+        out += [
+            (s, e, who) for s, e in merge_spans([(s, e) for s, e, w in turns if w == who], min_silence=0.3)
+        ]
     return sorted(out)
 
 
@@ -188,7 +195,8 @@ def call(
     noise: float = 1e-4,
     phone: bool = False,
 ) -> tuple[np.ndarray, Turns, Turns]:  # float32, shape (2, n); all turns; the backchannels among them
-    "Four seconds of each in turn, every second one begun 30 % early; then 0.3 s of the listener while the other speaks"
+    """Four seconds of each in turn, every second one begun 30 % early; then 0.3 s of the listener while the
+    other speaks"""
     random, length = np.random.default_rng(number), 4.0
     channels = np.zeros((2, int((seconds + 10) * RATE)), np.float32)
     gain = {n: 10 ** (random.uniform(-4, 4) / 20) for n in names}
@@ -208,7 +216,11 @@ def call(
             if begins:
                 break
         start = begins[random.integers(len(begins))]
-        inside = [(max(s, start) - start, min(e, start + long) - start) for s, e in spans if e > start + 0.05 and s < start + long - 0.05]
+        inside = [
+            (max(s, start) - start, min(e, start + long) - start)
+            for s, e in spans
+            if e > start + 0.05 and s < start + long - 0.05
+        ]
         said = y[int(start * RATE) :][: int(inside[-1][1] * RATE)].copy()
         said[:80] *= np.linspace(0, 1, 80)
         said[-80:] *= np.linspace(1, 0, 80)
@@ -223,7 +235,11 @@ def call(
     for _ in range(3000):
         who, at = names[len(short) % 2], random.uniform(0.5, end - 1)
         silent = not any(w == who and s - 0.5 < at + 0.3 and at < e + 0.5 for s, e, w in spoken)
-        if len(short) < backchannels and silent and any(w != who and s < at and at + 0.3 < e for s, e, w in spoken):
+        if (
+            len(short) < backchannels
+            and silent
+            and any(w != who and s < at and at + 0.3 < e for s, e, w in spoken)
+        ):
             add(who, at, *some(who, 0.3))
             short.append(spoken[-1])
     channels = channels[:, : int((end + 0.7) * RATE)]

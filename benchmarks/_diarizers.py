@@ -3,7 +3,8 @@
     PYTHON benchmarks/_diarizers.py product|senko|pyannote FOLDER ANSWER.json
 
 Writes, for each file its turns (start, end, speaker) and the seconds they took, models loaded. Each is
-used as its users do: with its defaults, the number of speakers unknown. pyannote needs the weights of community-1 in the
+used as its users do: with its defaults, the number of speakers unknown. pyannote needs the weights of
+community-1 in the
 hub's cache.
 """
 

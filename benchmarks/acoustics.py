@@ -1,17 +1,24 @@
-"""The measured voice: accuracy against Praat, and speed against Praat, pYIN and the way of the earlier system, on one core.
+"""The measured voice: accuracy against Praat, and speed against Praat, pYIN and the way of the earlier
+system, on one core.
 
     python benchmarks/acoustics.py [--quick]
 
-- `voicing_agreement`, `gross_error`, `median_error`: F0 against Praat (time step 10 ms, floor 65, ceiling 500), over the frames
+- `voicing_agreement`, `gross_error`, `median_error`: F0 against Praat (time step 10 ms, floor 65, ceiling
+  500), over the frames
   of the real speech at hand; gross: more than 20 % apart where both are voiced; in percent;
-- `noisy_errors`: at 20, 10, 5 dB SNR the frames of synthetic vowels of known F0 that are off by more than 5 % or unvoiced,
+- `noisy_errors`: at 20, 10, 5 dB SNR the frames of synthetic vowels of known F0 that are off by more than 5 %
+  or unvoiced,
   [ours, Praat's] of all;
-- `ratio_praat`, `ratio_pyin`: how many times faster our F0, with level and centroid, is than Praat's and librosa's pYIN
+- `ratio_praat`, `ratio_pyin`: how many times faster our F0, with level and centroid, is than Praat's and
+  librosa's pYIN
   (pYIN over one minute, times ten);
-- `ratio_earlier`: how many times faster every feature of 240 segments and 1,800 words is than the earlier system's way with
+- `ratio_earlier`: how many times faster every feature of 240 segments and 1,800 words is than the earlier
+  system's way with
   the segments alone: each read from disk, piptrack, onset strength, three passes of RMS, centroid;
-- `level_error_db`: largest difference from ffmpeg's astats, a tone and speech (null where there is no ffmpeg);
-- `minutes`, `seconds`, `peak_mb`: 10, 60 and 180 minutes with every feature, each in a process of its own; null with --quick.
+- `level_error_db`: largest difference from ffmpeg's astats, a tone and speech (null where there is no
+  ffmpeg);
+- `minutes`, `seconds`, `peak_mb`: 10, 60 and 180 minutes with every feature, each in a process of its own;
+  null with --quick.
 """
 
 import os
@@ -59,12 +66,16 @@ def praat(y):
     "F0 on our grid: index of each frame, Hz (0: unvoiced)"
     import parselmouth
 
-    pitch = parselmouth.Sound(y.astype(np.float64), RATE).to_pitch_ac(0.01, 65, 15, False, 0.03, 0.45, 0.01, 0.35, 0.14, 500)
+    pitch = parselmouth.Sound(y.astype(np.float64), RATE).to_pitch_ac(
+        0.01, 65, 15, False, 0.03, 0.45, 0.01, 0.35, 0.14, 500
+    )
     return np.round(pitch.xs() * 100 - 0.5).astype(int), pitch.selected_array["frequency"]
 
 
 def real_speech(quick):
-    files = [f for folder in ("librispeech", "ami", "sentences") for f in sorted((DATA / folder).glob("*.flac"))]
+    files = [
+        f for folder in ("librispeech", "ami", "sentences") for f in sorted((DATA / folder).glob("*.flac"))
+    ]
     files += [pyannote_sample()] if pyannote_sample() else []
     if quick:
         files = [*files[:3], *files[-1:]]
@@ -93,7 +104,11 @@ def vowel(f0):
     "A voice of harmonics under three formants, F0 in Hz for each sample"
     phase, y = 2 * np.pi * np.cumsum(f0) / RATE, np.zeros(len(f0))
     for k in range(1, int(4000 / f0.max())):
-        y += sum(1 / (1 + ((k * f0 - f) / w) ** 2) for f, w in ((700, 130), (1220, 150), (2600, 200))) / k**0.5 * np.sin(k * phase)
+        y += (
+            sum(1 / (1 + ((k * f0 - f) / w) ** 2) for f, w in ((700, 130), (1220, 150), (2600, 200)))
+            / k**0.5
+            * np.sin(k * phase)
+        )
     return 0.3 * y / abs(y).max()
 
 
@@ -125,7 +140,9 @@ def level_error(signals):
         with tempfile.TemporaryDirectory() as d:
             soundfile.write(f"{d}/x.wav", y, RATE, subtype="FLOAT")
             said = subprocess.run(
-                ["ffmpeg", "-nostats", "-i", f"{d}/x.wav", "-af", "astats=metadata=0", "-f", "null", "-"], capture_output=True, text=True
+                ["ffmpeg", "-nostats", "-i", f"{d}/x.wav", "-af", "astats=metadata=0", "-f", "null", "-"],
+                capture_output=True,
+                text=True,
             ).stderr
         theirs = float(re.findall(r"RMS level dB: (\S+)", said)[-1])
         errors.append(abs(pool(frames(y), [(0, len(y) / RATE)])[0].volume_db - theirs))
@@ -138,7 +155,11 @@ def level_error(signals):
 def ten_minutes(seconds=600):
     import soundfile
 
-    parts = [soundfile.read(f, dtype="float32")[0] for f in sorted((DATA / "librispeech").glob("*.flac"))] if DATA.is_dir() else []
+    parts = (
+        [soundfile.read(f, dtype="float32")[0] for f in sorted((DATA / "librispeech").glob("*.flac"))]
+        if DATA.is_dir()
+        else []
+    )
     y = np.concatenate(parts or [load_audio(ROOT / "ecg_audio_nb/assets/sample.mp4").samples])
     return np.tile(y, seconds * RATE // len(y) + 1)[: seconds * RATE]
 
@@ -181,7 +202,9 @@ def speed(quick):
     out = {
         "f0_s": best_of(runs, lambda: frames(y)),
         "all_s": best_of(runs, lambda: everything(y, words, segments)),
-        "praat_s": best_of(runs, lambda: sound.to_pitch_ac(0.01, 65, 15, False, 0.03, 0.45, 0.01, 0.35, 0.14, 500)),
+        "praat_s": best_of(
+            runs, lambda: sound.to_pitch_ac(0.01, 65, 15, False, 0.03, 0.45, 0.01, 0.35, 0.14, 500)
+        ),
     }
     with tempfile.TemporaryDirectory() as d, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -207,13 +230,17 @@ words, segments = acoustics.spans(int(sys.argv[1]) * 60)
 start = time.perf_counter()
 acoustics.everything(y, words, segments)
 seconds = time.perf_counter() - start
-print(seconds, int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024) # of this process alone
+print(seconds, int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024)
 """
 
 
 def long_files(minutes):
     here = str(Path(__file__).parent)
-    run = lambda m: subprocess.run([sys.executable, "-c", LONG, str(m), here], capture_output=True, text=True, check=True).stdout
+    run = lambda m: (
+        subprocess.run(
+            [sys.executable, "-c", LONG, str(m), here], capture_output=True, text=True, check=True
+        ).stdout
+    )
     said = [run(m) for m in minutes]
     return zip(*(map(float, s.split()) for s in said))
 
@@ -225,7 +252,9 @@ def main():
     accuracy = against_praat(signals)
     print(json.dumps(accuracy), flush=True)
     noise = {str(snr): noisy(snr, 2 if args.quick else 12) for snr in (20, 10, 5)}
-    tone = (10 ** (-23 / 20) * np.sqrt(2) * np.sin(2 * np.pi * 997 * np.arange(10 * RATE) / RATE)).astype(np.float32)
+    tone = (10 ** (-23 / 20) * np.sqrt(2) * np.sin(2 * np.pi * 997 * np.arange(10 * RATE) / RATE)).astype(
+        np.float32
+    )
     level = level_error([tone, *signals[: 1 if args.quick else 3]])
     took = speed(args.quick)
     print(json.dumps({k: round(v, 3) for k, v in took.items()}), flush=True)

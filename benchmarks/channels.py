@@ -2,15 +2,23 @@
 
     python benchmarks/channels.py [--quick]
 
-Calls of a minute (`_conversations.call`): two LibriSpeech voices, one left and one right, four seconds each in turn, every
-second turn begun 30 % early, six times 0.3 s of the listener while the other speaks, each voice 25 dB softer in the other
-channel. `der_channels` is the mean diarization error with `media.channels = auto`, `der_mix` with `mix` (no collar,
-percent). The truth is where silero hears speech in the clean source, pauses under 0.3 s bridged; `der_no_cross_talk` is
-the error of the same calls without any cross-talk: silero puts the edges of a cut utterance elsewhere than those of the
-whole one. `k_found` is how many of the calls have two speakers, `backchannels_found` the share that is a turn of its own.
-`wer_channels` counts the words of both channels (Whisper `tiny.en`), against what is heard in each channel's clean signal
+Calls of a minute (`_conversations.call`): two LibriSpeech voices, one left and one right, four seconds each
+in turn, every
+second turn begun 30 % early, six times 0.3 s of the listener while the other speaks, each voice 25 dB softer
+in the other
+channel. `der_channels` is the mean diarization error with `media.channels = auto`, `der_mix` with `mix` (no
+collar,
+percent). The truth is where silero hears speech in the clean source, pauses under 0.3 s bridged;
+`der_no_cross_talk` is
+the error of the same calls without any cross-talk: silero puts the edges of a cut utterance elsewhere than
+those of the
+whole one. `k_found` is how many of the calls have two speakers, `backchannels_found` the share that is a turn
+of its own.
+`wer_channels` counts the words of both channels (Whisper `tiny.en`), against what is heard in each channel's
+clean signal
 alone without any cross-talk;
-`wer_alone` the same for each channel as a mono file of its own, with its cross-talk; percent. Nothing was tuned on these voices.
+`wer_alone` the same for each channel as a mono file of its own, with its cross-talk; percent. Nothing was
+tuned on these voices.
 """
 
 import statistics
@@ -30,7 +38,12 @@ from ecg_audio_nb.audio.media import Audio
 from ecg_audio_nb.pipeline import analyze
 
 PAIRS = (0, 1), (1, 3), (2, 0), (3, 2), (4, 0), (0, 1)  # left and right, of the readers in order
-SETTINGS = {"engine": "whisper", "transcribe.model": "tiny.en", "runtime.offline": True, "runtime.device": "cpu"}
+SETTINGS = {
+    "engine": "whisper",
+    "transcribe.model": "tiny.en",
+    "runtime.offline": True,
+    "runtime.device": "cpu",
+}
 
 
 def text(words) -> str:
@@ -47,7 +60,9 @@ def measured(number: int, names, folder: Path, bank) -> dict:
     made, turns, short = call(number, bank, names)
     clean, _, _ = call(number, bank, names, cross_talk=None)
     write_wav(folder / "clean.wav", clean)
-    best = analyze(folder / "clean.wav", SETTINGS | {"transcribe.enabled": False, "media.channels": "speakers"})
+    best = analyze(
+        folder / "clean.wav", SETTINGS | {"transcribe.enabled": False, "media.channels": "speakers"}
+    )
     write_wav(folder / "call.wav", made)
     start = time.perf_counter()
     apart = analyze(folder / "call.wav", SETTINGS)
@@ -83,7 +98,10 @@ def main():
         pairs = [(people[a], people[b]) for a, b in PAIRS[: 1 if args.quick else None]]
         rows = [measured(500 + i, pair, Path(folder), bank) for i, pair in enumerate(pairs)]
     texts = [t for r in rows for t in r.pop("texts")]
-    mean = {key: round(statistics.mean(r[key] for r in rows), 2) for key in ("der_channels", "der_no_cross_talk", "der_mix", "seconds")}
+    mean = {
+        key: round(statistics.mean(r[key] for r in rows), 2)
+        for key in ("der_channels", "der_no_cross_talk", "der_mix", "seconds")
+    }
     figures = mean | {
         "k_found": sum(r["speakers"] == 2 for r in rows),
         "calls": len(rows),

@@ -5,34 +5,52 @@
 Sets, and what is counted in them:
 
 - `sample`: the telephone talk that comes with pyannote.audio (2 speakers);
-- `splices`: ten conversations spliced from LibriSpeech (2 to 5 voices, 1 to 3 minutes), half of them through a telephone
+- `splices`: ten conversations spliced from LibriSpeech (2 to 5 voices, 1 to 3 minutes), half of them through
+  a telephone
   (300 to 3400 Hz, 8-bit mu-law);
-- `talk`: fifteen conversations of 1 to 5 of these voices, a quarter of the turns begun before the last one ends,
+- `talk`: fifteen conversations of 1 to 5 of these voices, a quarter of the turns begun before the last one
+  ends,
   levels within 5 dB, clean, by telephone or from places in a room, short words of others in between;
 - `telephone`: ten such conversations of 2 to 4 voices, all by telephone;
-- `crowd`: sixteen files of 3 to 25 s in which 1 to 8 people say one thing each, clean, by telephone or in a room;
-- `falcon`, `katie_steve`, `trailer`: real clips of 3, 2 and 2 people; of the first the turns are known, of the others
+- `crowd`: sixteen files of 3 to 25 s in which 1 to 8 people say one thing each, clean, by telephone or in a
+  room;
+- `falcon`, `katie_steve`, `trailer`: real clips of 3, 2 and 2 people; of the first the turns are known, of
+  the others
   who speaks (`speakers_NAME` is how many were found);
-- `single`: every recording of one person in `../shared/data/real` of at least 2 s; `single_one` is the share that stays one;
+- `single`: every recording of one person in `../shared/data/real` of at least 2 s; `single_one` is the share
+  that stays one;
 - `ami`: six cuts of AMI meetings, recorded from afar.
 
-`der_SET` is the mean over the files, no collar, overlap counted, percent; of `ami` all errors over all speech, with
-`der_ami_mean` as the mean of the cuts' own rates, which one cut with 6 s of laughter dominates. `k_given_SET` is the
-same with the number of speakers given; `count_right_SET` how many files have the right number (`count_right`: of the
-splices), and `count_right_share` the share of those outside AMI. The truth of a conversation: whose utterance it is,
-and within it where silero hears speech in the clean source (pauses under 0.3 s are bridged, as is the field's custom).
+`der_SET` is the mean over the files, no collar, overlap counted, percent; of `ami` all errors over all
+speech, with
+`der_ami_mean` as the mean of the cuts' own rates, which one cut with 6 s of laughter dominates. `k_given_SET`
+is the
+same with the number of speakers given; `count_right_SET` how many files have the right number (`count_right`:
+of the
+splices), and `count_right_share` the share of those outside AMI. The truth of a conversation: whose utterance
+it is,
+and within it where silero hears speech in the clean source (pauses under 0.3 s are bridged, as is the field's
+custom).
 
-Speech that was given to a speaker is cut into spans of 0.35 s, about a word. `right_where_sure_090` is how many of those
-are right whose `speaker_confidence` is 0.85 to 0.95; `share_doubtful` how many are under 0.7, `right_where_doubtful` how
-many of these are right; `calibration_error` the mean distance between what is said and what is right, over ten bins.
+Speech that was given to a speaker is cut into spans of 0.35 s, about a word. `right_where_sure_090` is how
+many of those
+are right whose `speaker_confidence` is 0.85 to 0.95; `share_doubtful` how many are under 0.7,
+`right_where_doubtful` how
+many of these are right; `calibration_error` the mean distance between what is said and what is right, over
+ten bins.
 
-Peers run over the same files, each in a process of its own on one core: with `--before` the package of another checkout,
-with `--senko` and `--pyannote` those tools, in the Python that is named. `peers` then has, for each and for this package,
+Peers run over the same files, each in a process of its own on one core: with `--before` the package of
+another checkout,
+with `--senko` and `--pyannote` those tools, in the Python that is named. `peers` then has, for each and for
+this package,
 `der_SET`, `count_right_share` and `seconds`, and `speed_to_before` is how many times as fast this package is.
 
-What was tuned on whom: the channel directions on the development voices (`_conversations.development_voices`); the
-constants of clustering on conversations of these, with the sample, the splices and AMI in view; so `talk`, `telephone`
-and `crowd` have other voices; but the threshold was lowered to 0.6 in sight of one LibriSpeech reader who fell in
+What was tuned on whom: the channel directions on the development voices
+(`_conversations.development_voices`); the
+constants of clustering on conversations of these, with the sample, the splices and AMI in view; so `talk`,
+`telephone`
+and `crowd` have other voices; but the threshold was lowered to 0.6 in sight of one LibriSpeech reader who
+fell in
 two, so only `crowd`'s further voices are strictly held out.
 """
 
@@ -79,7 +97,9 @@ def annotation(turns) -> Annotation:
     return a
 
 
-def splice(utterances: dict[str, list[Path]], seed: int, voices: int, seconds: float, phone: bool) -> tuple[Audio, Turns]:
+def splice(
+    utterances: dict[str, list[Path]], seed: int, voices: int, seconds: float, phone: bool
+) -> tuple[Audio, Turns]:
     "Utterances of several voices one after the other"
     random = np.random.default_rng(seed)
     speakers = list(random.permutation(sorted(utterances)))[:voices]
@@ -116,7 +136,10 @@ def cases(quick: bool):
         yield "talk", *told(conversation(2000 + i, readers, voices, 30 + 6 * i, channel), voices, channel)
     for i in range(0, 10, step):
         voices = 2 + (i > 6) + (i > 8)
-        yield "telephone", *told(conversation(2050 + i, readers, voices, 25 + 10 * i, "telephone"), voices, "")
+        yield (
+            "telephone",
+            *told(conversation(2050 + i, readers, voices, 25 + 10 * i, "telephone"), voices, ""),
+        )
     for i in range(0, 16, step):
         voices, channel = 1 + i % 8, CHANNELS[i % 3]
         made = conversation(2600 + i, people, voices, 0, channel, turn=(0.8, 6.0), once=True)
@@ -140,7 +163,9 @@ def spans_of(turns) -> Turns:  # of `schema.Turn`
 
 def der(audio, truth, turns, collar=0.0) -> float:
     "Percent; the collar is on either side of a turn's edge (pyannote.metrics counts both sides together)"
-    return 100 * DiarizationErrorRate(collar=2 * collar)(truth, turns, uem=Timeline([Segment(0, audio.duration)]))
+    return 100 * DiarizationErrorRate(collar=2 * collar)(
+        truth, turns, uem=Timeline([Segment(0, audio.duration)])
+    )
 
 
 WORD = 0.35  # seconds
@@ -149,7 +174,9 @@ WORD = 0.35  # seconds
 def words_in(turns) -> Turns:
     "Spans of about a word"
     cuts = [(np.linspace(s, e, max(1, round((e - s) / WORD)) + 1), who) for s, e, who in turns]
-    return [(float(a), float(b), who) for edges, who in cuts for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    return [
+        (float(a), float(b), who) for edges, who in cuts for a, b in zip(edges[:-1], edges[1:], strict=True)
+    ]
 
 
 def judged(spans: Turns, truth: Turns) -> list[bool | None]:
@@ -169,7 +196,9 @@ def sure(told, truth: Turns) -> list[tuple[float, bool]]:
     "Of each span of about a word: how sure its speaker is said to be, and whether it is right"
     spans = words_in(spans_of(told.turns))
     said = [told.certainty and told.certainty.of(who, start, end) for start, end, who in spans]
-    return [(s, r) for s, r in zip(said, judged(spans, truth), strict=True) if s is not None and r is not None]
+    return [
+        (s, r) for s, r in zip(said, judged(spans, truth), strict=True) if s is not None and r is not None
+    ]
 
 
 def measured(kind, name, audio, turns) -> dict:
@@ -197,14 +226,27 @@ def measured(kind, name, audio, turns) -> dict:
 def real_clips(quick: bool) -> dict:
     "Figures of clips whose turns or speakers are known"
     folder, figures = need_data("real") / "conversations", {}
-    for name, file in (("falcon", "falcon_3spk.wav"), ("katie_steve", "katiesteve_mono.wav"), ("trailer", "sintel_trailer-audio.ogg")):
+    for name, file in (
+        ("falcon", "falcon_3spk.wav"),
+        ("katie_steve", "katiesteve_mono.wav"),
+        ("trailer", "sintel_trailer-audio.ogg"),
+    ):
         audio, turns = heard_in(folder / file)
         figures[f"speakers_{name}"] = len(turns.labels())
         if name == "falcon":
-            figures["der_falcon"] = round(der(audio, annotation(_rttm(folder / "falcon_3spk.rttm")), turns), 2)
+            figures["der_falcon"] = round(
+                der(audio, annotation(_rttm(folder / "falcon_3spk.rttm")), turns), 2
+            )
     clips = [p for paths in other_voices().values() for p in paths]
-    number = [len(turns.labels()) for audio, turns in map(heard_in, clips[:: 12 if quick else 1]) if audio.duration >= 2]
-    return figures | {"single_one": round(sum(n == 1 for n in number) / len(number), 3), "single": len(number)}
+    number = [
+        len(turns.labels())
+        for audio, turns in map(heard_in, clips[:: 12 if quick else 1])
+        if audio.duration >= 2
+    ]
+    return figures | {
+        "single_one": round(sum(n == 1 for n in number) / len(number), 3),
+        "single": len(number),
+    }
 
 
 def heard_in(path: Path) -> tuple[Audio, Annotation]:
@@ -218,7 +260,9 @@ def calibration(sure: list[tuple[float, bool]]) -> dict:
     said, right = np.array(sure).T
     nine = (said >= 0.85) & (said < 0.95)
     bins = np.minimum((10 * said).astype(int), 9)
-    off = [abs(said[bins == b].mean() - right[bins == b].mean()) * np.mean(bins == b) for b in np.unique(bins)]
+    off = [
+        abs(said[bins == b].mean() - right[bins == b].mean()) * np.mean(bins == b) for b in np.unique(bins)
+    ]
     return {
         "right_where_sure_090": round(float(right[nine].mean()), 3),
         "right_where_doubtful": round(float(right[said < DOUBT].mean()), 3),
@@ -253,21 +297,28 @@ def scored(made: list, answers: dict) -> dict:
     for i, (kind, _, audio, turns) in enumerate(made):
         told, truth = annotation(answers[f"{i:03d}"]["turns"]), annotation(turns)
         rows.append((kind, der(audio, truth, told), len(told.labels()) == len(truth.labels())))
-    figures = {f"der_{s}": round(statistics.mean(r[1] for r in rows if r[0] == s), 2) for s in dict.fromkeys(r[0] for r in rows)}
+    figures = {
+        f"der_{s}": round(statistics.mean(r[1] for r in rows if r[0] == s), 2)
+        for s in dict.fromkeys(r[0] for r in rows)
+    }
     share = statistics.mean(right for kind, _, right in rows if kind != "ami")
     seconds = sum(a["seconds"] for a in answers.values())
     return figures | {"count_right_share": round(share, 3), "seconds": round(seconds, 1)}
 
 
 def main():
-    paths = {name: {"metavar": m} for name, m in (("before", "CHECKOUT"), ("senko", "PYTHON"), ("pyannote", "PYTHON"))}
+    paths = {
+        name: {"metavar": m}
+        for name, m in (("before", "CHECKOUT"), ("senko", "PYTHON"), ("pyannote", "PYTHON"))
+    }
     args = options(__doc__, **paths)
     rows, made = [], list(cases(args.quick))
     for case in made:
         row = measured(*case)
         rows.append(row)
         print(
-            f"{row['set']:9} {row['name']:28} DER {row['der']:6.1f} %  with 0.25 s collar {row['der_collar_025']:6.1f} %  "
+            f"{row['set']:9} {row['name']:28} DER {row['der']:6.1f} %  with 0.25 s collar "
+            f"{row['der_collar_025']:6.1f} %  "
             f"speakers {row['found']} of {row['speakers']}",
             flush=True,
         )

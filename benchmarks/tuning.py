@@ -1,23 +1,28 @@
-"""Do settings of the embedded diarization that were chosen on some voices serve others better than the defaults before them?
+"""Do settings of the embedded diarization that were chosen on some voices serve others better than the
+defaults before them?
 
     python benchmarks/tuning.py [--quick]
 
 Five folds, split by speaker: no clip is scored with settings that were chosen on any of its voices.
 
 - AMI cuts: dev00 and dev01 have their speakers in common; the other four have speakers of their own.
-- Conversations spliced from LibriSpeech as in `diarization.py`: per fold four of two voices to score, and four of the
+- Conversations spliced from LibriSpeech as in `diarization.py`: per fold four of two voices to score, and
+  four of the
   other three voices to choose on; half of them through a telephone.
 
-`sweep` runs a grid over all clips. In each fold the point with the least mean of both kinds' error rates on one side is
+`sweep` runs a grid over all clips. In each fold the point with the least mean of both kinds' error rates on
+one side is
 scored on the other. `start` is what held before: `diarize.threshold = 0.6`, whatever the level.
 
-- `der_start`, `der_heldout`: percent, all errors over all speech of the held-out clips, no collar; then by kind.
+- `der_start`, `der_heldout`: percent, all errors over all speech of the held-out clips, no collar; then by
+  kind.
 - `gain_low`, `gain_high`: 95 % of the differences (start less held-out) over draws of clips.
 - `pauses`: the same where only the pauses are chosen, and the threshold stays as it was.
 - `best`: the point with the least mean over all clips; `by_fold`: what each fold chose.
 - `defaults`: the rates under the settings as they are now, which were decided with all of this in sight.
 
-The truth of a splice comes from silero on the clean utterances (pauses under 0.3 s are bridged), that of AMI from people.
+The truth of a splice comes from silero on the clean utterances (pauses under 0.3 s are bridged), that of AMI
+from people.
 """
 
 import sys
@@ -33,7 +38,11 @@ from diarization import splice
 from ecg_audio_nb.settings import DiarizeSettings
 from ecg_audio_nb.research.sweep import sweep
 
-SPACE = {"diarize.threshold": [0.55, 0.6, 0.65], "diarize.silence_drop_db": [None, 25.0, 30.0, 35.0, 40.0], "diarize.min_silence": [0.2, 0.3, 0.5]}
+SPACE = {
+    "diarize.threshold": [0.55, 0.6, 0.65],
+    "diarize.silence_drop_db": [None, 25.0, 30.0, 35.0, 40.0],
+    "diarize.min_silence": [0.2, 0.3, 0.5],
+}
 QUICK = {"diarize.threshold": [0.6], "diarize.silence_drop_db": [None, 35.0], "diarize.min_silence": [0.3]}
 START = {"diarize.threshold": 0.6, "diarize.silence_drop_db": None, "diarize.min_silence": 0.3}
 KINDS = {"": lambda s: True, "ami_": lambda s: meeting(s), "splices_": lambda s: not meeting(s)}
@@ -60,12 +69,16 @@ def clips(folder: Path, quick: bool):
             voices = {i: readers[i] for i in names}
             for n in range(1 if quick else 4):
                 seconds = 20 if quick else 60 + 20 * n
-                audio, turns = splice(voices, 1000 + 10 * k + n, 2 + n % (len(names) - 1), seconds, phone=n >= 2)
+                audio, turns = splice(
+                    voices, 1000 + 10 * k + n, 2 + n % (len(names) - 1), seconds, phone=n >= 2
+                )
                 path = write(folder, f"{side}{k}_{n}", audio, turns)
                 made.setdefault(side, []).append(path)
                 sources[path] = {"turns": Path(path).with_suffix(".rttm")}
         mine = [str(data / f"{n}.flac") for n in own]
-        folds.append(([str(data / f"{n}.flac") for n in known if n not in own] + made["choose"], mine + made["score"]))
+        folds.append(
+            ([str(data / f"{n}.flac") for n in known if n not in own] + made["choose"], mine + made["score"])
+        )
     return sources, folds
 
 
@@ -85,11 +98,16 @@ def mean_rate(rows: list) -> float:
 def least(rows: list, sources: list) -> dict:
     "The point that serves these recordings best"
     points = {str(r.point): r.point for r in rows}
-    return min(points.values(), key=lambda p: mean_rate([r for r in rows if r.point == p and r.source in sources]))
+    return min(
+        points.values(), key=lambda p: mean_rate([r for r in rows if r.point == p and r.source in sources])
+    )
 
 
 def rates(rows: list, name: str) -> dict:
-    return {f"der_{kind}{name}": round(rate([r for r in rows if wanted(r.source)]), 2) for kind, wanted in KINDS.items()}
+    return {
+        f"der_{kind}{name}": round(rate([r for r in rows if wanted(r.source)]), 2)
+        for kind, wanted in KINDS.items()
+    }
 
 
 def short(point: dict) -> dict:
@@ -121,7 +139,9 @@ def main():
     with tempfile.TemporaryDirectory() as name:
         sources, folds = clips(Path(name), args.quick)
         if args.quick:
-            sources = {s: r for s, r in sources.items() if any(s in scored for _, scored in folds) or not meeting(s)}
+            sources = {
+                s: r for s, r in sources.items() if any(s in scored for _, scored in folds) or not meeting(s)
+            }
             folds = [([s for s in chosen if s in sources], scored) for chosen, scored in folds]
         settings = {"engine": "embedded", "transcribe.enabled": False, "runtime.data_dir": name}
         rows = sweep(sources, QUICK if args.quick else SPACE, "der", None, settings, folder=name).rows
@@ -129,10 +149,21 @@ def main():
         sys.exit(failed[0])
     start, chosen, by_fold = crossed(rows, folds)
     for a, b in zip(start, chosen):
-        print(f"{Path(a.source).stem:12} DER {100 * a.value:6.1f} %, with what others chose {100 * b.value:6.1f} %")
-    _, pauses, by_fold_pauses = crossed([r for r in rows if r.point["diarize.threshold"] == START["diarize.threshold"]], folds)
+        print(
+            (
+                f"{Path(a.source).stem:12} DER {100 * a.value:6.1f} %, with what others chose "
+                f"{100 * b.value:6.1f} %"
+            )
+        )
+    _, pauses, by_fold_pauses = crossed(
+        [r for r in rows if r.point["diarize.threshold"] == START["diarize.threshold"]], folds
+    )
     now = DiarizeSettings()
-    usual = {"diarize.threshold": now.threshold, "diarize.silence_drop_db": now.silence_drop_db, "diarize.min_silence": now.min_silence}
+    usual = {
+        "diarize.threshold": now.threshold,
+        "diarize.silence_drop_db": now.silence_drop_db,
+        "diarize.min_silence": now.min_silence,
+    }
     scored = [s for _, held in folds for s in held]
     figures = (
         rates(start, "start")
@@ -146,7 +177,10 @@ def main():
             "defaults": rates([r for r in rows if r.point == usual and r.source in scored], "now"),
         }
     )
-    details = [{"clip": Path(a.source).stem, "start": a.value, "heldout": b.value, "seconds": a.over} for a, b in zip(start, chosen)]
+    details = [
+        {"clip": Path(a.source).stem, "start": a.value, "heldout": b.value, "seconds": a.over}
+        for a, b in zip(start, chosen)
+    ]
     keep("tuning", figures, args.quick, details)
 
 

@@ -1,21 +1,31 @@
-"""The same person in every file: how often two recordings of one voice are known to be, and two voices taken for one
+"""The same person in every file: how often two recordings of one voice are known to be, and two voices taken
+for one
 
     python benchmarks/voices.py [--quick] [--development]
 
-- `eer_5`, `eer_10`, `eer_30`: equal-error rate, percent, of two stretches of 5, 10 and 30 s of speech (the last stretch of
-  a voice may be as short as 60 % of that). Two stretches of one voice are of different utterances and of different
+- `eer_5`, `eer_10`, `eer_30`: equal-error rate, percent, of two stretches of 5, 10 and 30 s of speech (the
+  last stretch of
+  a voice may be as short as 60 % of that). Two stretches of one voice are of different utterances and of
+  different
   channels (clean, telephone, a room); pairs of two people are of different channels too;
-- `miss_10`, `false_10`: percent, of the answer *same* as the package gives it, 10 s; `perhaps_10`: of the pairs of one
+- `miss_10`, `false_10`: percent, of the answer *same* as the package gives it, 10 s; `perhaps_10`: of the
+  pairs of one
   voice, those that are *perhaps*; `false_perhaps_10`: pairs of two people that are *perhaps* or *same*;
-- `eer_10_before`: the same pairs by GE2E (resemblyzer), the voice encoder of before; null where it is not installed;
-- `names_right`: of ten talks of two people (clean, telephone, room in turn), those in which both have their right name;
+- `eer_10_before`: the same pairs by GE2E (resemblyzer), the voice encoder of before; null where it is not
+  installed;
+- `names_right`: of ten talks of two people (clean, telephone, room in turn), those in which both have their
+  right name;
   five people are known, each from 20 s of clean speech of other utterances.
 
-Voices: `_conversations.test_voices`; neither the channel directions nor the limits were learned on them. Only LibriSpeech's
-five readers have more than one utterance of enough length, so pairs of one voice are of these five. The simulated
-channels are of the kind that the directions were learned on, which flatters the figures; real telephones are not here.
+Voices: `_conversations.test_voices`; neither the channel directions nor the limits were learned on them. Only
+LibriSpeech's
+five readers have more than one utterance of enough length, so pairs of one voice are of these five. The
+simulated
+channels are of the kind that the directions were learned on, which flatters the figures; real telephones are
+not here.
 
-`--development` prints what the limits were taken from: comparisons of two people among the development voices, without
+`--development` prints what the limits were taken from: comparisons of two people among the development
+voices, without
 the voices of `conversations`.
 """
 
@@ -119,7 +129,8 @@ def voice(y):
 
 
 def before():
-    "GE2E's embedding of samples, or None; its own detector of speech is not needed, for these are speech alone"
+    """GE2E's embedding of samples, or None; its own detector of speech is not needed, for these are speech
+    alone"""
     sys.modules.setdefault("webrtcvad", types.ModuleType("webrtcvad"))
     try:
         from resemblyzer import VoiceEncoder
@@ -187,8 +198,19 @@ def development():
                     found.append((name, voice(y)))
         two = [similarity(a, b) for (n, a), (m, b) in itertools.combinations(found, 2) if n != m]
         every += two
-        print(f"{seconds} s: {len(two)} comparisons, mean {np.mean(two):.3f}, deviation {np.std(two):.3f}, highest {max(two):.3f}")
-    print(f"all: {len(every)} comparisons, mean {np.mean(every):.3f}, deviation {np.std(every):.3f}, highest {max(every):.3f}")
+        print(
+            (
+                f"{seconds} s: {len(two)} comparisons, mean {np.mean(two):.3f}, deviation {np.std(two):.3f}, "
+                f"highest {max(two):.3f}"
+            )
+        )
+    print(
+        (
+            f"all: {len(every)} comparisons, mean {np.mean(every):.3f}, deviation {np.std(every):.3f}, "
+            "highest "
+            f"{max(every):.3f}"
+        )
+    )
 
 
 def main():
@@ -211,11 +233,18 @@ def main():
         if seconds == 10:
             percent = lambda x: round(100 * float(x.mean()), 2)  # noqa: E731
             figures |= {"miss_10": percent(one < SAME), "false_10": percent(two >= SAME)}
-            figures |= {"perhaps_10": percent((one >= PERHAPS) & (one < SAME)), "false_perhaps_10": percent(two >= PERHAPS)}
+            figures |= {
+                "perhaps_10": percent((one >= PERHAPS) & (one < SAME)),
+                "false_perhaps_10": percent(two >= PERHAPS),
+            }
             embed = None if asked.quick else before()
-            figures["eer_10_before"] = embed and equal_error_rate(*scores(found, embed, lambda a, b: float(a @ b)))
+            figures["eer_10_before"] = embed and equal_error_rate(
+                *scores(found, embed, lambda a, b: float(a @ b))
+            )
     figures["names_right"], details["talks"] = talks(2 if asked.quick else TALKS)
-    details["mean_score_of_names"] = round(statistics.mean(s for t in details["talks"] for *_, s, _ in t["answers"].values() if s), 3)
+    details["mean_score_of_names"] = round(
+        statistics.mean(s for t in details["talks"] for *_, s, _ in t["answers"].values() if s), 3
+    )
     keep("voices", figures, asked.quick, details)
 
 

@@ -2,9 +2,12 @@
 
     python scripts/learn_channel_directions.py [--write]
 
-Data: the development voices of benchmarks/_conversations.py (18 people, eleven languages; sources and licences in
-`../shared/data/real/SOURCES.md`), none of whom `benchmarks/diarization.py` tests on. Each stretch of up to 5 s of speech
-is heard as it is, through a telephone and from two rooms; the first five right singular vectors of the differences are
+Data: the development voices of benchmarks/_conversations.py (18 people, eleven languages; sources and
+licences in
+`../shared/data/real/SOURCES.md`), none of whom `benchmarks/diarization.py` tests on. Each stretch of up to 5
+s of speech
+is heard as it is, through a telephone and from two rooms; the first five right singular vectors of the
+differences are
 taken. With --write, `voice_head.npz`, `models.json` and NOTICE are changed.
 """
 
@@ -66,7 +69,9 @@ def main():
     np.savez(target, **stored | {"channels": directions[:DIRECTIONS].astype(np.float32)})
     old, new = (hashlib.sha256(x).hexdigest() for x in (before, target.read_bytes()))
     for name in ("models.json", "NOTICE"):
-        (FOLDER / name).write_text((FOLDER / name).read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+        (FOLDER / name).write_text(
+            (FOLDER / name).read_text(encoding="utf-8").replace(old, new), encoding="utf-8"
+        )
 
 
 if __name__ == "__main__":

@@ -3,10 +3,14 @@
     python scripts/learn_speaker_confidence.py
 
 Data: 54 conversations of the development voices of benchmarks/_conversations.py (18 people, none of whom
-`benchmarks/diarization.py` tests on): 1 to 8 voices, clean, by telephone or in a room, with the number of speakers that
-the packaged diarizer finds, right or wrong. Speech is cut into spans of 0.35 s, about a word; a span is right where its
-speaker, mapped to the one of the truth with whom it shares most time, talks. A logistic regression over the mean
-evidence of each span gives the weights. How well they hold is shown for files left out, a ninth at a time; the product
+`benchmarks/diarization.py` tests on): 1 to 8 voices, clean, by telephone or in a room, with the number of
+speakers that
+the packaged diarizer finds, right or wrong. Speech is cut into spans of 0.35 s, about a word; a span is right
+where its
+speaker, mapped to the one of the truth with whom it shares most time, talks. A logistic regression over the
+mean
+evidence of each span gives the weights. How well they hold is shown for files left out, a ninth at a time;
+the product
 uses the weights of all, rounded to two digits.
 """
 
@@ -44,7 +48,9 @@ def evidence_of(audio, turns):
         return np.zeros((0, len(CONFIDENCE_WEIGHTS))), np.zeros(0)
     table = np.stack([seen[name] for name in CONFIDENCE_WEIGHTS], 2)  # (frames, speakers, features)
     stretches = [(s, e, who) for who in range(talks.shape[1]) for s, e in true_runs(talks[:, who])]
-    spans = words_in((s * FRAME_STEP + FRAME_START, e * FRAME_STEP + FRAME_START, who) for s, e, who in stretches)
+    spans = words_in(
+        (s * FRAME_STEP + FRAME_START, e * FRAME_STEP + FRAME_START, who) for s, e, who in stretches
+    )
     rows, right = [], []
     for (start, end, who), answer in zip(spans, judged(spans, turns), strict=True):
         if answer is not None:
@@ -82,8 +88,16 @@ def main():
         some = (sure >= low) & (sure < high)
         if some.any():
             said, true = sure[some].mean(), right[some].mean()
-            print(f"  {low:.2f} to {min(high, 1):.2f}: {some.mean():6.1%} of the spans, said {said:.3f}, right {true:.3f}")
-    print("CONFIDENCE_WEIGHTS =", dict(zip(CONFIDENCE_WEIGHTS, np.round(fitted(evidence, right), 2).tolist(), strict=True)))
+            print(
+                (
+                    f"  {low:.2f} to {min(high, 1):.2f}: {some.mean():6.1%} of the spans, said {said:.3f}, "
+                    f"right {true:.3f}"
+                )
+            )
+    print(
+        "CONFIDENCE_WEIGHTS =",
+        dict(zip(CONFIDENCE_WEIGHTS, np.round(fitted(evidence, right), 2).tolist(), strict=True)),
+    )
 
 
 if __name__ == "__main__":

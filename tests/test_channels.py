@@ -1,4 +1,5 @@
-"""A person a channel: stereo that is a call and stereo that is not, cross-talk, silent channels, speech over speech"""
+"""A person a channel: stereo that is a call and stereo that is not, cross-talk, silent channels, speech over
+speech"""
 import json
 import wave
 
@@ -14,7 +15,12 @@ from ecg_audio_nb.settings import MediaSettings, load_settings
 from ecg_audio_nb.speech.person_embeddings import embed_spans, embed_speakers, similarity
 
 RATE = 16000
-SETTINGS = {"engine": "whisper", "runtime.offline": True, "runtime.device": "cpu", "transcribe.enabled": False}
+SETTINGS = {
+    "engine": "whisper",
+    "runtime.offline": True,
+    "runtime.device": "cpu",
+    "transcribe.enabled": False,
+}
 WORDS = SETTINGS | {"transcribe.enabled": True, "transcribe.model": "tiny.en"}
 
 
@@ -32,7 +38,9 @@ def made(root, shared_data): # -> makes calls of LibriSpeech's readers
     from _conversations import call, librispeech_voices
     sys.path.pop(0)
     bank = librispeech_voices()
-    def make(number=40, pair=(1, 3), **more): return call(number, bank, [sorted(bank)[i] for i in pair], **more)
+
+    def make(number=40, pair=(1, 3), **more):
+        return call(number, bank, [sorted(bank)[i] for i in pair], **more)
     return make
 
 
@@ -62,10 +70,20 @@ def test_a_call_has_the_speakers_of_its_channels(talk):
     assert apart.metadata.models["diarize"].engine == "channels"
     seconds = channels.shape[1] / RATE
     mix = analyze(path, SETTINGS | {"media.channels": "mix"})
-    assert error(apart, turns, seconds) < 0.08 and error(apart, turns, seconds) < 0.6 * error(mix, turns, seconds)
-    who = dict(zip(dict.fromkeys(w for *_, w in turns), ("SPEAKER_00", "SPEAKER_01"))) # the first is heard first
-    heard = [any(t.speaker_id == who[w] and min(t.end_time, e) - max(t.start_time, s) > 0.15 and t.end_time - t.start_time < 1
-                 for t in apart.turns) for s, e, w in short]
+    assert error(apart, turns, seconds) < 0.08 and error(apart, turns, seconds) < 0.6 * error(
+        mix, turns, seconds
+    )
+    # the first is heard first
+    who = dict(zip(dict.fromkeys(w for *_, w in turns), ("SPEAKER_00", "SPEAKER_01")))
+    heard = [
+        any(
+            t.speaker_id == who[w]
+            and min(t.end_time, e) - max(t.start_time, s) > 0.15
+            and t.end_time - t.start_time < 1
+            for t in apart.turns
+        )
+        for s, e, w in short
+    ]
     assert len(short) == 6 and sum(heard) >= 5
     assert from_dict(json.loads(json.dumps(to_dict(apart)))) == apart
 
@@ -79,7 +97,9 @@ def test_words_over_words_are_both_kept_and_measured_on_their_own_channel(talk, 
     assert all(len({w.speaker_id for w in s.words}) == 1 for s in apart.segments)
     assert any(w.other_speakers for w in apart.words)
     starts = [s.start_time for s in apart.segments]
-    assert starts == sorted(starts) and any(a.end_time > b.start_time for a, b in zip(apart.segments, apart.segments[1:]))
+    assert starts == sorted(starts) and any(
+        a.end_time > b.start_time for a, b in zip(apart.segments, apart.segments[1:])
+    )
     assert sum(len(s.words) == 1 for s in apart.segments) < 0.3 * len(apart.segments)
     for i in range(2): # a word's level is that of its channel, whatever the other one says
         one = analyze(write(tmp_path / "one.wav", channels[i:i + 1]), WORDS | {"transcribe.enabled": False})
@@ -87,7 +107,11 @@ def test_words_over_words_are_both_kept_and_measured_on_their_own_channel(talk, 
         assert abs(apart.speakers[i].acoustic_features.volume_db - level) < 4
     for name in WRITERS:
         if name != "parquet": assert render(apart, name)
-    assert isinstance(kept.frames, c.ChannelFrames) and len(kept.frames.f0) and kept.audio.duration == apart.metadata.duration
+    assert (
+        isinstance(kept.frames, c.ChannelFrames)
+        and len(kept.frames.f0)
+        and kept.audio.duration == apart.metadata.duration
+    )
 
 
 @pytest.mark.slow
@@ -95,7 +119,9 @@ def test_checkpoints_give_the_same(talk, tmp_path):
     on = WORDS | {"runtime.checkpoints": True, "runtime.data_dir": tmp_path}
     first, kept = analyze(talk[0], on), []
     again = analyze(talk[0], on, lambda e: kept.append((e.stage, e.status)))
-    assert same_result(first, again) and same_result(first, analyze(talk[0], WORDS | {"runtime.data_dir": tmp_path}))
+    assert same_result(first, again) and same_result(
+        first, analyze(talk[0], WORDS | {"runtime.data_dir": tmp_path})
+    )
     for stage in ("voice", "transcribe", "align", "acoustics"): # for whoever watches, one run
         assert [k for s, k in kept if s == stage and k != "progress"] == ["start", "done"]
 
@@ -111,8 +137,17 @@ def test_one_silent_channel_is_no_speaker(made, tmp_path):
         assert len(analyze(tmp_path / "silent.wav", SETTINGS).speakers) == 1
 
 
-@pytest.mark.parametrize("change", [lambda y: [y, y], lambda y: [y, 0.5 * np.roll(y, 12)], lambda y: [y, -y], lambda y: [y, 0 * y],
-                                    lambda y: [y, 0.03 * y]], ids=["same", "softer and later", "inverted", "one-sided", "faint"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda y: [y, y],
+        lambda y: [y, 0.5 * np.roll(y, 12)],
+        lambda y: [y, -y],
+        lambda y: [y, 0 * y],
+        lambda y: [y, 0.03 * y],
+    ],
+    ids=["same", "softer and later", "inverted", "one-sided", "faint"],
+)
 def test_ordinary_stereo_is_a_mix(shared_data, tmp_path, change):
     path = sorted((shared_data / "librispeech").glob("*.flac"))[0]
     file = write(tmp_path / "stereo.wav", change(load_audio(path).samples))
@@ -140,7 +175,8 @@ def test_channels_are_those_of_the_file(tmp_path):
 def test_a_broken_file_says_so_whatever_is_asked_for(tmp_path):
     (tmp_path / "x.wav").write_bytes(b"RIFF")
     for channels in ("auto", "mix", "speakers"):
-        with pytest.raises(MediaError, match="x.wav"): load_audio(tmp_path / "x.wav", MediaSettings(channels=channels))
+        with pytest.raises(MediaError, match="x.wav"):
+            load_audio(tmp_path / "x.wav", MediaSettings(channels=channels))
 
 
 @pytest.mark.parametrize("db", [-25, -15])
@@ -170,10 +206,14 @@ def test_who_gets_another_name_keeps_the_channel(talk):
 
 
 def test_a_voice_is_heard_in_its_own_channel(shared_data):
-    a, b = (load_audio(p).samples[:8 * RATE] for p in sorted((shared_data / "librispeech").glob("*-0000.flac"))[:2])
+    a, b = (
+        load_audio(p).samples[: 8 * RATE]
+        for p in sorted((shared_data / "librispeech").glob("*-0000.flac"))[:2]
+    )
     n = min(len(a), len(b))
     call = ChannelAudio(lambda: tuple((x[:n] * 32767).astype(np.int16) for x in (a, b)), 2, n)
     turns = [Turn(0, n / RATE, "A"), Turn(0, n / RATE, "B")] # over each other all the time
     own = embed_speakers(call, turns, channels={"A": 0, "B": 1})
-    for who, x in (("A", a), ("B", b)): assert similarity(own[who], embed_spans(Audio(x[:n]), [(0, n / RATE)])) > 0.99
+    for who, x in (("A", a), ("B", b)):
+        assert similarity(own[who], embed_spans(Audio(x[:n]), [(0, n / RATE)])) > 0.99
     assert similarity(own["A"], own["B"]) < 0.5 and set(embed_speakers(call, turns).values()) == {None}

@@ -1,4 +1,5 @@
-"""The packaged diarizer at its edges: nothing said, very little said, one voice, levels, split voices, long files in blocks"""
+"""The packaged diarizer at its edges: nothing said, very little said, one voice, levels, split voices, long
+files in blocks"""
 import numpy as np
 import pytest
 
@@ -28,21 +29,42 @@ def readers(shared_data): # id -> the first two utterances
     return found
 
 
-@pytest.mark.parametrize("samples", [np.zeros(0), np.zeros(1600), np.zeros(5 * RATE), np.full(RATE, 0.1),
-                                     np.random.default_rng(0).normal(0, 0.1, 8 * RATE), np.sin(np.arange(6 * RATE) * 0.1) * 0.3,
-                                     sum(np.sin(np.arange(6 * RATE) * f) for f in (0.1, 0.126, 0.15)) * 0.2],
-                         ids=["empty", "0.1 s", "silence", "constant", "noise", "tone", "chord"])
+@pytest.mark.parametrize(
+    "samples",
+    [
+        np.zeros(0),
+        np.zeros(1600),
+        np.zeros(5 * RATE),
+        np.full(RATE, 0.1),
+        np.random.default_rng(0).normal(0, 0.1, 8 * RATE),
+        np.sin(np.arange(6 * RATE) * 0.1) * 0.3,
+        sum(np.sin(np.arange(6 * RATE) * f) for f in (0.1, 0.126, 0.15)) * 0.2,
+    ],
+    ids=["empty", "0.1 s", "silence", "constant", "noise", "tone", "chord"],
+)
 def test_nobody_speaks(samples):
     assert speakers(samples) == set()
 
 
 def test_one_voice_stays_one(readers):
-    wrong = [name for name, (first, second) in readers.items() if len(speakers(np.concatenate([first, second]))) != 1]
+    wrong = [
+        name
+        for name, (first, second) in readers.items()
+        if len(speakers(np.concatenate([first, second]))) != 1
+    ]
     assert wrong == []
 
 
-@pytest.mark.parametrize("change", [lambda y: y * 0.003, lambda y: np.clip(20 * y, -1, 1), lambda y: y[:2 * RATE],
-                                    lambda y: y[RATE:RATE * 3 // 2]], ids=["soft", "clipped", "2 s", "0.5 s"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda y: y * 0.003,
+        lambda y: np.clip(20 * y, -1, 1),
+        lambda y: y[: 2 * RATE],
+        lambda y: y[RATE : RATE * 3 // 2],
+    ],
+    ids=["soft", "clipped", "2 s", "0.5 s"],
+)
 def test_one_voice_at_other_levels_and_short(readers, change):
     first, _ = readers["1688"] if "1688" in readers else next(iter(readers.values()))
     assert len(speakers(change(first))) == 1
@@ -54,7 +76,12 @@ def test_the_number_that_is_given_is_found(readers):
     assert len(speakers(both)) == 2 and len(speakers(both, num_speakers=1)) == 1
 
 
-CLIPS = {"falcon_3spk.wav": 3, "katiesteve_mono.wav": 2, "sintel_trailer-audio.ogg": 2, "enrollment_audio_katie.wav": 1}
+CLIPS = {
+    "falcon_3spk.wav": 3,
+    "katiesteve_mono.wav": 2,
+    "sintel_trailer-audio.ogg": 2,
+    "enrollment_audio_katie.wav": 1,
+}
 
 
 @pytest.mark.parametrize("name", CLIPS)
@@ -82,7 +109,9 @@ def test_what_is_said_over_somebody_else_is_less_sure(readers):
     audio = Audio(both.astype(np.float32))
     found = d.diarize(audio, detect_speech(audio))
     sure = found.certainty
-    assert set(sure.speakers) == {t.speaker_id for t in found.turns} and all(0 <= t.speaker_confidence <= 1 for t in found.turns)
+    assert set(sure.speakers) == {t.speaker_id for t in found.turns} and all(
+        0 <= t.speaker_confidence <= 1 for t in found.turns
+    )
     [a, b] = sure.speakers
     assert sure.of(a, 1, 5) > 0.95 and sure.of(b, 1, 5) < 0.2 and sure.of(b, 10.5, 12) > 0.95
     assert sure.of(b, 8, 10) < sure.of(b, 10.5, 12)
@@ -96,7 +125,9 @@ def test_a_lone_sound_that_only_silero_hears_has_no_confidence():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("voices, channel, seconds", [(8, "clean", 240), (5, "telephone", 200), (1, "room", 40)])
+@pytest.mark.parametrize(
+    "voices, channel, seconds", [(8, "clean", 240), (5, "telephone", 200), (1, "room", 40)]
+)
 def test_long_talks_of_many_people(root, shared_data, monkeypatch, voices, channel, seconds):
     monkeypatch.syspath_prepend(str(root / "benchmarks"))
     from _conversations import conversation, test_voices as people
@@ -109,7 +140,8 @@ def test_frames_of_a_stretch_are_those_of_the_file(readers):
     whole = trunk_frames(y, session)
     assert len(whole) == n_trunk_frames(len(y))
     np.testing.assert_allclose(trunk_frames(y, session, 150, 300, threads=2), whole[150:300], atol=1e-4)
-    for n in (0, 399, 400, 560, 3000): assert len(trunk_frames(y[:n], session)) == n_trunk_frames(n) # too short for a piece
+    # too short for a piece
+    for n in (0, 399, 400, 560, 3000): assert len(trunk_frames(y[:n], session)) == n_trunk_frames(n)
 
 
 def test_pieces_that_are_not_wanted_are_zero(readers):
@@ -149,4 +181,6 @@ def test_a_local_speaker_who_is_two_is_split(readers):
     alone = e.split_local_speakers(mask, first[50:300])
     assert alone.shape[1] == 3
     both = e.split_local_speakers(mask, np.concatenate([first[50:175], second[50:175]]))
-    assert both.shape[1] == 4 and (both.sum(1) == 1).all() and abs(int(np.flatnonzero(both[:, 3])[0]) - 147) < 15
+    assert (
+        both.shape[1] == 4 and (both.sum(1) == 1).all() and abs(int(np.flatnonzero(both[:, 3])[0]) - 147) < 15
+    )

@@ -41,8 +41,13 @@ def whole(y, rate=16000, **kwargs):
 # Known truth
 
 @settings(max_examples=60, deadline=None)
-@given(f0=st.floats(80, 400), level=st.floats(-90, -3.02), rate=st.sampled_from(RATES), phase=st.floats(0, 6.3),
-       dc=st.floats(-0.2, 0.2))
+@given(
+    f0=st.floats(80, 400),
+    level=st.floats(-90, -3.02),
+    rate=st.sampled_from(RATES),
+    phase=st.floats(0, 6.3),
+    dc=st.floats(-0.2, 0.2),
+)
 def test_tones(f0, level, rate, phase, dc):
     seconds = round(0.5 * f0) / f0 # whole periods, so that the mean is the DC
     # a level of -90 dBFS on a DC of 0.2 is at the resolution of float32
@@ -99,7 +104,8 @@ def test_clipped_voice_keeps_its_pitch():
 
 
 def test_square_wave_is_no_silence():
-    y = np.where(np.arange(32000) % 320 < 160, 0.5, 0).astype(np.float32) # 50 Hz: stands still for 10 ms at a time
+    # 50 Hz: stands still for 10 ms at a time
+    y = np.where(np.arange(32000) % 320 < 160, 0.5, 0).astype(np.float32)
     assert whole(y).volume_db == pytest.approx(20 * np.log10(0.25), abs=0.01)
 
 
@@ -235,7 +241,8 @@ def test_what_is_no_waveform_is_one_clear_error(bad, word):
 
 
 def test_bounds_that_leave_no_room():
-    with pytest.raises(ValueError, match="f0_floor is 600"): frames(tone(100), settings=AcousticsSettings(f0_floor=600))
+    with pytest.raises(ValueError, match="f0_floor is 600"):
+        frames(tone(100), settings=AcousticsSettings(f0_floor=600))
     with pytest.raises(ValueError, match="4000 Hz"): frames(tone(100), 4000)
 
 
@@ -312,7 +319,8 @@ def test_f0_is_that_of_praat(folder):
     assert median <= 0.0001 # reached: 0.00003
 
 
-@pytest.mark.parametrize("snr, more", [(20, 0), (10, 0), (5, 0), (0, 10)]) # of 1152 frames; at 0 dB Praat errs in 43
+# of 1152 frames; at 0 dB Praat errs in 43
+@pytest.mark.parametrize("snr, more", [(20, 0), (10, 0), (5, 0), (0, 10)])
 def test_noisy_vowels_no_worse_than_praat(snr, more):
     rng = np.random.default_rng(snr)
     ours = theirs = 0
@@ -360,9 +368,16 @@ def test_all_features_of_a_span_are_those_of_its_samples_cut_out(a, length):
     cut = frames(SPEECHLIKE[160 * a:160 * b], settings=FULL)
     inner = (0.03, (b - a) / 100 - 0.03)
     [here], [there] = pool(EVERY, [(a / 100 + inner[0], a / 100 + inner[1])]), pool(cut, [inner])
-    # each is about the mean of its own file, and a short cut has another mean: faint noise crosses it, and peaks over it, otherwise
-    for name, close in (("mfcc", dict(abs=0.1)), ("zero_crossing_rate", dict(abs=0.08)), ("volume_peak_db", dict(abs=1)),
-                        ("hnr_db", dict(abs=0.5)), ("pitch_slope", dict(abs=0.1)), ("voiced_fraction", dict(abs=0.05))):
+    # each is about the mean of its own file, and a short cut has another mean: faint noise crosses it, and
+    # peaks over it, otherwise
+    for name, close in (
+        ("mfcc", dict(abs=0.1)),
+        ("zero_crossing_rate", dict(abs=0.08)),
+        ("volume_peak_db", dict(abs=1)),
+        ("hnr_db", dict(abs=0.5)),
+        ("pitch_slope", dict(abs=0.1)),
+        ("voiced_fraction", dict(abs=0.05)),
+    ):
         x, y = getattr(here, name), getattr(there, name)
         if x is not None and y is not None: assert x == pytest.approx(y, **close), name
 
@@ -370,12 +385,18 @@ def test_all_features_of_a_span_are_those_of_its_samples_cut_out(a, length):
 def test_basic_has_the_three_and_full_all():
     basic, full = pool(MEASURED, [(0, 1)])[0], pool(EVERY, [(0, 1)])[0]
     assert type(basic).__name__ == "AcousticFeatures" and type(full).__name__ == "FullFeatures"
-    assert (basic.volume_db, basic.pitch_hz, basic.spectral_centroid) == (full.volume_db, full.pitch_hz, full.spectral_centroid)
+    assert (basic.volume_db, basic.pitch_hz, basic.spectral_centroid) == (
+        full.volume_db,
+        full.pitch_hz,
+        full.spectral_centroid,
+    )
 
 
 def test_nothing_is_measured_of_nothing():
     silent = frames(np.zeros(16000, np.float32), settings=FULL)
-    for f in pool(silent, [(0, 1), (None, None), (2, 3)]) + pool(frames(np.zeros(0, np.float32), settings=FULL), [(0, 1)]):
+    for f in pool(silent, [(0, 1), (None, None), (2, 3)]) + pool(
+        frames(np.zeros(0, np.float32), settings=FULL), [(0, 1)]
+    ):
         known = {k: v for k, v in vars(f).items() if v is not None and not k.startswith("_")}
         assert known in ({}, {"voiced_fraction": 0.0}), known
 
@@ -397,7 +418,8 @@ def test_a_quiet_speakers_loud_word_is_loud():
 
 
 def test_bounds_of_each_speakers_own_find_a_creaky_octave():
-    "A voice at 100 Hz whose every second period is weak: with a wide reach it may be heard an octave low, never with its own"
+    """A voice at 100 Hz whose every second period is weak: with a wide reach it may be heard an octave low,
+    never with its own"""
     from ecg_audio_nb.voice.acoustics import refine_f0
     y = np.concatenate([voice(np.full(32000, 200.0)), voice(np.full(32000, 90.0))])
     first = frames(y)
