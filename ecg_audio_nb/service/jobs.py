@@ -266,7 +266,7 @@ def _end_badly(service: Service, job: Job, failure: AnalysisFailure) -> None:
     "End an attempt that did not succeed: the job waits again, or fails"
     about = {"job": job.id}
     if failure.kind == "stopped":
-        _log.info("stopped before its end: %s", give_back(service.queue, job), extra=about)
+        _return_to_queue(service, job)
         return
 
     def publish(db):
@@ -277,6 +277,12 @@ def _end_badly(service: Service, job: Job, failure: AnalysisFailure) -> None:
     _log.warning(
         "failed: %s: %s%s", failure.code, failure.error, "; will be tried again" if again else "", extra=about
     )
+
+
+def _return_to_queue(service: Service, job: Job) -> None:
+    "End an attempt that was stopped: it does not count"
+    state = give_back(service.queue, job)
+    _log.info("stopped before its end: %s", state, extra={"job": job.id})
 
 
 def forget_upload(service: Service, job_id: str) -> None:
@@ -316,7 +322,7 @@ def stop(service: Service) -> None:
         job = service.current_job
         if service.worker.is_alive() and job:
             with suppress(LeaseLost, sqlite3.Error):
-                give_back(service.queue, job)
+                _return_to_queue(service, job)
     with suppress(sqlite3.Error):
         send_missing_finals(service, time.time() - 60)
     waiting = service.deliverer.stop(5)

@@ -147,7 +147,7 @@ def test_invalid_requests_are_problems(served, body):
     assert served.http.get("/jobs/x").status_code == 404
 
 def test_every_error_is_a_problem(served):
-    asked = [served.http.get("/nowhere"), served.http.get("/jobs/none"), served.http.post("/transcribe", content=b"\xff"),
+    asked = [served.http.get("/docs"), served.http.get("/jobs/none"), served.http.post("/transcribe", content=b"\xff"),
              served.http.put("/health"), served.http.post("/transcribe", content="{", headers={"content-type": "application/json"}),
              served.http.post("/transcribe", content="x", headers={"content-type": "multipart/form-data; boundary=b"}),
              served.http.post("/api/upload-video/process-video", content="x" * 70_000, headers={"content-type": "application/json"}),
@@ -155,6 +155,7 @@ def test_every_error_is_a_problem(served):
              served.http.get("/health", headers={"x-long": "x" * 20_000}), served.http.get("/health", headers={"host": "evil.example"}),
              served.http.post("/transcribe", json={}, headers={"origin": "https://evil.example"})]
     assert [a.status_code for a in asked] == [404, 404, 415, 405, 422, 400, 413, 413, 431, 421, 403]
+    assert "/openapi.json" in asked[0].json()["detail"] # /docs is not served
     for a in asked:
         assert a.headers["content-type"] == "application/problem+json" and a.json()["status"] == a.status_code
         assert "Traceback" not in a.text and str(ROOT) not in a.text and str(served.data) not in a.text

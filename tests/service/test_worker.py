@@ -9,6 +9,7 @@ from ecg_audio_nb.batch.queue import claim, owner_name
 from ecg_audio_nb.pipeline import StageEvent
 from ecg_audio_nb.schema import Analysis, from_dict
 from ecg_audio_nb.service import jobs
+from ecg_audio_nb.service.app import ServerSettings
 from ecg_audio_nb.service.jobs import Progress, classify_failure, work_on
 from ecg_audio_nb.service.models import job_status
 from ecg_audio_nb.service.submission import estimate_seconds, submit, to_job
@@ -46,3 +47,15 @@ def test_a_locked_file_at_the_first_claim_does_not_end_the_worker(service, monke
     finally:
         service.stopping.set()
         worker.join(30)
+
+def test_a_stage_that_outlasts_the_stop_gives_its_job_back_and_says_so(service, caplog):
+    caplog.set_level("INFO")
+    submit(service, [to_job(service, "slow", str(PACKAGE / "assets/sample.mp4"))])
+    service.current_job = claim(service.queue, owner_name())
+    at_work = threading.Event()
+    service.worker = threading.Thread(target=at_work.wait, daemon=True)
+    service.worker.start()
+    service.limits = ServerSettings(shutdown_timeout=0.01)
+    jobs.stop(service)
+    at_work.set()
+    assert service.job("slow").state == "queued" and "stopped before its end: queued" in caplog.text
