@@ -20,8 +20,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 import numpy as np
 from .phone_model import PHONES as PHONES
-from .phone_model import (FRAME, FRAME_LENGTH, HOP, PHONE_IDS, SAMPLE_RATE, SILENCE, STATES,
-    PhoneModel, features, phone_model, state_scores)
+from .phone_model import (FRAME, FRAME_LENGTH, HOP, PHONE_IDS, SAMPLE_RATE, SILENCE,
+    STATES, PhoneModel, features, phone_model, state_scores)
 
 # %% ../../nbs/05_forced_align.ipynb #a9448bd7
 NEVER = np.float32(-1e30) # log probability of the impossible
