@@ -162,6 +162,7 @@ def _cepstra(powers):
     loud = cepstra[:, 0] >= 0
     return cepstra - (cepstra[loud] if loud.any() else cepstra).mean(0)
 
+# %% ../../nbs/04_phone_model.ipynb #d4b789fb
 def _with_differences(cepstra):
     "Coefficients, their first and second differences"
     padded = np.pad(cepstra, ((3, 3), (0, 0)), "edge")

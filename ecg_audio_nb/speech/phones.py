@@ -190,18 +190,11 @@ def romanize(
     if scripts & set(SCHWA_DROPPED): latin = _drop_schwas(latin)
     return latin.removesuffix("ɨ").replace("ə", "a")
 
-# %% ../../nbs/04_phones.ipynb #8df6b05b
-def _character_kind(char:str)->str:
-    "'letters', 'symbol' or 'space'"
-    if unicodedata.category(char)[0] in "LM" or char == "'": return "letters"
-    return "space" if char.isspace() else "symbol"
-
-# %% ../../nbs/04_phones.ipynb #62470bb1
+# %% ../../nbs/04_phones.ipynb #1a203b86
 KEPT = "½¼¾№" # Unicode's compatibility form would tear these apart
 NUMBER = re.compile(r"(\d+(?::\d\d)+|\d+(?:[.,'\s]\d+)*)")
 CURRENCIES = "$€£¥₩₹₽₺"
 
-# %% ../../nbs/04_phones.ipynb #1a203b86
 def normalize(
     word:str, # as Whisper writes it
 )->str:
@@ -213,6 +206,11 @@ def normalize(
     return "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in visible).strip()
 
 # %% ../../nbs/04_phones.ipynb #937f086d
+def _character_kind(char:str)->str:
+    "'letters', 'symbol' or 'space'"
+    if unicodedata.category(char)[0] in "LM" or char == "'": return "letters"
+    return "space" if char.isspace() else "symbol"
+
 def split_parts(
     text:str, # normalized
 )->Iterator[tuple[str, str]]: # kind ("number", "letters", "symbol"), text
@@ -332,13 +330,12 @@ def read_latin(
     if language is None: alternatives = [*look_up_english(lower)[:2], *alternatives]
     return [phones for phones in alternatives or [letter_names(lower)] if phones]
 
-# %% ../../nbs/04_phones.ipynb #58564e2b
+# %% ../../nbs/04_phones.ipynb #22dfbdb5
 def _read_east_asian(word, language):
     "Read Chinese or Japanese"
     kana = any(not is_kanji(c) for c in word)
     return read_japanese(word) if language == "ja" or kana else read_chinese(word)
 
-# %% ../../nbs/04_phones.ipynb #22dfbdb5
 def read_run(
     letters:str, # of one script
     language:str|None,
