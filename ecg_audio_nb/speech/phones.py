@@ -11,7 +11,7 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/phones.html.md"""
 
 # %% auto #0
 __all__ = ['SIBILANTS', 'VOICELESS', 'ENDINGS', 'PREFIXES', 'SILENT_SIGNS', 'SIGNS', 'SPECIAL_NAMES', 'INHERENT', 'SCHWA_DROPPED',
-           'KEPT', 'NUMBER', 'CURRENCIES', 'OTHER_SCRIPTS', 'SCRIPTS', 'OWN_CYRILLIC', 'english_lines',
+           'KEPT', 'NUMBER', 'CURRENCIES', 'OTHER_SCRIPTS', 'SCRIPTS', 'CYRILLIC_LANGUAGES', 'english_lines',
            'look_up_english', 'add_s', 'add_ed', 'read_with_ending', 'read_compound', 'letter_names', 'read_english',
            'romanize', 'normalize', 'split_parts', 'spellings', 'spell_out', 'script', 'read_latin', 'read_run',
            'pronounce']
@@ -174,7 +174,7 @@ def _drop_schwas(
 # %% ../../nbs/04_phones.ipynb #3a0cfc9f
 INHERENT = ("DEVANAGARI BENGALI GURMUKHI GUJARATI ORIYA TAMIL TELUGU KANNADA MALAYALAM SINHALA TIBETAN "
             "KHMER MYANMAR JAVANESE BALINESE LAO").split()
-SCHWA_DROPPED = ("DEVANAGARI", "BENGALI", "GURMUKHI", "GUJARATI") # where not every unwritten vowel is said
+SCHWA_DROPPED = ("DEVANAGARI", "BENGALI", "GURMUKHI", "GUJARATI") # scripts that drop some unwritten vowels
 
 def romanize(
     word:str, # of a script without a table
@@ -242,7 +242,7 @@ def _write_out(parts, language, read_number=quantity_words):
     "Write the numbers and symbols of `split_parts` as words that rules and dictionaries can read"
     words, spoken = number_words(language), []
     number_at = 0 # in `spoken`: where the last number begins
-    currency = [] # said after the number that follows
+    currency = [] # spoken after the number that follows
     kinds = ["", *(kind for kind, _ in parts), ""]
     for (kind, text), before, after in zip(parts, kinds, kinds[2:]):
         symbol = words.symbols.get(text, "").split()
@@ -296,7 +296,7 @@ SCRIPTS = pairs("""
     HANGUL=hangul CJK=east_asian HIRAGANA=east_asian KATAKANA=east_asian KATAKANA-HIRAGANA=east_asian
     IDEOGRAPHIC=east_asian
 """)
-OWN_CYRILLIC = ("ru", "uk", "be", "bg") # languages with rules of their own
+CYRILLIC_LANGUAGES = ("ru", "uk", "be", "bg") # languages with letter rules
 
 # %% ../../nbs/04_phones.ipynb #4ac2d937
 def script(
@@ -346,8 +346,8 @@ def read_run(
     if name == "hangul": return read_hangul(letters)
     if name == "east asian": return _read_east_asian(letters, language)
     if name == "other": return read_letters(romanize(letters), "romanized")
-    if name == "thai": letters = re.sub("([เ-ไ])([ก-ฮ])", r"\2\1", letters) # written before, said after it
-    if name == "cyrillic" and language in OWN_CYRILLIC: name = language
+    if name == "thai": letters = re.sub("([เ-ไ])([ก-ฮ])", r"\2\1", letters) # written before its consonant, spoken after it
+    if name == "cyrillic" and language in CYRILLIC_LANGUAGES: name = language
     return read_letters(letters.lower(), name)
 
 # %% ../../nbs/04_phones.ipynb #2adea06c

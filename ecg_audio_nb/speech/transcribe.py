@@ -218,12 +218,13 @@ ENGLISH = ("en", "en-us", "en_us", "english")
 def _check_language(whisper, language, settings, name):
     "Return 'auto' or a code that the model knows; raises `TranscribeError`"
     code = "en" if language.lower() in ENGLISH else language.lower()
-    another = f"{name} knows English only{{}}. Name another with transcribe.model"
     if not whisper.multilingual:
         if settings.task == "translate":
-            raise TranscribeError("transcribe.task = translate: " + another.format(" and can't translate"))
+            raise TranscribeError(f"transcribe.task = translate: {name} knows English only and can't translate. "
+                                  "Name another with transcribe.model")
         if code not in ("auto", "en"):
-            raise TranscribeError(f"transcribe.language = {language}: " + another.format(""))
+            raise TranscribeError(f"transcribe.language = {language}: {name} knows English only. "
+                                  "Name another with transcribe.model")
     elif code != "auto" and f"<|{code}|>" not in whisper.token_ids:
         raise TranscribeError(f"transcribe.language = {language}: Whisper knows no such language. "
                               "Use a code such as en or ko")
