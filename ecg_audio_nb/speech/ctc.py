@@ -99,7 +99,7 @@ def viterbi_align(
 )->list[tuple[np.ndarray, np.ndarray]]: # frame and probability of each token; frame -1 where there is no path
     "Find the frame of each token of each chunk"
     order = sorted(range(len(tokens)), key=lambda i: (len(emissions[i]), len(tokens[i])))
-    found = {}
+    aligned = {} # index of a chunk -> frames, probabilities
     for first in range(0, len(order), batch_size):
         group = order[first:first + batch_size]
         logs = [_token_logs(emissions[i], tokens[i], blank) for i in group]
@@ -107,8 +107,8 @@ def viterbi_align(
         paths = viterbi_paths(gain, np.array([len(tokens[i]) for i in group]))
         for i, log, path in zip(group, logs, paths):
             frames = path[:len(tokens[i])]
-            found[i] = frames, np.exp(log[frames, np.arange(len(frames))])
-    return [found[i] for i in range(len(tokens))]
+            aligned[i] = frames, np.exp(log[frames, np.arange(len(frames))])
+    return [aligned[i] for i in range(len(tokens))]
 
 # %% ../../nbs/09_ctc.ipynb #d6b16a95
 def _tokens_by_word(n_words, owner, frames):
