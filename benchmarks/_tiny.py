@@ -59,7 +59,7 @@ def settings(**more):
 
 
 def without_nltk_data():
-    "WhisperX splits sentences with a model that NLTK downloads; an untrained one of its class takes its place"
+    "Replace the sentence splitter that NLTK downloads for WhisperX by an untrained one of its class"
     import whisperx.alignment
     from nltk.tokenize.punkt import PunktSentenceTokenizer
 
@@ -106,7 +106,8 @@ def parity() -> dict:  # {"figures", "details"}
     aligner = CtcAligner(settings())
     model = aligner.model(aligner.weights("en"))
     flat = tuple(Word(w) for _, _, g in parts for w, *_ in g)
-    given = Transcript(flat, ModelInfo("true text", "none"), "en", chunks=tuple((s, e, len(g)) for s, e, g in parts))
+    chunks = tuple((s, e, len(g)) for s, e, g in parts)
+    given = Transcript(flat, ModelInfo("true text", "none"), "en", chunks=chunks)
     asked = [{"text": " " + " ".join(w for w, *_ in g), "start": s, "end": e} for s, e, g in parts]
     ours_s, ours = best_of(runs, lambda: align_words(model, audio, given, AdaptiveBatch("align", 1)))
     peer_s, found = best_of(runs, lambda: theirs.align(asked, peer, about, samples, "cpu"))

@@ -104,8 +104,11 @@ def phone_aligner():
 def timed_by(aligner, p: Passage, rough=None):
     "The words of a passage as an aligner times them"
     rough = rough or [(None, None)] * len(p.words)
-    words = tuple(Word(w, s, e, timing=None if s is None else "recognized") for w, (s, e) in zip(p.words, rough))
-    given = Transcript(words, ModelInfo("true text", "none"), p.language, chunks=((0.0, p.duration, len(words)),))
+    words = tuple(
+        Word(w, s, e, timing=None if s is None else "recognized") for w, (s, e) in zip(p.words, rough)
+    )
+    whole = (0.0, p.duration, len(words))
+    given = Transcript(words, ModelInfo("true text", "none"), p.language, chunks=(whole,))
     return aligner.align(Audio(p.samples), given, [(0.0, p.duration)]).words
 
 
@@ -220,7 +223,9 @@ def hand_tables(quick):
 def synthetic_tables(quick):
     "flite's sentences and the fixture's clips"
     sentences, tables = flite_sentences(every=4 if quick else 1), {}
-    ways = {"phones": by_phones} if quick else {"phones": by_phones, "cross-attention": by_cross_attention, **with_pocketsphinx()}
+    ways = {"phones": by_phones}
+    if not quick:
+        ways |= {"cross-attention": by_cross_attention, **with_pocketsphinx()}
     for name in ("clean",) if quick else ("clean", "white 10 dB", "white 0 dB"):
         tables[f"flite, {name}"] = told(f"flite, {name}", table(changed(sentences, name, SEEDS[:1]), ways))
     ways = {"phones": by_phones}
@@ -239,7 +244,9 @@ def language_table(quick):
         if not passages:
             print("no espeak-ng here: no table of languages", flush=True)
             return {}
-        ways = {"phones": by_phones} if quick else {"phones": by_phones, "cross-attention": by_cross_attention}
+        ways = {"phones": by_phones}
+        if not quick:
+            ways["cross-attention"] = by_cross_attention
         tables[language] = told(f"espeak-ng, {language}", table(passages, ways))
     return tables
 
@@ -258,7 +265,14 @@ def real_languages(quick):
 
 def heard(model, audio):
     "What the product hears, before alignment, and where there is speech"
-    chosen = load_settings({"engine": "whisper", "transcribe.model": model, "transcribe.language": "en", "runtime.device": "cpu"})
+    chosen = load_settings(
+        {
+            "engine": "whisper",
+            "transcribe.model": model,
+            "transcribe.language": "en",
+            "runtime.device": "cpu",
+        }
+    )
     speech = detect_speech(audio, step=SPEECH_STEP).speech
     return choose_transcriber(chosen)[0].transcribe(audio, speech, "en"), speech
 
@@ -338,7 +352,8 @@ def cost(quick):
 def main():
     args = options(__doc__)
     models = ("tiny.en",) if args.quick else MODELS
-    hand, synthetic, spoken, real = (make(args.quick) for make in (hand_tables, synthetic_tables, language_table, real_languages))
+    hand, synthetic = hand_tables(args.quick), synthetic_tables(args.quick)
+    spoken, real = language_table(args.quick), real_languages(args.quick)
     own, far, seconds = own_text(models), far_speech(args.quick), cost(args.quick)
     print(f"{seconds:.4f} CPU s per s", flush=True)
     same = {"figures": {}, "details": None} if args.quick else parity()
@@ -354,7 +369,9 @@ def main():
             "start_ms_words": mean(hand["clean"]),
             "end_ms_words": mean(hand["clean"], key="end_ms"),
             **{
-                f"own_text{name}_ms": {m: own[m][way]["start_ms"] and own[m][way]["start_ms"][0] for m in models}
+                f"own_text{name}_ms": {
+                    m: own[m][way]["start_ms"] and own[m][way]["start_ms"][0] for m in models
+                }
                 for name, way in (("", "phones"), ("_cross_attention", "cross-attention"))
             },
             "flite_ms": mean(synthetic["flite, clean"]),
@@ -375,7 +392,9 @@ def main():
             "start_ms_even": mean(hand["clean"], "even"),
             "languages_within_35ms": sum(v is not None and v <= 35 for v in by_language.values()),
             "languages": by_language,
-            "languages_real_aligned": round(sum(a for a, _ in real.values()) / sum(n for _, n in real.values()), 3),
+            "languages_real_aligned": round(
+                sum(a for a, _ in real.values()) / sum(n for _, n in real.values()), 3
+            ),
             "passages_without_path": without_path(args.quick) + sum(r["without_path"] for r in far.values()),
             "ami_words_aligned": round(sum(r["aligned"] for r in far.values()) / max(ami_words, 1), 3),
             "cpu_s_per_s": round(seconds, 4),

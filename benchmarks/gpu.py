@@ -106,9 +106,12 @@ def wav2vec2(device):
     from ecg_audio_nb.speech.ctc import CtcModel
 
     torch.manual_seed(0)
-    layout = Wav2Vec2Config(feat_extract_norm="layer", do_stable_layer_norm=True, conv_bias=True, vocab_size=32)
+    layout = Wav2Vec2Config(
+        feat_extract_norm="layer", do_stable_layer_norm=True, conv_bias=True, vocab_size=32
+    )
     model = Wav2Vec2ForCTC(layout).eval().to(device, torch.float16 if device == "cuda" else torch.float32)
-    return CtcModel(model, {c: i + 4 for i, c in enumerate("abcdefghijklmnopqrstuvwxyz'|")}, 0, device, True, False)
+    labels = {c: i + 4 for i, c in enumerate("abcdefghijklmnopqrstuvwxyz'|")}
+    return CtcModel(model, labels, 0, device, masked=True, from_torchaudio=False)
 
 
 def with_torch(seconds):
@@ -134,7 +137,8 @@ def with_torch(seconds):
 
     def pooled_gpu():
         x = torch.from_numpy(frames).cuda()
-        sums = torch.cat([torch.zeros(1, 20, device="cuda", dtype=torch.float64), torch.cumsum(x, 0, dtype=torch.float64)])
+        zero = torch.zeros(1, 20, device="cuda", dtype=torch.float64)
+        sums = torch.cat([zero, torch.cumsum(x, 0, dtype=torch.float64)])
         return (sums[at[:, 1]] - sums[at[:, 0]]).cpu()
 
     return {

@@ -49,7 +49,8 @@ CHARACTER_SETS = {"cer_languages": languages, "cer_korean": korean}
 
 @cache
 def recognizer(model):
-    return choose_transcriber(load_settings({"engine": "whisper", "transcribe.model": model, "runtime.device": "cpu"}))[0]
+    chosen = {"engine": "whisper", "transcribe.model": model, "runtime.device": "cpu"}
+    return choose_transcriber(load_settings(chosen))[0]
 
 
 @cache
@@ -167,9 +168,11 @@ def invented(model, peer, quick):
 def dropped(model, quick):
     "Warnings about dropped chunks of far speech"
     found = {clip.name: ours(model, clip) for clip in (meetings()[:1] if quick else meetings())}
-    warnings = {name: [w for w in t.warnings if w.startswith("transcribe: dropped")] for name, t in found.items()}
-    rows = [{"name": n, "words": len(t.words), "dropped": warnings[n], "text": text(t)} for n, t in found.items()]
-    return sum(len(w) for w in warnings.values()), rows
+    rows = []
+    for name, t in found.items():
+        dropped = [w for w in t.warnings if w.startswith("transcribe: dropped")]
+        rows.append({"name": name, "words": len(t.words), "dropped": dropped, "text": text(t)})
+    return sum(len(row["dropped"]) for row in rows), rows
 
 
 def sample():

@@ -80,6 +80,7 @@ def _token_logs(emission, tokens, blank):
     if is_wildcard.any(): logs[:, is_wildcard] = np.delete(emission, blank, 1).max(1)[:, None]
     return logs
 
+# %% ../../nbs/09_ctc.ipynb #8d5e4ac7
 def _batch_gain(logs, blanks):
     "Gains of several chunks, shape (frames, chunks, tokens); -inf beyond the end of a chunk"
     frames = max(len(log) for log in logs)
@@ -98,7 +99,7 @@ def viterbi_align(
 )->list[tuple[np.ndarray, np.ndarray]]: # frame and probability of each token; frame -1 where there is no path
     "Find the frame of each token of each chunk"
     order = sorted(range(len(tokens)), key=lambda i: (len(emissions[i]), len(tokens[i])))
-    found = {}
+    aligned = {} # index of a chunk -> frames, probabilities
     for first in range(0, len(order), batch_size):
         group = order[first:first + batch_size]
         logs = [_token_logs(emissions[i], tokens[i], blank) for i in group]
@@ -106,8 +107,8 @@ def viterbi_align(
         paths = viterbi_paths(gain, np.array([len(tokens[i]) for i in group]))
         for i, log, path in zip(group, logs, paths):
             frames = path[:len(tokens[i])]
-            found[i] = frames, np.exp(log[frames, np.arange(len(frames))])
-    return [found[i] for i in range(len(tokens))]
+            aligned[i] = frames, np.exp(log[frames, np.arange(len(frames))])
+    return [aligned[i] for i in range(len(tokens))]
 
 # %% ../../nbs/09_ctc.ipynb #d6b16a95
 def _tokens_by_word(n_words, owner, frames):
@@ -139,6 +140,28 @@ def words_from_frames(
         timed.append(replace(word, start_time=start + first * frame, end_time=start + last * frame,
                              timing="aligned", confidence=confidence))
     return timed
+
+# %% ../../nbs/09_ctc.ipynb #b60164a6
+def _load_folder(weights):
+    "Network and labels of a folder as the hub has it"
+    import json
+    from transformers import Wav2Vec2ForCTC
+    network = Wav2Vec2ForCTC.from_pretrained(weights.folder, local_files_only=True)
+    labels = json.loads((weights.folder / "vocab.json").read_text(encoding="utf-8"))
+    labels = next((v for v in labels.values() if isinstance(v, dict)), labels) # some nest it by language
+    highest, n_labels = max(labels.values()), network.config.vocab_size
+    if highest >= n_labels:
+        raise ModelError(f"align: {weights.folder} has the wrong tokenizer: vocab.json counts to {highest}, "
+                         f"the network has {n_labels} labels. Take both from one model")
+    return network, labels
+
+# %% ../../nbs/09_ctc.ipynb #bf94b9a5
+def _load_torchaudio(weights):
+    "Network and labels of a bundle of torchaudio's"
+    import torchaudio
+    bundle = getattr(torchaudio.pipelines, weights.name)
+    network = bundle.get_model(dl_kwargs={"model_dir": str(weights.folder)})
+    return network, {c: i for i, c in enumerate(bundle.get_labels())}
 
 # %% ../../nbs/09_ctc.ipynb #103b6ae4
 @dataclass
@@ -174,27 +197,6 @@ class CtcModel:
         if padded and self.masked:
             mask = (torch.arange(batch.shape[1])[None] < n_samples[:, None]).long().to(self.device)
         return self.network(batch, attention_mask=mask).logits
-
-# %% ../../nbs/09_ctc.ipynb #b60164a6
-def _load_folder(weights):
-    "Network and labels of a folder as the hub has it"
-    import json
-    from transformers import Wav2Vec2ForCTC
-    network = Wav2Vec2ForCTC.from_pretrained(weights.folder, local_files_only=True)
-    labels = json.loads((weights.folder / "vocab.json").read_text(encoding="utf-8"))
-    labels = next((v for v in labels.values() if isinstance(v, dict)), labels) # some nest it by language
-    highest, n_labels = max(labels.values()), network.config.vocab_size
-    if highest >= n_labels:
-        raise ModelError(f"align: {weights.folder} has the wrong tokenizer: vocab.json counts to {highest}, "
-                         f"the network has {n_labels} labels. Take both from one model")
-    return network, labels
-
-def _load_torchaudio(weights):
-    "Network and labels of a bundle of torchaudio's"
-    import torchaudio
-    bundle = getattr(torchaudio.pipelines, weights.name)
-    network = bundle.get_model(dl_kwargs={"model_dir": str(weights.folder)})
-    return network, {c: i for i, c in enumerate(bundle.get_labels())}
 
 # %% ../../nbs/09_ctc.ipynb #0c52ecd9
 def load_ctc(

@@ -105,6 +105,7 @@ def _initial_phone(
     if initial in SOFT and before in (".", "n", "m", "ng", "l"): return SOFT[initial]
     return HANGUL_PHONES[initial]
 
+# %% ../../nbs/04_east_asian.ipynb #cb36e06a
 def _changed_hangul(word:list[list[str]])->Pronunciation:
     "Phones of fluent Korean"
     phones, before = [], None
@@ -114,6 +115,7 @@ def _changed_hangul(word:list[list[str]])->Pronunciation:
         before = final
     return merge_repeats(p for p in phones if p)
 
+# %% ../../nbs/04_east_asian.ipynb #ff188a91
 def _plain_hangul(word:list[list[str]])->Pronunciation:
     "Phones of Hangul letter by letter"
     letters = [(PLAIN_INITIALS[initial], *vowel.split("_"), HANGUL_PHONES[CLOSED.get(final, final)])

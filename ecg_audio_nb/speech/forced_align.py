@@ -11,36 +11,21 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/forced_align.html.md"""
 # %% auto #0
 __all__ = ['NEVER', 'PAUSE_COST', 'FRAME_CENTRE', 'FINE_CENTRE', 'FLATTEN', 'REACH', 'LOUD_COST', 'LOUD_RANGE', 'ABOVE_NOISE',
            'SNAP', 'PAUSE', 'CLEAR_DB', 'LEVEL_STEP', 'FAST', 'NOISY_CONTRAST', 'CLEAN_PRIOR', 'NOISY_PRIOR',
-           'STRAY_COST', 'STRAY_REACH', 'StateGraph', 'state_graph', 'best_path', 'word_frames', 'word_scores',
-           'loudness_threshold', 'occupancy', 'soft_borders', 'fine_level', 'snap_to_sound', 'PhoneAlignment',
-           'shortest_frames', 'prior_penalty', 'pause_costs', 'Observed', 'observe', 'align_phones']
+           'STRAY_COST', 'STRAY_REACH', 'StateGraph', 'state_graph', 'word_frames', 'best_path', 'word_scores',
+           'loudness_threshold', 'occupancy', 'soft_borders', 'fine_level', 'snap_to_sound', 'shortest_frames',
+           'prior_penalty', 'pause_costs', 'Observed', 'observe', 'PhoneAlignment', 'align_phones']
 
 # %% ../../nbs/05_forced_align.ipynb #883d9f72
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 import numpy as np
 from .phone_model import PHONES as PHONES
-from .phone_model import (FRAME, FRAME_LENGTH, HOP, PHONE_IDS, SAMPLE_RATE, SILENCE, STATES,
-    PhoneModel, features, phone_model, state_scores)
-
-# %% ../../nbs/05_forced_align.ipynb #a9448bd7
-NEVER = np.float32(-1e30) # log probability of the impossible
-
-@dataclass(frozen=True, eq=False)
-class StateGraph:
-    "Words as chains of states, in the order of speaking"
-    state: np.ndarray # int, shape (nodes,): column of `state_scores`
-    word: np.ndarray # int, shape (nodes,): index of the word; -1 for silence
-    group: np.ndarray # int, shape (words + 2,): first node of each silence; number of nodes
-    start: np.ndarray # float32, shape (nodes,): log probability to begin there
-    stay: np.ndarray # float32, shape (nodes,): to go on there
-    enter: np.ndarray # float32, shape (nodes,): to come from the node before
-    joint: np.ndarray # int, shape (joints,): nodes where several ways meet, in order
-    sources: np.ndarray # int, shape (k, joints): nodes they are entered from
-    costs: np.ndarray # float32, shape (k, joints): log probability of each way; `NEVER` where there is none
-    final: tuple[tuple[int, float], ...] # (node, log probability) where a path may end
+from .phone_model import phone_model_of as phone_model_of # TEMP(rename)
+from .phone_model import (FRAME, FRAME_LENGTH, HOP, PHONE_IDS, SAMPLE_RATE, SILENCE,
+    STATES, PhoneModel, features, phone_model, state_scores)
 
 # %% ../../nbs/05_forced_align.ipynb #cba66f8d
+NEVER = np.float32(-1e30) # log probability of the impossible
 PAUSE_COST = -3.0 # log probability of a silence between two words
 
 class _GraphBuilder:
@@ -91,6 +76,20 @@ def _as_graph(builder, final, group):
                       joint, sources, costs, final)
 
 # %% ../../nbs/05_forced_align.ipynb #8b3b5cd4
+@dataclass(frozen=True, eq=False)
+class StateGraph:
+    "Words as chains of states, in the order of speaking"
+    state: np.ndarray # int, shape (nodes,): column of `state_scores`
+    word: np.ndarray # int, shape (nodes,): index of the word; -1 for silence
+    group: np.ndarray # int, shape (words + 2,): first node of each silence; number of nodes
+    start: np.ndarray # float32, shape (nodes,): log probability to begin there
+    stay: np.ndarray # float32, shape (nodes,): to go on there
+    enter: np.ndarray # float32, shape (nodes,): to come from the node before
+    joint: np.ndarray # int, shape (joints,): nodes where several ways meet, in order
+    sources: np.ndarray # int, shape (k, joints): nodes they are entered from
+    costs: np.ndarray # float32, shape (k, joints): log probability of each way; `NEVER` where there is none
+    final: tuple[tuple[int, float], ...] # (node, log probability) where a path may end
+
 def state_graph(
     pronunciations:Sequence[Sequence[tuple[str, ...]]], # of each word: alternatives, each of ARPAbet phones
     costs:Sequence[float]|None=None, # log probability of a silence before each word, at the end; None: equal
@@ -120,6 +119,22 @@ def _trace_back(graph, value, moved, joined):
         elif way: node = int(graph.sources[way - 1, column[node]])
     return path
 
+# %% ../../nbs/05_forced_align.ipynb #4cf499fb
+def word_frames(
+    graph:StateGraph,
+    path:np.ndarray, # int, shape (frames,): node of each frame
+)->np.ndarray: # int, shape (words, 2): first frame, and the one after the last
+    "Find where each word is on a path"
+    words = graph.word[path]
+    order = np.arange(words.max() + 1)
+    first = np.array([np.argmax(words == i) for i in order])
+    from_end = np.array([np.argmax(words[::-1] == i) for i in order])
+    return np.stack([first, len(words) - from_end], 1)
+
+def _behind_best(graph, path, scores):
+    "How far the path's state stays behind the best one, in each frame; at most 0"
+    return scores[np.arange(len(path)), graph.state[path]] - scores.max(1)
+
 # %% ../../nbs/05_forced_align.ipynb #492d4383
 def best_path(
     graph:StateGraph,
@@ -148,22 +163,6 @@ def best_path(
         value += scores[t].take(graph.state)
         if penalty is not None: value += penalty[t].take(graph.word)
     return _trace_back(graph, value, moved, joined)
-
-# %% ../../nbs/05_forced_align.ipynb #4cf499fb
-def word_frames(
-    graph:StateGraph,
-    path:np.ndarray, # int, shape (frames,): node of each frame
-)->np.ndarray: # int, shape (words, 2): first frame, and the one after the last
-    "Find where each word is on a path"
-    words = graph.word[path]
-    order = np.arange(words.max() + 1)
-    first = np.array([np.argmax(words == i) for i in order])
-    from_end = np.array([np.argmax(words[::-1] == i) for i in order])
-    return np.stack([first, len(words) - from_end], 1)
-
-def _behind_best(graph, path, scores):
-    "How far the path's state stays behind the best one, in each frame; at most 0"
-    return scores[np.arange(len(path)), graph.state[path]] - scores.max(1)
 
 # %% ../../nbs/05_forced_align.ipynb #bbc77342
 def word_scores(
@@ -328,15 +327,6 @@ def snap_to_sound(
     return [_snap_word(start, end, start - last_end, next_start, loudness)
             for (start, end), last_end, next_start in zip(spans, ends_before, next_starts)]
 
-# %% ../../nbs/05_forced_align.ipynb #482083ed
-@dataclass(frozen=True)
-class PhoneAlignment:
-    "Where each word of a chunk was spoken, and how well it fits"
-    spans: tuple[tuple[float, float], ...] # start, end of each word, seconds from the first sample
-    scores: tuple[float, ...] # of each word, at most 0: its states' log likelihood less the best of all, mean
-    margin: float|None = None # mean score less that of the same words in reverse order; None: not measured
-    contrast: float|None = None # level of the loud frames over that of the quiet (95th, 10th percentile), dB
-
 # %% ../../nbs/05_forced_align.ipynb #32697c70
 FAST = 1.5 # a chunk is fast where its words last less than this many times their shortest
 NOISY_CONTRAST = 14.0 # dB, below which speech is noisy: white noise at some 8 dB and more
@@ -445,6 +435,14 @@ def _make_alignment(graph, sound, path, pronunciations):
                           sound.contrast)
 
 # %% ../../nbs/05_forced_align.ipynb #6c087765
+@dataclass(frozen=True)
+class PhoneAlignment:
+    "Where each word of a chunk was spoken, and how well it fits"
+    spans: tuple[tuple[float, float], ...] # start, end of each word, seconds from the first sample
+    scores: tuple[float, ...] # of each word, at most 0: its states' log likelihood less the best of all, mean
+    margin: float|None = None # mean score less that of the same words in reverse order; None: not measured
+    contrast: float|None = None # level of the loud frames over that of the quiet (95th, 10th percentile), dB
+
 def align_phones(
     samples:np.ndarray, # mono, float32, shape (n,), 16 kHz
     pronunciations:Sequence[Sequence[tuple[str, ...]]], # of each word: alternatives, each of ARPAbet phones

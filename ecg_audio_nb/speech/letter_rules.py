@@ -52,10 +52,7 @@ def join_parts(
     joined = dict.fromkeys(tuple(phone for part in way for phone in part) for way in ways)
     return [phones for phones in joined if phones][:limit]
 
-# %% ../../nbs/03_letter_rules.ipynb #0c66b8a3
-CONSONANTS = ("bcdfghjklmnpqrstvwxzßçñčšžćśźżńłřďťňđðþğşșțţģķļņľĺŕċġħ" # Latin
-              "бвгджзйклмнпрстфхцчшщўјљњђћџβγδζθκλμνξπρσςτφχψ") # Cyrillic, Greek
-
+# %% ../../nbs/03_letter_rules.ipynb #8a53440f
 def _letter_set(
     letters:str, # "eiy", "V", "N$"
     vowels:str, # of the language
@@ -65,12 +62,17 @@ def _letter_set(
     names = {"V": vowels, "C": consonants, "N": re.sub("[hnm]", "", consonants), "^": "^'"}
     return "[" + re.escape("".join(names.get(c, c) for c in letters)) + "]"
 
+# %% ../../nbs/03_letter_rules.ipynb #1975fb18
 def _context(
     sets:str, # sets of letters, parted by dots
     vowels:str, # of the language
 )->str: # a regular expression of as many characters
     "Write a regular expression for the letters that must stand beside"
     return "".join(_letter_set(letters, vowels) for letters in sets.split("."))
+
+# %% ../../nbs/03_letter_rules.ipynb #0c66b8a3
+CONSONANTS = ("bcdfghjklmnpqrstvwxzßçñčšžćśźżńłřďťňđðþğşșțţģķļņľĺŕċġħ" # Latin
+              "бвгджзйклмнпрстфхцчшщўјљњђћџβγδζθκλμνξπρσςτφχψ") # Cyrillic, Greek
 
 # %% ../../nbs/03_letter_rules.ipynb #cc9a4b85
 @dataclass(frozen=True)

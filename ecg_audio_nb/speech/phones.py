@@ -11,7 +11,7 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/phones.html.md"""
 
 # %% auto #0
 __all__ = ['SIBILANTS', 'VOICELESS', 'ENDINGS', 'PREFIXES', 'SILENT_SIGNS', 'SIGNS', 'SPECIAL_NAMES', 'INHERENT', 'SCHWA_DROPPED',
-           'KEPT', 'NUMBER', 'CURRENCIES', 'OTHER_SCRIPTS', 'SCRIPTS', 'OWN_CYRILLIC', 'english_lines',
+           'KEPT', 'NUMBER', 'CURRENCIES', 'OTHER_SCRIPTS', 'SCRIPTS', 'CYRILLIC_LANGUAGES', 'english_lines',
            'look_up_english', 'add_s', 'add_ed', 'read_with_ending', 'read_compound', 'letter_names', 'read_english',
            'romanize', 'normalize', 'split_parts', 'spellings', 'spell_out', 'script', 'read_latin', 'read_run',
            'pronounce']
@@ -174,7 +174,7 @@ def _drop_schwas(
 # %% ../../nbs/04_phones.ipynb #3a0cfc9f
 INHERENT = ("DEVANAGARI BENGALI GURMUKHI GUJARATI ORIYA TAMIL TELUGU KANNADA MALAYALAM SINHALA TIBETAN "
             "KHMER MYANMAR JAVANESE BALINESE LAO").split()
-SCHWA_DROPPED = ("DEVANAGARI", "BENGALI", "GURMUKHI", "GUJARATI") # where not every unwritten vowel is said
+SCHWA_DROPPED = ("DEVANAGARI", "BENGALI", "GURMUKHI", "GUJARATI") # scripts that drop some unwritten vowels
 
 def romanize(
     word:str, # of a script without a table
@@ -190,18 +190,11 @@ def romanize(
     if scripts & set(SCHWA_DROPPED): latin = _drop_schwas(latin)
     return latin.removesuffix("ɨ").replace("ə", "a")
 
-# %% ../../nbs/04_phones.ipynb #8df6b05b
-def _character_kind(char:str)->str:
-    "'letters', 'symbol' or 'space'"
-    if unicodedata.category(char)[0] in "LM" or char == "'": return "letters"
-    return "space" if char.isspace() else "symbol"
-
-# %% ../../nbs/04_phones.ipynb #62470bb1
+# %% ../../nbs/04_phones.ipynb #1a203b86
 KEPT = "½¼¾№" # Unicode's compatibility form would tear these apart
 NUMBER = re.compile(r"(\d+(?::\d\d)+|\d+(?:[.,'\s]\d+)*)")
 CURRENCIES = "$€£¥₩₹₽₺"
 
-# %% ../../nbs/04_phones.ipynb #1a203b86
 def normalize(
     word:str, # as Whisper writes it
 )->str:
@@ -213,6 +206,11 @@ def normalize(
     return "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in visible).strip()
 
 # %% ../../nbs/04_phones.ipynb #937f086d
+def _character_kind(char:str)->str:
+    "'letters', 'symbol' or 'space'"
+    if unicodedata.category(char)[0] in "LM" or char == "'": return "letters"
+    return "space" if char.isspace() else "symbol"
+
 def split_parts(
     text:str, # normalized
 )->Iterator[tuple[str, str]]: # kind ("number", "letters", "symbol"), text
@@ -244,7 +242,7 @@ def _write_out(parts, language, read_number=quantity_words):
     "Write the numbers and symbols of `split_parts` as words that rules and dictionaries can read"
     words, spoken = number_words(language), []
     number_at = 0 # in `spoken`: where the last number begins
-    currency = [] # said after the number that follows
+    currency = [] # spoken after the number that follows
     kinds = ["", *(kind for kind, _ in parts), ""]
     for (kind, text), before, after in zip(parts, kinds, kinds[2:]):
         symbol = words.symbols.get(text, "").split()
@@ -298,7 +296,7 @@ SCRIPTS = pairs("""
     HANGUL=hangul CJK=east_asian HIRAGANA=east_asian KATAKANA=east_asian KATAKANA-HIRAGANA=east_asian
     IDEOGRAPHIC=east_asian
 """)
-OWN_CYRILLIC = ("ru", "uk", "be", "bg") # languages with rules of their own
+CYRILLIC_LANGUAGES = ("ru", "uk", "be", "bg") # languages with letter rules
 
 # %% ../../nbs/04_phones.ipynb #4ac2d937
 def script(
@@ -332,13 +330,12 @@ def read_latin(
     if language is None: alternatives = [*look_up_english(lower)[:2], *alternatives]
     return [phones for phones in alternatives or [letter_names(lower)] if phones]
 
-# %% ../../nbs/04_phones.ipynb #58564e2b
+# %% ../../nbs/04_phones.ipynb #22dfbdb5
 def _read_east_asian(word, language):
     "Read Chinese or Japanese"
     kana = any(not is_kanji(c) for c in word)
     return read_japanese(word) if language == "ja" or kana else read_chinese(word)
 
-# %% ../../nbs/04_phones.ipynb #22dfbdb5
 def read_run(
     letters:str, # of one script
     language:str|None,
@@ -349,8 +346,8 @@ def read_run(
     if name == "hangul": return read_hangul(letters)
     if name == "east asian": return _read_east_asian(letters, language)
     if name == "other": return read_letters(romanize(letters), "romanized")
-    if name == "thai": letters = re.sub("([เ-ไ])([ก-ฮ])", r"\2\1", letters) # written before, said after it
-    if name == "cyrillic" and language in OWN_CYRILLIC: name = language
+    if name == "thai": letters = re.sub("([เ-ไ])([ก-ฮ])", r"\2\1", letters) # written before its consonant, spoken after it
+    if name == "cyrillic" and language in CYRILLIC_LANGUAGES: name = language
     return read_letters(letters.lower(), name)
 
 # %% ../../nbs/04_phones.ipynb #2adea06c

@@ -1,7 +1,7 @@
 """Write numbers in words: `assets/numbers.toml` has each language's words, this module the grammar.
 
 Numbers up to 12 digits, decimals, times of day, years and English ordinals. A language without a grammar
-reads digit by digit; one whose digits are not known says nothing.
+reads digit by digit; one without words for digits gives none.
 """
 import re
 import tomllib
@@ -66,7 +66,7 @@ MAPS = ("exact", "after_tens", "feminine", "one", "symbols", "units", "words")
 def number_words(
     language:str|None, # Whisper's code
 )->NumberWords:
-    "The table of a language; an empty one if there is none"
+    "Return the number words of a language; an empty table if there is none"
     section = dict(table("numbers").get(language or "", {}))
     for name in LISTS: section[name] = tuple(word.replace("_", " ") for word in section.get(name, "").split())
     for name in MAPS: section[name] = pairs(section.get(name, ""))
@@ -77,7 +77,7 @@ def below_hundred(
     n:int,
     words:NumberWords,
 )->str:
-    "0 to 99 in words"
+    "Write 0 to 99 in words"
     if str(n) in words.exact: return words.exact[str(n)]
     if n < len(words.small): return words.small[n]
     ten, unit = divmod(n, 10)
@@ -91,7 +91,7 @@ def below_thousand(
     n:int,
     words:NumberWords,
 )->str:
-    "0 to 999 in words"
+    "Write 0 to 999 in words"
     hundreds, rest = divmod(n, 100)
     if hundreds == 0 or str(n) in words.exact: return below_hundred(n, words)
     if rest == 0: return words.hundreds[hundreds - 1]
@@ -104,12 +104,14 @@ def plural_form(
     forms:tuple[str, ...], # after 1, after a few, after many
     rule:str, # of the language
 )->str:
-    "The form of a noun after a number"
+    "Choose the form of a noun after a number"
     last, teen = n % 10, 10 < n % 100 < 20
-    one = last == 1 and not teen if rule == "last digit" else n == 1
-    few = 1 < n < 5 if rule == "two to four" else 1 < last < 5 and not teen
-    if one: return forms[0]
-    return forms[1 if few and rule else -1] if len(forms) > 1 else forms[0]
+    if rule == "last digit": one = last == 1 and not teen
+    else: one = n == 1
+    if one or len(forms) == 1: return forms[0]
+    if rule == "two to four": few = 1 < n < 5
+    else: few = bool(rule) and 1 < last < 5 and not teen
+    return forms[1] if few else forms[-1]
 
 
 def thousands(
@@ -117,7 +119,7 @@ def thousands(
     name:str, # "thousand", "million" or "billion"
     words:NumberWords,
 )->str:
-    "So many thousands, millions, billions"
+    "Write a count of thousands, millions or billions in words"
     form = plural_form(count, getattr(words, name), words.plural)
     if count == 1: return f"{words.one.get(name, words.small[1])} {form}"
     number = by_thousands(count, words).split()
@@ -130,14 +132,15 @@ def by_thousands(
     n:int, # below a million of millions
     words:NumberWords,
 )->str:
-    "A number in words, in the languages that group by thousands"
+    "Write a number in words, in the languages that group by thousands"
     spoken = []
     for name, size in (("billion", 10**9), ("million", 10**6), ("thousand", 1000)):
         if not getattr(words, name): continue
         count, n = divmod(n, size)
         if count: spoken.append(thousands(count, name, words))
-    joined = spoken and (n <= 100 or n % 100 == 0)
-    if n or not spoken: spoken += ([words.rest] if joined else []) + [below_thousand(n, words)]
+    if n or not spoken:
+        if spoken and (n <= 100 or n % 100 == 0): spoken.append(words.rest)
+        spoken.append(below_thousand(n, words))
     return " ".join(" ".join(spoken).split())
 
 
@@ -146,7 +149,7 @@ def four_digits(
     words:NumberWords,
     keep_one:bool, # Chinese says the one of 110, Korean and Japanese do not
 )->str:
-    "A number of four digits in Chinese, Japanese or Korean words"
+    "Write a number of four digits in Chinese, Japanese or Korean words"
     spoken, gap = "", False
     for place in (3, 2, 1, 0):
         digit = n // 10**place % 10
@@ -154,9 +157,11 @@ def four_digits(
             gap = bool(spoken)
             continue
         if gap and keep_one: spoken += words.digits[0]
-        one = digit == 1 and place and not (keep_one and (place > 1 or spoken))
-        usual = ("" if one else words.digits[digit]) + (words.places[place - 1] if place else "")
-        spoken, gap = spoken + words.exact.get(str(digit * 10**place), usual), False
+        gap = False
+        omits_one = digit == 1 and place and not (keep_one and (place > 1 or spoken))
+        number = "" if omits_one else words.digits[digit]
+        if place: number += words.places[place - 1]
+        spoken += words.exact.get(str(digit * 10**place), number)
     return spoken
 
 
@@ -165,7 +170,7 @@ def by_myriads(
     words:NumberWords,
     language:str,
 )->str: # one word
-    "A number in the languages that group by ten thousand"
+    "Write a number in words, in the languages that group by ten thousand"
     spoken = ""
     for power, name in ((3, words.myriads[2]), (2, words.myriads[1]), (1, words.myriads[0]), (0, "")):
         group = n // 10**(4 * power) % 10**4
@@ -180,16 +185,17 @@ def digit_words(
     digits:str, # "007"
     words:NumberWords,
 )->list[str]:
-    "Digits one by one"
+    "Write digits one by one in words"
     names = words.small or words.digits
-    return [name for digit in digits for name in names[int(digit)].split()] if names else []
+    if not names: return []
+    return [name for digit in digits for name in names[int(digit)].split()]
 
 
 def integer_words(
     digits:str, # "1250"
     language:str|None, # Whisper's code
-)->list[str]: # as they are said; empty if the language's words are not known
-    "A whole number in words"
+)->list[str]: # as spoken; empty if the language's words are not known
+    "Write a whole number in words"
     words = number_words(language)
     if len(digits) > 12 or digits[0] == "0" and len(digits) > 1: return digit_words(digits, words)
     if words.myriads: return [by_myriads(int(digits), words, language)]
@@ -201,7 +207,7 @@ def parse_number(
     text:str, # "1,250.5"
     group:str, # the language's separator of thousands
 )->tuple[list[str], str]: # whole numbers, in order; digits after the point
-    "Tell the separators of thousands from the point"
+    "Separate a number's whole part from its fraction, whatever marks the thousands"
     group, text = group or ",", re.sub(r"['’\s]", "", text)
     grouped = {" ": ".", "": ","}.get(group, group)
     point = "," if grouped == "." else "."
@@ -215,7 +221,7 @@ def fraction_words(
     fraction:str, # digits after the point
     language:str|None,
 )->list[str]:
-    "What is said after the point"
+    "Write the digits after the point in words"
     words = number_words(language)
     as_number = words.fraction == "number" and fraction[0] != "0" and len(fraction) < 4
     if as_number: return integer_words(fraction, language)
@@ -226,14 +232,15 @@ def time_words(
     text:str, # "10:30"
     language:str|None,
 )->list[str]:
-    "A time of day, or a ratio, in words"
+    "Write a time of day, or a ratio, in words"
     words, numbers = number_words(language), text.split(":")
     spoken = [integer_words(str(int(number)), language) for number in numbers]
     if len(numbers) > 2: return [word for part in spoken for word in part]
     hour, minute = spoken
     if language == "en" and numbers[1] == "00": return [*hour, "o'clock"]
     if language == "en" and numbers[1][0] == "0": return [*hour, "oh", *minute]
-    minute = minute + words.minute.split() if int(numbers[1]) else []
+    if int(numbers[1]): minute = minute + words.minute.split()
+    else: minute = []
     return [*hour, *words.hour.split(), *minute]
 
 
@@ -241,19 +248,20 @@ def quantity_words(
     text:str, # a number as written
     language:str|None,
 )->list[str]:
-    "A number with its separators in words"
+    "Write a number with its separators in words"
     if ":" in text: return time_words(text, language)
     words = number_words(language)
     whole, fraction = parse_number(text, words.group)
-    spoken = [w for number in whole for w in integer_words(number, language)]
-    return spoken + (words.point.split() + fraction_words(fraction, language) if fraction and spoken else [])
+    spoken = [word for number in whole for word in integer_words(number, language)]
+    if spoken and fraction: spoken += words.point.split() + fraction_words(fraction, language)
+    return spoken
 
 
 def year_words(
     digits:str, # "1999"
     language:str|None,
 )->list[str]: # empty if it is no year that is read so
-    "A year as pairs: English nineteen ninety nine, German neunzehn hundert neun und neunzig"
+    "Write a year as pairs: English nineteen ninety nine, German neunzehn hundert neun und neunzig"
     century, rest = int(digits[:2]), digits[2:]
     if not 10 < century < 21 or century == 20 and language != "en": return []
     hundred = {"en": "hundred", "de": "hundert", "nl": "honderd"}.get(language)
@@ -261,7 +269,8 @@ def year_words(
     first, second = integer_words(str(century), language), integer_words(str(int(rest)), language)
     if rest == "00": return [*first, hundred]
     if language != "en": return [*first, hundred, *second]
-    return [*first, "oh", *second] if rest[0] == "0" else [*first, *second]
+    if rest[0] == "0": return [*first, "oh", *second]
+    return [*first, *second]
 
 
 ORDINALS = pairs("one=first two=second three=third five=fifth eight=eighth nine=ninth twelve=twelfth")
@@ -270,33 +279,35 @@ ORDINALS = pairs("one=first two=second three=third five=fifth eight=eighth nine=
 def ordinal(
     words:list[str], # "twenty", "one"
 )->list[str]: # "twenty", "first"
-    "An English number as an ordinal"
+    "Make an English number an ordinal"
     last = words[-1]
-    return [*words[:-1], ORDINALS.get(last) or (last[:-1] + "ieth" if last.endswith("y") else last + "th")]
+    regular = last[:-1] + "ieth" if last.endswith("y") else last + "th"
+    return [*words[:-1], ORDINALS.get(last, regular)]
 
 
 def plural(
     words:list[str], # "nineteen", "ninety"
 )->list[str]: # "nineteen", "nineties"
-    "An English number in the plural: the 1990s"
+    "Put an English number in the plural: the 1990s"
     last = words[-1]
-    return [*words[:-1], last[:-1] + "ies" if last.endswith("y") else last + "s"]
+    if last.endswith("y"): return [*words[:-1], last[:-1] + "ies"]
+    return [*words[:-1], last + "s"]
 
 
 def as_year(text:str, language:str|None)->list[str]:
-    "Numbers of four digits as years"
+    "Write numbers of four digits as years, others as quantities"
     year = year_words(text, language) if re.fullmatch(r"\d{4}", text) else []
     return year or quantity_words(text, language)
 
 
 def as_digits(text:str, language:str|None)->list[str]:
-    "Short numbers digit by digit: 911"
+    "Write short numbers digit by digit (911), others as quantities"
     if re.fullmatch(r"\d{3,6}", text): return digit_words(text, number_words(language))
     return quantity_words(text, language)
 
 
 def with_and(text:str, language:str|None)->list[str]:
-    "One hundred and five"
+    "Write a number with the English 'and': one hundred and five"
     spoken = " ".join(quantity_words(text, language))
     if language == "en": spoken = re.sub(" hundred (?!thousand|million|billion)", " hundred and ", spoken)
     return spoken.split()

@@ -200,6 +200,7 @@ def sample_evenly(
     picked = {round(k * last / max(n - 1, 1)) for k in range(n)}
     return [spans[i] for i in sorted(picked)]
 
+# %% ../../nbs/13_transcribe.ipynb #1ade79ee
 def vote_language(
     detected:Sequence[Sequence[tuple[str, float]]], # of each chunk, (token such as "<|en|>", probability)
 )->tuple[str, float]: # code, mean probability over the chunks
@@ -217,12 +218,13 @@ ENGLISH = ("en", "en-us", "en_us", "english")
 def _check_language(whisper, language, settings, name):
     "Return 'auto' or a code that the model knows; raises `TranscribeError`"
     code = "en" if language.lower() in ENGLISH else language.lower()
-    another = f"{name} knows English only{{}}. Name another with transcribe.model"
     if not whisper.multilingual:
         if settings.task == "translate":
-            raise TranscribeError("transcribe.task = translate: " + another.format(" and can't translate"))
+            raise TranscribeError(f"transcribe.task = translate: {name} knows English only and can't translate. "
+                                  "Name another with transcribe.model")
         if code not in ("auto", "en"):
-            raise TranscribeError(f"transcribe.language = {language}: " + another.format(""))
+            raise TranscribeError(f"transcribe.language = {language}: {name} knows English only. "
+                                  "Name another with transcribe.model")
     elif code != "auto" and f"<|{code}|>" not in whisper.token_ids:
         raise TranscribeError(f"transcribe.language = {language}: Whisper knows no such language. "
                               "Use a code such as en or ko")
@@ -251,45 +253,6 @@ def detect_with_other_model(
     encoded = [whisper.encode([audio.cut(*span).samples]) for span in sample_evenly(spans, 2)]
     code, probability = vote_language([whisper.network.detect_language(rows)[0] for rows in encoded])
     return code, probability, weights.name
-
-# %% ../../nbs/13_transcribe.ipynb #e6449616
-class WhisperTranscriber:
-    "Whisper on CTranslate2"
-    def __init__(self,
-        weights:Weights,
-        settings:Settings,
-        reason:str="", # why this model was chosen
-    ):
-        self.weights, self.settings, self.reason = weights, settings, reason
-        self.device = pick_device(settings.runtime.device)
-        free = free_mb("cuda") if self.device == "cuda" else None
-        self.compute = compute_type(self.device, settings.transcribe.compute_type, free)
-        self.key = ("transcribe", str(weights.folder), self.device, self.compute)
-
-    @property
-    def whisper(self)->WhisperModel:
-        "The loaded model"
-        threads = available_threads(self.settings.runtime.threads)
-        return get_or_load(self.key, lambda: load_whisper(self.weights, self.device, self.compute, threads),
-                           self.weights.mb)
-
-    def transcribe(self, audio, regions, language="auto", on_progress=lambda fraction: None)->Transcript:
-        "Recognize the words of the regions; raises `TranscribeError` for a language the model does not know"
-        info = weights_info(self.weights, "whisper", self.device, self.compute)
-        longest = max_chunk_duration(self.settings.transcribe, self.whisper.multilingual)
-        spans = make_chunks(audio, regions, longest)
-        code = _check_language(self.whisper, language, self.settings.transcribe, self.weights.name)
-        if not spans: return Transcript((), info)
-        run = _Transcription(self, audio, regions, spans, on_progress)
-        return _transcribe(run, code, info)
-
-    def initial_batch_size(self)->int:
-        "Return how many chunks to decode at a time, as long as memory allows"
-        if self.settings.transcribe.batch_size: return self.settings.transcribe.batch_size
-        if self.device == "cpu": return 4
-        config = json.loads((self.weights.folder / "config.json").read_text(encoding="utf-8"))
-        free = self.whisper and free_mb("cuda") # once it is loaded
-        return batch_size(free, layers=decoder_layers(config), beam=self.settings.transcribe.beam_size)
 
 # %% ../../nbs/13_transcribe.ipynb #ad30fb12
 class _Transcription:
@@ -380,9 +343,7 @@ def _decode_batch(run, batch, code):
     run.on_progress(min(1.0, run.seconds / sum(end - start for start, end in run.spans)))
     return checked
 
-# %% ../../nbs/13_transcribe.ipynb #1e26f583
-MIN_HALF = 2.0 # seconds: a chunk is not cut into shorter halves
-
+# %% ../../nbs/13_transcribe.ipynb #0ac42ca6
 def _retry(run, span, chunk, code):
     "Decode a chunk again if its text can't be right; [(span, `DecodedChunk`)]"
     start, end = span
@@ -391,6 +352,7 @@ def _retry(run, span, chunk, code):
     if needs_retry(chunk, run.settings): chunk = _decode_hotter(run, span, chunk, code)
     return [(span, _fill_uncovered(run, span, chunk, code))]
 
+# %% ../../nbs/13_transcribe.ipynb #eb788ea6
 def _decode_halves(run, span, code):
     start, end = span
     third = (end - start) / 3
@@ -400,6 +362,7 @@ def _decode_halves(run, span, code):
     for half, chunk in zip(halves, run.decode(halves, code)): checked += _retry(run, half, chunk, code)
     return checked
 
+# %% ../../nbs/13_transcribe.ipynb #deff99d2
 def _decode_hotter(run, span, chunk, code):
     "The chunk at the first temperature that gives probable text, or at the last"
     temperatures = [t for t in run.settings.temperatures if t]
@@ -408,6 +371,9 @@ def _decode_hotter(run, span, chunk, code):
         [chunk] = run.decode([span], code, encoded, temperature)
         if not needs_retry(chunk, run.settings): break
     return chunk
+
+# %% ../../nbs/13_transcribe.ipynb #1e26f583
+MIN_HALF = 2.0 # seconds: a chunk is not cut into shorter halves
 
 # %% ../../nbs/13_transcribe.ipynb #c6c8ace7
 def _fill_uncovered(run, span, chunk, code):
@@ -441,6 +407,7 @@ def _drop_invented(decoded, settings):
                          "the words before it, in no time")
     return kept, notes
 
+# %% ../../nbs/13_transcribe.ipynb #5accd53f
 def _note_on_chance(kept):
     "A warning if a temperature above 0 was used"
     places = [f"{start:.2f} to {end:.2f} s at {chunk.temperature:g}"
@@ -448,6 +415,45 @@ def _note_on_chance(kept):
     if not places: return ()
     return ("transcribe: decoded at a temperature, at random, so that another run may differ: "
             + ", ".join(places),)
+
+# %% ../../nbs/13_transcribe.ipynb #e6449616
+class WhisperTranscriber:
+    "Whisper on CTranslate2"
+    def __init__(self,
+        weights:Weights,
+        settings:Settings,
+        reason:str="", # why this model was chosen
+    ):
+        self.weights, self.settings, self.reason = weights, settings, reason
+        self.device = pick_device(settings.runtime.device)
+        free = free_mb("cuda") if self.device == "cuda" else None
+        self.compute = compute_type(self.device, settings.transcribe.compute_type, free)
+        self.key = ("transcribe", str(weights.folder), self.device, self.compute)
+
+    @property
+    def whisper(self)->WhisperModel:
+        "The loaded model"
+        threads = available_threads(self.settings.runtime.threads)
+        return get_or_load(self.key, lambda: load_whisper(self.weights, self.device, self.compute, threads),
+                           self.weights.mb)
+
+    def transcribe(self, audio, regions, language="auto", on_progress=lambda fraction: None)->Transcript:
+        "Recognize the words of the regions; raises `TranscribeError` for a language the model does not know"
+        info = weights_info(self.weights, "whisper", self.device, self.compute)
+        longest = max_chunk_duration(self.settings.transcribe, self.whisper.multilingual)
+        spans = make_chunks(audio, regions, longest)
+        code = _check_language(self.whisper, language, self.settings.transcribe, self.weights.name)
+        if not spans: return Transcript((), info)
+        run = _Transcription(self, audio, regions, spans, on_progress)
+        return _transcribe(run, code, info)
+
+    def initial_batch_size(self)->int:
+        "Return how many chunks to decode at a time, as long as memory allows"
+        if self.settings.transcribe.batch_size: return self.settings.transcribe.batch_size
+        if self.device == "cpu": return 4
+        config = json.loads((self.weights.folder / "config.json").read_text(encoding="utf-8"))
+        free = self.whisper and free_mb("cuda") # once it is loaded
+        return batch_size(free, layers=decoder_layers(config), beam=self.settings.transcribe.beam_size)
 
 # %% ../../nbs/13_transcribe.ipynb #23241d4e
 PREFERRED = {"cuda": ("large-v3-turbo", "base"), "cpu": ("base", "tiny")}

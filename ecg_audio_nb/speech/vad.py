@@ -191,7 +191,14 @@ def run_networks(
     models = packaged_info("segmentation", segmentation), packaged_info("silero_vad", silero)
     return VadScores(local, second.result(), len(audio.samples), step, models)
 
-# %% ../../nbs/12_vad.ipynb #b7d83396
+# %% ../../nbs/12_vad.ipynb #603f3c9b
+POSSIBLE = 0.2 # silero's probability of speech, enough where the level confirms it
+
+def _silero_runs(scores, onset, offset):
+    "Runs of silero's scores, seconds"
+    return hysteresis(scores.silero, onset, offset) * SILERO_STEP
+
+# %% ../../nbs/12_vad.ipynb #f33e4341
 @dataclass(frozen=True, eq=False)
 class Activity:
     "Where there is speech, and which local speakers talk"
@@ -205,13 +212,6 @@ class Activity:
 
     @property
     def duration(self)->float: return self.n_samples / SAMPLE_RATE
-
-# %% ../../nbs/12_vad.ipynb #f33e4341
-POSSIBLE = 0.2 # silero's probability of speech, enough where the level confirms it
-
-def _silero_runs(scores, onset, offset):
-    "Runs of silero's scores, seconds"
-    return hysteresis(scores.silero, onset, offset) * SILERO_STEP
 
 def binarize(
     scores:VadScores,

@@ -336,6 +336,27 @@ def _decoded_chunk(result, words, temperature, seconds):
     log_prob = result.scores[0] * n_tokens / (n_tokens + 1) # the end of the text is a token too
     return DecodedChunk(text, log_prob, result.no_speech_prob, temperature, tuple(words), seconds=seconds)
 
+# %% ../../nbs/09_whisper.ipynb #dcc7ddfe
+def _find_words(whisper, encoded, spans, language, task, token_ids):
+    "Words with rough times for each chunk of a batch"
+    prompt = ["<|startoftranscript|>", *_task_tokens(whisper, language, task)]
+    end_of_text = whisper.token_ids["<|endoftext|>"]
+    text_ids = [[i for i in ids if i < end_of_text] for ids in token_ids]
+    if not any(text_ids): return [[] for _ in spans]
+    frames = [round((end - start) * 100) for start, end in spans]
+    aligned = whisper.network.align(encoded, [whisper.token_ids[t] for t in prompt], text_ids, frames)
+    spoken_language = "en" if task == "translate" else language
+    words = []
+    for ids, alignment, span in zip(text_ids, aligned, spans):
+        if not ids:
+            words.append([])
+            continue
+        tokens = [whisper.vocabulary[i] for i in ids]
+        begins = token_frames(alignment.alignments, len(ids))
+        words.append(timed_words(tokens, alignment.text_token_probs, begins, span, spoken_language,
+                                 whisper.offset))
+    return words
+
 # %% ../../nbs/09_whisper.ipynb #ac26c1d2
 def decode(
     whisper:WhisperModel,
@@ -357,24 +378,3 @@ def decode(
     words = _find_words(whisper, encoded, spans, language, settings.task, token_ids)
     return [_decoded_chunk(result, chunk_words, temperature, end - start)
             for result, chunk_words, (start, end) in zip(results, words, spans)]
-
-# %% ../../nbs/09_whisper.ipynb #dcc7ddfe
-def _find_words(whisper, encoded, spans, language, task, token_ids):
-    "Words with rough times for each chunk of a batch"
-    prompt = ["<|startoftranscript|>", *_task_tokens(whisper, language, task)]
-    end_of_text = whisper.token_ids["<|endoftext|>"]
-    text_ids = [[i for i in ids if i < end_of_text] for ids in token_ids]
-    if not any(text_ids): return [[] for _ in spans]
-    frames = [round((end - start) * 100) for start, end in spans]
-    aligned = whisper.network.align(encoded, [whisper.token_ids[t] for t in prompt], text_ids, frames)
-    spoken_language = "en" if task == "translate" else language
-    words = []
-    for ids, alignment, span in zip(text_ids, aligned, spans):
-        if not ids:
-            words.append([])
-            continue
-        tokens = [whisper.vocabulary[i] for i in ids]
-        begins = token_frames(alignment.alignments, len(ids))
-        words.append(timed_words(tokens, alignment.text_token_probs, begins, span, spoken_language,
-                                 whisper.offset))
-    return words
