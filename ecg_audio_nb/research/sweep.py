@@ -146,6 +146,10 @@ def run_trial(
     try: return analyze(source, load_settings(settings), on_event), stage_seconds
     except (ValueError, OSError) as e: return f"{type(e).__name__}: {e}", stage_seconds
 
+# %% ../../nbs/44_sweep.ipynb #b7d5c880
+METRICS = ("wer", "cer", "cp_wer", "der", "jer", "missed", "false_alarm", "confusion", "speakers",
+           "boundary_precision", "boundary_recall", "boundary_seconds")
+
 # %% ../../nbs/44_sweep.ipynb #d4867a15
 def _check_metric(metric, references):
     if callable(metric): return
@@ -162,10 +166,6 @@ def _score(metric, analysis, reference): # -> errors, denominator
     value = metric(analysis, reference)
     if value is None or not math.isfinite(value): return None, 0
     return float(value), 1
-
-# %% ../../nbs/44_sweep.ipynb #b7d5c880
-METRICS = ("wer", "cer", "cp_wer", "der", "jer", "missed", "false_alarm", "confusion", "speakers",
-           "boundary_precision", "boundary_recall", "boundary_seconds")
 
 # %% ../../nbs/44_sweep.ipynb #79a7b9ef
 def _fingerprint(x):
@@ -359,11 +359,12 @@ class _Runner:
         self.n_done += 1
         if self.on_trial: self.on_trial(self.log.trials[task.key], self.n_done, total)
 
-# %% ../../nbs/44_sweep.ipynb #e68148d1
+# %% ../../nbs/44_sweep.ipynb #f1be67de
 def _run_grid(runner, pool, space):
     points = grid(space)
     return runner.run(pool, points, len(points) * len(runner.references))
 
+# %% ../../nbs/44_sweep.ipynb #e68148d1
 def _run_search(runner, pool, space, points, maximize, seed):
     proposals, trials = search(space, points, maximize, seed), {}
     point = next(proposals)
@@ -404,8 +405,9 @@ def sweep(
             if points is None: trials = _run_grid(runner, pool, space)
             else: trials = _run_search(runner, pool, space, points, maximize, seed)
     except BrokenProcessPool:
-        raise SweepError("a worker was lost: out of memory? The finished trials are kept; continue with "
-                         "fewer `workers`. A script calls `sweep` below `if __name__ == '__main__':`") from None
+        raise SweepError("a worker was lost: out of memory? The finished trials are kept; continue "
+                         "with fewer `workers`. A script calls `sweep` below "
+                         "`if __name__ == '__main__':`") from None
     name = metric if isinstance(metric, str) else getattr(metric, "__name__", "metric")
     return Sweep(tuple(trials.values()), name, maximize)
 
