@@ -22,12 +22,9 @@ Modules:
 - `ecg_audio_nb.environment`: Is this machine fit? Each known fault found, named and explained, with its cure
 - `ecg_audio_nb.models`: Where weights come from, and the only place that finds, loads, keeps and releases them
 - `ecg_audio_nb.pipeline`: `analyze()`: the stages as a small graph, from a file to a transcript in which every word has a measured voice
-- `ecg_audio_nb.research.error_rates`: Measure the errors of words, characters, speakers, turns, word boundaries and F0 against a reference
-- `ecg_audio_nb.research.explore`: Tune, play, compare and correct a recording in JupyterLab: `explore("talk.mp4")` as a cell's value
-- `ecg_audio_nb.research.metrics`: Score results against references: one file or a folder, with confidence intervals, a comparison of two runs, and an HTML report
-- `ecg_audio_nb.research.references`: Read the references that a result is scored against: transcripts, speaker turns and words with times
-- `ecg_audio_nb.research.session`: The state of the explorer without its widgets: controls, runs, layers, corrections and what the view draws
-- `ecg_audio_nb.research.sweep`: Try combinations of settings over recordings with references, and rank them by a score
+- `ecg_audio_nb.research.evaluate`: How far an analysis is from the truth: word errors, speaker errors, and the number of speakers
+- `ecg_audio_nb.research.explore`: Tune, listen, compare: a recording with its words, speakers and voices; a knob turned is seen and heard at once
+- `ecg_audio_nb.research.sweep`: Which settings serve best: every point of a grid, or a search, over recordings with references; only what differs is computed
 - `ecg_audio_nb.results.captions`: Captions that show the voice: size from loudness, colour from speaker, slant from pitch, burnt into the picture if wished
 - `ecg_audio_nb.results.compare`: What two results of one recording have otherwise: words, and who speaks when
 - `ecg_audio_nb.results.corrections`: What a person puts right in a result: a word, its time, who spoke; measured anew, and kept as a reference

@@ -68,15 +68,15 @@ def target(
     url:str,
     rules:Rules,
 )->tuple[str, str, int]: # scheme, host, port
-    "What an address asks for, checked as far as it goes without a name server"
+    "Check a URL as far as it goes without a name server"
     scheme = url.partition(":")[0].lower()
-    if scheme not in ("http", "https"): raise Refused(f"{scheme:.20}: addresses are not followed from here; only http and https are")
+    if scheme not in ("http", "https"): raise Refused(f"{scheme:.20}: URLs are not followed from here; only http and https are")
     if re.search(r"[\x00-\x20\x7f\\]", re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)[0]):
-        raise Refused("its host holds characters no host has; check the address")
+        raise Refused("its host holds characters no host has; check the URL")
     try: parts = urlsplit(url); port = parts.port; host = _host(parts.hostname or "")
-    except ValueError: raise Refused("this address names no host; write https://host/path") from None
+    except ValueError: raise Refused("this URL names no host; write https://host/path") from None
     if parts.username is not None or parts.password is not None or "@" in parts.netloc:
-        raise Refused("an address with a user or password in it is refused under fetch.public_only; use a presigned address")
+        raise Refused("a URL with a user or password in it is refused under fetch.public_only; use a presigned URL")
     port = {"http": 80, "https": 443}[scheme] if port is None else port
     if rules.allow_hosts and not any(fnmatch(host, name.lower()) for name in rules.allow_hosts):
         raise Refused(f"{host:.100} is not among {rules.listed_in} ({', '.join(rules.allow_hosts)})")
@@ -98,8 +98,8 @@ def addresses(
 )->list[str]: # at least one, in the order in which they are to be tried
     "Resolve a host once; refused if any of its addresses is not public"
     try: found = [answer[4][0] for answer in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
-    except (OSError, UnicodeError): raise Refused("no host of this name is known; check the address and the network") from None
-    if not found: raise Refused("no host of this name is known; check the address and the network")
+    except (OSError, UnicodeError): raise Refused("no host of this name is known; check the URL and the network") from None
+    if not found: raise Refused("no host of this name is known; check the URL and the network")
     _must_be_public(host, found, rules)
     return list(dict.fromkeys(found))
 
@@ -108,7 +108,7 @@ def resolve_public(
     url:str,
     rules:Rules,
 )->tuple[str, int, str]: # the address to connect to, the port, the host for TLS and the Host header
-    "Resolve and check an address of the web, for a client that connects by itself and follows no redirect"
+    "Resolve and check a URL, for a client that connects by itself and follows no redirect"
     _, host, port = target(url, rules)
     return addresses(host, port, rules)[0], port, host
 
@@ -118,7 +118,7 @@ def _connected(host, port, rules):
     for ip in addresses(host, port, rules)[:4]:
         try: return socket.create_connection((ip, port), timeout=_PATIENCE)
         except OSError: continue
-    raise Refused("no connection to the host; check the address and the network")
+    raise Refused("no connection to the host; check the URL and the network")
 
 
 def _asked(url, rules): # -> (connection, response)
@@ -144,7 +144,7 @@ def _asked(url, rules): # -> (connection, response)
 
 def _next(url, response): # -> the address a redirect leads to
     to = urljoin(url, response.headers.get("Location") or "")
-    if not response.headers.get("Location"): raise Refused("it redirects to nowhere; check the address")
+    if not response.headers.get("Location"): raise Refused("it redirects to nowhere; check the URL")
     if url.lower().startswith("https:") and to.lower().startswith("http:"):
         raise Refused("it redirects from https down to http; ask for the address it has now")
     return to
@@ -153,7 +153,7 @@ def _next(url, response): # -> the address a redirect leads to
 def _fit(response):
     "Raise for what is no file"
     status, coding = response.status, response.headers.get("Content-Encoding", "identity").strip().lower()
-    if status == 404: raise Refused("nothing is there (404); check the address")
+    if status == 404: raise Refused("nothing is there (404); check the URL")
     if status != 200: raise Refused(f"the server answered {status}; {'try again later' if status >= 500 else 'it may have expired, or need a login'}")
     if coding not in ("", "identity"): raise Refused("the server sends it compressed (Content-Encoding), which nobody asked for; have it sent as it is")
 
@@ -163,7 +163,7 @@ def opened(
     url:str,
     rules:Rules,
 ): # -> (response to read from, its size in bytes or None)
-    "GET an address, through its redirects, every one of them checked, resolved and pinned like the first"
+    "GET a URL, through its redirects, every one of them checked, resolved and pinned like the first"
     for _ in range(rules.max_redirects + 1):
         line, response = _asked(url, rules)
         try:
@@ -173,7 +173,7 @@ def opened(
             yield response, int(size) if size.isdecimal() and size.isascii() and not response.chunked else None
             return
         finally: response.close(); line.close()
-    raise Refused(f"it redirects more than fetch.max_redirects = {rules.max_redirects} times; check the address")
+    raise Refused(f"it redirects more than fetch.max_redirects = {rules.max_redirects} times; check the URL")
 
 
 @contextmanager

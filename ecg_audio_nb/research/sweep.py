@@ -52,18 +52,16 @@ class Range:
 
     def __post_init__(self):
         if not self.low < self.high: raise SweepError(f"{self}: low must be less than high")
-        if self.log and (self.step or self.low <= 0):
-            raise SweepError(f"{self}: on a log scale, low is above 0 and there is no step")
+        if self.log and self.low <= 0: raise SweepError(f"{self}: on a log scale low is above 0")
+        if self.log and self.step: raise SweepError(f"{self}: on a log scale there is no step")
 
-# %% ../../nbs/44_sweep.ipynb #4743570e
+# %% ../../nbs/44_sweep.ipynb #b0ff9c11
 def _parse_values(name, values):
     "Return a setting's values as a list or a `Range`"
     if isinstance(values, Range): return values
     if isinstance(values, Mapping):
         try: return Range(**values)
-        except TypeError:
-            raise SweepError(f"{name}: {dict(values)} is no range; "
-                             "its keys are low, high, step and log") from None
+        except TypeError: raise SweepError(f"{name}: {dict(values)} is no range: low, high, step") from None
     if isinstance(values, str) or not isinstance(values, Sequence) or not values:
         raise SweepError(f"{name}: {values!r:.60} is no list of values; "
                          "give [0.6, 0.7], or for a search Range(0.5, 0.9)")
@@ -76,9 +74,8 @@ def grid(
     "List all points of a space; raises `SweepError` if it has a range"
     space = {name: _parse_values(name, values) for name, values in space.items()}
     if not space: raise SweepError("no setting to vary: a space is such as {'diarize.threshold': [0.6, 0.7]}")
-    for name, values in space.items():
-        if isinstance(values, Range):
-            raise SweepError(f"{name} is a range: say how many `points` to search, or list its values")
+    ranges = [name for name, values in space.items() if isinstance(values, Range)]
+    if ranges: raise SweepError(f"{ranges[0]} is a range: say how many `points` to search, or list values")
     points = [dict(zip(space, values)) for values in itertools.product(*space.values())]
     return list({json.dumps(p, default=str): p for p in points}.values()) # each once
 
