@@ -193,7 +193,7 @@ def test_a_redirect_inward_is_refused(status, names, outside, inside, temp):
     ("s3://media/key", "s3: URLs are not followed"), ("gopher://x/", "gopher: URLs are not followed"),
     ("data:text/plain,x", "data: URLs are not followed"), ("//169.254.169.254/latest", "not public"),
     ("http://ann:pw@example.org/", "user or password"), ("http://example.org:22/", "port 22 is not among"),
-    ("http://user@/", "names no host"), ("http://[::1", "no valid address"),
+    ("http://user@/", "names no host"), ("http://[::1", "no valid URL"),
 ])
 def test_a_redirect_to_something_else_is_refused(to, rule, outside, temp, monkeypatch):
     monkeypatch.setattr(fetch, "Child", Here)
