@@ -25,7 +25,7 @@ def lab(home):
     with open(told, "w") as log:
         server = subprocess.Popen(command, cwd=folder, env=os.environ | {k: str(v) for k, v in own.items()}, stdout=log, stderr=log)
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180 # a busy machine starts it slowly
         while not (found := re.search(r"http://(?:localhost|127\.0\.0\.1):(\d+)/lab", told.read_text())):
             assert server.poll() is None and time.monotonic() < deadline, told.read_text()[-3000:]
             time.sleep(0.2)

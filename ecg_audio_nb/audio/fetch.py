@@ -1,6 +1,6 @@
-"""A path or an address to a readable file, within limits: the one door through which anything comes in
+"""Open a path or URL as a local file, within limits: every source enters here
 
-An analysis starts from a local path, a `file://` address, an `http(s)://` address (a presigned one of S3, say) or `s3://bucket/key`. Whatever it was, the next stage gets a regular file that can be read, its name, and the SHA-256 of its bytes (checkpoints are kept under it).
+An analysis starts from a local path, a `file://` URL, an `http(s)://` URL (a presigned one of S3, say) or `s3://bucket/key`. Whatever it was, the next stage gets a regular file that can be read, its name, and the SHA-256 of its bytes (checkpoints are kept under it).
 
 Nothing else in the package opens a source, so every guard has one place:
 
@@ -11,9 +11,9 @@ Nothing else in the package opens a source, so every guard has one place:
 | hosts and buckets in `fetch.allow_hosts`, at every redirect | `_check_host` |
 | `fetch.max_bytes`, `fetch.timeout` | `_download` |
 | public addresses only, pinned once resolved, at every redirect | `public_fetch.py`, called by `_open_guarded` |
-| the same for an address results are announced to | `resolve_public` |
+| the same for the URL of a callback | `resolve_public` |
 
-There are two ways of use. A person at a command line may name any path and any host. A service reads what strangers name: `fetch.public_only` is for it. Then a local path must lie in `fetch.media_roots` (`ECG_MEDIA_ROOTS`), a bucket in `fetch.allow_buckets`, a host must have nothing but public addresses, and neither proxies nor passwords in addresses are used.
+There are two ways of use. A person at a command line may name any path and any host. A service reads sources that untrusted callers name: `fetch.public_only` is for it. Then a local path must lie in `fetch.media_roots` (`ECG_MEDIA_ROOTS`), a bucket in `fetch.allow_buckets`, a host must have nothing but public addresses, and neither proxies nor passwords in URLs are used.
 
 Docs: https://ecg-audio.github.io/ecg_audio_nb/fetch.html.md"""
 
@@ -40,20 +40,20 @@ from ..settings import FetchSettings
 
 # %% ../../nbs/10_fetch.ipynb #b531537c
 class FetchError(ValueError):
-    "A source that can't be had: its message names the source, the fault and the way out"
+    "A source that can't be read; the message names the source, the problem and the way out"
 
 @dataclass(frozen=True)
 class Source:
     "A file to read, wherever it came from"
     path: Path
-    name: str # what a person calls it; the file's name, or the last part of the address
+    name: str # for display: the file's name, or the last part of the URL
     sha256: str # of its bytes, hexadecimal
 
 # %% ../../nbs/10_fetch.ipynb #156295e3
 def redact(
     source:object, # any source
 )->str: # fit for a message: at most 300 characters, on one line
-    "A source without its secrets"
+    "Return a source without its secrets"
     text = os.fsdecode(source) if isinstance(source, (str, bytes, os.PathLike)) else repr(source)
     text = re.sub(r"[\x00-\x1f\x7f]", "_", text)
     scheme, mark, rest = text.partition("://")
@@ -63,16 +63,18 @@ def redact(
     return text if len(text) <= 300 else f"{text[:140]}…{text[-140:]}"
 
 # %% ../../nbs/10_fetch.ipynb #e36d0880
-_SIGNATURE = re.compile(r"x-amz-|x-goog-|(signature|expires|key-pair-id|policy|awsaccesskeyid|googleaccessid)$", re.I)
+_SIGNATURE = re.compile(r"x-amz-|x-goog-|"
+    r"(signature|expires|key-pair-id|policy|awsaccesskeyid|googleaccessid)$", re.I)
 
 def strip_signature(url:str)->str:
     "Remove credentials and signature from a URL: the same object has the same URL, whenever it was signed"
     parts = urlsplit(url)
     query = [(k, v) for k, v in parse_qsl(parts.query, keep_blank_values=True) if not _SIGNATURE.match(k)]
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=urlencode(query), fragment=""))
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=host, query=urlencode(query), fragment=""))
 
 def source_stem(source:str)->str: # never empty, no slashes
-    "What the result of a source is called"
+    "Return the name that a source's results have"
     path = unquote(urlsplit(source).path) if "://" in source else source
     return Path(path.rstrip("/")).stem.strip() or "result"
 
@@ -83,13 +85,14 @@ def _opened(path): return open(path, "rb", opener=lambda p, flags: os.open(p, fl
 
 def read_problem(
     path:str|os.PathLike, # a local path
-)->str|None: # why not, and the way out; None if it can be read
-    "What keeps a local path from being read as a file"
+)->str|None: # the problem and the way out; None if the file can be read
+    "Tell why a local path can't be read as a file"
     try:
-        found = os.stat(path)
-        if stat.S_ISDIR(found.st_mode): return "this is a directory; name a file inside it"
-        if not stat.S_ISREG(found.st_mode): return f"this is {_kind(found.st_mode)}; save its content to a file first"
-        if found.st_size == 0: return "the file is empty (0 bytes); was its copy or download finished?"
+        status = os.stat(path)
+        kind = status.st_mode
+        if stat.S_ISDIR(kind): return "this is a directory; name a file inside it"
+        if not stat.S_ISREG(kind): return f"this is {_kind(kind)}; save its content to a file first"
+        if status.st_size == 0: return "the file is empty (0 bytes); was its copy or download finished?"
         with _opened(path): return None
     except FileNotFoundError: return "no such file; check the spelling and the folder"
     except PermissionError: return "no permission to read it; change its mode or its owner"
@@ -97,46 +100,52 @@ def read_problem(
 
 # %% ../../nbs/10_fetch.ipynb #c6cf2942
 def _as_path(text):
-    "The path behind a file:// address, a ~, or a path"
+    "Return the path of a file:// URL or of a path with ~"
     if text.lower().startswith("file://"):
         parts = urlsplit(text)
         if parts.netloc not in ("", "localhost"):
-            raise FetchError(f"{redact(text)}: file:// addresses name files of this machine; copy it here first")
+            raise FetchError(f"{redact(text)}: file:// URLs name files of this machine; "
+                             "copy it here first")
         text = unquote(parts.path)
     try: return Path(text).expanduser()
-    except RuntimeError: raise FetchError(f"{text}: no home folder is known for this ~; write the path out") from None
+    except RuntimeError:
+        raise FetchError(f"{text}: no home folder is known for this ~; write the path out") from None
 
 # %% ../../nbs/10_fetch.ipynb #987a68f4
 def _local_path(source, settings):
-    "The path a local source names, if it lies where local paths may lie"
+    "Return the path of a local source, if it lies in a permitted folder"
     if settings.public_only and not settings.media_roots:
-        raise FetchError(f"{redact(source)}: local paths are not open here; fetch.media_roots (ECG_MEDIA_ROOTS) names none")
-    if settings.public_only and _scheme(source): raise FetchError(f"{redact(source)}: file:// is refused under fetch.public_only")
+        raise FetchError(f"{redact(source)}: local paths are not open here; "
+                         "fetch.media_roots (ECG_MEDIA_ROOTS) names none")
+    if settings.public_only and _scheme(source):
+        raise FetchError(f"{redact(source)}: file:// is refused under fetch.public_only")
     path = _as_path(os.fsdecode(source))
     if not settings.media_roots: return path
     if "\0" in str(path): raise FetchError(f"{redact(source)}: no path holds a zero byte")
     path = Path(os.path.realpath(path))
     roots = [os.path.realpath(os.path.expanduser(root)) for root in settings.media_roots]
     if any(path.is_relative_to(root) for root in roots): return path
-    listed = "" if settings.public_only else f" ({', '.join(settings.media_roots)})" # a stranger learns no folders
+    listed = f" ({', '.join(settings.media_roots)})"
+    if settings.public_only: listed = "" # untrusted callers learn no folders
     raise FetchError(f"{redact(source)}: it lies outside of fetch.media_roots{listed}")
 
 # %% ../../nbs/10_fetch.ipynb #52d1469a
-_EXTRAS = {"http": ("aiohttp", "http"), "https": ("aiohttp", "http"), "s3": ("s3fs", "cluster")} # module, extra
+_EXTRAS = {"http": ("aiohttp", "http"), "https": ("aiohttp", "http"), # module, extra
+           "s3": ("s3fs", "cluster")}
 
 def _scheme(source): # in lower case; None for a path
     found = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", source) if isinstance(source, str) else None
     return found and found[1].lower()
 
 def _check_scheme(url, guarded=False):
-    "The scheme is one of ours, and what it needs is installed"
+    "Check that the scheme is known and its package is installed"
     scheme = _scheme(url)
     if scheme not in _EXTRAS:
         ours = "a local path, file://, http://, https:// and s3://"
-        raise FetchError(f"{redact(url)}: no way to fetch {scheme}:// addresses; there are {ours}")
+        raise FetchError(f"{redact(url)}: no way to fetch {scheme}:// URLs; there are {ours}")
     module, extra = _EXTRAS[scheme]
     if guarded and scheme != "s3": return # that way needs no package
-    require_installed(module, extra, f"{redact(url)}: {scheme}:// addresses need", FetchError)
+    require_installed(module, extra, f"{redact(url)}: {scheme}:// URLs need", FetchError)
 
 # %% ../../nbs/10_fetch.ipynb #2f77c3ad
 def _host(url): # a name, or a bucket; ValueError if the address is none
@@ -148,10 +157,10 @@ def _check_host(
     url:str, # http(s):// or s3://
     allowed:tuple[str, ...], # host names or buckets; `*.example.org` for all below it; empty: any
 )->None:
-    "Refuse a host or bucket that is not allowed; asked again at every redirect"
+    "Refuse a host or bucket that is not allowed; checked again at every redirect"
     try: host = _host(url)
     except ValueError: host = None
-    if not host: raise FetchError(f"{redact(url)}: this address names no host; write scheme://host/path")
+    if not host: raise FetchError(f"{redact(url)}: this URL names no host; write scheme://host/path")
     if allowed and not any(fnmatch(host.lower(), name.lower()) for name in allowed):
         raise FetchError(f"{redact(url)}: {host} is not among fetch.allow_hosts ({', '.join(allowed)})")
 
@@ -161,27 +170,28 @@ _RULES = "allow_hosts", "allow_private", "allow_ports", "max_redirects"
 def _rules(s): return {k: getattr(s, k) for k in _RULES} # FetchSettings -> what `public_fetch` asks for
 
 def resolve_public(
-    url:str, # where results are to be announced
+    url:str, # of the callback
     settings:FetchSettings=FetchSettings(),
 )->tuple[str, int, str]: # the address to connect to, its port, and the host for TLS and the Host header
-    "Check and resolve the address of a callback; follow no redirect from there. Raises `FetchError`"
+    "Check and resolve the URL of a callback, whose redirects are not followed; raises `FetchError`"
     listed = settings.callback_hosts
     rules = _rules(settings) | dict(allow_hosts=listed, listed_in="fetch.callback_hosts")
-    if listed: rules |= dict(allow_private=listed, allow_ports=()) # whoever lists a host answers for it
+    if listed: rules |= dict(allow_private=listed, allow_ports=()) # a listed host is trusted
     try: return public_fetch.resolve_public(url, public_fetch.Rules(**rules))
     except public_fetch.Refused as e: raise FetchError(f"{redact(url)}: {e}") from None
 
 def check_callback(url:str, settings:FetchSettings=FetchSettings())->None:
-    "Refuse an address results must not be announced to; asked again, by `pinned`, before each announcement"
+    "Refuse a callback's URL that may not be called; checked again before each callback"
     resolve_public(url, settings)
 
-def _check_bucket(url, settings): # where sources come from strangers
+def _check_bucket(url, settings): # under `public_only`
     bucket = url[5:].partition("/")[0] # as s3fs reads it
     if bucket in settings.allow_buckets and re.fullmatch(r"[a-z0-9][a-z0-9.-]{2,62}", bucket): return
-    raise FetchError(f"{redact(url)}: its bucket is not among fetch.allow_buckets ({', '.join(settings.allow_buckets) or 'none'})")
+    allowed = ", ".join(settings.allow_buckets) or "none"
+    raise FetchError(f"{redact(url)}: its bucket is not among fetch.allow_buckets ({allowed})")
 
 def _check(url, settings):
-    "All that can be said of an address before anything is asked"
+    "Check a URL before any request is made"
     _check_scheme(url, settings.public_only)
     if not settings.public_only: return _check_host(url, settings.allow_hosts)
     if _scheme(url) == "s3": return _check_bucket(url, settings)
@@ -197,10 +207,12 @@ def _name_of(url):
     return stem.encode("utf-8", "replace")[:150].decode("utf-8", "ignore") + dot + suffix or "download"
 
 # %% ../../nbs/10_fetch.ipynb #6efeff4f
-def _transfer(request, _): # in a child: {"url", "guarded", rules} -> {"size": bytes or None}, then blocks of 1 MiB
-    "Stream an address, through fsspec or, for a stranger, through the guard"
-    opened = _open_s3 if _scheme(request["url"]) == "s3" else _open_guarded if request.get("guarded") else _open_http
-    with opened(request["url"], request) as (file, size):
+def _transfer(request, _): # {"url", "guarded", rules} -> {"size": bytes or None}, then blocks of 1 MiB
+    "Stream a URL: through fsspec or, under `public_only`, through `public_fetch`"
+    if _scheme(request["url"]) == "s3": open_url = _open_s3
+    elif request.get("guarded"): open_url = _open_guarded
+    else: open_url = _open_http
+    with open_url(request["url"], request) as (file, size):
         yield {"size": size}, b""
         while block := file.read(1 << 20): yield {}, block
 
@@ -209,7 +221,9 @@ def _open_s3(url, request):
     import fsspec
     with fsspec.filesystem("s3").open(url, "rb", block_size=8 << 20) as file: yield file, file.size
 
-def _open_guarded(url, request): return public_fetch.opened(url, public_fetch.Rules(**{k: v for k, v in request.items() if k in _RULES}))
+def _open_guarded(url, request):
+    rules = {key: value for key, value in request.items() if key in _RULES}
+    return public_fetch.opened(url, public_fetch.Rules(**rules))
 
 # %% ../../nbs/10_fetch.ipynb #d9c9313b
 @contextmanager
@@ -223,7 +237,8 @@ def _open_http(url, request):
     client = {"trace_configs": [trace], "timeout": aiohttp.ClientTimeout(total=None), "trust_env": True}
     fs = fsspec.filesystem("http", encoded=True, client_kwargs=client, skip_instance_cache=True)
     url = quote(url, safe="%/:?#[]@!$&'()*+,;=") # what is encoded already is left alone: it may be signed
-    with fs.open(url, "rb", block_size=0, size=1, max_redirects=most) as file: # any `size` will do: it saves asking for it
+    # any `size` will do: it saves a request for it
+    with fs.open(url, "rb", block_size=0, size=1, max_redirects=most) as file:
         size = file.r.headers.get("Content-Length", "")
         yield file, int(size) if size.isdecimal() and "Content-Encoding" not in file.r.headers else None
 
@@ -233,50 +248,56 @@ def _download(
     path:Path, # to be written
     settings:FetchSettings,
 )->str: # SHA-256 of what was written
-    "Fetch an address into a file, within the limits"
+    "Download a URL into a file, within the limits"
     digest, got, size = hashlib.sha256(), 0, None
-    with Child("ecg_audio_nb.audio.fetch:_transfer", settings.timeout, memory_mb=2048) as child, open(path, "wb") as out:
-        for header, block in child.stream({"url": url, "guarded": settings.public_only, **_rules(settings)}):
+    request = {"url": url, "guarded": settings.public_only, **_rules(settings)}
+    child = Child("ecg_audio_nb.audio.fetch:_transfer", settings.timeout, memory_mb=2048)
+    with child, open(path, "wb") as out:
+        for header, block in child.stream(request):
             size, got = header.get("size", size), got + len(block)
             _check_size(max(got, size or 0), settings.max_bytes, path.parent if size and not got else None)
             digest.update(block)
             out.write(block)
     if not got: raise FetchError("the answer is empty (0 bytes)")
-    if got < (size or 0): raise FetchError(f"the connection ended early, after {got} of {size} bytes; try again")
+    if got < (size or 0):
+        raise FetchError(f"the connection ended early, after {got} of {size} bytes; try again")
     return digest.hexdigest()
 
-def _too_large(most): return f"larger than fetch.max_bytes = {most}; raise the limit, or fetch something smaller"
+def _too_large(most):
+    return f"larger than fetch.max_bytes = {most}; raise the limit, or fetch something smaller"
 
 def _check_size(n, most, folder): # `folder` before the first byte: must n bytes fit there?
     if n > most: raise FetchError(_too_large(most))
     if folder and n > shutil.disk_usage(folder).free: raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 # %% ../../nbs/10_fetch.ipynb #f21aad84
-_NO_CONNECTION = "no connection to the host; check the address and the network"
+_NO_CONNECTION = "no connection to the host; check the URL and the network"
 _BROKEN = "the connection ended early; try again"
 _CAUSES = {
-    "FileNotFoundError": "nothing is there (404); check the address",
+    "FileNotFoundError": "nothing is there (404); check the URL",
     "PermissionError": "access is refused; check the credentials and the bucket's policy",
-    "NoCredentialsError": "no credentials for S3; set AWS_PROFILE, or use a presigned https:// address",
-    "ClientConnectorDNSError": "no host of this name is known; check the address and the network",
-    "ClientConnectorCertificateError": "the host's TLS certificate is not valid; check the address",
-    "TooManyRedirects": "it redirects in a circle; check the address",
-    "SSLCertVerificationError": "the host's TLS certificate is not valid; check the address",
+    "NoCredentialsError": "no credentials for S3; set AWS_PROFILE, or use a presigned https:// URL",
+    "ClientConnectorDNSError": "no host of this name is known; check the URL and the network",
+    "ClientConnectorCertificateError": "the host's TLS certificate is not valid; check the URL",
+    "TooManyRedirects": "it redirects in a circle; check the URL",
+    "SSLCertVerificationError": "the host's TLS certificate is not valid; check the URL",
     "IncompleteRead": _BROKEN, "RemoteDisconnected": _BROKEN, "ConnectionResetError": _BROKEN,
     "TimeoutError": "the server is silent; try again later",
-    "BadStatusLine": "this is no web server; check the address",
+    "BadStatusLine": "this is no web server; check the URL",
     "NoSound": "YouTube gave no sound for it; is it a single video that is over?",
     "DownloadError": "YouTube does not give it; is the video public, and yt-dlp up to date?",
     "ClientPayloadError": _BROKEN, "ServerDisconnectedError": _BROKEN, "ResponseParserError": _BROKEN,
-    "ClientConnectorError": _NO_CONNECTION, "ClientOSError": _NO_CONNECTION, "EndpointConnectionError": _NO_CONNECTION,
-    **dict.fromkeys(("InvalidURL", "InvalidUrlClientError", "ValueError"), "this is no valid address"),
+    "ClientConnectorError": _NO_CONNECTION, "ClientOSError": _NO_CONNECTION,
+    "EndpointConnectionError": _NO_CONNECTION,
+    **dict.fromkeys(("InvalidURL", "InvalidUrlClientError", "ValueError"), "this is no valid URL"),
 }
 
 # %% ../../nbs/10_fetch.ipynb #8dc860a8
 def _cause(kind, message): # an exception in the child: the name of its class, its text
     status = re.match(r"\d{3}", message) if kind == "ClientResponseError" else None
     if kind in ("FetchError", "Refused"): return message
-    if status and status[0] < "500": return f"the server answered {status[0]}; it may have expired, or need a login"
+    if status and status[0] < "500":
+        return f"the server answered {status[0]}; it may have expired, or need a login"
     if status: return f"the server answered {status[0]}; try again later"
     return _CAUSES.get(kind, f"the transfer failed ({kind})")
 
@@ -286,22 +307,27 @@ def _folder(parent): # None: the system's temporary folder
     try:
         if parent is not None: os.makedirs(parent, exist_ok=True)
         folder = tempfile.TemporaryDirectory(prefix="ecg-fetch-", dir=parent, ignore_cleanup_errors=True)
-    except OSError as e: raise FetchError(f"no folder for downloads ({e.strerror}: {e.filename}); set data_dir") from None
+    except OSError as e:
+        raise FetchError(f"no folder for downloads ({e.strerror}: {e.filename}); set data_dir") from None
     with folder: yield Path(folder.name)
 
 # %% ../../nbs/10_fetch.ipynb #5384b5ba
 def _check_youtube(url, settings):
-    if not settings.youtube: raise FetchError(f"{redact(url)}: YouTube is off; set fetch.youtube = true if you may fetch from there")
-    require_installed("yt_dlp", "youtube", f"{redact(url)}: YouTube addresses need", FetchError)
+    if not settings.youtube:
+        raise FetchError(f"{redact(url)}: YouTube is off; "
+                         "set fetch.youtube = true if you may fetch from there")
+    require_installed("yt_dlp", "youtube", f"{redact(url)}: YouTube URLs need", FetchError)
 
 def _from_youtube(url, folder, settings): # -> the path of the sound
-    request = {"url": url, "folder": str(folder), "max_bytes": settings.max_bytes, "guarded": settings.public_only}
+    request = {"url": url, "folder": str(folder), "max_bytes": settings.max_bytes,
+               "guarded": settings.public_only}
     with Child("ecg_audio_nb.audio.youtube:transfer", settings.timeout, memory_mb=2048) as child:
         try: path = Path([header["path"] for header, _ in child.stream(request)][0])
         except ChildError as e:
-            if e.kind == "TooLarge" or "TooLarge" in e.message: raise FetchError(_too_large(settings.max_bytes)) from None
-            raise
-    if path.parent != folder or path.is_symlink(): raise FetchError("YouTube's sound is not where it should be; try again")
+            if e.kind != "TooLarge" and "TooLarge" not in e.message: raise
+            raise FetchError(_too_large(settings.max_bytes)) from None
+    if path.parent != folder or path.is_symlink():
+        raise FetchError("YouTube's sound is not where it should be; try again")
     return path
 
 def _hash(path):
@@ -310,42 +336,43 @@ def _hash(path):
 # %% ../../nbs/10_fetch.ipynb #51e5b5f4
 @contextmanager
 def _downloaded(url, settings, temp_dir):
-    "The file behind an address, in a folder of its own that is gone afterwards"
+    "Download a URL into a temporary folder"
     _check(url, settings)
     youtube = is_youtube(url)
     if youtube: _check_youtube(url, settings)
     with _folder(temp_dir) as folder:
         path = folder / _name_of(url)
-        sha256, fault = None, ""
+        sha256, problem = None, ""
         try:
             if youtube: path = _from_youtube(url, folder, settings)
             sha256 = _hash(path) if youtube else _download(url, path, settings)
-        except FetchError as e: fault = str(e)
-        except ChildError as e: fault = _cause(e.kind, e.message)
-        except ChildTimeout: fault = f"it took longer than fetch.timeout = {settings.timeout:g} s"
-        except ChildCrashed: fault = "the process that fetched it died; is there memory left?"
-        except OSError as e: fault = f"no place to save it ({e.strerror}); make room, or set data_dir"
-        if fault: raise FetchError(f"{redact(url)}: {fault}") # outside of the handler: no trace of what held the address
+        except FetchError as e: problem = str(e)
+        except ChildError as e: problem = _cause(e.kind, e.message)
+        except ChildTimeout: problem = f"it took longer than fetch.timeout = {settings.timeout:g} s"
+        except ChildCrashed: problem = "the process that fetched it died; is there memory left?"
+        except OSError as e: problem = f"no place to save it ({e.strerror}); make room, or set data_dir"
+        if problem: raise FetchError(f"{redact(url)}: {problem}") # not in the handler, for its traceback
         yield Source(path, path.name, sha256)
 
 # %% ../../nbs/10_fetch.ipynb #197da9d0
 @contextmanager
 def open_source(
-    source:str|os.PathLike, # a path, or a file://, http://, https:// or s3:// address
+    source:str|os.PathLike, # a path, or a file://, http://, https:// or s3:// URL
     settings:FetchSettings=FetchSettings(),
     temp_dir:str|os.PathLike|None=None, # where downloads go; None: the system's temporary folder
 )->Iterator[Source]: # a downloaded file is gone when the context ends
-    "A readable file for any source; raises `FetchError`"
+    "Open any source as a local file; raises `FetchError`"
     if not isinstance(source, (str, bytes, os.PathLike)) or not os.fspath(source):
-        raise FetchError(f"{source!r:.60} is no source; give a path or an address")
+        raise FetchError(f"{source!r:.60} is no source; give a path or a URL")
     if _scheme(source) not in (None, "file"):
-        with _downloaded(source, settings, temp_dir) as found: yield found
+        with _downloaded(source, settings, temp_dir) as downloaded: yield downloaded
         return
     path = _local_path(source, settings)
-    if fault := read_problem(path): raise FetchError(f"{redact(path)}: {fault}")
+    if problem := read_problem(path): raise FetchError(f"{redact(path)}: {problem}")
     with _held(path, temp_dir) if settings.public_only else nullcontext((path, None)) as (path, file):
         try: sha256 = hashlib.file_digest(file, "sha256").hexdigest() if file else _hash(path)
-        except OSError as e: raise FetchError(f"{redact(path)}: it can't be read ({e.strerror}); is its disk fine?") from None
+        except OSError as e:
+            raise FetchError(f"{redact(path)}: it can't be read ({e.strerror}); is its disk fine?") from None
         yield Source(path, path.name, sha256)
 
 @contextmanager

@@ -23,12 +23,14 @@ def is_youtube(url:str)->bool: # of http(s)
 
 
 def options(folder:str, most:int, guarded:bool)->dict:
-    "What yt-dlp is told; `most` in bytes, `guarded`: no proxy of the environment"
-    def watch(told):
-        if max(told.get("downloaded_bytes") or 0, told.get("total_bytes") or 0) > most: raise TooLarge("TooLarge")
+    "Return the options of yt-dlp; `most` in bytes, `guarded`: no proxy of the environment"
+    def watch(progress):
+        size = max(progress.get("downloaded_bytes") or 0, progress.get("total_bytes") or 0)
+        if size > most: raise TooLarge("TooLarge")
     return {"format": "bestaudio[protocol^=http]/best[protocol^=http]", # what needs no other program
-            "outtmpl": os.path.join(folder, "%(id)s.%(ext)s"), "allowed_extractors": ["youtube"], "noplaylist": True,
-            "playlist_items": "1", "progress_hooks": [watch], "quiet": True, "no_warnings": True, "noprogress": True,
+            "outtmpl": os.path.join(folder, "%(id)s.%(ext)s"), "allowed_extractors": ["youtube"],
+            "noplaylist": True, "playlist_items": "1", "progress_hooks": [watch],
+            "quiet": True, "no_warnings": True, "noprogress": True,
             "cachedir": False, "fixup": "never", "postprocessors": [], "socket_timeout": 30, "retries": 2,
             **({"proxy": ""} if guarded else {})}
 
@@ -37,7 +39,8 @@ def transfer(request, _): # in a child: {"url", "folder", "max_bytes", "guarded"
     "Fetch the sound into the folder"
     import yt_dlp
     folder, most = request["folder"], request["max_bytes"]
-    with yt_dlp.YoutubeDL(options(folder, most, request["guarded"])) as loader: loader.extract_info(request["url"], download=True)
+    with yt_dlp.YoutubeDL(options(folder, most, request["guarded"])) as loader:
+        loader.extract_info(request["url"], download=True)
     found = [os.path.join(folder, name) for name in os.listdir(folder) if not name.endswith(".part")]
     if len(found) != 1: raise NoSound
     if os.path.getsize(found[0]) > most: raise TooLarge("TooLarge")

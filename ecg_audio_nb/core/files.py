@@ -24,11 +24,12 @@ class WriteError(OSError):
 
 def code_files() -> list[Path]:
     "Every Python module and settings file of the package, subpackages too, in a fixed order"
-    return sorted(p for p in PACKAGE.rglob("*") if p.suffix in (".py", ".ini") and "assets" not in p.relative_to(PACKAGE).parts)
+    code = [p for p in PACKAGE.rglob("*") if p.suffix in (".py", ".ini")]
+    return sorted(p for p in code if "assets" not in p.relative_to(PACKAGE).parts)
 
 
 def resolved(path: str | os.PathLike) -> Path:
-    "The file that a path stands for: of a link, the one it points to. Raises `OSError` for a folder or a device"
+    "Return the file that a path or link leads to; raises `OSError` for a folder or a device"
     target = Path(path).resolve()
     try:
         mode = os.stat(target).st_mode  # Path.is_dir() of Python 3.14 says False where a name is too long
@@ -50,7 +51,7 @@ def _part_of(target: Path, suffix: str = "") -> Path:
 def write_part(path: str | os.PathLike, data: str | bytes, mode: int = 0o666, sync: bool = True) -> None:
     """Write a new file; text as UTF-8. Raises `OSError`, also where there is one of this name.
 
-    `sync`: return when the disk has the content, so that a power failure after a rename leaves no empty file."""
+    `sync`: return once the disk has the content, so a power failure after a rename leaves no empty file."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as f:
         f.write(data.encode("utf-8", "replace") if isinstance(data, str) else data)
         f.flush()
@@ -60,7 +61,7 @@ def write_part(path: str | os.PathLike, data: str | bytes, mode: int = 0o666, sy
 
 @contextmanager
 def atomic_path(path: str | os.PathLike, suffix: str = "", sync: bool = True) -> Iterator[Path]:
-    """A path beside `path` to write to: it takes `path`'s place at the end of the block, or is removed after an error.
+    """Give a path to write to; it replaces `path` at the end of the block, or is removed after an error.
 
     `suffix` is put behind its name, for a writer that goes by it. Raises `OSError`."""
     target = resolved(path)
@@ -77,9 +78,9 @@ def atomic_path(path: str | os.PathLike, suffix: str = "", sync: bool = True) ->
 
 
 def write_all(contents: Mapping, mode: int = 0o666, sync: bool = True) -> list[Path]:
-    """Write files, by path: all are on the disk before the first one takes its place. Folders are made where there are none.
+    """Write files, by path: all are on the disk before the first replaces another. Missing folders are made.
 
-    Raises `WriteError`; what stood there is untouched."""
+    Raises `WriteError`, and then leaves existing files as they were."""
     parts, path = [], None
     try:
         for path, data in contents.items():

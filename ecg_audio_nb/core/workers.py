@@ -1,12 +1,15 @@
-"""Run a function of the package in a child process that may crash, hang or be taken over without harm to this one.
+"""Run a function of the package in a child process that may crash, hang or be taken over, without harm here
 
-Not `multiprocessing`: a user's script has no `__main__` guard. Not `pickle`: what a child says about untrusted media
-must not be able to make its parent execute anything. A message is a JSON object and raw bytes, each with its length:
+Not `multiprocessing`: a user's script has no `__main__` guard. Not `pickle`: the output of a child that reads
+untrusted media must not make its parent execute anything. A message is a JSON object and raw bytes, each with
+its length:
 
-    tag (1 byte: M message, E error, . end), length of header (4 bytes), length of payload (8 bytes), header, payload
+    tag (1 byte: M message, E error, . end), length of header (4 bytes), length of payload (8 bytes),
+    header, payload
 
-Requests go in through the child's stdin, answers come back through what was its stdout. A C library that prints to
-file descriptor 1 does no harm: in the child that descriptor leads to stderr, of which the parent keeps the last lines.
+Requests go in through the child's stdin, answers come back through what was its stdout. A C library that
+prints to file descriptor 1 does no harm: in the child that descriptor leads to stderr, of which the parent
+keeps the last lines.
 """
 import json, os, signal, struct, subprocess, sys, threading
 from collections.abc import Iterator
@@ -48,7 +51,8 @@ def _send(out, tag, header, payload=b""):
 def _receive(stream):
     "One message as (tag, header, payload); raises EOFError at the end, ValueError for what is no message"
     tag, n_head, n_payload = _HEAD.unpack(_exactly(stream, _HEAD.size))
-    if n_head > _MAX_HEADER or n_payload > _MAX_PAYLOAD: raise ValueError(f"a message of {n_head} + {n_payload} bytes")
+    if n_head > _MAX_HEADER or n_payload > _MAX_PAYLOAD:
+        raise ValueError(f"a message of {n_head} + {n_payload} bytes")
     header = json.loads(bytes(_exactly(stream, n_head)))
     if not isinstance(header, dict): raise ValueError("a header that is no JSON object")
     return tag, header, _exactly(stream, n_payload)
@@ -66,7 +70,7 @@ def _exactly(stream, n):
 # -- the parent
 
 class Child:
-    "A child process that answers requests with one generator function; started at once, and again when it was lost"
+    "A child process that answers requests with a generator function; started at once, and again when lost"
     def __init__(self,
         target:str, # "package.module:function"; a generator of (dict, buffer), called with (request, payload)
         timeout:float|None=None, # seconds for one stream, from its start to its end
@@ -81,10 +85,10 @@ class Child:
         self._start()
 
     def stream(self, request:dict, payload=b"")->Iterator[tuple[dict, memoryview]]:
-        """What the child's function yields for one request; the child stays for the next one.
+        """Yield what the child's function yields for one request; the child stays for the next one.
 
-        Raises `ChildError` (the function raised), `ChildCrashed` (the process died) or `ChildTimeout`. A stream that
-        is left before its end costs the child its life, and the next stream starts another."""
+        Raises `ChildError` (the function raised), `ChildCrashed` (the process died) or `ChildTimeout`.
+        Leaving a stream before its end kills the child, and the next stream starts another."""
         if not self._lock.acquire(blocking=False): raise RuntimeError("a child answers one stream at a time")
         ended, late = False, threading.Event()
         try:
@@ -118,11 +122,13 @@ class Child:
     def _start(self):
         self._reap()
         lifeline, mine = os.pipe()
-        plan = json.dumps({"target": self.target, "path": [os.path.abspath(p) for p in sys.path], "lifeline": lifeline,
-                           **self._limits})
-        threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(self.threads))
+        plan = json.dumps({"target": self.target, "path": [os.path.abspath(p) for p in sys.path],
+                           "lifeline": lifeline, **self._limits})
+        variables = "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
+        threads = dict.fromkeys(variables, str(self.threads))
         try:
-            self._proc = subprocess.Popen([sys.executable, "-P", os.path.abspath(__file__), plan], pass_fds=[lifeline],
+            command = [sys.executable, "-P", os.path.abspath(__file__), plan]
+            self._proc = subprocess.Popen(command, pass_fds=[lifeline],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
                 env={**os.environ, **threads})
         except BaseException:
@@ -130,7 +136,8 @@ class Child:
             raise
         finally: os.close(lifeline)
         self._lifeline, self._tail, self._owner = mine, bytearray(), os.getpid()
-        self._listener = threading.Thread(target=_keep_tail, args=(self._proc.stderr, self._tail), daemon=True)
+        arguments = self._proc.stderr, self._tail
+        self._listener = threading.Thread(target=_keep_tail, args=arguments, daemon=True)
         self._listener.start()
 
     def _crashed(self, e):
@@ -188,9 +195,9 @@ _spare, _asked, _spare_lock = {}, set(), threading.Lock()
 
 @contextmanager
 def fresh(target:str, timeout:float|None=None, **limits)->Iterator[Child]:
-    """A child that answers one request and ends, as input from strangers wants it.
+    """Start a child that answers one request and ends, for untrusted input.
 
-    From the second of its kind on, a spare one is started for the next: a start takes longer than most answers do."""
+    From the second of its kind on, a spare child is started for the next: starting takes long."""
     key = (os.getpid(), target, *sorted(limits.items()))
     with _spare_lock: child, series = _spare.pop(key, None), key in _asked
     if child is None: child = Child(target, **limits)
@@ -230,7 +237,8 @@ def _main(plan):
     _step_back()
     _limit(plan)
     import faulthandler, importlib
-    short = {"c_stack": False} if sys.version_info >= (3, 14) else {} # its C stack would push out the last words
+    # from Python 3.14 on, its C stack would push out the last lines
+    short = {"c_stack": False} if sys.version_info >= (3, 14) else {}
     faulthandler.enable(all_threads=False, **short)
     sys.path[:] = plan["path"]
     module, _, name = plan["target"].partition(":")
@@ -251,7 +259,7 @@ def _main(plan):
 def _die_with_parent(lifeline):
     "Nothing is ever written to this pipe: all that can happen to it is that the parent's end goes away"
     import fcntl, select
-    if hasattr(fcntl, "F_SETSIG"): # Linux: the kernel itself ends us, also when C code hangs and holds Python's lock
+    if hasattr(fcntl, "F_SETSIG"): # Linux: the kernel ends us, also when C code hangs and holds Python's lock
         fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
         fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
         fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
@@ -260,7 +268,7 @@ def _die_with_parent(lifeline):
 
 
 def _step_back():
-    "A session counts as a group of its own for Linux's scheduler: the parent's niceness must be told to the group too"
+    "Pass the parent's niceness on to the session, which is a group of its own for Linux's scheduler"
     if not (nice := os.nice(0)): return
     try:
         with open("/proc/self/autogroup", "w") as group: group.write(str(nice))
@@ -275,7 +283,8 @@ def _limit(plan):
         resource.setrlimit(which, (min(value, most), most))
     lower(resource.RLIMIT_CORE, 0) # a crash leaves no copy of the media on the disk
     if plan["memory_mb"] and sys.platform == "linux": lower(resource.RLIMIT_AS, plan["memory_mb"] << 20)
-    if plan["cpu_seconds"]: lower(resource.RLIMIT_CPU, int(plan["cpu_seconds"]), 1) # SIGXCPU, which tells why, before SIGKILL
+    if plan["cpu_seconds"]: # SIGXCPU, which tells why, before SIGKILL
+        lower(resource.RLIMIT_CPU, int(plan["cpu_seconds"]), 1)
 
 
 if __name__ == "__main__": _main(json.loads(sys.argv[1]))

@@ -52,18 +52,16 @@ class Range:
 
     def __post_init__(self):
         if not self.low < self.high: raise SweepError(f"{self}: low must be less than high")
-        if self.log and (self.step or self.low <= 0):
-            raise SweepError(f"{self}: on a log scale, low is above 0 and there is no step")
+        if self.log and self.low <= 0: raise SweepError(f"{self}: on a log scale low is above 0")
+        if self.log and self.step: raise SweepError(f"{self}: on a log scale there is no step")
 
-# %% ../../nbs/44_sweep.ipynb #4743570e
+# %% ../../nbs/44_sweep.ipynb #b0ff9c11
 def _parse_values(name, values):
     "Return a setting's values as a list or a `Range`"
     if isinstance(values, Range): return values
     if isinstance(values, Mapping):
         try: return Range(**values)
-        except TypeError:
-            raise SweepError(f"{name}: {dict(values)} is no range; "
-                             "its keys are low, high, step and log") from None
+        except TypeError: raise SweepError(f"{name}: {dict(values)} is no range: low, high, step") from None
     if isinstance(values, str) or not isinstance(values, Sequence) or not values:
         raise SweepError(f"{name}: {values!r:.60} is no list of values; "
                          "give [0.6, 0.7], or for a search Range(0.5, 0.9)")
@@ -76,9 +74,8 @@ def grid(
     "List all points of a space; raises `SweepError` if it has a range"
     space = {name: _parse_values(name, values) for name, values in space.items()}
     if not space: raise SweepError("no setting to vary: a space is such as {'diarize.threshold': [0.6, 0.7]}")
-    for name, values in space.items():
-        if isinstance(values, Range):
-            raise SweepError(f"{name} is a range: say how many `points` to search, or list its values")
+    ranges = [name for name, values in space.items() if isinstance(values, Range)]
+    if ranges: raise SweepError(f"{ranges[0]} is a range: say how many `points` to search, or list values")
     points = [dict(zip(space, values)) for values in itertools.product(*space.values())]
     return list({json.dumps(p, default=str): p for p in points}.values()) # each once
 
@@ -146,6 +143,10 @@ def run_trial(
     try: return analyze(source, load_settings(settings), on_event), stage_seconds
     except (ValueError, OSError) as e: return f"{type(e).__name__}: {e}", stage_seconds
 
+# %% ../../nbs/44_sweep.ipynb #b7d5c880
+METRICS = ("wer", "cer", "cp_wer", "der", "jer", "missed", "false_alarm", "confusion", "speakers",
+           "boundary_precision", "boundary_recall", "boundary_seconds")
+
 # %% ../../nbs/44_sweep.ipynb #d4867a15
 def _check_metric(metric, references):
     if callable(metric): return
@@ -162,10 +163,6 @@ def _score(metric, analysis, reference): # -> errors, denominator
     value = metric(analysis, reference)
     if value is None or not math.isfinite(value): return None, 0
     return float(value), 1
-
-# %% ../../nbs/44_sweep.ipynb #b7d5c880
-METRICS = ("wer", "cer", "cp_wer", "der", "jer", "missed", "false_alarm", "confusion", "speakers",
-           "boundary_precision", "boundary_recall", "boundary_seconds")
 
 # %% ../../nbs/44_sweep.ipynb #79a7b9ef
 def _fingerprint(x):
@@ -359,11 +356,12 @@ class _Runner:
         self.n_done += 1
         if self.on_trial: self.on_trial(self.log.trials[task.key], self.n_done, total)
 
-# %% ../../nbs/44_sweep.ipynb #e68148d1
+# %% ../../nbs/44_sweep.ipynb #f1be67de
 def _run_grid(runner, pool, space):
     points = grid(space)
     return runner.run(pool, points, len(points) * len(runner.references))
 
+# %% ../../nbs/44_sweep.ipynb #e68148d1
 def _run_search(runner, pool, space, points, maximize, seed):
     proposals, trials = search(space, points, maximize, seed), {}
     point = next(proposals)
@@ -404,8 +402,9 @@ def sweep(
             if points is None: trials = _run_grid(runner, pool, space)
             else: trials = _run_search(runner, pool, space, points, maximize, seed)
     except BrokenProcessPool:
-        raise SweepError("a worker was lost: out of memory? The finished trials are kept; continue with "
-                         "fewer `workers`. A script calls `sweep` below `if __name__ == '__main__':`") from None
+        raise SweepError("a worker was lost: out of memory? The finished trials are kept; continue "
+                         "with fewer `workers`. A script calls `sweep` below "
+                         "`if __name__ == '__main__':`") from None
     name = metric if isinstance(metric, str) else getattr(metric, "__name__", "metric")
     return Sweep(tuple(trials.values()), name, maximize)
 

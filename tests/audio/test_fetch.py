@@ -244,7 +244,7 @@ def test_a_name_and_password_are_used_and_not_told(base, server, temp):
     get(f"{address}/ok/a.mp4", temp)
     assert server.asked[0][2]["Authorization"].startswith("Basic ")
     said = refusal(f"{address}/status/404?{SECRET}", temp)
-    assert said == f"HTTP://{base[7:]}/status/404: nothing is there (404); check the address"
+    assert said == f"HTTP://{base[7:]}/status/404: nothing is there (404); check the URL"
 
 
 ANSWERS = [

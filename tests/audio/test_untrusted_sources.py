@@ -189,11 +189,11 @@ def test_a_redirect_inward_is_refused(status, names, outside, inside, temp):
 
 
 @pytest.mark.parametrize("to, rule", [
-    ("file:///etc/passwd", "file: addresses are not followed"), ("ftp://example.org/a", "ftp: addresses are not followed"),
-    ("s3://media/key", "s3: addresses are not followed"), ("gopher://x/", "gopher: addresses are not followed"),
-    ("data:text/plain,x", "data: addresses are not followed"), ("//169.254.169.254/latest", "not public"),
+    ("file:///etc/passwd", "file: URLs are not followed"), ("ftp://example.org/a", "ftp: URLs are not followed"),
+    ("s3://media/key", "s3: URLs are not followed"), ("gopher://x/", "gopher: URLs are not followed"),
+    ("data:text/plain,x", "data: URLs are not followed"), ("//169.254.169.254/latest", "not public"),
     ("http://ann:pw@example.org/", "user or password"), ("http://example.org:22/", "port 22 is not among"),
-    ("http://user@/", "names no host"), ("http://[::1", "no valid address"),
+    ("http://user@/", "names no host"), ("http://[::1", "no valid URL"),
 ])
 def test_a_redirect_to_something_else_is_refused(to, rule, outside, temp, monkeypatch):
     monkeypatch.setattr(fetch, "Child", Here)
