@@ -1,4 +1,4 @@
-"""What a turned knob costs with checkpoints: a whole run, then runs in which one setting differs.
+"""Measure what a changed setting costs with checkpoints: a whole run, then runs in which one setting differs.
 
     python benchmarks/checkpoints.py [--quick]
 
@@ -23,12 +23,13 @@ from pathlib import Path
 from _common import ROOT, keep, options
 from memory import write_talk
 
+from ecg_audio_nb.pipeline import analyze
+from ecg_audio_nb.reproduce import same_result
 from ecg_audio_nb.results.captions import to_ass
-from ecg_audio_nb.pipeline import analyze, same_result
 from ecg_audio_nb.settings import load_settings
 
 SAMPLE = ROOT / "ecg_audio_nb/assets/sample.mp4"
-KNOBS = {
+CHANGES = {
     "threshold": {"diarize.threshold": [0.6, 0.65, 0.72, 0.75, 0.8]},
     "speakers": {"diarize.num_speakers": [1, 2, 3, 4, 5]},
     "silence": {"export.min_silence": [0.2, 0.4, 0.5, 0.6, 0.8]},
@@ -37,25 +38,25 @@ KNOBS = {
 
 
 def timed(work):
-    "(seconds, what came of it)"
-    began = time.perf_counter()
-    found = work()
-    return time.perf_counter() - began, found
+    "Seconds that some work takes, and its result"
+    start = time.perf_counter()
+    result = work()
+    return time.perf_counter() - start, result
 
 
 def measure(path: Path, folder: str, compared: tuple) -> dict:
-    "Seconds by knob"
+    "Seconds by the setting that changes"
     plain = {"export.silence_marks": True}
     on = plain | {"runtime.checkpoints": True, "runtime.data_dir": folder}
     run = lambda given: analyze(path, load_settings(given, "demo"))
     run(plain)  # models are loaded
     full, reference = timed(lambda: run(plain))
-    first, found = timed(lambda: run(on))
-    if not same_result(found, reference):
+    first, cached = timed(lambda: run(on))
+    if not same_result(cached, reference):
         sys.exit(f"{path.name}: another result while checkpoints are written")
     out = {"full": full, "first": first, "nothing": statistics.median(timed(lambda: run(on))[0] for _ in range(5))}
-    for name, knob in KNOBS.items():
-        [(key, values)] = knob.items()
+    for name, change in CHANGES.items():
+        [(key, values)] = change.items()
         runs = [timed(lambda v=v, key=key: run(on | {key: v})) for v in values]
         out[name] = statistics.median(seconds for seconds, _ in runs)
         if name in compared and not same_result(runs[-1][1], run(plain | {key: values[-1]})):
@@ -69,7 +70,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         long = Path(folder) / "talk.flac"
         write_talk(long, 0.5 if args.quick else 10)
-        compared = ("threshold",) if args.quick else tuple(KNOBS)
+        compared = ("threshold",) if args.quick else tuple(CHANGES)
         rows = {path.name: measure(path, folder, compared) for path in ([long] if args.quick else [SAMPLE, long])}
     row = rows[long.name]
     figures = {

@@ -47,7 +47,7 @@ def _to_tree(x, arrays):
     if isinstance(x, np.generic): x = x.item()
     if x is None or isinstance(x, (bool, int, float, str)): return x
     known = ", ".join(_KINDS)
-    raise TypeError(f"a checkpoint can't hold a {type(x).__name__}; it can hold {known}, arrays and plain values")
+    raise TypeError(f"a checkpoint can't hold a {type(x).__name__}; it holds {known}, arrays, plain values")
 
 # %% ../nbs/18_checkpoints.ipynb #b567e1bc
 def _from_tree(tree, arrays):
@@ -98,7 +98,7 @@ def _read(path):
 
 # %% ../nbs/18_checkpoints.ipynb #c732fb27
 _UNREADABLE = (OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, RuntimeError,
-    MemoryError, zipfile.BadZipFile, zlib.error) # what zipfile, numpy and json raise for a file with other bytes
+    MemoryError, zipfile.BadZipFile, zlib.error) # what other bytes make zipfile, numpy and json raise
 
 @dataclass(frozen=True)
 class Checkpoints:

@@ -401,7 +401,7 @@ def from_dict(
     "Make a result of plain data, checked; raises `ResultError` naming the first place that is wrong"
     if isinstance(d, (str, Path)):
         raise ResultError(f"{str(d)!r:.200} is text, not the mapping that a result's file holds; "
-                          "read_result(path) reads the file")
+                          "read_result(path) reads the file that `ecg analyze` wrote")
     try: return _ANALYSIS.validate_python(d)
     except ValueError as e: raise ResultError(_first_error(e)) from None
 

@@ -1,8 +1,9 @@
 "No dictionary, however strange, makes `normalize_word` raise anything but `WordError`; and what it returns keeps the rules"
-import json, math
+import json, math, subprocess, sys
 from collections import ChainMap, OrderedDict, defaultdict
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 from types import MappingProxyType
 import jsonschema
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings, strategies as st
 from pydantic import TypeAdapter
 from ecg_audio_nb.schema import (AcousticFeatures, Analysis, Metadata, ResultError, Segment, Speaker, Turn, Word, WordError, as_number,
-                                 from_dict, json_schema, normalize_word, to_dict)
+                                 from_dict, json_schema, normalize_word, read_result, to_dict)
 
 KNOWN = ["word", "text", "token", "speaker_id", "speaker", "start_time", "start", "begin", "end_time", "end", "stop", "duration", "confidence",
          "score", "probability", "prob", "timing", "kind", "acoustic_features"]
@@ -213,3 +214,43 @@ def test_a_result_that_breaks_a_rule_is_refused_and_the_rule_named(change, where
     d = to_dict(RESULT)
     change(d)
     with pytest.raises(ResultError, match=where): from_dict(d)
+
+
+# What a result offers
+
+OLD_RESULT = Path(__file__).parent / "fixtures/of_0.1.0/result.json"
+
+
+def test_a_path_is_not_a_result_and_the_error_names_the_way_to_read_it():
+    with pytest.raises(ResultError, match=r"own\.json.*read_result\(path\) reads the file"): from_dict("own.json")
+
+
+def test_every_format_is_a_method_and_a_file(tmp_path):
+    from ecg_audio_nb.results.export import WRITERS, render
+    result = read_result(OLD_RESULT)
+    for name in ("json", "srt", "vtt", "txt", "tsv", "rttm", "ctm"): assert getattr(result, f"to_{name}")() == render(result, name)
+    assert result.to_textgrid() == render(result, "TextGrid") and result.to_ass().startswith("[Script Info]")
+    assert result.to_dict() == to_dict(result)
+    for name in WRITERS:
+        if name == "parquet": continue
+        written = result.save(tmp_path / f"talk.{'audacity.txt' if name == 'audacity' else name}")
+        assert written and all(p.exists() for p in written), name
+    assert read_result(tmp_path / "talk.json") == result
+    [page] = result.save(tmp_path / "talk.html")
+    assert page.read_text().startswith("<!")
+    with pytest.raises(ValueError, match="no ending says the format"): result.save(tmp_path / "talk")
+    with pytest.raises(ValueError, match="no format 'srtt'; the nearest is srt"): result.save(tmp_path / "talk.srtt")
+
+
+def test_a_result_is_a_table_and_a_picture():
+    pytest.importorskip("pandas"), pytest.importorskip("matplotlib")
+    result = read_result(OLD_RESULT)
+    assert result.to_frame()["word"].tolist() == [w.word for w in result.words]
+    assert len(result.to_frame("segments")) == len(result.segments)
+    for kind in ("talk_time", "speakers"): assert result.plot(kind) is not None
+    with pytest.raises(ValueError, match="talk_time or speakers"): result.plot("waveform")
+
+
+def test_the_schema_loads_no_results():
+    done = subprocess.run([sys.executable, "-c", "import sys, ecg_audio_nb.schema; print([m for m in sys.modules if 'results' in m])"], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
