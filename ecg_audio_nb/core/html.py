@@ -40,7 +40,7 @@ def source_hash(text: str) -> str:
 
 
 def page(title: str, body: str, css: str, policy: str = "default-src 'none'") -> str:
-    "Make a whole HTML page with one inline style, which its policy allows; `title` is text, `body` and `css` are code"
+    "Make a whole HTML page with one inline style, which its policy allows; `title` is text, `body` is HTML"
     policy = f"{policy}; style-src {source_hash(css)}"
     return (f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
             f'<meta name="viewport" content="width=device-width,initial-scale=1">'
@@ -62,7 +62,8 @@ def _axis_texts(end, height):
     texts = []
     for i, anchor in enumerate(("start", "middle", "middle", "middle", "end")):
         time = end * i / 4
-        texts.append(f'<text x="{_time_x(time, end):.0f}" y="{height - 4}" text-anchor="{anchor}">{clock(time)}</text>')
+        texts.append(f'<text x="{_time_x(time, end):.0f}" y="{height - 4}" '
+                     f'text-anchor="{anchor}">{clock(time)}</text>')
     return texts
 
 
@@ -77,7 +78,8 @@ def strip_svg(analysis)->str:
              for i, name in enumerate(ids)]
     for turn in analysis.turns:
         left, right = _time_x(turn.start_time, end), _time_x(turn.end_time, end)
-        parts.append(f'<rect x="{left:.1f}" y="{_LANE * ids.index(turn.speaker_id) + 2}" height="{_LANE - 4}" '
+        parts.append(f'<rect x="{left:.1f}" y="{_LANE * ids.index(turn.speaker_id) + 2}" '
+                     f'height="{_LANE - 4}" '
                      f'width="{max(right - left, 0.7):.1f}" fill="{colour[turn.speaker_id]}"/>')
     parts += _axis_texts(end, height)
     return (f'<svg viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" style="max-width:100%" role="img" '
@@ -112,7 +114,8 @@ def analysis_html(analysis, rows:int=20)->str:
     left_out = len(analysis.segments) - rows
     more = f"<p>… and {left_out} more segments</p>" if left_out > 0 else ""
     notes = "".join(f"<p><small>{escape(w)}</small></p>" for w in m.warnings)
-    return f"<div>{head}<br>{strip_svg(analysis)}{_segment_table(analysis.segments[:rows], colour)}{more}{notes}</div>"
+    table = _segment_table(analysis.segments[:rows], colour)
+    return f"<div>{head}<br>{strip_svg(analysis)}{table}{more}{notes}</div>"
 
 
 # Tables of a run
@@ -121,7 +124,8 @@ _BAR = "#2f6fde"
 
 
 def _table_row(tag, cells):
-    row = "".join(f'<{tag} style="text-align:{"right" if i else "left"}">{cell}</{tag}>' for i, cell in enumerate(cells))
+    row = "".join(f'<{tag} style="text-align:{"right" if i else "left"}">{cell}</{tag}>' for i,
+                  cell in enumerate(cells))
     return f"<tr>{row}</tr>"
 
 
@@ -155,8 +159,10 @@ def timing_html(timing)->str:
     whole = max(timing.stages.values(), default=0)
     rows = [(escape(name), _number(s, " s"), _bar(s, whole)) for name, s in timing.stages.items()]
     total = [
-        ("the whole run", _number(timing.processing_time, " s"), _left("stages overlap, so it is less than their sum")),
-        ("real-time factor", _number(timing.real_time_factor, digits=3), _left("seconds of work for a second of sound")),
+        ("the whole run", _number(timing.processing_time, " s"),
+         _left("stages overlap, so it is less than their sum")),
+        ("real-time factor", _number(timing.real_time_factor, digits=3),
+         _left("seconds of work for a second of sound")),
         ("peak memory", _number(timing.peak_rss_mb, " MB", 0), ""),
         ("peak GPU memory", _number(timing.peak_gpu_mb, " MB", 0), ""),
     ]
@@ -165,7 +171,8 @@ def timing_html(timing)->str:
 
 def _benchmark_facts(result):
     runs = len(result.runs)
-    same = "every run gave the same result" if result.same_result else "<b>the runs gave different results</b>"
+    same = "every run gave the same result"
+    if not result.same_result: same = "<b>the runs gave different results</b>"
     return " · ".join([
         f"{runs} run{'' if runs == 1 else 's'} over {clock(result.duration)} of sound",
         f"real-time factor {_number(result.real_time_factor, digits=3)} (median)",
@@ -174,7 +181,7 @@ def _benchmark_facts(result):
 
 
 def benchmark_html(result)->str:
-    "Show the seconds of each stage over several runs: a bar for the median, a line from the best to the worst"
+    "Show each stage's seconds over several runs: a bar for the median, a line from the best to the worst"
     longest = max((s["worst"] for s in result.stages.values()), default=0)
     rows = []
     for name, s in {**result.stages, "the whole run": result.whole}.items():
@@ -188,14 +195,16 @@ def benchmark_html(result)->str:
 costs_html = benchmark_html # TEMP(rename)
 
 
-def _setting_row(name, value): return f"<code>{escape(name)}</code>", _left(f"<code>{escape(value) or '(empty)'}</code>")
+def _setting_row(name, value):
+    return f"<code>{escape(name)}</code>", _left(f"<code>{escape(value) or '(empty)'}</code>")
 
 
 def settings_html(values, changed)->str:
     "Show the settings that differ from the defaults as a table, the rest folded"
     rest = [_setting_row(name, value) for name, value in values.items() if name not in changed]
     table = "<p>all settings are the defaults</p>"
-    if changed: table = _table(("setting", _left("value")), [_setting_row(name, values[name]) for name in changed])
+    if changed:
+        table = _table(("setting", _left("value")), [_setting_row(name, values[name]) for name in changed])
     summary = f"<summary>{len(rest)} settings at their defaults</summary>"
     return f"<div>{table}<details>{summary}{_table((), rest)}</details></div>"
 
@@ -223,7 +232,8 @@ def metadata_html(m)->str:
              for k, v in m.environment.items() if k != "packages"]
     packages = {**m.environment.get("packages", {}), **m.versions}
     versions = [(escape(k), _left(escape(str(v)))) for k, v in sorted(packages.items())]
-    folded = f"<details><summary>versions of {len(versions)} packages</summary>{_table((), versions)}</details>"
+    summary = f"<summary>versions of {len(versions)} packages</summary>"
+    folded = f"<details>{summary}{_table((), versions)}</details>"
     return f"<div>{_table(head, models)}{_table((), facts)}{folded}</div>"
 
 
@@ -233,15 +243,18 @@ def _curve(points, label, unit):
     greatest = max(value for _, value in points)
     end, top = max(points[-1][0], 1e-9), max(greatest, 1e-9)
     line = " ".join(f"{2 + 296 * t / end:.1f},{50 - 46 * v / top:.1f}" for t, v in points)
-    return (f'<div><small>{label}: at most {greatest:,.0f} {unit}</small><br><svg width="300" height="66" role="img" '
+    return (f'<div><small>{label}: at most {greatest:,.0f} {unit}</small><br><svg width="300" height="66" '
+            'role="img" '
             f'font-size="10" font-family="sans-serif" fill="currentColor"><path d="M2 51H298" stroke="#999"/>'
             f'<polyline fill="none" stroke="{_BAR}" stroke-width="1.5" points="{line}"/>'
-            f'<text x="2" y="63">0 s</text><text x="298" y="63" text-anchor="end">{end:.1f} s</text></svg></div>')
+            f'<text x="2" y="63">0 s</text>'
+            f'<text x="298" y="63" text-anchor="end">{end:.1f} s</text></svg></div>')
 
 
 def resource_usage_html(samples)->str:
     "Show memory and GPU over the seconds of a block; `samples` as of `environment.ResourceUsage`"
-    def known(column): return [(sample[0], sample[column]) for sample in samples if sample[column] is not None]
+    def known(column):
+        return [(sample[0], sample[column]) for sample in samples if sample[column] is not None]
     memory = _curve(known(1), "memory of this process and those it started", "MB")
     if not known(2) and not known(3): return f"<div>{memory}<small>no GPU was seen</small></div>"
     return f'<div>{memory}{_curve(known(2), "GPU memory", "MB")}{_curve(known(3), "GPU at work", "%")}</div>'

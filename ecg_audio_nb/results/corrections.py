@@ -42,7 +42,7 @@ def draft_of(analysis:Analysis)->Draft:
 
 # %% ../../nbs/34_corrections.ipynb #f3870751
 class CorrectionError(ValueError):
-    "A correction is impossible: no such word or turn, a time outside the recording, or files that exist already"
+    "A correction is impossible: no such word or turn, a time outside the recording, or existing files"
 
 def _item(items, number, kind):
     if 0 <= number < len(items): return items[number]
@@ -50,7 +50,8 @@ def _item(items, number, kind):
 
 def _check_span(draft, start, end):
     if 0 <= start < end <= draft.duration: return
-    raise CorrectionError(f"{start:g} to {end:g} s: start and end are seconds, 0 <= start < end <= {draft.duration:g}")
+    raise CorrectionError(f"{start:g} to {end:g} s: start and end are seconds, 0 <= start < end <= "
+                          f"{draft.duration:g}")
 
 def _check_name(speaker)->str: # on one line
     if name := " ".join(speaker.split()): return name
@@ -158,7 +159,8 @@ def reassign_speaker(
     _check_span(draft, start, end)
     to = _check_name(to)
     known = {x.speaker_id for x in (*draft.words, *draft.turns)}
-    if of is not None and (start, end) == (0, draft.duration) and to not in known: return _rename_speaker(draft, of, to)
+    if of is not None and (start, end) == (0, draft.duration) and to not in known:
+        return _rename_speaker(draft, of, to)
     words, turns = [], []
     for word in draft.words:
         given = of in (None, word.speaker_id) and _middle_in(word, start, end)
@@ -215,14 +217,15 @@ def _likeliest_channel(speaker, draft, analysis): # None where nothing overlaps
         if turn.speaker_id != speaker: continue
         both = np.minimum(turn.end_time, ends) - np.maximum(turn.start_time, starts)
         either = np.maximum(turn.end_time, ends) - np.minimum(turn.start_time, starts)
-        for i in np.flatnonzero(both > 0): overlap[channels.get(analysis.turns[i].speaker_id)] += both[i] / either[i]
+        for i in np.flatnonzero(both > 0):
+            overlap[channels.get(analysis.turns[i].speaker_id)] += both[i] / either[i]
     return max(overlap, key=overlap.get, default=None)
 
 def channels_of(
     draft:Draft,
     analysis:Analysis, # that it was made from
 )->dict[str, int|None]: # by the draft's speakers; None: none
-    "Find each speaker's channel, where channels are speakers; a new name gets the channel in which its turns are"
+    "Find each speaker's channel, where channels are speakers; a new name gets that of its turns"
     channels = {s.speaker_id: s.channel for s in analysis.speakers}
     speakers = {t.speaker_id for t in draft.turns}
     return {s: channels[s] if s in channels else _likeliest_channel(s, draft, analysis) for s in speakers}
@@ -258,7 +261,8 @@ def to_stm(analysis:Analysis)->str:
     name, lines = recording_id(analysis), []
     for s in analysis.segments:
         speaker = "_".join((s.speaker_id or "unknown").split())
-        if text := spoken_text(s): lines.append(f"{name} 1 {speaker} {s.start_time:.3f} {s.end_time:.3f} {text}\n")
+        if text := spoken_text(s):
+            lines.append(f"{name} 1 {speaker} {s.start_time:.3f} {s.end_time:.3f} {text}\n")
     return "".join(lines)
 
 # %% ../../nbs/34_corrections.ipynb #6bcb76c5
@@ -275,6 +279,7 @@ def save_reference(
     files = {Path(folder, f"{stem}.{extension}"): content for extension, content in contents.items()}
     existing = [str(path) for path in files if path.exists()]
     if existing and not overwrite:
-        raise CorrectionError(f"{', '.join(existing)} stands there already: choose another folder, or replace it "
+        raise CorrectionError(f"{', '.join(existing)} stands there already: choose another folder, or "
+                              "replace it "
                               "(overwrite=True)")
     return write_files(files)

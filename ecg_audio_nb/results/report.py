@@ -33,7 +33,8 @@ from .cues import spoken_words
 from .export import render, write_files
 
 # %% ../../nbs/33_report.ipynb #68c75c79
-_SILENT, _GUESSED, _SPACED, _UNTIMED, _DOUBTED = 1, 2, 4, 8, 16 # bits of a word's flag; report.js has the same
+# bits of a word's flag; report.js has the same
+_SILENT, _GUESSED, _SPACED, _UNTIMED, _DOUBTED = 1, 2, 4, 8, 16
 
 def _ms(seconds): return round(seconds*1000)
 
@@ -46,7 +47,7 @@ def _flag(text, word):
     if doubtful(word): flag |= _DOUBTED
     return flag
 
-def _page_words(segment)->list[tuple[str, int, Word|Segment]]: # text, flag, and what gives times and measurements
+def _page_words(segment)->list[tuple[str, int, Word|Segment]]: # text, flag, and what has the times
     "List a segment's words and silences as the page shows them"
     spoken = spoken_words(segment)
     if not segment.words: return [(text, _UNTIMED, whole) for text, whole in spoken]
@@ -62,7 +63,8 @@ def _columns(page_words): # of all segments, in order
     "Turn the words of a page into columns"
     texts, flags, words = zip(*page_words) if page_words else ((), (), ())
     features = [word.acoustic_features for word in words]
-    others = {i: " and ".join(who) for i, word in enumerate(words) if (who := getattr(word, "other_speakers", ()))}
+    others = {i: " and ".join(who) for i,
+              word in enumerate(words) if (who := getattr(word, "other_speakers", ()))}
     return {"text": texts, "flag": flags,
             "start": [_ms(word.start_time) for word in words],
             "end": [_ms(word.end_time) for word in words],
@@ -192,7 +194,8 @@ def _how_made(m, notes):
     if t.processing_time is not None: times.append(f"{t.processing_time:.1f} s in all")
     if t.real_time_factor: times.append(f"{1/t.real_time_factor:.1f} times as fast as the recording plays")
     return {"notes": [*m.warnings, *notes], "models": [_model_row(*item) for item in m.models.items()],
-            "stages": [*t.stages.items()], "took": ", ".join(times), "settings": [*_flat(m.settings)], "facts": _facts(m)}
+            "stages": [*t.stages.items()], "took": ", ".join(times), "settings": [*_flat(m.settings)],
+            "facts": _facts(m)}
 
 # %% ../../nbs/33_report.ipynb #58a332c2
 def _language(m): # for the page's attribute `lang`; None if it is no language tag
@@ -220,11 +223,13 @@ def page_data(
     colour = colours(s.speaker_id for s in speakers)
     segments, words = _segment_rows(analysis, number)
     spoken = sum(not flag & _SILENT for _, flag, _ in words)
-    facts = [clock(m.duration), _count(spoken, "word"), _count(len(segments), "segment"), _count(len(speakers), "speaker")]
+    facts = [clock(m.duration), _count(spoken, "word"), _count(len(segments), "segment"),
+             _count(len(speakers), "speaker")]
     if _language(m): facts.append(_language(m))
     return {"title": title or m.filename, "stem": Path(m.filename).stem or "result", "duration": m.duration,
             "language": _language(m), "facts": facts, "segments": segments, "words": _columns(words),
-            "speakers": [_speaker_data(s, colour[s.speaker_id]) for s in speakers], "made": _how_made(m, notes),
+            "speakers": [_speaker_data(s, colour[s.speaker_id]) for s in speakers],
+            "made": _how_made(m, notes),
             "turns": [[_ms(t.start_time), _ms(t.end_time), number[t.speaker_id]] for t in analysis.turns]}
 
 # %% ../../nbs/33_report.ipynb #8446b4cd
@@ -249,7 +254,7 @@ def _link(media, folder): # -> URL of `media` as seen from a page in `folder`
     return quote(path.replace(os.sep, "/").encode("utf-8", "surrogateescape"))
 
 # %% ../../nbs/33_report.ipynb #89c3a886
-def _player(media, embed, folder)->tuple[dict, bytes|None]: # what the page knows of the media; its bytes if embedded
+def _player(media, embed, folder)->tuple[dict, bytes|None]: # name, type and link; bytes to embed
     "Describe the recording for the page's player"
     if not media.is_file():
         raise ReportError(f"no media {media}: there is no such file; give the recording's path, or none")
@@ -302,7 +307,8 @@ def _measure(analysis, media, audio, measured):
 
 def _assemble(data, scripts)->str: # scripts: elements that hold data
     css, js = _asset("report.css"), _asset("report.js")
-    return _fill(_asset("report.html"), {"policy": _policy(css, js), "title": escape(data["title"]), "css": css, "js": js,
+    return _fill(_asset("report.html"), {"policy": _policy(css, js), "title": escape(data["title"]),
+                                         "css": css, "js": js,
                                          "data": page_json(data), "files": "\n".join(scripts)})
 
 # %% ../../nbs/33_report.ipynb #d54b2caa
