@@ -221,29 +221,14 @@ def _tiers(analysis, end):
     return tiers or {"words": _tier([], end)}
 
 # %% ../../nbs/32_export.ipynb #7135d8db
-def _quoted(text): return '"' + text.replace('"', '""') + '"'
-
-def _tier_lines(number, name, intervals, end):
-    "Write a tier in Praat's long format"
-    lines = [f"    item [{number}]:", '        class = "IntervalTier"', f"        name = {_quoted(name)}",
-             "        xmin = 0", f"        xmax = {end}", f"        intervals: size = {len(intervals)}"]
-    for i, (start, stop, label) in enumerate(intervals, 1):
-        lines += [f"        intervals [{i}]:", f"            xmin = {start}", f"            xmax = {stop}",
-                  f"            text = {_quoted(label)}"]
-    return lines
-
-# %% ../../nbs/32_export.ipynb #4634ab79
 def to_textgrid(analysis:Analysis)->str:
     "Write Praat's long text format: interval tiers of segments and words for each speaker"
+    from praatio.utilities.textgrid_io import getTextgridAsStr
     analysis = with_names(analysis)
-    # Praat wants a length
-    end = max([analysis.metadata.duration, 0.001, *(t.end_time for t in analysis.turns)])
-    tiers = _tiers(analysis, end)
-    lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", "xmin = 0", f"xmax = {end}",
-             "tiers? <exists>", f"size = {len(tiers)}", "item []:"]
-    for number, (name, intervals) in enumerate(tiers.items(), 1):
-        lines += _tier_lines(number, name, intervals, end)
-    return "\n".join(lines) + "\n"
+    end = max([analysis.metadata.duration, 0.001, *(t.end_time for t in analysis.turns)]) # Praat wants a length
+    tiers = [{"class": "IntervalTier", "name": name, "xmin": 0, "xmax": end, "entries": intervals}
+             for name, intervals in _tiers(analysis, end).items()]
+    return getTextgridAsStr({"xmin": 0, "xmax": end, "tiers": tiers}, "long_textgrid", includeBlankSpaces=False)
 
 # %% ../../nbs/32_export.ipynb #1e1048f7
 def to_tsv(analysis:Analysis)->str:
