@@ -1,4 +1,4 @@
-"""The page of a result: how soon it opens and how fast it searches, in the system's Chromium.
+"""Measure the page of a result: how soon it opens and how fast it searches, in the system's Chromium.
 
     python benchmarks/report.py [--quick]
 
@@ -21,8 +21,10 @@ from _common import keep, options
 from ecg_audio_nb.results.report import write_report
 from ecg_audio_nb.schema import AcousticFeatures, Analysis, Metadata, Segment, Speaker, Turn, Word
 
-SAID = "we all went down to the market today for apples".split()
-OPEN = """() => new Promise(done => requestAnimationFrame(() => setTimeout(() => done(performance.now() / 1000))))"""
+TEXT = "we all went down to the market today for apples".split()
+OPEN = """() => new Promise(done => {
+  requestAnimationFrame(() => setTimeout(() => done(performance.now() / 1000)))
+})"""
 SEARCH = """query => new Promise(done => {
   const field = document.getElementById("query"), start = performance.now()
   field.value = query
@@ -45,16 +47,17 @@ def talk(segments=2000, seconds=3.6) -> Analysis:
                 timing="aligned",
                 acoustic_features=AcousticFeatures(-23.4, 123.4, 1234.5),
             )
-            for k, w in enumerate(SAID)
+            for k, w in enumerate(TEXT)
         )
 
     names = [f"SPEAKER_{i % 4:02d}" for i in range(segments)]
-    said = tuple(
-        Segment(i, i * seconds, i * seconds + 3, speaker_id=who, text=" ".join(SAID), words=words(i, who)) for i, who in enumerate(names)
+    spoken = tuple(
+        Segment(i, i * seconds, i * seconds + 3, speaker_id=who, text=" ".join(TEXT),
+                words=words(i, who)) for i, who in enumerate(names)
     )
-    turns = tuple(Turn(s.start_time, s.end_time, s.speaker_id) for s in said)
+    turns = tuple(Turn(s.start_time, s.end_time, s.speaker_id) for s in spoken)
     speakers = tuple(Speaker(f"SPEAKER_{i:02d}", 1500, 500, 5000) for i in range(4))
-    return Analysis(said, turns, speakers, Metadata("talk.wav", duration=segments * seconds))
+    return Analysis(spoken, turns, speakers, Metadata("talk.wav", duration=segments * seconds))
 
 
 def visits(path: Path, times: int):
@@ -89,7 +92,8 @@ def main():
     opened, search = (statistics.median(column) for column in zip(*rows))
     keep(
         "report",
-        {"open_s": round(opened, 2), "search_ms": round(search, 1), "build_s": round(build, 2), "page_mb": round(size, 2)},
+        {"open_s": round(opened, 2), "search_ms": round(search, 1), "build_s": round(build, 2),
+         "page_mb": round(size, 2)},
         args.quick,
         rows,
     )

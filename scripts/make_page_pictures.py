@@ -1,7 +1,9 @@
-"""Photograph the report, a captioned frame and the service's page: python scripts/make_page_pictures.py [--out nbs/images]
+"""Take the docs' pictures of the report, a captioned frame and the service's page.
 
-All from the packaged sample, as `--profile demo` analyses it. Needs the extras `server` and `jobs` (matplotlib brings
-Pillow), an ffmpeg with libass, playwright and a Chromium.
+    python scripts/make_page_pictures.py [--out nbs/images]
+
+All are from the packaged sample, as `--profile demo` analyses it. Needs the extras `server` and `jobs`
+(matplotlib brings Pillow), an ffmpeg with libass, playwright and a Chromium.
 """
 
 import argparse, os, shutil, socket, subprocess, sys, tempfile
@@ -28,7 +30,8 @@ def save(picture, path):
 
 
 def photograph_report(browser, result, folder, out):
-    page = browser.new_context(viewport={"width": 1280, "height": 860}, bypass_csp=True).new_page()  # it allows no eval
+    # it allows no eval
+    page = browser.new_context(viewport={"width": 1280, "height": 860}, bypass_csp=True).new_page()
     page.goto(write_report(result, folder / "sample.html", SAMPLE).as_uri())
     page.wait_for_function("document.querySelector('#media').readyState > 1")
     page.fill("#query", "speak")
@@ -52,7 +55,8 @@ def photograph_service(browser, folder, out):
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
     command = [sys.executable, "-m", "ecg_audio_nb", "serve", "--port", str(port), "--profile", "demo"]
-    env = {**os.environ, "ECG_DATA_DIR": str(folder / "data"), "ECG_FETCH__MEDIA_ROOTS": str(folder / "media")}
+    env = {**os.environ, "ECG_DATA_DIR": str(folder / "data"),
+           "ECG_FETCH__MEDIA_ROOTS": str(folder / "media")}
     service = subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL)
     try:
         page = browser.new_context(viewport={"width": 900, "height": 900}).new_page()

@@ -1,4 +1,6 @@
-"""Draw the docs' picture of what `plots` draws, from the packaged sample: python scripts/make_plots.py [--out nbs/images/plots.png]
+"""Draw the docs' picture of what `plots` draws, from the packaged sample.
+
+    python scripts/make_plots.py [--out nbs/images/plots.png]
 
 Needs the `[lab]` extra.
 """
@@ -20,7 +22,7 @@ START, END = 17.0, 29.0  # seconds of the sample
 
 
 def draw(result, audio):
-    "One picture on top of the other"
+    "Draw the pictures one below the other"
     figures = (
         plot_waveform(result, audio, START, END),
         plot_voice(result, frames(audio.samples, audio.sample_rate), START, END),

@@ -122,9 +122,10 @@ def _read_style(path):
     if problem := read_problem(path): raise CaptionError(f"{path}: {problem}")
     try: return tomllib.loads(Path(path).read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
-        raise CaptionError(f"{path}: not TOML ({e}). A style looks like ecg_audio_nb/assets/captions.toml") from None
+        raise CaptionError(f"{path}: not TOML ({e}). A style looks like "
+                           "ecg_audio_nb/assets/captions.toml") from None
 
-def _style_values(style, presets)->tuple[Mapping, str]: # keys and values, and what an error calls their source
+def _style_values(style, presets)->tuple[Mapping, str]: # keys and values; their source, for an error
     if isinstance(style, Mapping): return style, "the style"
     if isinstance(style, str) and style in presets: return presets[style], style
     if str(style).endswith(".toml") or not isinstance(style, str): return _read_style(style), os.fspath(style)
@@ -144,7 +145,8 @@ def caption_style(
     try: return CaptionStyle(**_inherited(values, source, presets))
     except ValidationError as e:
         first = e.errors()[0]
-        raise CaptionError(f"{source}: {first['loc'][0]} = {first['input']!r}: {first['msg'].lower()}") from None
+        raise CaptionError(f"{source}: {first['loc'][0]} = {first['input']!r}: "
+                           f"{first['msg'].lower()}") from None
 
 # %% ../../nbs/31_captions.ipynb #e994bba7
 @dataclass(frozen=True)
@@ -161,7 +163,8 @@ def _baseline(features): # of one speaker's words
     levels = [f.volume_db for f in features if f.volume_db is not None]
     pitches = [f.pitch_hz for f in features if f.pitch_hz is not None and f.pitch_hz > 0]
     baseline = SpeakerBaseline()
-    if len(levels) >= MIN_WORDS: baseline = replace(baseline, level=fmean(levels), spread=max(pstdev(levels), 1.0))
+    if len(levels) >= MIN_WORDS:
+        baseline = replace(baseline, level=fmean(levels), spread=max(pstdev(levels), 1.0))
     if len(pitches) >= MIN_WORDS: baseline = replace(baseline, pitch=median(pitches))
     return baseline
 
@@ -171,7 +174,8 @@ def speaker_baselines(analysis:Analysis)->dict[str, SpeakerBaseline]: # by speak
     for segment in analysis.segments:
         for word in segment.words:
             speaker = _speaker(word, segment)
-            if word.kind == "word" and speaker: features.setdefault(speaker, []).append(word.acoustic_features)
+            if word.kind == "word" and speaker:
+                features.setdefault(speaker, []).append(word.acoustic_features)
     return {speaker: _baseline(measured) for speaker, measured in features.items()}
 
 # %% ../../nbs/31_captions.ipynb #441e9e46
@@ -223,7 +227,7 @@ def _split_text(text, max_chars, spaced):
         yield part
 
 # %% ../../nbs/31_captions.ipynb #f4782a98
-def _divide_time(text, timed, speaker, style, spaced): # timed: a word or segment, with one time for all of the text
+def _divide_time(text, timed, speaker, style, spaced): # timed: the word or segment of the whole text
     "Yield the words of a text, its time divided among them by length"
     max_chars = style.max_chars if spaced else style.max_chars // 2
     seconds_per_char = (timed.end_time - timed.start_time) / max(len(text), 1)
@@ -275,7 +279,8 @@ class Caption:
 
 # %% ../../nbs/31_captions.ipynb #3fafe63f
 def _rules(style):
-    return CueRules(style.max_chars, style.lines, style.max_duration, style.max_pause, style.min_duration, SENTENCE_END)
+    return CueRules(style.max_chars, style.lines, style.max_duration, style.max_pause, style.min_duration,
+                    SENTENCE_END)
 
 def _spoken_captions(analysis, style)->Iterator[Caption]:
     "Yield captions that last as long as their words"
@@ -341,7 +346,8 @@ def ensure_contrast(
     return lighter
 
 # %% ../../nbs/31_captions.ipynb #e8ed42ab
-def _palette(analysis, captions, style)->Callable[[str|None, str], str]: # (speaker, a style's colour) -> "#RRGGBB"
+def _palette(analysis, captions, style)->Callable[[str|None, str], str]:
+    "Make a function that turns a speaker and a style's colour into #RRGGBB"
     known = [s.speaker_id for s in analysis.speakers]
     speakers = dict.fromkeys([*known, *(c.speaker_id for c in captions if c.speaker_id)])
     own = {who: ensure_contrast(colour, style.contrast) for who, colour in colours(speakers).items()}
@@ -424,7 +430,8 @@ def _draw_words(caption, moment, pen):
 def _draw_caption(caption, moment, pen):
     "Write a caption's text while the words of a moment are spoken"
     style = pen.style
-    if style.by_word or style.size_per_sd or style.slant_per_semitone: return _draw_words(caption, moment, pen)
+    if style.by_word or style.size_per_sd or style.slant_per_semitone:
+        return _draw_words(caption, moment, pen)
     colour = pen.pick(caption.speaker_id, style.colour)
     return rf"{{\1c{_bgr(colour)}}}" + r"\N".join(ass_text(line) for line in caption.text.split("\n"))
 
@@ -465,7 +472,8 @@ _MAX_TIME = 35_999.995 # seconds: ASS has one digit for the hour
 def _check_times(captions):
     for caption in captions:
         if caption.end_time >= _MAX_TIME:
-            raise CaptionError(f"ass has no times from 10 h on, but there are words at {caption.start_time} s: "
+            raise CaptionError(f"ass has no times from 10 h on, but there are words at "
+                               f"{caption.start_time} s: "
                                "take srt or vtt")
 
 # %% ../../nbs/31_captions.ipynb #fad9f24e
@@ -483,10 +491,12 @@ def to_ass(
     right_to_left = any(_right_to_left(c.text) for c in captions)
     lane_height = pen.letter * (1.2 * style.lines + 0.6)
     subtitles = SSAFile()
-    subtitles.info |= {"PlayResX": str(width), "PlayResY": str(height), "WrapStyle": "0", "YCbCr Matrix": "None"}
+    subtitles.info |= {"PlayResX": str(width), "PlayResY": str(height), "WrapStyle": "0",
+                       "YCbCr Matrix": "None"}
     subtitles.styles = {"Captions": _ass_style(style, pen.letter, width, height, right_to_left)}
     for caption in captions:
-        margin = round(style.margin * height + caption.lane * lane_height) if caption.lane else 0 # 0: the style's
+        # 0: the style's
+        margin = round(style.margin * height + caption.lane * lane_height) if caption.lane else 0
         subtitles.extend(_events(caption, pen, margin))
     return subtitles.to_string("ass", header_notice="")
 
@@ -527,7 +537,8 @@ def frame_size(
 def _check_inputs(video, ass, out):
     "Raise `CaptionError` for files that can't be burnt; return the size and seconds of the video"
     if out.suffix.lower() not in CONTAINERS:
-        raise CaptionError(f"{out.name}: captions are burnt into a video; its name ends in {', '.join(CONTAINERS)}")
+        raise CaptionError(f"{out.name}: captions are burnt into a video; its name ends in "
+                           f"{', '.join(CONTAINERS)}")
     if problem := read_problem(ass): raise CaptionError(f"{ass}: {problem}")
     size, seconds = _probe(video)
     if out.exists() and out.samefile(video):
@@ -537,10 +548,12 @@ def _check_inputs(video, ass, out):
 def _burn_error(video, out, size, reason):
     "Make the error for a burn that failed; without a picture, the container often can't hold the sound"
     if size is None:
-        return CaptionError(f"{Path(video).name}: it has no picture. Captions go onto a dark one, but {out.suffix} "
+        return CaptionError(f"{Path(video).name}: it has no picture. Captions go onto a dark one, but "
+                            f"{out.suffix} "
                             f"can't hold its sound ({reason}): name an .mkv file, or burn into the video. "
                             f"{out.name} is untouched")
-    return CaptionError(f"can't burn captions into {out.name}: {reason}. {out.name} is untouched; if the container "
+    return CaptionError(f"can't burn captions into {out.name}: {reason}. {out.name} is untouched; if the "
+                        "container "
                         "can't hold the sound, name an .mkv file")
 
 # %% ../../nbs/31_captions.ipynb #67ff3ab8

@@ -1,6 +1,6 @@
-"""What two results of one recording have otherwise: words, and who speaks when
+"""Compare two results of one recording: words and speaker turns
 
-Two runs name voices as they please: `SPEAKER_00` of one may be `SPEAKER_01` of the other. Those who talk longest at the same time are taken for the same person; then words are compared without case and punctuation, and turns by who is heard at each moment.
+Two runs name speakers as they please: `SPEAKER_00` of one may be `SPEAKER_01` of the other. The speakers who talk longest at the same time are matched. Then words are compared without case and punctuation, and turns by who talks at each moment.
 
 Docs: https://ecg-audio.github.io/ecg_audio_nb/compare.html.md"""
 
@@ -11,6 +11,7 @@ __all__ = ['match_speakers', 'speaker_changes', 'Differences', 'compare']
 
 # %% ../../nbs/35_compare.ipynb #ae80012e
 import difflib, re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 import numpy as np
@@ -22,58 +23,82 @@ from ..speech.vad import Spans
 # %% ../../nbs/35_compare.ipynb #75b72410
 def match_speakers(
     a:Sequence[Turn], b:Sequence[Turn],
-)->dict[str, str]: # a name of `b` to its counterpart in `a`; without those who have none
-    "Who is who"
-    ours, theirs = (list(dict.fromkeys(t.speaker_id for t in turns)) for turns in (a, b))
-    shared = np.zeros((len(theirs), len(ours)))
+)->dict[str, str]: # speakers of `b` by name, and the name in `a`; without those who have no match
+    "Match the speakers of two results by the time in which both talk"
+    names_a = list(dict.fromkeys(turn.speaker_id for turn in a))
+    names_b = list(dict.fromkeys(turn.speaker_id for turn in b))
+    shared = np.zeros((len(names_b), len(names_a))) # seconds
     for t in b:
         for s in a:
-            both = min(t.end_time, s.end_time) - max(t.start_time, s.start_time)
-            if both > 0: shared[theirs.index(t.speaker_id), ours.index(s.speaker_id)] += both
-    return {theirs[i]: ours[j] for i, j in zip(*assign(-shared)) if shared[i, j]}
+            seconds = min(t.end_time, s.end_time) - max(t.start_time, s.start_time)
+            if seconds > 0: shared[names_b.index(t.speaker_id), names_a.index(s.speaker_id)] += seconds
+    return {names_b[i]: names_a[j] for i, j in zip(*assign(-shared)) if shared[i, j]}
 
 # %% ../../nbs/35_compare.ipynb #8d3f3bd8
+_UNMATCHED = "in b only: "
+
+def _edges(turns, side, names): # side: 0 for a, 1 for b
+    "List the starts and ends of turns: time, +1 or -1, side, speaker"
+    starts = [(turn.start_time, 1, side, names(turn.speaker_id)) for turn in turns]
+    return starts + [(turn.end_time, -1, side, names(turn.speaker_id)) for turn in turns]
+
+def _add_span(spans, start, end):
+    "Add a span, or lengthen the last one if it ends where this one starts"
+    if spans and spans[-1][1] == start: spans[-1] = (spans[-1][0], end)
+    else: spans.append((start, end))
+
+# %% ../../nbs/35_compare.ipynb #6671f7da
 def speaker_changes(
     a:Sequence[Turn], b:Sequence[Turn],
-    names:Mapping[str, str], # of `counterparts`
-)->Spans:
-    "Where other people speak, in order"
-    edges = [(t.start_time, 1, 0, t.speaker_id) for t in a] + [(t.end_time, -1, 0, t.speaker_id) for t in a]
-    edges += [(t.start_time, 1, 1, names.get(t.speaker_id, (t.speaker_id,))) for t in b]
-    edges += [(t.end_time, -1, 1, names.get(t.speaker_id, (t.speaker_id,))) for t in b]
-    active, out, last = ({}, {}), [], 0.0
-    for at, by, side, who in sorted(edges, key=lambda e: e[0]):
-        if at > last and active[0].keys() != active[1].keys():
-            if out and out[-1][1] == last: out[-1] = (out[-1][0], at)
-            else: out.append((last, at))
-        active[side][who] = active[side].get(who, 0) + by
-        if not active[side][who]: del active[side][who]
-        last = at
-    return out
+    names:Mapping[str, str], # of `match_speakers`
+)->Spans: # seconds, in order
+    "Find where other speakers talk in `b` than in `a`"
+    def name_in_a(speaker): return names.get(speaker, (_UNMATCHED, speaker))
+    edges = _edges(a, 0, lambda speaker: speaker) + _edges(b, 1, name_in_a)
+    talking, spans, last = (Counter(), Counter()), [], 0.0 # talking: turns of each speaker at this time
+    for time, change, side, speaker in sorted(edges, key=lambda edge: edge[0]):
+        if time > last and talking[0].keys() != talking[1].keys(): _add_span(spans, last, time)
+        talking[side][speaker] += change
+        if not talking[side][speaker]: del talking[side][speaker]
+        last = time
+    return spans
 
 # %% ../../nbs/35_compare.ipynb #708d0492
 @dataclass(frozen=True)
 class Differences:
-    "Between two results of one recording"
-    words: tuple[frozenset[int], frozenset[int]] # numbers of the words that the other has not, or gives to somebody else
-    moved: Spans # seconds
-    names: Mapping[str, str] # of `counterparts`
+    "The differences between two results of one recording"
+    # numbers of the words of a and b that the other result lacks or gives to another speaker
+    words: tuple[frozenset[int], frozenset[int]]
+    speaker_changes: Spans # where other speakers talk, seconds
+    names: Mapping[str, str] # of `match_speakers`
+
+    @property
+    def moved(self): return self.speaker_changes # TEMP(rename)
 
     def __str__(self):
-        words, seconds = max(map(len, self.words)), sum(b - a for a, b in self.moved)
+        words, seconds = max(map(len, self.words)), sum(end - start for start, end in self.speaker_changes)
         return f"A and B differ in {words} word{'' if words == 1 else 's'} and {seconds:.1f} s of turns"
 
-def _plain(w): return re.sub(r"\W+", "", w.word.casefold()) or w.word
+# %% ../../nbs/35_compare.ipynb #2094f8ee
+def _bare(word): return re.sub(r"\W+", "", word.word.casefold()) or word.word
 
-def _renamed(who, names):
-    "A speaker of b as `a` names them; a name that means another voice in `a` does not count"
-    return names.get(who, (who,) if who in names.values() else who)
+def _name_in_a(speaker, names):
+    "Return the name in `a` of a speaker of `b`; one without a match has none of a's names"
+    return names.get(speaker, (_UNMATCHED, speaker) if speaker in names.values() else speaker)
+
+def _differing_words(a, b, names)->tuple[frozenset[int], frozenset[int]]: # a, b: words
+    "Find the words that the other result lacks or gives to another speaker"
+    matcher = difflib.SequenceMatcher(None, [_bare(w) for w in a], [_bare(w) for w in b], autojunk=False)
+    differ_a, differ_b = set(range(len(a))), set(range(len(b)))
+    for block in matcher.get_matching_blocks():
+        for i, j in zip(range(block.a, block.a + block.size), range(block.b, block.b + block.size)):
+            if a[i].speaker_id != _name_in_a(b[j].speaker_id, names): continue
+            differ_a.discard(i)
+            differ_b.discard(j)
+    return frozenset(differ_a), frozenset(differ_b)
 
 def compare(a:Analysis, b:Analysis)->Differences:
-    "Words and turns of one that the other has otherwise"
-    ours, theirs, names = draft_of(a).words, draft_of(b).words, match_speakers(a.turns, b.turns)
-    other = set(range(len(ours))), set(range(len(theirs)))
-    for i, j, n in difflib.SequenceMatcher(None, [*map(_plain, ours)], [*map(_plain, theirs)], autojunk=False).get_matching_blocks():
-        same = [k for k in range(n) if ours[i + k].speaker_id == _renamed(theirs[j + k].speaker_id, names)]
-        for k in same: other[0].discard(i + k); other[1].discard(j + k)
-    return Differences(tuple(map(frozenset, other)), speaker_changes(a.turns, b.turns, names), names)
+    "Compare two results of one recording"
+    names = match_speakers(a.turns, b.turns)
+    words = _differing_words(draft_of(a).words, draft_of(b).words, names)
+    return Differences(words, speaker_changes(a.turns, b.turns, names), names)

@@ -1,10 +1,10 @@
-"""What a person puts right in a result: a word, its time, who spoke; measured anew, and kept as a reference
+"""Correct a result by hand: a word, its times, its speaker; measure it again and keep it as a reference
 
-A `Draft` holds words and turns. Each correction gives another draft, so that undoing is going back to the one before.
+A `Draft` holds words and turns. Each correction returns another draft, so that undoing is going back to the one before.
 
-- A word that is replaced by several shares its time among them by their letters, and says so: `timing = "interpolated"`.
-- Who speaks is corrected for a stretch of time: words whose middle lies in it change hands, and turns are cut at its ends.
-- Nothing that was measured is carried over to what was changed: `apply_corrections` measures every word, segment and speaker again.
+- Words that replace one word divide its time among them by their letters, and are marked: `timing = "interpolated"`.
+- The speaker is corrected for a span of time: words whose middle lies in it get the new speaker, and turns are cut at its ends.
+- No measurement is carried over to what was changed: `apply_corrections` measures every word, segment and speaker again.
 
 Docs: https://ecg-audio.github.io/ecg_audio_nb/corrections.html.md"""
 
@@ -30,58 +30,74 @@ from ..speech.vad import Spans
 # %% ../../nbs/34_corrections.ipynb #ea836548
 @dataclass(frozen=True)
 class Draft:
-    "Words and turns of a recording, as far as somebody has corrected them"
+    "Words and turns of a recording, and the corrections so far"
     words: tuple[Word, ...] # with times, in their order; no silences
     turns: tuple[Turn, ...] # in the order of their starts
     duration: float # of the recording, seconds
 
 def draft_of(analysis:Analysis)->Draft:
-    "What there is to correct"
-    return Draft(tuple(w for w in analysis.words if w.kind == "word"), analysis.turns, analysis.metadata.duration)
+    "Make a draft of a result"
+    words = tuple(w for w in analysis.words if w.kind == "word")
+    return Draft(words, analysis.turns, analysis.metadata.duration)
 
 # %% ../../nbs/34_corrections.ipynb #f3870751
 class CorrectionError(ValueError):
-    "A correction that can't be: no such word or turn, a time outside the recording, files that stand in the way"
+    "A correction is impossible: no such word or turn, a time outside the recording, or existing files"
 
-def _one(items, number, name):
+def _item(items, number, kind):
     if 0 <= number < len(items): return items[number]
-    raise CorrectionError(f"no {name} {number}: there are {len(items)}, counted from 0")
+    raise CorrectionError(f"no {kind} {number}: there are {len(items)}, counted from 0")
 
-def _span(draft, start, end):
-    if 0 <= start < end <= draft.duration: return start, end
-    raise CorrectionError(f"{start:g} to {end:g} s: start and end are seconds, 0 <= start < end <= {draft.duration:g}")
+def _check_span(draft, start, end):
+    if 0 <= start < end <= draft.duration: return
+    raise CorrectionError(f"{start:g} to {end:g} s: start and end are seconds, 0 <= start < end <= "
+                          f"{draft.duration:g}")
 
-def _in_order(draft, words=None, turns=None):
-    words = draft.words if words is None else sorted(words, key=lambda w: (w.start_time, w.end_time))
-    return replace(draft, words=tuple(words), turns=draft.turns if turns is None else tuple(_joined(turns)))
+def _check_name(speaker)->str: # on one line
+    if name := " ".join(speaker.split()): return name
+    raise CorrectionError("a speaker needs a name, such as SPEAKER_02 or Anna")
 
 # %% ../../nbs/34_corrections.ipynb #866741f3
-def _both(a, b): # the confidence of two turns as one; None where one of them has none
-    "Mean by length"
+def _mean_confidence(a, b): # turns; None where one of them has none
+    "Average the confidence of two turns by their length"
     if a.speaker_confidence is None or b.speaker_confidence is None: return None
-    long = [x.end_time - x.start_time for x in (a, b)]
-    return (a.speaker_confidence*long[0] + b.speaker_confidence*long[1]) / sum(long) if sum(long) else a.speaker_confidence
+    long_a, long_b = a.end_time - a.start_time, b.end_time - b.start_time
+    if not long_a + long_b: return a.speaker_confidence
+    return (a.speaker_confidence*long_a + b.speaker_confidence*long_b) / (long_a + long_b)
 
-def _joined(turns, touching=0.001): # seconds
-    "In order; what touches and is one speaker's is one turn"
-    last, out = {}, []
-    for t in sorted(turns, key=lambda t: (t.start_time, t.end_time)):
-        i = last.get(t.speaker_id)
-        if i is None or t.start_time > out[i].end_time + touching: last[t.speaker_id] = len(out); out.append(t)
-        else: out[i] = replace(out[i], end_time=max(out[i].end_time, t.end_time), speaker_confidence=_both(out[i], t))
-    return out
+def _join_turns(turns, max_gap=0.001): # seconds
+    "Sort turns and join those of one speaker that touch"
+    joined, last = [], {} # last: place of each speaker's last turn
+    for turn in sorted(turns, key=lambda t: (t.start_time, t.end_time)):
+        place = last.get(turn.speaker_id)
+        if place is None or turn.start_time > joined[place].end_time + max_gap:
+            last[turn.speaker_id] = len(joined)
+            joined.append(turn)
+        else:
+            before = joined[place]
+            end, confidence = max(before.end_time, turn.end_time), _mean_confidence(before, turn)
+            joined[place] = replace(before, end_time=end, speaker_confidence=confidence)
+    return joined
+
+# %% ../../nbs/34_corrections.ipynb #3b02ba0c
+def _with_words(draft, words):
+    return replace(draft, words=tuple(sorted(words, key=lambda w: (w.start_time, w.end_time))))
+
+def _with_turns(draft, turns): return replace(draft, turns=tuple(_join_turns(turns)))
 
 # %% ../../nbs/34_corrections.ipynb #9f18b49d
-def _written(text, start, end, whole): # whole: a Word that says the rest
-    "Words over a span, each as long as its letters are many"
-    said = text.split()
-    if len(said) == 1: return [replace(whole, word=said[0], start_time=start, end_time=end)]
-    letters, at, out = sum(map(len, said)), start, []
-    for n, word in enumerate(said):
-        till = end if n == len(said) - 1 else at + (end - start)*len(word)/letters
-        out.append(replace(whole, word=word, start_time=at, end_time=till, timing="interpolated"))
-        at = till
-    return out
+def _split_word(text, template): # template: a Word with the time of all
+    "Make a word of each word in a text, with a part of the time by its letters"
+    texts = text.split()
+    if len(texts) == 1: return [replace(template, word=texts[0])]
+    letters, start, words = sum(map(len, texts)), template.start_time, []
+    duration = template.end_time - template.start_time
+    for word in texts:
+        end = start + duration*len(word)/letters
+        words.append(replace(template, word=word, start_time=start, end_time=end, timing="interpolated"))
+        start = end
+    if words: words[-1] = replace(words[-1], end_time=template.end_time)
+    return words
 
 # %% ../../nbs/34_corrections.ipynb #26fcbd75
 def edit_word(
@@ -91,12 +107,16 @@ def edit_word(
     start:float|None=None, end:float|None=None, # seconds; None: as they were
 )->Draft:
     "Correct a word; raises `CorrectionError`"
-    old = _one(draft.words, number, "word")
-    span = _span(draft, old.start_time if start is None else start, old.end_time if end is None else end)
-    if (text, span) == (old.word, (old.start_time, old.end_time)): return draft
-    moved = span != (old.start_time, old.end_time)
-    new = replace(old, confidence=old.confidence if text == old.word else None, timing="measured" if moved else old.timing)
-    return _in_order(draft, [*draft.words[:number], *_written(text, *span, new), *draft.words[number + 1:]])
+    old = _item(draft.words, number, "word")
+    start = old.start_time if start is None else start
+    end = old.end_time if end is None else end
+    _check_span(draft, start, end)
+    new = replace(old, start_time=start, end_time=end)
+    if (start, end) != (old.start_time, old.end_time): new = replace(new, timing="measured")
+    if text != old.word: new = replace(new, confidence=None)
+    if text == old.word and new == old: return draft
+    words = _split_word(text, new)
+    return _with_words(draft, [*draft.words[:number], *words, *draft.words[number + 1:]])
 
 # %% ../../nbs/34_corrections.ipynb #f1800d67
 def add_words(
@@ -105,45 +125,54 @@ def add_words(
     start:float, end:float, # seconds
     speaker:str|None=None,
 )->Draft:
-    "Put in what was not heard; raises `CorrectionError`"
+    "Add words that the recognizer missed; raises `CorrectionError`"
     if not text.split(): raise CorrectionError("no text: what was said between these times?")
-    new = Word(text, *_span(draft, start, end), speaker_id=speaker, timing="measured")
-    return _in_order(draft, [*draft.words, *_written(text, start, end, new)])
+    _check_span(draft, start, end)
+    new = Word(text, start, end, speaker_id=speaker, timing="measured")
+    return _with_words(draft, [*draft.words, *_split_word(text, new)])
 
 # %% ../../nbs/34_corrections.ipynb #54e00224
-def _within(word, start, end): return start <= (word.start_time + word.end_time)/2 < end
+def _middle_in(word, start, end): return start <= (word.start_time + word.end_time)/2 < end
 
-def _outside(turn, start, end):
-    "What is left of a turn without a stretch"
-    parts = [(turn.start_time, min(turn.end_time, start)), (max(turn.start_time, end), turn.end_time)]
-    return [replace(turn, start_time=a, end_time=b) for a, b in parts if b > a]
-
-def _said_by(word, speaker): # by hand: that is not a probability
+def _give_word(word, speaker): # corrected by hand, so the confidence is removed
     others = tuple(x for x in word.other_speakers if x != speaker)
     return replace(word, speaker_id=speaker, speaker_confidence=None, other_speakers=others)
 
+def _outside(turn, start, end):
+    "Return the parts of a turn outside a span"
+    parts = [(turn.start_time, min(turn.end_time, start)), (max(turn.start_time, end), turn.end_time)]
+    return [replace(turn, start_time=a, end_time=b) for a, b in parts if b > a]
+
+def _rename_speaker(draft, old, new):
+    words, turns = ([renamed(x, {old: new}) for x in items] for items in (draft.words, draft.turns))
+    return replace(draft, words=tuple(words), turns=tuple(turns))
+
+# %% ../../nbs/34_corrections.ipynb #8c8a03e2
 def reassign_speaker(
     draft:Draft,
     start:float, end:float, # seconds
     to:str, # who speaks there
     of:str|None=None, # whose time it was; None: everybody's
 )->Draft:
-    "Say who speaks in a stretch; over the whole recording, to a new name, a speaker is renamed. Raises `CorrectionError`"
-    _span(draft, start, end)
-    to = _named(to)
-    everybody = {x.speaker_id for x in (*draft.words, *draft.turns)}
-    if of is not None and (start, end) == (0, draft.duration) and to not in everybody:
-        words, turns = (tuple(renamed(x, {of: to}) for x in xs) for xs in (draft.words, draft.turns))
-        return replace(draft, words=words, turns=turns)
-    mine = lambda x: of is None or x.speaker_id == of
-    words = [_said_by(w, to) if mine(w) and _within(w, start, end) else w for w in draft.words]
-    turns = [part for t in draft.turns for part in (_outside(t, start, end) if mine(t) else [t])]
-    taken = [(max(t.start_time, start), min(t.end_time, end)) for t in draft.turns if mine(t)]
-    return _in_order(draft, words, [*turns, *(Turn(a, b, to) for a, b in taken if b > a)])
-
-def _named(speaker):
-    if name := " ".join(speaker.split()): return name
-    raise CorrectionError("a speaker needs a name, such as SPEAKER_02 or Anna")
+    """Correct who speaks in a span; raises `CorrectionError`. A speaker is renamed by a span over the whole
+    recording and a new name"""
+    _check_span(draft, start, end)
+    to = _check_name(to)
+    known = {x.speaker_id for x in (*draft.words, *draft.turns)}
+    if of is not None and (start, end) == (0, draft.duration) and to not in known:
+        return _rename_speaker(draft, of, to)
+    words, turns = [], []
+    for word in draft.words:
+        given = of in (None, word.speaker_id) and _middle_in(word, start, end)
+        words.append(_give_word(word, to) if given else word)
+    for turn in draft.turns:
+        if of not in (None, turn.speaker_id):
+            turns.append(turn)
+            continue
+        turns += _outside(turn, start, end)
+        inside = max(turn.start_time, start), min(turn.end_time, end)
+        if inside[1] > inside[0]: turns.append(Turn(*inside, to))
+    return _with_turns(_with_words(draft, words), turns)
 
 # %% ../../nbs/34_corrections.ipynb #7c377d70
 def edit_turn(
@@ -152,41 +181,61 @@ def edit_turn(
     start:float, end:float, # seconds
     speaker:str|None, # None: nobody speaks there
 )->Draft:
-    "Correct a turn, and whose its words are; raises `CorrectionError`"
-    old = _one(draft.turns, number, "turn")
-    _span(draft, start, end)
-    speaker = speaker if speaker is None else _named(speaker)
-    mine = lambda w: w.speaker_id == old.speaker_id and _within(w, old.start_time, old.end_time)
-    words = [_said_by(w, speaker) if mine(w) else w for w in draft.words]
-    rest = [*draft.turns[:number], *draft.turns[number + 1:]]
-    return _in_order(draft, words, rest if speaker is None else [*rest, Turn(start, end, speaker)])
+    "Correct a turn and the speaker of its words; raises `CorrectionError`"
+    old = _item(draft.turns, number, "turn")
+    _check_span(draft, start, end)
+    if speaker is not None: speaker = _check_name(speaker)
+    words = []
+    for word in draft.words:
+        given = word.speaker_id == old.speaker_id and _middle_in(word, old.start_time, old.end_time)
+        words.append(_give_word(word, speaker) if given else word)
+    turns = [*draft.turns[:number], *draft.turns[number + 1:]]
+    if speaker is not None: turns.append(Turn(start, end, speaker))
+    return _with_turns(_with_words(draft, words), turns)
 
-def add_turn(draft:Draft, start:float, end:float, speaker:str)->Draft:
-    "Put in a turn; words there that are nobody's become theirs. Raises `CorrectionError`"
-    _span(draft, start, end)
-    speaker = _named(speaker)
-    theirs = lambda w: w.speaker_id is None and _within(w, start, end)
-    words = [_said_by(w, speaker) if theirs(w) else w for w in draft.words]
-    return _in_order(draft, words, [*draft.turns, Turn(start, end, speaker)])
+# %% ../../nbs/34_corrections.ipynb #fd79fcda
+def add_turn(draft:Draft, start:float, end:float, speaker:str)->Draft: # start, end: seconds
+    "Add a turn and give the speaker the words there that have none; raises `CorrectionError`"
+    _check_span(draft, start, end)
+    speaker = _check_name(speaker)
+    words = []
+    for word in draft.words:
+        given = word.speaker_id is None and _middle_in(word, start, end)
+        words.append(_give_word(word, speaker) if given else word)
+    return _with_turns(_with_words(draft, words), [*draft.turns, Turn(start, end, speaker)])
 
 # %% ../../nbs/34_corrections.ipynb #42eaed01
 BY_HAND = "corrected by hand" # a result's last warning
+
+def _likeliest_channel(speaker, draft, analysis): # None where nothing overlaps
+    "Find the channel of the turns that overlap a speaker's most"
+    channels = {s.speaker_id: s.channel for s in analysis.speakers}
+    starts = np.array([t.start_time for t in analysis.turns])
+    ends = np.array([t.end_time for t in analysis.turns])
+    overlap = Counter()
+    for turn in draft.turns:
+        if turn.speaker_id != speaker: continue
+        both = np.minimum(turn.end_time, ends) - np.maximum(turn.start_time, starts)
+        either = np.maximum(turn.end_time, ends) - np.minimum(turn.start_time, starts)
+        for i in np.flatnonzero(both > 0):
+            overlap[channels.get(analysis.turns[i].speaker_id)] += both[i] / either[i]
+    return max(overlap, key=overlap.get, default=None)
 
 def channels_of(
     draft:Draft,
     analysis:Analysis, # that it was made from
 )->dict[str, int|None]: # by the draft's speakers; None: none
-    "Which channel each speaker has, where channels are speakers: a new name has the channel in which its turns are"
-    known = {s.speaker_id: s.channel for s in analysis.speakers}
-    starts, ends = (np.array([getattr(t, name) for t in analysis.turns]) for name in ("start_time", "end_time"))
-    def heard_in(who):
-        alike = Counter()
-        for t in (t for t in draft.turns if t.speaker_id == who):
-            both = np.minimum(t.end_time, ends) - np.maximum(t.start_time, starts)
-            either = np.maximum(t.end_time, ends) - np.minimum(t.start_time, starts)
-            for i in np.flatnonzero(both > 0): alike[known.get(analysis.turns[i].speaker_id)] += both[i] / either[i]
-        return max(alike, key=alike.get, default=None)
-    return {who: known[who] if who in known else heard_in(who) for who in {t.speaker_id for t in draft.turns}}
+    "Find each speaker's channel, where channels are speakers; a new name gets that of its turns"
+    channels = {s.speaker_id: s.channel for s in analysis.speakers}
+    speakers = {t.speaker_id for t in draft.turns}
+    return {s: channels[s] if s in channels else _likeliest_channel(s, draft, analysis) for s in speakers}
+
+# %% ../../nbs/34_corrections.ipynb #28a5c051
+def _segments(draft, frames, speech, settings, language):
+    "Cut the words into segments; without words, each turn is a segment"
+    if draft.words: return build_segments(draft.words, frames, speech, settings, language)
+    spans = [(t.start_time, t.end_time) for t in draft.turns]
+    return attach_features([[] for _ in spans], spans, [t.speaker_id for t in draft.turns], frames, speech)
 
 def apply_corrections(
     draft:Draft,
@@ -195,36 +244,42 @@ def apply_corrections(
     speech:Spans, # where there is speech, seconds
     settings:Settings,
 )->Analysis:
-    "The result that a draft stands for"
-    if isinstance(measured, ChannelFrames): measured = given_channels(measured, channels_of(draft, analysis))
-    if draft.words: segments = build_segments(draft.words, measured, speech, settings, analysis.metadata.language_detected)
-    else: # a turn is a segment
-        spans, who = [(t.start_time, t.end_time) for t in draft.turns], [t.speaker_id for t in draft.turns]
-        segments = attach_features([[] for _ in spans], spans, who, measured, speech)
+    "Make the result of a draft: segments and speakers are built and measured again"
+    frames, m = measured, analysis.metadata
+    if isinstance(frames, ChannelFrames): frames = given_channels(frames, channels_of(draft, analysis))
+    segments = _segments(draft, frames, speech, settings, m.language_detected)
     names = {s.speaker_id: s.name for s in analysis.speakers}
-    speakers = tuple(replace(s, name=names.get(s.speaker_id)) for s in to_speakers(draft.turns, segments, measured))
-    notes = dict.fromkeys([*analysis.metadata.warnings, BY_HAND])
-    counts = dict(total_segments=len(segments), unique_speakers=len(speakers), warnings=tuple(notes))
-    return Analysis(segments, draft.turns, speakers, replace(analysis.metadata, **counts))
+    speakers = to_speakers(draft.turns, segments, frames)
+    speakers = tuple(replace(s, name=names.get(s.speaker_id)) for s in speakers)
+    warnings = tuple(dict.fromkeys([*m.warnings, BY_HAND]))
+    metadata = replace(m, total_segments=len(segments), unique_speakers=len(speakers), warnings=warnings)
+    return Analysis(segments, draft.turns, speakers, metadata)
 
 # %% ../../nbs/34_corrections.ipynb #1caf910f
 def to_stm(analysis:Analysis)->str:
-    "What was said by whom, NIST's format: a line a segment"
-    def line(s): return f"{recording_id(analysis)} 1 {_token(s.speaker_id)} {s.start_time:.3f} {s.end_time:.3f} {spoken_text(s)}\n"
-    return "".join(line(s) for s in analysis.segments if spoken_text(s))
+    "Write who said what in NIST's format, a line for each segment"
+    name, lines = recording_id(analysis), []
+    for s in analysis.segments:
+        speaker = "_".join((s.speaker_id or "unknown").split())
+        if text := spoken_text(s):
+            lines.append(f"{name} 1 {speaker} {s.start_time:.3f} {s.end_time:.3f} {text}\n")
+    return "".join(lines)
 
-def _token(speaker): return "_".join((speaker or "unknown").split())
-
+# %% ../../nbs/34_corrections.ipynb #6bcb76c5
 def save_reference(
-    analysis:Analysis, # that somebody corrected
+    analysis:Analysis, # that was corrected
     folder:str|Path,
     stem:str, # of the recording's name, and so of the files'
-    over:bool=False, # True: in place of what is there
-)->list[Path]: # what was written
-    "Keep a result as a reference, whole or not at all; raises `CorrectionError` or `ExportError`"
-    files = {Path(folder, f"{stem}.stm"): to_stm(analysis), Path(folder, f"{stem}.rttm"): render(analysis, "rttm"),
-             Path(folder, f"{stem}.json"): render(analysis, "json")}
-    there = [str(p) for p in files if p.exists()]
-    if there and not over:
-        raise CorrectionError(f"{', '.join(there)} stands there already: choose another folder, or replace it (over=True)")
+    overwrite:bool=False, # replace files that exist
+    over:bool|None=None, # TEMP(rename) overwrite
+)->list[Path]: # the files
+    "Keep a result as a reference, completely or not at all; raises `CorrectionError` or `ExportError`"
+    overwrite = overwrite if over is None else over # TEMP(rename)
+    contents = {"stm": to_stm(analysis), "rttm": render(analysis, "rttm"), "json": render(analysis, "json")}
+    files = {Path(folder, f"{stem}.{extension}"): content for extension, content in contents.items()}
+    existing = [str(path) for path in files if path.exists()]
+    if existing and not overwrite:
+        raise CorrectionError(f"{', '.join(existing)} stands there already: choose another folder, or "
+                              "replace it "
+                              "(overwrite=True)")
     return write_files(files)

@@ -22,7 +22,7 @@ from ..schema import Segment, Word
 
 # %% ../../nbs/30_cues.ipynb #f93ec8a0
 class ExportError(ValueError):
-    "A result can't be written as asked: an unknown format, a value the format can't hold, or an unwritable path"
+    "A result can't be written: an unknown format, a value the format can't hold, or an unwritable path"
 
 # %% ../../nbs/30_cues.ipynb #95a51dd4
 def _spaces(text, words):
@@ -111,7 +111,8 @@ class CueRules:
     max_pause: float = 1.0 # seconds; a pause this long ends a cue
     min_duration: float = 0.0 # seconds; a shorter sentence shares its cue with the next one
     sentence_end: re.Pattern = re.compile(r"[.?!]$") # matches a word that ends a sentence
-    shared: bool = False # True: speakers who talk at once share a cue; False: each segment has cues of its own
+    # True: speakers who talk at once share a cue; False: each segment has cues of its own
+    shared: bool = False
     names: bool = False # shared cues: write the speaker's name where the speaker changes
 
 # %% ../../nbs/30_cues.ipynb #715e25b9
@@ -229,7 +230,8 @@ def _last_cues(stretch, end, costs, rules):
     found = []
     for begin in range(end - 1, -1, -1):
         cue = stretch[begin:end]
-        if found and not _fits(cue, len(fill_lines(cue, rules.max_chars)), rules): break # one word always fits
+        # one word always fits
+        if found and not _fits(cue, len(fill_lines(cue, rules.max_chars)), rules): break
         fullness = sum(word.width for word in cue) / (rules.max_chars * rules.max_lines)
         cost = 1 + (1 - fullness)**2 + (0 if after_clause else 0.2)
         found.append((costs[begin] + cost, begin))

@@ -80,7 +80,8 @@ def _subtitles(shown, cue_text, format): # format: of pysubs2
     from pysubs2 import SSAEvent, SSAFile
     subtitles = SSAFile()
     for cue in shown:
-        text = re.sub(r"\\(?=[Nnh])", "\\\\\u2060", cue_text(cue)) # pysubs2 would read \N, \n and \h as breaks
+        # pysubs2 would read \N, \n and \h as breaks
+        text = re.sub(r"\\(?=[Nnh])", "\\\\\u2060", cue_text(cue))
         start, end = round(cue.start_time*1000), round(cue.end_time*1000)
         subtitles.append(SSAEvent(start=start, end=end, text=text.replace("\n", r"\N")))
     return subtitles.to_string(format, keep_ssa_tags=True)
@@ -124,7 +125,8 @@ def _label(segment):
 
 def to_txt(analysis:Analysis)->str:
     "Write time, speaker and text, a line for each segment"
-    lines = [f"[{_clock(s.start_time)} --> {_clock(s.end_time)}] {_label(s)}" for s in with_names(analysis).segments]
+    lines = [f"[{_clock(s.start_time)} --> {_clock(s.end_time)}] {_label(s)}"
+             for s in with_names(analysis).segments]
     return "".join(line.rstrip() + "\n" for line in lines)
 
 # %% ../../nbs/32_export.ipynb #ac111aca
@@ -205,7 +207,8 @@ def _speaker_tiers(analysis, name, end):
     words = [(w.start_time, w.end_time, _one_line(w.word)) for s in segments for w in timed_words(s)]
     turns = [(t.start_time, t.end_time, name) for t in analysis.turns if _tier_name(t.speaker_id) == name]
     tiers = {}
-    if segments: tiers["segments"] = _tier([(s.start_time, s.end_time, spoken_text(s)) for s in segments], end)
+    if segments:
+        tiers["segments"] = _tier([(s.start_time, s.end_time, spoken_text(s)) for s in segments], end)
     if words: tiers["words"] = _tier(words, end)
     elif turns: tiers["turns"] = [(start, stop, label and name) for start, stop, label in _tier(turns, end)]
     return {f"{name} {kind}": intervals for kind, intervals in tiers.items()}
@@ -218,27 +221,14 @@ def _tiers(analysis, end):
     return tiers or {"words": _tier([], end)}
 
 # %% ../../nbs/32_export.ipynb #7135d8db
-def _quoted(text): return '"' + text.replace('"', '""') + '"'
-
-def _tier_lines(number, name, intervals, end):
-    "Write a tier in Praat's long format"
-    lines = [f"    item [{number}]:", '        class = "IntervalTier"', f"        name = {_quoted(name)}",
-             "        xmin = 0", f"        xmax = {end}", f"        intervals: size = {len(intervals)}"]
-    for i, (start, stop, label) in enumerate(intervals, 1):
-        lines += [f"        intervals [{i}]:", f"            xmin = {start}", f"            xmax = {stop}",
-                  f"            text = {_quoted(label)}"]
-    return lines
-
-# %% ../../nbs/32_export.ipynb #4634ab79
 def to_textgrid(analysis:Analysis)->str:
     "Write Praat's long text format: interval tiers of segments and words for each speaker"
+    from praatio.utilities.textgrid_io import getTextgridAsStr
     analysis = with_names(analysis)
     end = max([analysis.metadata.duration, 0.001, *(t.end_time for t in analysis.turns)]) # Praat wants a length
-    tiers = _tiers(analysis, end)
-    lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", "xmin = 0", f"xmax = {end}",
-             "tiers? <exists>", f"size = {len(tiers)}", "item []:"]
-    for number, (name, intervals) in enumerate(tiers.items(), 1): lines += _tier_lines(number, name, intervals, end)
-    return "\n".join(lines) + "\n"
+    tiers = [{"class": "IntervalTier", "name": name, "xmin": 0, "xmax": end, "entries": intervals}
+             for name, intervals in _tiers(analysis, end).items()]
+    return getTextgridAsStr({"xmin": 0, "xmax": end, "tiers": tiers}, "long_textgrid", includeBlankSpaces=False)
 
 # %% ../../nbs/32_export.ipynb #1e1048f7
 def to_tsv(analysis:Analysis)->str:
@@ -265,7 +255,8 @@ def _cells(record):
 def _table(analysis, rows, empty): # empty: a row that has every column
     "Turn rows into columns, `mfcc` last; and a column of names where a speaker has one"
     keys = dict.fromkeys(key for row in [empty, *rows] for key in row)
-    table = {key: [row.get(key) for row in rows] for key in sorted(keys, key=lambda key: key.startswith("mfcc_"))}
+    table = {key: [row.get(key) for row in rows]
+             for key in sorted(keys, key=lambda key: key.startswith("mfcc_"))}
     names = {s.speaker_id: s.name for s in analysis.speakers if s.name}
     if names: table["speaker_name"] = [names.get(speaker) for speaker in table["speaker_id"]]
     return table
@@ -306,7 +297,8 @@ def _valid(value): return value.encode("utf-8", "replace").decode() if isinstanc
 
 def _parquet(table):
     pa, pq = (require(name, "lab", "parquet needs", ExportError) for name in ("pyarrow", "pyarrow.parquet"))
-    types = {key: pa.string() if key in _TEXTS else pa.float64() for key in table} | {"segment_id": pa.int64()}
+    types = {key: pa.string() if key in _TEXTS else pa.float64()
+             for key in table} | {"segment_id": pa.int64()}
     columns = {key: pa.array(map(_valid, values), types[key]) for key, values in table.items()}
     file = io.BytesIO()
     pq.write_table(pa.table(columns), file)
@@ -314,7 +306,8 @@ def _parquet(table):
 
 def to_parquet(analysis:Analysis)->dict[str, bytes]: # by file extension
     "Write the tables of words and segments as Parquet; raises `ExportError` if pyarrow is not installed"
-    return {"words.parquet": _parquet(words_table(analysis)), "segments.parquet": _parquet(segments_table(analysis))}
+    return {"words.parquet": _parquet(words_table(analysis)),
+            "segments.parquet": _parquet(segments_table(analysis))}
 
 # %% ../../nbs/32_export.ipynb #359327dd
 def to_json(analysis:Analysis)->str:
@@ -324,8 +317,9 @@ def to_json(analysis:Analysis)->str:
 # %% ../../nbs/32_export.ipynb #6599d033
 Content = str|bytes|dict[str, str]|dict[str, bytes] # of a file, or of several by their extensions
 WRITERS:dict[str, Callable[[Analysis], Content]] = {
-    "json": to_json, "srt": to_srt, "vtt": to_vtt, "ass": _to_ass, "txt": to_txt, "tsv": to_tsv, "csv": to_csv,
-    "parquet": to_parquet, "rttm": to_rttm, "ctm": to_ctm, "TextGrid": to_textgrid, "audacity": to_audacity}
+    "json": to_json, "srt": to_srt, "vtt": to_vtt, "ass": _to_ass, "txt": to_txt, "tsv": to_tsv,
+    "csv": to_csv, "parquet": to_parquet, "rttm": to_rttm, "ctm": to_ctm, "TextGrid": to_textgrid,
+    "audacity": to_audacity}
 EXTENSIONS = {"audacity": "audacity.txt"} # where it is not the format's name
 
 def render(
@@ -366,7 +360,9 @@ def export(
 )->list[Path]: # the files, in the order of `formats`
     "Write an analysis to files in several formats"
     if isinstance(formats, str): formats = [name.strip() for name in formats.split(",") if name.strip()]
-    if not stem or Path(stem).name != stem: raise ExportError(f"{stem!r} is no file's name; give one without slashes")
+    if not stem or Path(stem).name != stem:
+        raise ExportError(f"{stem!r} is no file's name; give one without slashes")
     contents = {}
     for name in formats: contents |= render_files(analysis, name)
-    return write_files({Path(folder) / f"{stem}.{extension}": content for extension, content in contents.items()})
+    return write_files({Path(folder) / f"{stem}.{extension}": content for extension,
+                        content in contents.items()})

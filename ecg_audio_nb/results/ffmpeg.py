@@ -26,7 +26,8 @@ def find()->str: # path of the program
     for tool in tools:
         if re.search(r"^\s*\S+\s+ass\s", _listed(tool, "filters"), re.M): return tool
     reason = f"{tools[0]} was built without libass" if tools else "there is none"
-    raise FFmpegError(f"burning captions in needs an ffmpeg with libass on the PATH, and {reason}. Install one ({_INSTALL}), "
+    raise FFmpegError(f"burning captions in needs an ffmpeg with libass on the PATH, and {reason}. Install "
+                      f"one ({_INSTALL}), "
                       "or play the .ass file beside the video: VLC and mpv do")
 
 
@@ -42,15 +43,16 @@ def _shown_size(frame, video)->tuple[int, int]: # width, height
     return (frame.height, width) if frame.rotation % 180 else (width, frame.height)
 
 
-def probe(path)->tuple[tuple[int, int]|None, float|None]: # size in pixels, None without a picture; seconds, None if unknown
-    "Find the size of a file's picture, as shown, and its duration; raises `FFmpegError`"
+def probe(path)->tuple[tuple[int, int]|None, float|None]: # width and height, pixels; seconds
+    "Find the size of a file's picture, as shown, and its duration; None if it has none; raises `FFmpegError`"
     import av
     url, options = f"file:{os.path.abspath(path)}", {"protocol_whitelist": "file"}
     try:
         with av.open(url, options=options, metadata_errors="replace") as container:
             seconds = container.duration / 1e6 if container.duration else None
             video = _first_video(container)
-            if not video and not container.streams.audio: raise FFmpegError("it has neither picture nor sound")
+            if not video and not container.streams.audio:
+                raise FFmpegError("it has neither picture nor sound")
             if not video: return None, seconds
             return _shown_size(next(container.decode(video)), video), seconds
     except (av.error.FFmpegError, StopIteration) as e:
@@ -59,7 +61,7 @@ def probe(path)->tuple[tuple[int, int]|None, float|None]: # size in pixels, None
 
 
 def _command(tool, media, part, size, seconds)->list[str]:
-    "Build the call; it runs in the folder of captions.ass, a name that needs none of a filter's three layers of quoting"
+    "Build the call; it runs in the folder of captions.ass, a name that needs no quoting in a filter"
     command = [tool, "-hide_banner", "-nostdin", "-v", "error", "-y", "-protocol_whitelist", "file",
                "-i", f"file:{os.path.abspath(media)}"]
     if not size:
@@ -87,7 +89,8 @@ def draw(tool, media, ass, part:Path, size, seconds, progress=None)->None:
     with TemporaryDirectory() as folder, open(Path(folder) / "errors", "w+b") as errors:
         shutil.copyfile(ass, Path(folder) / "captions.ass")
         command = _command(tool, media, part, size, seconds)
-        process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,
+        process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   stderr=errors,
                                    text=True)
         try: _follow(process, seconds, progress)
         finally:
@@ -96,4 +99,5 @@ def draw(tool, media, ass, part:Path, size, seconds, progress=None)->None:
             process.stdout.close()
         errors.seek(0)
         lines = errors.read().decode(errors="replace").strip().splitlines()
-    if process.returncode: raise FFmpegError(lines[-1] if lines else f"ffmpeg ended with {process.returncode}")
+    if process.returncode:
+        raise FFmpegError(lines[-1] if lines else f"ffmpeg ended with {process.returncode}")

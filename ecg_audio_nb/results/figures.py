@@ -1,7 +1,7 @@
 """Building blocks of the pictures in `plots`: style, axes placed in inches, time and F0 axes, speaker lanes.
 
-pyplot is not used: no figure stays open, no display is needed, and a reader's own style neither changes a picture
-nor is changed by it.
+pyplot is not used: no figure stays open, no display is needed, and a reader's own style neither changes
+a picture nor is changed by it.
 """
 from contextlib import contextmanager
 from functools import partial
@@ -16,7 +16,8 @@ ROW, BAR = 0.15, 0.1 # height of a row of words and of a turn's bar, inches
 INK, PALE, RULE = "#444444", "#AAAAAA", "#E4E4E4" # of text, of what belongs to nobody, of grid lines
 FONTS = ("Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans", "Yu Gothic", "Microsoft YaHei", "Malgun Gothic",
          "Hiragino Sans", "Arial Unicode MS") # where installed, for letters that DejaVu lacks
-STEPS = .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600 # seconds between two ticks
+# seconds between two ticks
+STEPS = .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600
 HERTZ = 40, 50, 60, 70, 80, 100, 120, 150, 200, 250, 300, 400, 500, 600, 800, 1000 # possible ticks
 
 
@@ -43,7 +44,7 @@ def _style()->dict:
 
 @contextmanager
 def plot_style():
-    "Use matplotlib's own style with a few changes, whatever the reader has set; raises `PlotError` without matplotlib"
+    "Use matplotlib's own style with a few changes, whatever the reader has set; raises `PlotError`"
     require("matplotlib", "lab", "pictures need", PlotError)
     from matplotlib import style
     with style.context(["default", _style()]): yield
@@ -53,7 +54,7 @@ paper = plot_style # TEMP(rename)
 
 
 def small_png(figure)->bytes:
-    "Save a figure as PNG in its 256 most frequent colours, less than half the size: it stays in saved notebooks"
+    "Save a figure as PNG in its 256 most frequent colours: half the size, for saved notebooks"
     import numpy as np
     from PIL import Image
     full, out = BytesIO(), BytesIO()
@@ -62,7 +63,8 @@ def small_png(figure)->bytes:
     colours, colour_of, count = np.unique(pixels.ravel(), return_inverse=True, return_counts=True)
     rgb = colours[:, None].view(np.uint8)[:, :3].astype(np.float32)
     palette = rgb[np.argsort(-count, kind="stable")[:256]]
-    distance = (palette**2).sum(1) - 2*rgb @ palette.T # squared, less a term that is the same for the whole palette
+    # squared, less a term that is the same for the whole palette
+    distance = (palette**2).sum(1) - 2*rgb @ palette.T
     nearest = distance.argmin(1).astype(np.uint8)
     indexed = Image.fromarray(nearest[colour_of].reshape(pixels.shape)).convert("P")
     indexed.putpalette(palette.astype(np.uint8).tobytes())
@@ -193,7 +195,8 @@ def draw_lanes(ax, lanes, colours, start, inches_per_second):
     for lane in lanes:
         middles.append(y + 0.05 + BAR/2)
         if lane.spans:
-            ax.broken_barh(lane.spans, (y + 0.05, BAR), color=colours[lane.speaker], lw=0.5, gid=short_name(lane.speaker))
+            ax.broken_barh(lane.spans, (y + 0.05, BAR), color=colours[lane.speaker], lw=0.5,
+                           gid=short_name(lane.speaker))
         _draw_words(ax, lane, y + 0.08 + BAR, start, inches_per_second)
         y += lane.height
         ax.axhline(y, color=RULE, lw=0.6)

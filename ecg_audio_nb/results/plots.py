@@ -22,9 +22,9 @@ from itertools import groupby
 from math import ceil, inf
 import numpy as np
 from ..core.html import clock, colours
-from .figures import (BAR, DPI, PALE, RIGHT, ROW, WIDTH, PlotError, displayable, draw_lanes,
-    format_number, left_margin, log_axis, plot_style, short_name, stack_axes, text_width, time_axis, value_axis,
-    write_cells, write_empty, write_notes)
+from .figures import (BAR, DPI, PALE, RIGHT, ROW, WIDTH, PlotError, displayable,
+    draw_lanes, format_number, left_margin, log_axis, plot_style, short_name, stack_axes, text_width,
+    time_axis, value_axis, write_cells, write_empty, write_notes)
 from ..voice.acoustics import Frames
 from ..speech.voice_encoder import trunk_frames, voice_of
 from ..audio.media import Audio
@@ -145,7 +145,8 @@ def _draw_features(pitch, level, words, colours):
     f0 = _draw_strokes(pitch, words, "pitch_hz", colours)
     if f0: log_axis(pitch.yaxis, min(f0)/1.1, max(f0)*1.1)
     else: write_empty(pitch, "no F0 of a word is known")
-    if not _draw_strokes(level, words, "volume_db", colours): write_empty(level, "no level of a word is known")
+    if not _draw_strokes(level, words, "volume_db", colours):
+        write_empty(level, "no level of a word is known")
     _label_voice(pitch, level)
 
 def _label_voice(pitch, level):
@@ -158,7 +159,7 @@ def plot_analysis(
     analysis:Analysis,
     start:float|None=None, end:float|None=None, # seconds; None is the file's own
 ):# -> matplotlib Figure
-    "Draw F0 and level of each word, who spoke when, and the words; raises `PlotError` for a span outside the file"
+    "Draw F0 and level of each word, who spoke when, and the words; raises `PlotError`"
     analysis = with_names(analysis)
     start, end = _span(analysis, start, end)
     with plot_style():
@@ -179,7 +180,7 @@ def plot_analysis(
 def envelope(
     samples:np.ndarray, # shape (n,)
     columns:int=1500,
-)->tuple[np.ndarray, np.ndarray, np.ndarray]: # first sample, least and greatest of each column, shape (min(n, columns),)
+)->tuple[np.ndarray, np.ndarray, np.ndarray]: # of each column: first sample, least, greatest
     "Reduce a waveform to its outline"
     if not len(samples): return np.zeros(0, int), np.zeros(0), np.zeros(0)
     edges = np.unique(np.linspace(0, len(samples), columns, endpoint=False).astype(int))
@@ -197,7 +198,8 @@ def _draw_wave(ax, audio, start, end):
 # %% ../../nbs/32_plots.ipynb #c79683f1
 def _check_audio(audio):
     if hasattr(audio, "samples"): return
-    raise TypeError(f"plot_waveform(analysis, audio): audio is {audio!r}, but must be the Audio of the same file. Load it: "
+    raise TypeError(f"plot_waveform(analysis, audio): audio is {audio!r}, but must be the Audio of the "
+                    "same file. Load it: "
                     "`from ecg_audio_nb.audio.media import load_audio; audio = load_audio('talk.mp4')`. "
                     "plot_analysis(analysis) needs no audio")
 
@@ -259,7 +261,8 @@ _KEY = {"nobody": "grey: nobody has a turn", "several": "black: several at once"
 def _draw_track(ax, times, values, who, colours, by, **marks): # who: of `speaker_at`; by: frames a point
     "Draw values as one line for each speaker, one for nobody and one for several at once"
     ids = [s for s in colours if s is not None]
-    lines = [(NOBODY, "nobody", PALE), *((i, s, colours[s]) for i, s in enumerate(ids)), (SEVERAL, "several", "black")]
+    lines = [(NOBODY, "nobody", PALE), *((i, s, colours[s]) for i, s in enumerate(ids)),
+             (SEVERAL, "several", "black")]
     middles = downsample(times, by)
     for index, name, colour in lines:
         own = downsample(np.where(who == index, values, np.nan), by)
@@ -269,7 +272,8 @@ def _draw_track(ax, times, values, who, colours, by, **marks): # who: of `speake
 def _draw_voice(pitch, level, frames, who, colours, part, by): # part: slice of the frames
     "Draw F0 and level of frames"
     f0, db, times = frames.f0[part], frames.level[part], frames.times[part]
-    _draw_track(pitch, times, f0, who, colours, by, marker=".", ms=2.5) # a frame that stands alone has no line
+    # a frame that stands alone has no line
+    _draw_track(pitch, times, f0, who, colours, by, marker=".", ms=2.5)
     _draw_track(level, times, db, who, colours, by)
     drawn = np.concatenate([np.zeros(0), *(line.get_ydata() for line in pitch.lines)])
     drawn = drawn[np.isfinite(drawn)]
@@ -281,8 +285,10 @@ def _draw_voice(pitch, level, frames, who, colours, part, by): # part: slice of 
 # %% ../../nbs/32_plots.ipynb #bc6b8ed3
 def _check_frames(frames):
     if hasattr(frames, "f0"): return
-    raise TypeError(f"plot_voice(analysis, frames): frames is {frames!r}, but must be the Frames of the same file. Measure "
-                    "them: `from ecg_audio_nb.audio.media import load_audio; from ecg_audio_nb.voice.acoustics import "
+    raise TypeError(f"plot_voice(analysis, frames): frames is {frames!r}, but must be the Frames of the "
+                    "same file. Measure "
+                    "them: `from ecg_audio_nb.audio.media import load_audio; "
+                    "from ecg_audio_nb.voice.acoustics import "
                     "frames; audio = load_audio('talk.mp4'); frames(audio.samples, audio.sample_rate)`. "
                     "plot_analysis(analysis) needs no frames")
 
@@ -316,7 +322,8 @@ def _voice_notes(pitch, level, seconds): # seconds: that a point stands for; 0: 
     return [*notes, f"a point is the median of {seconds:.2g} s"] if seconds else notes
 
 # %% ../../nbs/32_plots.ipynb #560816dc
-_QUANTITIES = {"volume_db": "level (dBFS)", "pitch_hz": "F0 (Hz, log axis)", "spectral_centroid": "spectral centroid (Hz)"}
+_QUANTITIES = {"volume_db": "level (dBFS)", "pitch_hz": "F0 (Hz, log axis)",
+               "spectral_centroid": "spectral centroid (Hz)"}
 
 def _write_value(ax, value, x, y):
     ax.annotate(format_number(value), (x, y), xytext=(7, 0), textcoords="offset points", size=8, va="center")
@@ -372,7 +379,8 @@ class _TalkTime:
 
 def _talk_times(analysis)->list[_TalkTime]:
     "Count seconds and words of each speaker; from the turns where no speakers are listed"
-    if analysis.speakers: return [_TalkTime(s.speaker_id, s.total_duration, s.word_count) for s in analysis.speakers]
+    if analysis.speakers:
+        return [_TalkTime(s.speaker_id, s.total_duration, s.word_count) for s in analysis.speakers]
     times = []
     for speaker in [s for s in speaker_colours(analysis) if s is not None]:
         seconds = sum(t.end_time - t.start_time for t in analysis.turns if t.speaker_id == speaker)
@@ -498,7 +506,7 @@ def _mark_speakers(ax, marks, side): # marks: a colour for each speaker; side: o
 # %% ../../nbs/32_plots.ipynb #b522f4b2
 def plot_similarity(
     analysis:Analysis, # for the names and their colours
-    voices:tuple[Sequence[str], np.ndarray], # names and cosine similarities, as `voice_similarity` returns them
+    voices:tuple[Sequence[str], np.ndarray], # names and similarities, as `voice_similarity` returns them
 ):# -> matplotlib Figure
     "Draw how similar the voices are, as a matrix; raises `PlotError` for values that are no square matrix"
     ids, matrix = _check_similarity(voices)

@@ -1,10 +1,10 @@
-"""One HTML page a result: the recording, every word lit as it is spoken, who spoke when, and how it sounded
+"""Write a result as one HTML page: the recording, its words lit as they are spoken, who spoke when, level and F0
 
 A page is one file without a server, a network or a library: mail it, keep it, open it in ten years. Its look and its behaviour are plain files beside the package (`assets/report.html`, `.css`, `.js`); this notebook makes the data that they show.
 
-- times are milliseconds in the page (whole numbers, as everywhere in a result), seconds here;
-- what is unknown is `null` in the page and reads "not known": nothing is filled in;
-- text never becomes HTML: it travels as JSON, and the page writes it as text; a policy in the page forbids every script but its own, and every request.
+- Times are whole milliseconds in the page, seconds here.
+- Unknown values are `null` in the page and read "not known".
+- Text never becomes HTML: it travels as JSON, and the page writes it as text; a policy in the page forbids every script but its own, and every request.
 
 Docs: https://ecg-audio.github.io/ecg_audio_nb/report.html.md"""
 
@@ -24,71 +24,95 @@ from pathlib import Path
 from urllib.parse import quote
 import numpy as np
 from ..core.html import clock, colours, source_hash
-from ..schema import Analysis, Speaker, with_names
+from ..schema import Analysis, Segment, Speaker, Word, with_names
 from ..settings import DEFAULT_FORMATS, as_analyzed
 from ..audio.media import Audio, load_audio
 from ..voice.acoustics import Frames, frames
 from ..speech.speakers import doubtful
-from .export import render, spoken_words, write_whole
+from .cues import spoken_words
+from .export import render, write_files
 
 # %% ../../nbs/33_report.ipynb #68c75c79
-_SILENT, _GUESSED, _SPACED, _UNTIMED, _DOUBTED = 1, 2, 4, 8, 16 # bits of a word's flag
+# bits of a word's flag; report.js has the same
+_SILENT, _GUESSED, _SPACED, _UNTIMED, _DOUBTED = 1, 2, 4, 8, 16
 
 def _ms(seconds): return round(seconds*1000)
 
-def _pieces(segment): # -> (text, flag, what gives times and measures) of each word, silence and wordless text
-    "A segment's words as its text spaces them, with the silences where they are"
-    said = spoken_words(segment)
-    if not segment.words: return [(text, _UNTIMED, whole) for text, whole in said]
-    spoken = {id(w): text for text, w in said}
-    marks = [(spoken.get(id(w), ""), w) for w in segment.words if id(w) in spoken or w.kind == "silence"]
-    return [(text.strip() or w.word, (_SILENT if w.kind == "silence" else 0) | (_GUESSED if w.timing == "interpolated" else 0)
-             | (_SPACED if text[:1] == " " else 0) | (_DOUBTED if doubtful(w) else 0), w) for text, w in marks]
+def _flag(text, word):
+    "Return the flag of a word"
+    flag = 0
+    if word.kind == "silence": flag |= _SILENT
+    if word.timing == "interpolated": flag |= _GUESSED
+    if text.startswith(" "): flag |= _SPACED
+    if doubtful(word): flag |= _DOUBTED
+    return flag
+
+def _page_words(segment)->list[tuple[str, int, Word|Segment]]: # text, flag, and what has the times
+    "List a segment's words and silences as the page shows them"
+    spoken = spoken_words(segment)
+    if not segment.words: return [(text, _UNTIMED, whole) for text, whole in spoken]
+    texts, words = {id(word): text for text, word in spoken}, []
+    for word in segment.words:
+        if word.kind != "silence" and id(word) not in texts: continue
+        text = texts.get(id(word), "")
+        words.append((text.strip() or word.word, _flag(text, word), word))
+    return words
 
 # %% ../../nbs/33_report.ipynb #0ac3ffd4
-def _columns(pieces): # of all segments, in order -> the page's words
-    "Words in columns"
-    features = [w.acoustic_features for _, _, w in pieces]
-    return {"text": [text for text, _, _ in pieces], "flag": [flag for _, flag, _ in pieces],
-            "start": [_ms(w.start_time) for _, _, w in pieces], "end": [_ms(w.end_time) for _, _, w in pieces],
-            "confidence": [getattr(w, "confidence", None) for _, _, w in pieces],
-            "speaker_confidence": [getattr(w, "speaker_confidence", None) for _, _, w in pieces],
-            "others": {i: " and ".join(w.other_speakers) for i, (_, _, w) in enumerate(pieces) if getattr(w, "other_speakers", ())},
-            "level": [f.volume_db for f in features], "f0": [f.pitch_hz for f in features],
+def _columns(page_words): # of all segments, in order
+    "Turn the words of a page into columns"
+    texts, flags, words = zip(*page_words) if page_words else ((), (), ())
+    features = [word.acoustic_features for word in words]
+    others = {i: " and ".join(who) for i,
+              word in enumerate(words) if (who := getattr(word, "other_speakers", ()))}
+    return {"text": texts, "flag": flags,
+            "start": [_ms(word.start_time) for word in words],
+            "end": [_ms(word.end_time) for word in words],
+            "confidence": [getattr(word, "confidence", None) for word in words],
+            "speaker_confidence": [getattr(word, "speaker_confidence", None) for word in words],
+            "others": others,
+            "level": [f.volume_db for f in features],
+            "f0": [f.pitch_hz for f in features],
             "bright": [f.spectral_centroid for f in features]}
 
 # %% ../../nbs/33_report.ipynb #3458cef8
-def _everyone(analysis): # -> list of Speaker
-    "The speakers of a result, and those who only turn up in its turns or segments"
+def _counted(analysis, speaker)->Speaker:
+    "Count the talk time, segments and words of a speaker who is not in the table"
+    seconds = sum(t.end_time - t.start_time for t in analysis.turns if t.speaker_id == speaker)
+    segments = [s for s in analysis.segments if s.speaker_id == speaker]
+    words = sum(w.kind == "word" for s in segments for w in s.words)
+    return Speaker(speaker, round(seconds, 3), len(segments), words)
+
+def _all_speakers(analysis)->list[Speaker]:
+    "List the speakers of a result, and those who only turn up in its turns or segments"
     known = {s.speaker_id: s for s in analysis.speakers}
-    ids = dict.fromkeys([*known, *(t.speaker_id for t in analysis.turns), *(s.speaker_id for s in analysis.segments)])
-    def counted(name):
-        talk = sum(t.end_time - t.start_time for t in analysis.turns if t.speaker_id == name)
-        own = [s for s in analysis.segments if s.speaker_id == name]
-        return Speaker(name, round(talk, 3), len(own), sum(w.kind == "word" for s in own for w in s.words))
-    return [known.get(name) or counted(name) for name in ids if name is not None]
+    named = [x.speaker_id for x in (*analysis.speakers, *analysis.turns, *analysis.segments)]
+    return [known.get(name) or _counted(analysis, name) for name in dict.fromkeys(named) if name is not None]
 
 # %% ../../nbs/33_report.ipynb #b8925c6d
-def _range(r): return None if r is None else [r.low, r.median, r.high]
+def _range(known): return None if known is None else [known.low, known.median, known.high]
 
-def _voice(speaker, colour):
-    ranges, f = speaker.ranges, speaker.acoustic_features
-    return {"name": speaker.speaker_id, "colour": colour, "talk": speaker.total_duration, "words": speaker.word_count,
-            "segments": speaker.segment_count, "level": _range(ranges.volume_db), "level_db": f.volume_db,
-            "f0": _range(ranges.pitch_hz), "f0_hz": f.pitch_hz}
+def _speaker_data(speaker, colour):
+    ranges, features = speaker.ranges, speaker.acoustic_features
+    return {"name": speaker.speaker_id, "colour": colour,
+            "talk": speaker.total_duration, "words": speaker.word_count, "segments": speaker.segment_count,
+            "level": _range(ranges.volume_db), "level_db": features.volume_db,
+            "f0": _range(ranges.pitch_hz), "f0_hz": features.pitch_hz}
 
 # %% ../../nbs/33_report.ipynb #c1d40cf8
-MAX_BINS = 120_000 # bins of a lane, at most
+MAX_BINS = 120_000 # of a lane
 
-def _binned(x, per): # (n,) -> (bins, per), filled up with NaN
+def _binned(x, per): # shape (n,) -> (bins, per)
+    "Arrange values in bins; the last one is filled up with NaN"
     return np.append(x, np.full(-len(x) % per, np.nan, x.dtype)).reshape(-1, per)
 
 def level_bins(
     level:np.ndarray, # dBFS of each frame, shape (n,); NaN in digital silence
     per:int, # frames a bin
 )->np.ndarray: # uint8, shape (bins,): 1 to 255 for -100 to 0 dBFS, 0 in digital silence
-    "Mean power of each bin, a byte each"
-    power = np.nan_to_num(10**(_binned(level, per)/10)).sum(1) / np.isfinite(_binned(np.zeros(len(level)), per)).sum(1)
+    "Average the power in each bin and store it in a byte"
+    frames = np.isfinite(_binned(np.zeros(len(level)), per)).sum(1)
+    power = np.nan_to_num(10**(_binned(level, per)/10)).sum(1) / frames
     db = 10*np.log10(np.where(power > 0, power, 1))
     return np.where(power > 0, 1 + np.rint(np.clip(db + 100, 0, 100)*2.54), 0).astype(np.uint8)
 
@@ -97,11 +121,11 @@ def f0_bins(
     f0:np.ndarray, # Hz of each frame, shape (n,); NaN where unvoiced
     per:int, # frames a bin
 )->np.ndarray: # uint16, shape (bins,): tenths of Hz, 0 where unvoiced
-    "The (lower) median of each bin's voiced frames"
-    x = np.sort(_binned(f0, per), axis=1) # NaN last
-    voiced = np.isfinite(x).sum(1)
-    middle = x[np.arange(len(x)), np.maximum(voiced - 1, 0)//2]
-    return np.where(voiced > 0, np.rint(np.nan_to_num(middle)*10), 0).astype(np.uint16)
+    "Take the (lower) median of each bin's voiced frames"
+    values = np.sort(_binned(f0, per), axis=1) # NaN last
+    voiced = np.isfinite(values).sum(1)
+    median = values[np.arange(len(values)), np.maximum(voiced - 1, 0)//2]
+    return np.where(voiced > 0, np.rint(np.nan_to_num(median)*10), 0).astype(np.uint16)
 
 # %% ../../nbs/33_report.ipynb #4bbb9de0
 def wave_bins(
@@ -109,165 +133,212 @@ def wave_bins(
     size:int, # samples a bin
     bins:int,
 )->np.ndarray: # int8, shape (bins, 2): lowest and highest sample, 127 for the file's peak
-    "The waveform's extremes"
-    x = samples[:bins*size]
-    peak = max(float(np.abs(x).max(initial=0)), 1e-9)
-    whole = np.append(x, np.zeros(bins*size - len(x), x.dtype)).reshape(bins, size)
-    return np.rint(np.stack([whole.min(1), whole.max(1)], 1)/peak*127).astype(np.int8)
+    "Take the lowest and highest sample of each bin"
+    drawn = samples[:bins*size]
+    peak = max(float(np.abs(drawn).max(initial=0)), 1e-9)
+    rows = np.append(drawn, np.zeros(bins*size - len(drawn), drawn.dtype)).reshape(bins, size)
+    return np.rint(np.stack([rows.min(1), rows.max(1)], 1)/peak*127).astype(np.int8)
 
 # %% ../../nbs/33_report.ipynb #8a128292
-def _packed(x): return base64.b64encode(np.ascontiguousarray(x).astype(x.dtype.newbyteorder("<")).tobytes()).decode()
+def _base64(data:bytes)->str: return base64.b64encode(data).decode()
+
+def _packed(x): return _base64(np.ascontiguousarray(x).astype(x.dtype.newbyteorder("<")).tobytes())
 
 def lane_data(
     audio:Audio,
     measured:Frames, # of that audio
-    points:int=MAX_BINS, # bins, at most
+    max_bins:int=MAX_BINS,
 )->dict: # "step" in seconds, and three arrays as Base64, little-endian
-    "What the page draws under the player"
-    per = max(1, ceil(len(measured.f0)/points))
+    "Reduce waveform, level and F0 to what the page draws"
+    per = max(1, ceil(len(measured.f0)/max_bins))
     level = level_bins(measured.level, per)
     wave = wave_bins(audio.samples, per*measured.hop, len(level))
     return {"step": per*measured.hop/measured.sample_rate, "wave": _packed(wave), "level": _packed(level),
             "f0": _packed(f0_bins(measured.f0, per))}
 
 # %% ../../nbs/33_report.ipynb #a9ef3b20
-def _many(n, one): return f"{n:,} {one}{'' if n == 1 else 's'}"
+def _count(n, noun): return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
-def _flat(d, before=""): # nested mapping -> rows of (dotted name, value as text)
-    "Settings by the names that set them"
-    for k, v in d.items():
-        if isinstance(v, dict): yield from _flat(v, f"{before}{k}.")
-        else: yield f"{before}{k}", json.dumps(v, ensure_ascii=False) if isinstance(v, list|tuple) else "none" if v is None else str(v)
+def _value_text(value):
+    if value is None: return "none"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list|tuple) else str(value)
+
+def _flat(values, prefix=""): # nested mapping -> rows of (dotted name, value as text)
+    "Yield settings by the names that set them"
+    for name, value in values.items():
+        if isinstance(value, dict): yield from _flat(value, f"{prefix}{name}.")
+        else: yield f"{prefix}{name}", _value_text(value)
 
 # %% ../../nbs/33_report.ipynb #ce11bb79
-def _facts(m): # Metadata -> rows (name, value as text) of what is known
-    t = m.timing
-    known = {"File": m.filename, "SHA-256": m.source_sha256, "Duration": f"{m.duration:.3f} s", "Sample rate": f"{m.sample_rate} Hz",
-             "Language asked for": m.language_requested, "Language detected": m.language_detected,
-             "Its probability": m.language_probability, "Made at": t.processed_at,
-             "Peak memory": t.peak_rss_mb and f"{t.peak_rss_mb:.0f} MB", "Peak GPU memory": t.peak_gpu_mb and f"{t.peak_gpu_mb:.0f} MB",
-             "Versions": ", ".join(f"{k} {v}" for k, v in m.versions.items()), **dict(_flat(m.environment))}
-    return [(k, str(v)) for k, v in known.items() if v not in (None, "")]
+def _facts(m): # Metadata
+    "List what is known of a run, as rows of name and text"
+    rss, gpu = m.timing.peak_rss_mb, m.timing.peak_gpu_mb
+    facts = {"File": m.filename, "SHA-256": m.source_sha256, "Duration": f"{m.duration:.3f} s",
+             "Sample rate": f"{m.sample_rate} Hz", "Language asked for": m.language_requested,
+             "Language detected": m.language_detected, "Its probability": m.language_probability,
+             "Made at": m.timing.processed_at, "Peak memory": rss and f"{rss:.0f} MB",
+             "Peak GPU memory": gpu and f"{gpu:.0f} MB",
+             "Versions": ", ".join(f"{name} {version}" for name, version in m.versions.items()),
+             **dict(_flat(m.environment))}
+    return [(name, str(value)) for name, value in facts.items() if value not in (None, "")]
 
 # %% ../../nbs/33_report.ipynb #d671bba3
-def _made(m, notes):
-    t = m.timing
-    took = [] if t.processing_time is None else [f"{t.processing_time:.1f} s in all"]
-    if t.real_time_factor: took.append(f"{1/t.real_time_factor:.1f} times as fast as the recording plays")
-    models = [[stage, i.engine, i.name, i.revision, i.sha256 and i.sha256[:12], i.device, i.compute_type] for stage, i in m.models.items()]
-    return {"notes": [*m.warnings, *notes], "models": [[x or "–" for x in row] for row in models], "stages": [*t.stages.items()],
-            "took": ", ".join(took), "settings": [*_flat(m.settings)], "facts": _facts(m)}
+def _model_row(stage, model): # model: ModelInfo
+    checksum = model.sha256 and model.sha256[:12]
+    cells = [stage, model.engine, model.name, model.revision, checksum, model.device, model.compute_type]
+    return [cell or "–" for cell in cells]
+
+def _how_made(m, notes):
+    "Collect how a result was made: warnings, models, times, settings"
+    times, t = [], m.timing
+    if t.processing_time is not None: times.append(f"{t.processing_time:.1f} s in all")
+    if t.real_time_factor: times.append(f"{1/t.real_time_factor:.1f} times as fast as the recording plays")
+    return {"notes": [*m.warnings, *notes], "models": [_model_row(*item) for item in m.models.items()],
+            "stages": [*t.stages.items()], "took": ", ".join(times), "settings": [*_flat(m.settings)],
+            "facts": _facts(m)}
 
 # %% ../../nbs/33_report.ipynb #58a332c2
+def _language(m): # for the page's attribute `lang`; None if it is no language tag
+    tag = m.language_detected or ""
+    return tag if re.fullmatch(r"[A-Za-z]{2,3}(-[A-Za-z0-9]+)*", tag) else None
+
+def _segment_rows(analysis, number): # number: of each speaker
+    "List the segments' times, speaker and words, and all words of the page"
+    rows, words = [], []
+    for s in analysis.segments:
+        own = _page_words(s)
+        rows.append([_ms(s.start_time), _ms(s.end_time), number.get(s.speaker_id, -1), len(words), len(own)])
+        words += own
+    return rows, words
+
 def page_data(
     analysis:Analysis,
     title:str|None=None, # None: the file's name
     notes:Iterable[str]=(), # shown with the result's own warnings
 )->dict: # JSON-ready; without media and lanes
-    "A result as the page reads it"
+    "Collect what the page shows of a result"
     analysis = with_names(analysis)
-    m, people, words, segments = analysis.metadata, _everyone(analysis), [], []
-    number, colour = {s.speaker_id: i for i, s in enumerate(people)}, colours(s.speaker_id for s in people)
-    for s in analysis.segments:
-        pieces = _pieces(s)
-        segments.append([_ms(s.start_time), _ms(s.end_time), number.get(s.speaker_id, -1), len(words), len(pieces)])
-        words += pieces
-    said = sum(not flag & _SILENT for _, flag, _ in words)
-    facts = [clock(m.duration), _many(said, "word"), _many(len(segments), "segment"), _many(len(people), "speaker")]
-    language = m.language_detected if re.fullmatch(r"[A-Za-z]{2,3}(-[A-Za-z0-9]+)*", m.language_detected or "") else None
-    return {"title": title or m.filename, "stem": Path(m.filename).stem or "result", "duration": m.duration, "language": language,
-            "facts": facts + ([language] if language else []), "speakers": [_voice(s, colour[s.speaker_id]) for s in people],
-            "segments": segments, "words": _columns(words), "made": _made(m, notes),
+    m, speakers = analysis.metadata, _all_speakers(analysis)
+    number = {s.speaker_id: i for i, s in enumerate(speakers)}
+    colour = colours(s.speaker_id for s in speakers)
+    segments, words = _segment_rows(analysis, number)
+    spoken = sum(not flag & _SILENT for _, flag, _ in words)
+    facts = [clock(m.duration), _count(spoken, "word"), _count(len(segments), "segment"),
+             _count(len(speakers), "speaker")]
+    if _language(m): facts.append(_language(m))
+    return {"title": title or m.filename, "stem": Path(m.filename).stem or "result", "duration": m.duration,
+            "language": _language(m), "facts": facts, "segments": segments, "words": _columns(words),
+            "speakers": [_speaker_data(s, colour[s.speaker_id]) for s in speakers],
+            "made": _how_made(m, notes),
             "turns": [[_ms(t.start_time), _ms(t.end_time), number[t.speaker_id]] for t in analysis.turns]}
 
 # %% ../../nbs/33_report.ipynb #8446b4cd
-_RISKY = {c: f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
+_ESCAPES = {c: f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 
 def page_json(
     data, # anything JSON can hold
 )->str: # safe inside a script element
-    "JSON that no HTML parser takes for HTML"
+    "Write JSON that no HTML parser takes for HTML"
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return re.sub("[<>&\u2028\u2029]", lambda m: _RISKY[m[0]], text)
+    return re.sub("[<>&\u2028\u2029]", lambda match: _ESCAPES[match[0]], text)
 
 # %% ../../nbs/33_report.ipynb #ba52d5d0
-MAX_EMBED_BYTES = 20 * 2**20 # bytes of media that go into a page unasked
+MAX_EMBED_BYTES = 20 * 2**20 # of a recording that is embedded without being asked for
 
 class ReportError(ValueError):
-    "A page that can't be made of what was given"
+    "A page can't be made of what was given"
 
 def _link(media, folder): # -> URL of `media` as seen from a page in `folder`
-    try: way = os.path.relpath(media, folder)
+    try: path = os.path.relpath(media, folder)
     except ValueError: return Path(media).resolve().as_uri() # another drive
-    return quote(way.replace(os.sep, "/").encode("utf-8", "surrogateescape"))
+    return quote(path.replace(os.sep, "/").encode("utf-8", "surrogateescape"))
 
 # %% ../../nbs/33_report.ipynb #89c3a886
-def _player(media, embed, folder): # -> what the page knows of the media, bytes that go into it or None
-    if not media.is_file(): raise ReportError(f"no media {media}: there is no such file; give the recording's path, or none")
-    inside = media.stat().st_size <= MAX_EMBED_BYTES if embed is None else embed
+def _player(media, embed, folder)->tuple[dict, bytes|None]: # name, type and link; bytes to embed
+    "Describe the recording for the page's player"
+    if not media.is_file():
+        raise ReportError(f"no media {media}: there is no such file; give the recording's path, or none")
+    if embed is None: embed = media.stat().st_size <= MAX_EMBED_BYTES
     kind = mimetypes.guess_type(media.name)[0] or "application/octet-stream"
-    known = {"name": media.name.encode("utf-8", "replace").decode(), "type": kind}
-    return (known, media.read_bytes()) if inside else (known | {"src": _link(media, folder)}, None)
+    player = {"name": media.name.encode("utf-8", "replace").decode(), "type": kind}
+    if embed: return player, media.read_bytes()
+    return player | {"src": _link(media, folder)}, None
 
 # %% ../../nbs/33_report.ipynb #aac2fd28
-def _doubts(analysis, media, audio): # -> notes
-    m, told = analysis.metadata, []
-    if audio is not None and abs(len(audio.samples)/audio.sample_rate - m.duration) > 0.5:
-        told.append(f"the recording lasts {len(audio.samples)/audio.sample_rate:.1f} s, and the result {m.duration:.1f} s: "
-                    "words and lanes may not belong together")
+def _doubts(analysis, media, audio)->list[str]: # notes
+    "Say why the recording may be another one than was analyzed"
+    m, notes = analysis.metadata, []
+    if audio is not None and abs(audio.duration - m.duration) > 0.5:
+        notes.append(f"the recording lasts {audio.duration:.1f} s, and the result {m.duration:.1f} s: "
+                     "words and lanes may not belong together")
     if media is not None and m.source_sha256:
-        with open(media, "rb") as f: same = hashlib.file_digest(f, "sha256").hexdigest() == m.source_sha256
-        if not same: told.append("the recording shown here is not, byte for byte, the file that was analyzed")
-    return told
+        with open(media, "rb") as f: checksum = hashlib.file_digest(f, "sha256").hexdigest()
+        if checksum != m.source_sha256:
+            notes.append("the recording shown here is not, byte for byte, the file that was analyzed")
+    return notes
 
 # %% ../../nbs/33_report.ipynb #cd3b41b2
 def _asset(name): return (files("ecg_audio_nb") / "assets" / name).read_text("utf-8")
 
-def _policy(css, js): # Content-Security-Policy
-    "Nothing but this page's own style and script, and media beside it"
-    return (f"default-src 'none'; script-src {source_hash(js)}; style-src {source_hash(css)}; img-src data:; media-src 'self' file: blob:; "
-            "base-uri 'none'; form-action 'none'")
+def _policy(css, js)->str: # Content-Security-Policy
+    "Allow the page's own style and script, and media beside it, and nothing else"
+    return (f"default-src 'none'; script-src {source_hash(js)}; style-src {source_hash(css)}; img-src data:; "
+            "media-src 'self' file: blob:; base-uri 'none'; form-action 'none'")
 
 # %% ../../nbs/33_report.ipynb #03028683
-def _file(analysis, format): # -> a script element that only holds data
+def _download(analysis, format)->str: # a script element that only holds data
     content = render(analysis, format)
     raw = content.encode("utf-8", "replace") if isinstance(content, str) else content
-    packed = base64.b64encode(gzip.compress(raw, mtime=0)).decode()
+    packed = _base64(gzip.compress(raw, mtime=0))
     return f'<script type="text/plain" data-format="{escape(format)}">{packed}</script>'
 
-def _fill(shell, parts): return re.sub(r"\{\{(\w+)\}\}", lambda m: parts[m[1]], shell)
+def _fill(template, parts):
+    "Put parts into the places `{{name}}` of a template; what a part holds is not filled again"
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], template)
+
+# %% ../../nbs/33_report.ipynb #8d2c1cbb
+def _measure(analysis, media, audio, measured):
+    "Decode and measure the recording where that is not done yet"
+    settings = analysis.metadata.settings
+    if audio is None and media is not None: audio = load_audio(media, as_analyzed(settings, "media"))
+    if audio is not None and measured is None:
+        measured = frames(audio.samples, audio.sample_rate, as_analyzed(settings, "acoustics"))
+    return audio, measured
+
+def _assemble(data, scripts)->str: # scripts: elements that hold data
+    css, js = _asset("report.css"), _asset("report.js")
+    return _fill(_asset("report.html"), {"policy": _policy(css, js), "title": escape(data["title"]),
+                                         "css": css, "js": js,
+                                         "data": page_json(data), "files": "\n".join(scripts)})
 
 # %% ../../nbs/33_report.ipynb #d54b2caa
 def build_report(
     analysis:Analysis,
     media:str|Path|None=None, # the recording; None: a page without a player
-    audio:Audio|None=None, # the recording decoded, if it is at hand; None: decoded from `media`
+    audio:Audio|None=None, # the decoded recording; None: decoded from `media`
     measured:Frames|None=None, # of that audio; None: measured
     formats:Iterable[str]=DEFAULT_FORMATS, # that can be downloaded from the page; of `export.WRITERS`
-    embed:bool|None=None, # put the recording into the page; None: if it has at most `EMBED` bytes
-    folder:str|Path=".", # where the page will lie, for the way to a recording that is not in it
+    embed:bool|None=None, # embed the recording; None: if it has at most `MAX_EMBED_BYTES`
+    folder:str|Path=".", # where the page will lie, for the link to a recording that is not embedded
     title:str|None=None, # None: the file's name
-)->str: # HTML, whole: nothing is loaded from elsewhere
-    "A result as one page; raises `ReportError`, `MediaError` or `ExportError` for what it can't show"
+)->str: # HTML, complete: nothing is loaded from elsewhere
+    "Write a result as one page; raises `ReportError`, `MediaError` or `ExportError` for what it can't show"
     media = None if media is None else Path(media)
-    player, inside = (None, None) if media is None else _player(media, embed, folder)
-    if audio is None and media is not None: audio = load_audio(media, as_analyzed(analysis.metadata.settings, "media"))
-    if audio is not None and measured is None:
-        measured = frames(audio.samples, audio.sample_rate, as_analyzed(analysis.metadata.settings, "acoustics"))
+    player, embedded = (None, None) if media is None else _player(media, embed, folder)
+    audio, measured = _measure(analysis, media, audio, measured)
     data = page_data(analysis, title, _doubts(analysis, media, audio))
     data |= {"media": player, "lanes": None if audio is None else lane_data(audio, measured)}
-    packed = [_file(analysis, f) for f in formats]
-    if inside: packed.append(f'<script type="text/plain" id="media-data">{base64.b64encode(inside).decode()}</script>')
-    css, js = _asset("report.css"), _asset("report.js")
-    return _fill(_asset("report.html"), {"policy": _policy(css, js), "title": escape(data["title"]), "css": css, "js": js,
-                                         "data": page_json(data), "files": "\n".join(packed)})
+    scripts = [_download(analysis, format) for format in formats]
+    if embedded: scripts.append(f'<script type="text/plain" id="media-data">{_base64(embedded)}</script>')
+    return _assemble(data, scripts)
 
 # %% ../../nbs/33_report.ipynb #2c0aeedf
 def write_report(
     analysis:Analysis,
     out:str|Path, # the page, `report.html`; its folder is made if there is none
-    media:str|Path|None=None, # as of `build_report`, like all that follows
-    **more, # `audio`, `measured`, `formats`, `embed`, `title`
+    media:str|Path|None=None, # the recording; None: a page without a player
+    **options, # of `build_report`: `audio`, `measured`, `formats`, `embed`, `title`
 )->Path: # `out`
-    "Write a result as one page, whole or not at all"
-    return write_whole(out, build_report(analysis, media, **{"folder": Path(out).parent, **more}))
+    "Write a result to a file as one page, completely or not at all"
+    page = build_report(analysis, media, **{"folder": Path(out).parent, **options})
+    return write_files({out: page})[0]
