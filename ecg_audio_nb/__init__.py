@@ -42,13 +42,13 @@ Modules:
 - `ecg_audio_nb.research.session`: The state of the explorer without its widgets: controls, runs, layers, corrections and what the view draws
 - `ecg_audio_nb.research.sweep`: Try combinations of settings over recordings with references, and rank them by a score
 - `ecg_audio_nb.results.captions`: Captions that show the voice: size from loudness, colour from speaker, slant from pitch, and burnt into a video on request
-- `ecg_audio_nb.results.compare`: What two results of one recording have otherwise: words, and who speaks when
-- `ecg_audio_nb.results.corrections`: What a person puts right in a result: a word, its time, who spoke; measured anew, and kept as a reference
+- `ecg_audio_nb.results.compare`: Compare two results of one recording: words and speaker turns
+- `ecg_audio_nb.results.corrections`: Correct a result by hand: a word, its times, its speaker; measure it again and keep it as a reference
 - `ecg_audio_nb.results.cues`: Words cut into cues: what a caption shows at one time, ended by pauses, sentences, width and duration
 - `ecg_audio_nb.results.export`: Write an analysis to files: captions, tables and labels for the tools that read them, each complete or not at all
 - `ecg_audio_nb.results.figures`: Building blocks of the pictures in `plots`: style, axes placed in inches, time and F0 axes, speaker lanes.
 - `ecg_audio_nb.results.plots`: Draw an analysis: waveform and words, F0 and level, speakers, talk time, similarity of voices
-- `ecg_audio_nb.results.report`: One HTML page a result: the recording, every word lit as it is spoken, who spoke when, and how it sounded
+- `ecg_audio_nb.results.report`: Write a result as one HTML page: the recording, its words lit as they are spoken, who spoke when, level and F0
 - `ecg_audio_nb.schema`: The records of a result: words, segments, turns, speakers and metadata
 - `ecg_audio_nb.service.app`: The service: one process with warm models that works on the queue, answers HTTP and notifies the backend
 - `ecg_audio_nb.service.jobs`: Jobs at work: one thread analyzes them with models that stay loaded, and notifies the backend
