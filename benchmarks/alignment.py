@@ -72,7 +72,7 @@ from ecg_audio_nb.speech.forced_align import align_phones
 from ecg_audio_nb.audio.media import Audio
 from ecg_audio_nb.speech.phones import pronounce
 from ecg_audio_nb.schema import ModelInfo, Word
-from ecg_audio_nb.research.scores import boundaries
+from ecg_audio_nb.research.error_rates import boundaries
 from ecg_audio_nb.settings import load_settings
 from ecg_audio_nb.speech.transcribe import Transcript, choose_transcriber
 from ecg_audio_nb.speech.vad import SPEECH_STEP, detect_speech

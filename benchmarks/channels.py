@@ -33,7 +33,7 @@ from _conversations import call, librispeech_voices
 from _speech import write_wav
 from diarization import annotation, der, spans_of
 
-from ecg_audio_nb.research.evaluate import normalize_text
+from ecg_audio_nb.research.error_rates import normalize_text
 from ecg_audio_nb.audio.media import Audio
 from ecg_audio_nb.pipeline import analyze
 

@@ -80,10 +80,10 @@ from pyannote.metrics.diarization import DiarizationErrorRate
 
 from ecg_audio_nb.speech.diarize import cluster_embeddings
 from ecg_audio_nb.speech.speaker_embeddings import extract_embeddings
-from ecg_audio_nb.research.evaluate import read_turns
+from ecg_audio_nb.research.references import read_turns
 from ecg_audio_nb.audio.media import Audio, load_audio
 from ecg_audio_nb.settings import DiarizeSettings
-from ecg_audio_nb.speech.speakers import DOUBT
+from ecg_audio_nb.speech.segments import MIN_SPEAKER_CONFIDENCE
 from ecg_audio_nb.speech.vad import detect_speech
 
 SETS = ("sample", "splices", "talk", "telephone", "crowd", "ami")
@@ -265,8 +265,8 @@ def calibration(sure: list[tuple[float, bool]]) -> dict:
     ]
     return {
         "right_where_sure_090": round(float(right[nine].mean()), 3),
-        "right_where_doubtful": round(float(right[said < DOUBT].mean()), 3),
-        "share_doubtful": round(float((said < DOUBT).mean()), 3),
+        "right_where_doubtful": round(float(right[said < MIN_SPEAKER_CONFIDENCE].mean()), 3),
+        "share_doubtful": round(float((said < MIN_SPEAKER_CONFIDENCE).mean()), 3),
         "calibration_error": round(float(sum(off)), 3),
     }
 

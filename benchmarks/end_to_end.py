@@ -38,7 +38,7 @@ from _common import cores, keep, measured, options
 from _peers import MODELS, WHISPERX, FasterWhisper, WhisperX, weights
 from _speech import joined, librispeech, talk, write_wav
 
-from ecg_audio_nb.research.evaluate import wer
+from ecg_audio_nb.research.error_rates import wer
 from ecg_audio_nb.audio.media import Audio
 from ecg_audio_nb.settings import load_settings
 from ecg_audio_nb.speech.transcribe import choose_transcriber

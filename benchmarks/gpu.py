@@ -28,7 +28,7 @@ from _random_whisper import write_model
 from _speech import talk
 
 from ecg_audio_nb.core.cuda import cuda_free_mb
-from ecg_audio_nb.research.evaluate import wer
+from ecg_audio_nb.research.error_rates import wer
 from ecg_audio_nb.models import ModelError, pick_device, release
 from ecg_audio_nb.settings import load_settings
 from ecg_audio_nb.speech.transcribe import choose_transcriber

@@ -37,9 +37,10 @@ from _peers import MODELS, WhisperX
 from _speech import english, joined, korean, languages, librispeech, meetings, nothing_said
 
 from ecg_audio_nb import analyze
-from ecg_audio_nb.research.evaluate import evaluate, wer
+from ecg_audio_nb.research.error_rates import wer
+from ecg_audio_nb.research.metrics import evaluate
 from ecg_audio_nb.schema import Word
-from ecg_audio_nb.research.scores import boundaries
+from ecg_audio_nb.research.error_rates import boundaries
 from ecg_audio_nb.settings import load_settings
 from ecg_audio_nb.speech.transcribe import choose_transcriber
 from ecg_audio_nb.speech.vad import SPEECH_STEP, detect_speech

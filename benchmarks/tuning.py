@@ -87,7 +87,7 @@ def meeting(source: str) -> bool:
 
 
 def rate(rows: list) -> float:
-    return 100 * sum(r.errors for r in rows) / sum(r.over for r in rows)
+    return 100 * sum(r.errors for r in rows) / sum(r.denominator for r in rows)
 
 
 def mean_rate(rows: list) -> float:
@@ -116,7 +116,7 @@ def short(point: dict) -> dict:
 
 def gains(start: list, chosen: list) -> dict:
     "95 % of the differences of pooled rates, over draws of clips"
-    counts = np.array([[a.errors, b.errors, a.over] for a, b in zip(start, chosen)])
+    counts = np.array([[a.errors, b.errors, a.denominator] for a, b in zip(start, chosen)])
     drawn = counts[np.random.default_rng(0).integers(len(counts), size=(10_000, len(counts)))].sum(1)
     low, high = np.percentile(100 * (drawn[:, 0] - drawn[:, 1]) / drawn[:, 2], [2.5, 97.5])
     return {"gain_low": round(float(low), 2), "gain_high": round(float(high), 2)}
@@ -144,7 +144,7 @@ def main():
             }
             folds = [([s for s in chosen if s in sources], scored) for chosen, scored in folds]
         settings = {"engine": "embedded", "transcribe.enabled": False, "runtime.data_dir": name}
-        rows = sweep(sources, QUICK if args.quick else SPACE, "der", None, settings, folder=name).rows
+        rows = sweep(sources, QUICK if args.quick else SPACE, "der", None, settings, folder=name).trials
     if failed := [r.error for r in rows if r.error]:
         sys.exit(failed[0])
     start, chosen, by_fold = crossed(rows, folds)
@@ -178,7 +178,7 @@ def main():
         }
     )
     details = [
-        {"clip": Path(a.source).stem, "start": a.value, "heldout": b.value, "seconds": a.over}
+        {"clip": Path(a.source).stem, "start": a.value, "heldout": b.value, "seconds": a.denominator}
         for a, b in zip(start, chosen)
     ]
     keep("tuning", figures, args.quick, details)

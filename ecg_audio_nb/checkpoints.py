@@ -19,7 +19,8 @@ from .core.files import PACKAGE, atomic_path, code_files
 from .schema import AcousticFeatures, FullFeatures, ModelInfo, Turn, Word
 from .settings import Settings
 from .speech.align import Aligned
-from .speech.diarize import Certainty, Diarization, SpeakerEmbeddings
+from .speech.diarize import Certainty, Diarization
+from .speech.speaker_embeddings import SpeakerEmbeddings
 from .speech.transcribe import Transcript
 from .speech.vad import VadScores
 from .voice.acoustics import Frames
@@ -31,7 +32,8 @@ _OF_STAGES = (VadScores, Transcript, Aligned, Diarization, SpeakerEmbeddings, Fr
 _INSIDE = (Word, Turn, Certainty, ModelInfo, AcousticFeatures, FullFeatures) # what those hold
 _KINDS = {kind.__name__: kind for kind in _OF_STAGES + _INSIDE}
 _OLD_KINDS = {"Scores": VadScores, "Voices": SpeakerEmbeddings} # names in version 0.1
-_OLD_FIELDS:dict[str, dict[str, str]] = {} # present name of a class -> {old name of a field: present name}
+# present name of a class -> {old name of a field: present name}
+_OLD_FIELDS:dict[str, dict[str, str]] = {"Transcript": {"passages": "chunks"}}
 
 # %% ../nbs/18_checkpoints.ipynb #0a6b77ee
 def _to_tree(x, arrays):
@@ -105,8 +107,6 @@ class Checkpoints:
     "Artifacts by key, in a folder that many processes may share"
     folder: Path
     max_mb: float = 5000 # above it, the least recently used are deleted
-
-    most_mb = property(lambda self: self.max_mb) # TEMP(rename)
 
     def path(self, key:str)->Path: return self.folder / key[:2] / f"{key}.npz"
 

@@ -52,8 +52,6 @@ class Finding:
     def as_dict(self)->dict: # `seen` and `cure`: the keys that readers of `ecg doctor --json` know
         return {"name": self.name, "status": self.status, "seen": self.observed, "why": self.why,
                 "cure": self.remedy, "fixable": self.fixable}
-    seen = property(lambda self: self.observed) # TEMP(rename)
-    cure = property(lambda self: self.remedy) # TEMP(rename)
 
 # %% ../nbs/02_environment.ipynb #e4a8b18a
 _COLOURS = {"ok": "#2a9d5c", "warn": "#c77f0a", "fail": "#c8323c", "skip": "#8a8f98"}
@@ -79,7 +77,6 @@ class Report:
     def _repr_html_(self):
         head = "<tr><th>check<th><th>observed<th>why, and the remedy</tr>"
         return f"<table>{head}{''.join(map(_row_html, self.findings))}</table>"
-    fit = property(lambda self: self.ok) # TEMP(rename)
 
 # %% ../nbs/02_environment.ipynb #044f1897
 CHECKS: dict[str, Callable[[Settings], Finding]] = {}

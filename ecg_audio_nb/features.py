@@ -14,11 +14,11 @@ __all__ = ['attach_features', 'build_segments', 'to_speakers']
 # %% ../nbs/19_features.ipynb #8536bce7
 from collections.abc import Sequence
 from dataclasses import replace
-from .channels import ChannelFrames, frames_of, of_channel
+from .channels import ChannelFrames, channel_of, frames_for
 from .schema import AcousticFeatures, FullFeatures, Segment, Speaker, Turn, VoiceRanges, Word
 from .settings import Settings
 from .speech.segments import group_by_speaker, group_words, mark_silence
-from .speech.transcribe import UNSPACED
+from .speech.whisper import UNSPACED
 from .speech.vad import Spans
 from .voice.acoustics import Frames, add_emphasis, percentiles, pool, speech_seconds
 
@@ -92,14 +92,14 @@ def build_segments(
 def _speaker(speaker_id, turns, segments, measured)->Speaker:
     "One speaker, measured over all turns"
     spans = [(t.start_time, t.end_time) for t in turns]
-    own = frames_of(measured, speaker_id).cut(spans)
+    own = frames_for(measured, speaker_id).cut(spans)
     features = pool(own, [(0, own.n_samples / own.sample_rate)])[0]
     words = [w for s in segments for w in s.words if w.kind == "word"]
     levels = percentiles([w.acoustic_features.volume_db for w in words])
     centroids = percentiles([w.acoustic_features.spectral_centroid for w in words])
     seconds = sum(end - start for start, end in spans)
     ranges = VoiceRanges(levels, percentiles(own.f0), centroids)
-    channel = of_channel(measured, speaker_id)
+    channel = channel_of(measured, speaker_id)
     return Speaker(speaker_id, seconds, len(segments), len(words), features, ranges, channel)
 
 # %% ../nbs/19_features.ipynb #2ff590ae

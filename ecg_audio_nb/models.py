@@ -89,10 +89,8 @@ def _make_room(key, mb):
 
 def release(
     exclude:tuple|None=None, # key of a model that stays
-    but:tuple|None=None, # TEMP(rename)
 ):
     "Release all loaded models and their memory; a model in use stays until its user ends"
-    exclude = exclude or but # TEMP(rename)
     with _lock:
         for key in [k for k in _slots if k != exclude]: del _slots[key]
     gc.collect()

@@ -33,8 +33,9 @@ from pydantic import ValidationError
 import ecg_audio_nb
 from .audio.fetch import Source, open_source
 from .audio.media import SAMPLE_RATE, Audio, ChannelAudio, load_audio
-from .channels import (BLOCK, LOUD, ChannelFrames, block_energy, cross_talk, join_activities,
-    join_diarizations, join_words, name_channels, one_speaker, sounding, with_own_sound, without_cross_talk)
+from .channels import (
+    BLOCK, ChannelFrames, LOUD, OneSpeakerDiarizer, block_energy, find_cross_talk, join_activities,
+    join_diarizations, join_words, mute_cross_talk, name_channels)
 from .checkpoints import cache_key, open_checkpoints
 from .core.system import single_blas_thread
 from .environment import describe_environment, monitor
@@ -44,11 +45,11 @@ from .settings import NOT_IN_METADATA, Settings, SettingsError, known_keys, load
 from .speech.align import Aligned, KeepTimes, choose_aligner, clip_monotonic, interpolate
 from .speech.diarize import Diarization
 from .speech.segments import add_speaker_confidence, assign_speakers, move_changes
-from .speech.speakers import FunctionDiarizer, as_diarizer, choose_diarizer
+from .speech.speakers import as_diarizer, choose_diarizer
 from .speech.transcribe import Transcript, WhisperTranscriber, choose_transcriber
 from .speech.vad import SPEECH_STEP, STEP, Activity, binarize, run_networks
-from ecg_audio_nb.speech.voice_prints import (VoicePrint, hear_voices_of, match, named, read_prints,
-    voice_model)
+from .speech.person_embeddings import embed_speakers, encoder_model
+from .speech.voice_prints import VoicePrint, apply_matches, match_prints, read_prints
 from ecg_audio_nb.stages import (ArtifactHook, Computed, OnEvent, Run, StageEvent, as_computed, key_maker,
     model_key)
 from .voice.acoustics import Frames, frames, refine_f0
@@ -150,14 +151,6 @@ def run_branches(
 # %% ../nbs/20_pipeline.ipynb #33b914ea
 OWN_LANGUAGE = 10 # seconds of speech: a channel with less takes the language of the one with most speech
 
-class _OneSpeaker(FunctionDiarizer):
-    "Takes all speech of a channel as one speaker's turns"
-    reads_local_speakers = False
-
-    def __init__(self, settings): super().__init__(one_speaker, settings)
-
-    def refine_activity(self, audio, activity): return with_own_sound(activity, sounding(audio))
-
 # %% ../nbs/20_pipeline.ipynb #8da62435
 class _ChannelRun:
     "A run as one of several channels sees it"
@@ -188,16 +181,16 @@ def _with_language(settings, language):
 def _run_channels(run, audio, settings, engines, content)->list[tuple[int, BranchResults]]:
     "Number and results of each channel with speech, the one with most speech first"
     energy = np.stack([block_energy(x) for x in audio.channels])
-    muted = cross_talk(energy)
+    muted = find_cross_talk(energy)
     loud = energy > LOUD * np.quantile(energy, 0.95)
     seconds = (~muted & loud).sum(1) * BLOCK / SAMPLE_RATE
     results, language = [], None
     for position, number in enumerate(np.argsort(-seconds, kind="stable").tolist()):
         own = settings
         if language and seconds[number] < OWN_LANGUAGE: own = _with_language(settings, language)
-        channel = without_cross_talk(audio.channels[number], muted[number])
+        channel = mute_cross_talk(audio.channels[number], muted[number])
         key = content and cache_key("channel", content, number)
-        own_engines = {**engines, "diarize": _OneSpeaker(own)}
+        own_engines = {**engines, "diarize": OneSpeakerDiarizer(own)}
         branches = run_branches(_ChannelRun(run, position, audio.count), channel, own, own_engines, key)
         if not branches.activity.speech: continue
         results.append((number, branches))
@@ -263,7 +256,7 @@ def to_segments(
     if branches.transcript is None: return _segments_without_words(branches, settings)
     words, diarization = branches.aligned.words, branches.diarization
     if not isinstance(branches.frames, ChannelFrames): # a channel's words have their speaker
-        words = assign_speakers(words, diarization.for_words if diarization else [])
+        words = assign_speakers(words, diarization.word_turns if diarization else [])
         words = move_changes(words, branches.turns)
     if diarization: words = add_speaker_confidence(words, diarization)
     language = branches.transcript.language
@@ -281,8 +274,8 @@ def _name_speakers(run, audio, turns, speakers, prints, settings):
     "Name the speakers whose voices are known"
     if prints is None or not turns: return speakers
     channels = {s.speaker_id: s.channel for s in speakers}
-    def compare(): return match(hear_voices_of(audio, turns, settings.runtime, channels), prints)
-    return named(speakers, run.stage("voices", compare))
+    def compare(): return match_prints(embed_speakers(audio, turns, settings.runtime, channels), prints)
+    return apply_matches(speakers, run.stage("voices", compare))
 
 # %% ../nbs/20_pipeline.ipynb #1bdae6d0
 _PACKAGES = ("numpy", "onnxruntime", "av", "ctranslate2")
@@ -497,7 +490,7 @@ def _run_stages(source, settings, engines, run)->Analysis: # without its timing
     speakers = _name_speakers(run, audio, turns, speakers, prints, settings)
     metadata = to_metadata(source, audio, branches, segments, speakers, settings, run)
     if prints is not None:
-        models = metadata.models | {"voices": voice_model(settings.runtime)}
+        models = metadata.models | {"voices": encoder_model(settings.runtime)}
         metadata = replace(metadata, models=models)
     return Analysis(segments, tuple(turns), speakers, metadata)
 
@@ -522,11 +515,3 @@ def analyze(
     with monitor(every=0.25) as usage: result = _run_stages(source, settings, chosen, run)
     timing = _timing(started, run, result.metadata.duration, usage)
     return replace(result, metadata=replace(result.metadata, timing=timing))
-
-# %% ../nbs/20_pipeline.ipynb #f6d590ae
-def __getattr__(name): # TEMP(rename)
-    moved = ("BenchmarkResult", "benchmark", "reproduce_commands", "same_result", "set_seeds") # TEMP(rename)
-    if name not in moved: # TEMP(rename)
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") # TEMP(rename)
-    from importlib import import_module # TEMP(rename)
-    return getattr(import_module("ecg_audio_nb.reproduce"), name) # TEMP(rename)

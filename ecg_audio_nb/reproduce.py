@@ -103,8 +103,8 @@ class BenchmarkResult:
         return {"runs": len(self.runs), **{k: getattr(self, k) for k in names}}
 
     def _repr_html_(self):
-        from ecg_audio_nb.core.html import costs_html
-        return costs_html(self)
+        from ecg_audio_nb.core.html import benchmark_html
+        return benchmark_html(self)
 
 # %% ../nbs/21_reproduce.ipynb #70a40ca0
 def benchmark(

@@ -40,13 +40,6 @@ class StageEvent:
 
 OnEvent = Callable[[StageEvent], None]
 
-# %% ../nbs/18_stages.ipynb #62f6bade
-def _accept_old_keywords(self, *args, _init=StageEvent.__init__, **kwargs): # TEMP(rename)
-    for old, new in (("share", "fraction"), ("artefact", "artifact"), ("kept", "from_cache")): # TEMP(rename)
-        if old in kwargs: kwargs[new] = kwargs.pop(old) # TEMP(rename)
-    _init(self, *args, **kwargs) # TEMP(rename)
-StageEvent.__init__ = _accept_old_keywords # TEMP(rename)
-
 # %% ../nbs/18_stages.ipynb #f08f240e
 @dataclass(frozen=True)
 class ArtifactHook:
@@ -69,8 +62,6 @@ class ArtifactHook:
         "The recording, if it is a local file"
         path = self.artifacts["fetch"].path
         return path if path.exists() else None
-
-    made = property(lambda self: self.artifacts) # TEMP(rename)
 
 # %% ../nbs/18_stages.ipynb #1d99d499
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from collections import Counter, defaultdict
 from itertools import product
 from pathlib import Path
 
-from ecg_audio_nb.speech.phones import PHONES, katakana
+from ecg_audio_nb.speech.east_asian import katakana
+from ecg_audio_nb.speech.phones import PHONES
 
 FOLDER = Path(__file__).parents[1] / "ecg_audio_nb/assets/models"
 KANJI = re.compile("[㐀-䶿一-鿿々]")

@@ -9,7 +9,8 @@ import pytest
 from ecg_audio_nb import channels as c
 from ecg_audio_nb.results.export import WRITERS, render
 from ecg_audio_nb.audio.media import Audio, ChannelAudio, MediaError, load_audio
-from ecg_audio_nb.pipeline import ArtifactHook, analyze, same_result
+from ecg_audio_nb.pipeline import ArtifactHook, analyze
+from ecg_audio_nb.reproduce import same_result
 from ecg_audio_nb.schema import Turn, from_dict, to_dict
 from ecg_audio_nb.settings import MediaSettings, load_settings
 from ecg_audio_nb.speech.person_embeddings import embed_spans, embed_speakers, similarity
@@ -197,7 +198,7 @@ def test_who_gets_another_name_keeps_the_channel(talk):
     from ecg_audio_nb.results.corrections import apply_corrections, draft_of, reassign_speaker
     kept = ArtifactHook()
     result = analyze(talk[0], SETTINGS, kept)
-    speech, settings = kept.made["voice"].speech, load_settings(SETTINGS)
+    speech, settings = kept.artifacts["voice"].speech, load_settings(SETTINGS)
     draft = reassign_speaker(draft_of(result), 0.0, result.metadata.duration, "Anna", "SPEAKER_01")
     renamed = apply_corrections(draft, result, kept.frames, speech, settings)
     assert [(s.speaker_id, s.channel) for s in renamed.speakers] == [("Anna", 1), ("SPEAKER_00", 0)]

@@ -312,13 +312,6 @@ def test_auto_diarizes_with_pyannote_where_it_is_here(tmp_path, monkeypatch):
     assert [m.stage for m in env.required_models(load_settings({"diarize.model": str(own)}))] == ["transcribe", "diarize"]
 
 
-def test_the_engines_have_the_same_defaults():
-    from ecg_audio_nb.speech import align, speakers, transcribe
-    assert all(transcribe.default_model(device) == name for device, name in catalogue.DEFAULT_WHISPER.items())
-    assert all(align.align_model(code) == catalogue.align_model(code) for code in ("en", "de", "ko", "xx", None))
-    assert speakers.PYANNOTE == catalogue.DEFAULT_PIPELINE
-
-
 def test_missing_models_that_may_not_be_fetched(monkeypatch):
     asked = load_settings({"engine": "whisperx", "transcribe.model": "small"})
     assert env.check_models(asked).status == "warn"

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from ecg_audio_nb import analyze
-from ecg_audio_nb.research.evaluate import wer
+from ecg_audio_nb.research.error_rates import wer
 from ecg_audio_nb.audio.media import load_audio
 from ecg_audio_nb.pipeline import KEYWORDS, StageEvent
 from ecg_audio_nb.schema import ModelInfo, Word, from_dict, to_dict

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ecg_audio_nb import analyze; from ecg_audio_nb.speech import transcribe
-from ecg_audio_nb.research.evaluate import normalize_text, wer
+from ecg_audio_nb.research.error_rates import normalize_text, wer
 from ecg_audio_nb.audio.media import load_audio
 from ecg_audio_nb.models import ModelError
 from ecg_audio_nb.settings import load_settings

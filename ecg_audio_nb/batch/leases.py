@@ -61,7 +61,7 @@ def job_hook(
             return
         last_report = now
         if event.status != "done":
-            fraction = getattr(event, "fraction", None) or getattr(event, "share", None)  # TEMP(rename)
+            fraction = event.fraction
             write_stage(folder, event.stage, fraction)
         if event.status != "progress" and Path(folder, STOP).exists():
             raise JobStopped(f"asked to stop; the last stage was {event.stage}")
@@ -107,8 +107,6 @@ class LeaseKeeper:
     ) -> None:
         "Report the stage that the job is in, for a job that runs in this process"
         write_stage(self.folder, stage, fraction)
-
-    say = report  # TEMP(rename)
 
     def _run(self):
         while not self._ended.wait(0.25):

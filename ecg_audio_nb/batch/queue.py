@@ -150,19 +150,6 @@ class Queue:
             del self._of_thread.db
 
 
-def _old_names(cls, names):  # TEMP(rename)
-    init = cls.__init__  # TEMP(rename)
-
-    def __init__(self, *args, **kwargs):  # TEMP(rename)
-        old = {names[k]: kwargs.pop(k) for k in [*kwargs] if k in names}  # TEMP(rename)
-        init(self, *args, **{**kwargs, **old})  # TEMP(rename)
-
-    cls.__init__ = __init__  # TEMP(rename)
-    for old, new in names.items():  # TEMP(rename)
-        setattr(cls, old, property(lambda self, new=new: getattr(self, new)))  # TEMP(rename)
-    return cls  # TEMP(rename)
-
-
 @dataclass(frozen=True)
 class Job:
     "One row of the queue"
@@ -187,9 +174,6 @@ class Job:
     created: float | None = None  # times, seconds since 1970
     started: float | None = None
     ended: float | None = None
-
-
-_old_names(Job, _FIELD_OF_COLUMN)  # TEMP(rename)
 
 
 def as_record(
@@ -561,11 +545,3 @@ def file_digest(
     values = (key, status.st_size, status.st_mtime_ns, sha256)
     queue.db.execute("insert or replace into files values(?, ?, ?, ?)", values)
     return sha256
-
-
-def beat(queue, job, lease=LEASE, stage=None, share=None):  # TEMP(rename)
-    return heartbeat(queue, job, lease, stage, share)  # TEMP(rename)
-
-
-give_back = release  # TEMP(rename)
-listed = list_jobs  # TEMP(rename)

@@ -98,8 +98,6 @@ __all__ = [
 
 _log = logging.getLogger("ecg_audio_nb")
 
-JobsError = BatchError  # TEMP(rename)
-
 
 class Workers(Protocol):
     "Who runs the jobs of a batch: `LocalWorkers` or `dask.DaskWorkers`"

@@ -25,7 +25,6 @@ from pathlib import Path
 from ecg_audio_nb.audio.fetch import redact, source_stem
 from ecg_audio_nb.batch.failures import BatchError
 from ecg_audio_nb.batch.queue import Job, Queue, add, file_digest, job_id, retry
-from ecg_audio_nb.batch.queue import _old_names  # TEMP(rename)
 from ecg_audio_nb.batch.sources import content_key
 from ecg_audio_nb.batch.stores import Store
 from ecg_audio_nb.core.files import safe_name, write_atomic
@@ -92,9 +91,6 @@ class BatchSpec:
     )  # settings by dotted name, and parameters of the notebook
     timeout: float | None = None  # seconds that a job may take
     max_tries: int = 3  # tries before failures of the infrastructure end a job
-
-
-_old_names(BatchSpec, {"given": "overrides", "most": "max_tries"})  # TEMP(rename)
 
 
 def job_parameters(

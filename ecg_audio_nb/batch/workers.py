@@ -47,7 +47,7 @@ from ecg_audio_nb.batch.queue import (
 from ecg_audio_nb.batch.spec import kept_notebook
 from ecg_audio_nb.batch.stores import Store, job_files, open_store
 from ecg_audio_nb.batch.warm_kernel import close_kernels, run_notebook, warm_up
-from ecg_audio_nb.core.system import cards, die_with_parent
+from ecg_audio_nb.core.system import die_with_parent, gpus
 
 PRELOAD = (  # what our notebooks import
     "import ecg_audio_nb.results.export, ecg_audio_nb.batch.runner, ecg_audio_nb.pipeline, "
@@ -310,9 +310,9 @@ def _worker_env(i):
     env = {}
     if os.path.exists("settings.ini"):
         env["ECG_SETTINGS"] = os.path.abspath("settings.ini")  # a job runs in another folder
-    gpus = len(cards()[1])
-    if gpus > 1:
-        env["CUDA_VISIBLE_DEVICES"] = str(i % gpus)
+    gpu_count = len(gpus()[1])
+    if gpu_count > 1:
+        env["CUDA_VISIBLE_DEVICES"] = str(i % gpu_count)
     return env | os.environ
 
 

@@ -29,7 +29,7 @@ def cache_info(as_json: JsonObject = False):
     from ecg_audio_nb.checkpoints import entries
 
     store = _open_checkpoints()
-    files, limit_mb = entries(store), store.most_mb
+    files, limit_mb = entries(store), store.max_mb
     used_mb = round(sum(size for _, size, _ in files) / 2**20, 1)
     about = {"folder": str(store.folder), "files": len(files), "mb": used_mb, "most_mb": limit_mb}
     if as_json:

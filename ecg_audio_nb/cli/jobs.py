@@ -70,13 +70,13 @@ def jobs_status(output: OutputOption = ".", as_json: JsonObject = False):
     import json
 
     with exit_on(ValueError, OSError):
-        from ecg_audio_nb.batch.queue import counts, listed
+        from ecg_audio_nb.batch.queue import counts, list_jobs
         from ecg_audio_nb.batch.runner import describe_stage
 
         queue = open_queue(output)
-        numbers, running = counts(queue), listed(queue, "running")
+        numbers, running = counts(queue), list_jobs(queue, "running")
     if as_json:
-        at_work = [{"name": job.name, "stage": job.stage, "share": job.share} for job in running]
+        at_work = [{"name": job.name, "stage": job.stage, "share": job.progress} for job in running]
         typer.echo(json.dumps({**numbers, "at_work": at_work}))
         return
     typer.echo(", ".join(f"{number} {state}" for state, number in numbers.items()))
@@ -101,13 +101,13 @@ def jobs_list(
     import json
     from dataclasses import asdict
 
-    from ecg_audio_nb.batch.queue import STATES, listed
+    from ecg_audio_nb.batch.queue import STATES, list_jobs
 
     for name in state or []:
         if name not in STATES:
             exit_usage(f"jobs list: no state {name}; there are {', '.join(STATES)}")
     with exit_on(ValueError, OSError):
-        rows = listed(open_queue(output), *(state or []), limit=limit)
+        rows = list_jobs(open_queue(output), *(state or []), limit=limit)
     if as_json:
         typer.echo(json.dumps([asdict(job) for job in rows]))
     else:
@@ -207,10 +207,10 @@ def jobs_retry(
     the command is printed. `ecg batch --retry-failed` does both in one step.
     """
     with exit_on(ValueError, OSError):
-        from ecg_audio_nb.batch.queue import find, listed, retry
+        from ecg_audio_nb.batch.queue import find, list_jobs, retry
 
         queue = open_queue(output)
-        wanted = [find(queue, key) for key in keys] if keys else listed(queue, "failed")
+        wanted = [find(queue, key) for key in keys] if keys else list_jobs(queue, "failed")
         queued = retry(queue, wanted)
     for job in queued:
         typer.echo(f"queued again: {job.name}")

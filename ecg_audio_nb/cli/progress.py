@@ -28,7 +28,7 @@ def stage_bars(title: str) -> Iterator[Callable | None]:
             if event.status == "start":
                 tasks[event.stage] = progress.add_task(event.stage, total=None)
             elif event.status == "progress":
-                progress.update(tasks[event.stage], total=1, completed=event.share)
+                progress.update(tasks[event.stage], total=1, completed=event.fraction)
             else:
                 progress.update(tasks[event.stage], total=1, completed=1)
 

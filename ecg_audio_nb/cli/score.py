@@ -25,7 +25,7 @@ def evaluate(
 
     if transcript is None and turns is None:
         exit_usage("evaluate: give a reference, --transcript REF.stm|.txt, --turns REF.rttm or both")
-    from ecg_audio_nb.research.evaluate import evaluate as run
+    from ecg_audio_nb.research.metrics import evaluate as run
     from ecg_audio_nb.schema import read_result
 
     with exit_on(ValueError, ImportError):
@@ -62,11 +62,11 @@ def scores(
     from dataclasses import asdict
 
     from ecg_audio_nb.core.files import write_atomic
-    from ecg_audio_nb.research.scores import aggregate, compare, score_folder, score_report
+    from ecg_audio_nb.research.metrics import aggregate, compare_scores, score_folder, score_report
 
     with exit_on(ValueError, ImportError, OSError):
         scored = score_folder(results, references)
-        differences = compare(scored, score_folder(against, references)) if against else []
+        differences = compare_scores(scored, score_folder(against, references)) if against else []
         if page:
             write_atomic(page, score_report(scored, f"{results.name} against {references.name}"))
     totals = aggregate(scored)
@@ -80,7 +80,7 @@ def scores(
 
 
 def _print_scores(totals):
-    from ecg_audio_nb.research.scores import format_score
+    from ecg_audio_nb.research.metrics import format_score
 
     for name, total in totals.items():
         value, interval = format_score(name, total.value), ""

@@ -49,28 +49,21 @@ def voices_add(
 
     Add more recordings under the same name to improve it.
     """
+    from ecg_audio_nb.speech.person_embeddings import similarity
     from ecg_audio_nb.speech.voice_prints import (
-        Sample,
-        add_sample,
-        answer_for,
-        clean_name,
-        now,
-        print_path,
-        read_prints,
-        voice_score,
-    )
+        Sample, add_sample, answer_for, clean_name, print_path, read_prints, timestamp)
 
     folder = _prints_folder(folder)
     with exit_on(ValueError, OSError):
         name = clean_name(name)
         voice, sha256, until = _read_voice(source, start, end)
-        stored = add_sample(folder, name, Sample(voice, sha256, start, until, now()))
+        stored = add_sample(folder, name, Sample(voice, sha256, start, until, timestamp()))
         others = [p for p in read_prints(folder)[0] if p.name != stored.name]
     recordings = f"{len(stored.samples)} recording{'s' if len(stored.samples) > 1 else ''}"
     kept = f"{voice.seconds:.1f} s of speech kept, {stored.seconds:.1f} s of {recordings} in all"
     typer.echo(f"{stored.name}: {kept}: {print_path(folder, stored.name)}")
     for other in others:
-        score = voice_score(other.voice, stored.voice)
+        score = similarity(other.embedding, stored.embedding)
         if answer_for(score, other.seconds, stored.seconds) == "same":
             echo_err(
                 f"note: this voice is also the one kept as {other.name} (score {score:.2f}); "
@@ -87,13 +80,13 @@ def _read_voice(source, start, end):
     from ecg_audio_nb.audio.fetch import open_source, redact
     from ecg_audio_nb.audio.media import load_audio
     from ecg_audio_nb.settings import load_settings
-    from ecg_audio_nb.speech.voice_prints import VoiceError, only_voice
+    from ecg_audio_nb.speech.voice_prints import VoiceError, embed_single_speaker
 
     settings = load_settings()
     with open_source(source, settings.fetch, settings.runtime.data_dir / "tmp") as opened:
         audio = load_audio(opened.path, settings.media)
         try:
-            voice = only_voice(audio, start, end, settings.runtime)
+            voice = embed_single_speaker(audio, start, end, settings.runtime)
         except VoiceError as e:
             raise VoiceError(f"{redact(source)}: {e}") from None
     until = audio.duration if end is None else min(end, audio.duration)
@@ -164,8 +157,8 @@ def voices_link(
     Writes RESULTS_DIR/voices.csv, and stores no voice print.
     """
     from ecg_audio_nb.settings import load_settings
-    from ecg_audio_nb.speech.voice_prints import link_results, write_links
-    from ecg_audio_nb.speech.voice_prints import rename as write_names
+    from ecg_audio_nb.speech.linked_speakers import link_results, write_links
+    from ecg_audio_nb.speech.linked_speakers import write_names
 
     with exit_on(ValueError, OSError):
         linked = link_results(results, media, _batch_sources(results), load_settings().runtime)
@@ -183,10 +176,10 @@ def voices_link(
 
 def _batch_sources(results):
     "List the recordings of the batch whose results these are"
-    from ecg_audio_nb.batch.queue import listed
+    from ecg_audio_nb.batch.queue import list_jobs
 
     try:
-        jobs = listed(open_queue(results), limit=10**6)
+        jobs = list_jobs(open_queue(results), limit=10**6)
     except (ValueError, OSError):
         return []
     return [job.source for job in jobs if "://" not in job.source]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from ecg_audio_nb.core.html import watched_html
+from ecg_audio_nb.core.html import resource_usage_html
 from ecg_audio_nb.core.system import gpu_usage, rss_mb
 
 
@@ -37,7 +37,7 @@ class ResourceUsage:
         return numbers
 
     def _repr_html_(self):
-        return watched_html(self.samples)
+        return resource_usage_html(self.samples)
 
 
 def _display(usage: ResourceUsage):

@@ -146,9 +146,6 @@ def gpus() -> tuple[str | None, tuple[str, ...]]:
         return None, ()
 
 
-cards = gpus  # TEMP(rename)
-
-
 def _text(value) -> str:
     return value.decode() if isinstance(value, bytes) else value
 
@@ -167,8 +164,6 @@ def gpu_usage() -> tuple[float | None, float | None]:
         return None, None
     return used / 2**20, load
 
-
-card_now = gpu_usage  # TEMP(rename)
 
 _THROTTLE = {  # NVML's reasons to slow a GPU down
     0x4: "power cap",

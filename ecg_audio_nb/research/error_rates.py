@@ -93,11 +93,6 @@ class Edit:
     hypothesis: str # words of the result; "" for a deletion
     at: int # index of the reference's word before which it stands, from 0
 
-    @property
-    def said(self)->str: return self.reference # TEMP(rename)
-    @property
-    def heard(self)->str: return self.hypothesis # TEMP(rename)
-
 # %% ../../nbs/41_error_rates.ipynb #e7ed7e2b
 def _edit(chunk, said, result):
     reference = said[chunk.ref_start_idx:chunk.ref_end_idx]

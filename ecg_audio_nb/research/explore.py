@@ -40,16 +40,16 @@ from ecg_audio_nb.research.session import (
     view_state,
 )
 from ecg_audio_nb.results.corrections import CorrectionError, Draft
-from ecg_audio_nb.results.export import ExportError
+from ecg_audio_nb.results.cues import ExportError
 from ecg_audio_nb.results.report import lane_data
 from ecg_audio_nb.schema import Analysis
 from ecg_audio_nb.settings import Settings, SettingsError, as_text, format_value, load_settings
 
 __all__ = ["ExploreError", "Panel", "BackgroundWorker", "Explorer", "explore", "Session", "static_html"]
 
-PICTURE_DELAY = 2 # seconds without a change after which the static picture, which is slow, is drawn again
-PANEL_WIDTH = 400 # pixels
-LABEL_WIDTH = 190 # pixels of a control's name: the longest has 27 characters
+PICTURE_DELAY = 2  # seconds without a change after which the static picture, which is slow, is drawn again
+PANEL_WIDTH = 400  # pixels
+LABEL_WIDTH = 190  # pixels of a control's name: the longest has 27 characters
 
 _log = logging.getLogger("ecg_audio_nb.research.explore")
 
@@ -64,15 +64,20 @@ def _need(module):
 
 # Controls
 
+
 def _widget(
     control: Control,
-    text: str, # the setting's value as `as_text` spells it
-    inherited: str = "auto", # what an engine of `None` stands for: the engine of all stages
+    text: str,  # the setting's value as `as_text` spells it
+    inherited: str = "auto",  # what an engine of `None` stands for: the engine of all stages
 ):
     "Make the ipywidget of a control"
     ipw = _need("ipywidgets")
-    common = dict(description=control.label, tooltip=control.hint, layout=ipw.Layout(width="auto"),
-                  style={"description_width": f"{LABEL_WIDTH}px"})
+    common = dict(
+        description=control.label,
+        tooltip=control.hint,
+        layout=ipw.Layout(width="auto"),
+        style={"description_width": f"{LABEL_WIDTH}px"},
+    )
     if control.kind == "check":
         return ipw.Checkbox(text == "true", indent=True, **common)
     if control.kind == "choice":
@@ -105,8 +110,15 @@ def _slider(control, text, common):
     if control.is_integer:
         return ipw.IntSlider(int(text), control.minimum, control.maximum, continuous_update=False, **common)
     step = 0.01 if control.maximum - control.minimum <= 2 else 1
-    return ipw.FloatSlider(float(text), min=control.minimum, max=control.maximum, step=step,
-                           readout_format=".2f", continuous_update=False, **common)
+    return ipw.FloatSlider(
+        float(text),
+        min=control.minimum,
+        max=control.maximum,
+        step=step,
+        readout_format=".2f",
+        continuous_update=False,
+        **common,
+    )
 
 
 def _setting_text(control, value):
@@ -124,7 +136,9 @@ class Panel:
     def __init__(
         self,
         settings: Settings,
-        on_change: Callable[[str, str], None], # called with a setting's dotted name and its new value as text
+        on_change: Callable[
+            [str, str], None
+        ],  # called with a setting's dotted name and its new value as text
     ):
         ipw, values, by_stage = _need("ipywidgets"), as_text(settings), controls()
         self.on_change, self.is_updating = on_change, False
@@ -161,13 +175,14 @@ class Panel:
 
 # Work in the background
 
+
 class BackgroundWorker:
     "Works on names in a thread; a name that is requested again before its turn is worked on once"
 
     def __init__(
         self,
-        work: Callable[[str], Any], # called in the thread
-        on_done: Callable[[str, Any], None], # called with name and result, in the kernel's loop or by `wait`
+        work: Callable[[str], Any],  # called in the thread
+        on_done: Callable[[str, Any], None],  # called with name and result, in the kernel's loop or by `wait`
     ):
         self.work, self.on_done, self.requested, self.results = work, on_done, {}, []
         self.thread, self.lock = None, threading.Lock()
@@ -218,22 +233,32 @@ def _describe_stages(stage_seconds):
 def _sound_chunk(audio, message):
     "Samples of one chunk as 16-bit integers"
     size = int(message["seconds"] * audio.sample_rate)
-    samples = audio.samples[message["chunk"] * size:(message["chunk"] + 1) * size]
+    samples = audio.samples[message["chunk"] * size : (message["chunk"] + 1) * size]
     return (np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes()
 
 
 # The explorer
 
+
 @cache
 def _view_class():
     anywidget, traitlets = _need("anywidget"), _need("traitlets")
+
     def asset(name):
         return (files("ecg_audio_nb") / "assets" / name).read_text(encoding="utf-8")
-    traits = {"data": traitlets.Dict(), "lanes": traitlets.Dict(), "status": traitlets.Unicode(),
-              "rate": traitlets.Int(16000)}
+
+    traits = {
+        "data": traitlets.Dict(),
+        "lanes": traitlets.Dict(),
+        "status": traitlets.Unicode(),
+        "rate": traitlets.Int(16000),
+    }
     synced = {name: trait.tag(sync=True) for name, trait in traits.items()}
-    return type("ExploreView", (anywidget.AnyWidget,),
-                {"_esm": asset("explore.js"), "_css": asset("explore.css"), **synced})
+    return type(
+        "ExploreView",
+        (anywidget.AnyWidget,),
+        {"_esm": asset("explore.js"), "_css": asset("explore.css"), **synced},
+    )
 
 
 def _button(description, tooltip, action):
@@ -249,12 +274,12 @@ class Explorer:
     def __init__(
         self,
         session: Session,
-        folder: str | Path = "references", # folder in which corrections are saved
-        overwrite: bool = False, # True: replace references that exist in the folder
+        folder: str | Path = "references",  # folder in which corrections are saved
+        overwrite: bool = False,  # True: replace references that exist in the folder
     ):
         self.session, self.folder, self.overwrite = session, Path(folder), overwrite
         self.id = secrets.token_hex(4)
-        self.pending = {} # changed setting that did not run yet -> its slot
+        self.pending = {}  # changed setting that did not run yet -> its slot
         self.worker = BackgroundWorker(self._try_analysis, self._on_result)
         self.view = _view_class()(rate=session.runs["A"].artifacts.audio.sample_rate)
         self.view.on_msg(lambda _, message, buffers: self.on_message(message))
@@ -269,8 +294,10 @@ class Explorer:
         run = _button("run", "analyze with the changed settings", self.run)
         compare = _button("compare", "add a second set of settings, B, beginning with these", self.compare)
         self.view.layout = ipw.Layout(flex="1 1 560px", min_width="0")
-        left = ipw.VBox([ipw.HBox([run, compare]), self.panel.box],
-                        layout=ipw.Layout(flex=f"0 1 {PANEL_WIDTH}px", min_width="300px"))
+        left = ipw.VBox(
+            [ipw.HBox([run, compare]), self.panel.box],
+            layout=ipw.Layout(flex=f"0 1 {PANEL_WIDTH}px", min_width="300px"),
+        )
         return ipw.HBox([left, self.view], layout=ipw.Layout(flex_flow="row wrap", align_items="flex-start"))
 
     # What is shown
@@ -316,11 +343,14 @@ class Explorer:
             handle.update(self._picture(), raw=True)
 
     def _picture(self):
-        return {"text/plain": f"Explorer({self.session.source!r})",
-                "text/html": static_html(self.session, self.id)}
+        return {
+            "text/plain": f"Explorer({self.session.source!r})",
+            "text/html": static_html(self.session, self.id),
+        }
 
     def _ipython_display_(self):
         from IPython.display import display
+
         display(self.box)
         self.picture_handles.append(display(self._picture(), raw=True, display_id=secrets.token_hex(8)))
 
@@ -355,7 +385,7 @@ class Explorer:
 
     def show(
         self,
-        layer: str, # A, B or R
+        layer: str,  # A, B or R
     ):
         "Show a layer"
         layers = self.session.layers()
@@ -368,7 +398,7 @@ class Explorer:
 
     def correct(
         self,
-        change: Callable[[Draft], Draft], # such as `lambda draft: edit_word(draft, 0, "Good")`
+        change: Callable[[Draft], Draft],  # such as `lambda draft: edit_word(draft, 0, "Good")`
     ):
         "Correct the result that is shown"
         self.session.correct(change)
@@ -383,10 +413,10 @@ class Explorer:
         save_draft(self.session)
         self.draw()
 
-    def save(self) -> list[Path]: # the files written
+    def save(self) -> list[Path]:  # the files written
         "Save the corrections as a reference"
         written = save_corrections(self.session, self.folder, self.overwrite)
-        self.overwrite = True # from now on it is our own
+        self.overwrite = True  # from now on it is our own
         self.draw()
         self.report("saved " + ", ".join(map(str, written)))
         return written
@@ -431,7 +461,7 @@ class Explorer:
             return run_analysis(session.source, session.settings[slot], self._on_event, session.engines)
         except (ValueError, OSError) as e:
             return str(e)
-        except Exception as e: # nobody catches what a thread raises
+        except Exception as e:  # nobody catches what a thread raises
             _log.exception("the explorer's run failed")
             return f"{type(e).__name__}: {e}"
 
@@ -440,7 +470,7 @@ class Explorer:
         if event.status == "start":
             self.report(f"{event.stage} …")
         elif event.status == "progress":
-            self.report(f"{event.stage} {100 * event.share:.0f} %")
+            self.report(f"{event.stage} {100 * event.fraction:.0f} %")
 
     def _on_result(self, slot, result):
         if isinstance(result, str):
@@ -448,21 +478,20 @@ class Explorer:
         self.session.runs[slot] = result
         try:
             self.draw()
-        except Exception as e: # nobody sees what is raised in the kernel's loop
+        except Exception as e:  # nobody sees what is raised in the kernel's loop
             self.report(f"{type(e).__name__}: {e}")
             raise
         self.report(_describe_stages(result.stage_seconds))
 
 
 def explore(
-    source, # path, or http(s):// or s3:// URL, of an audio or video file
-    settings: Settings | Mapping | None = None, # as `analyze` takes them
-    profile: str | None = None, # section of settings.ini, with `settings` a mapping or None
-    folder: str | Path = "references", # folder in which corrections are saved, and found again
-    references: str | Path | None = None, # folder of STEM.stm or .txt, and STEM.rttm, to score against
-    engines: Mapping | None = None, # instances by stage, as `analyze` takes them
-    overwrite: bool = False, # True: replace references that exist in the folder
-    over: bool = False, # TEMP(rename)
+    source,  # path, or http(s):// or s3:// URL, of an audio or video file
+    settings: Settings | Mapping | None = None,  # as `analyze` takes them
+    profile: str | None = None,  # section of settings.ini, with `settings` a mapping or None
+    folder: str | Path = "references",  # folder in which corrections are saved, and found again
+    references: str | Path | None = None,  # folder of STEM.stm or .txt, and STEM.rttm, to score against
+    engines: Mapping | None = None,  # instances by stage, as `analyze` takes them
+    overwrite: bool = False,  # True: replace references that exist in the folder
 ) -> Explorer:
     "Open a recording to tune, play and correct; raises `EvaluateError`, `ExploreError` or `analyze`'s errors"
     _need("anywidget")
@@ -479,21 +508,24 @@ def explore(
         session.drafts = [draft]
     if state == "unsaved":
         session.unsaved = 1
-    return Explorer(session, folder, overwrite or over or is_own_reference(folder, stem))
+    return Explorer(session, folder, overwrite or is_own_reference(folder, stem))
 
 
 def _run_with_progress(source, settings, engines):
     "Run the first analysis; in a notebook a line shows its progress"
     from IPython import get_ipython
     from IPython.display import display
+
     if not get_ipython():
         return run_analysis(source, settings, engines=engines)
     handle = display({"text/plain": "…"}, raw=True, display_id=secrets.token_hex(8))
+
     def on_event(event):
         if event.status == "done":
             return
-        progress = "…" if event.share is None else f"{100 * event.share:.0f} %"
+        progress = "…" if event.fraction is None else f"{100 * event.fraction:.0f} %"
         handle.update({"text/plain": f"{event.stage} {progress}"}, raw=True)
+
     run = run_analysis(source, settings, on_event, engines)
     handle.update({"text/plain": "", "text/html": ""}, raw=True)
     return run

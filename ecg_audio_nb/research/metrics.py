@@ -25,7 +25,8 @@ from ..pipeline import OnEvent, analyze
 from .error_rates import Edit, boundaries, cer, cp_wer, der, edits, jer, wer
 from .references import (
     EvaluateError, Utterance, existing_file, read_transcript, read_turns, read_words)
-from ..results.export import recording_id, spoken_words
+from ..results.cues import spoken_words
+from ..results.export import recording_id
 from ..schema import Analysis, Turn, Word, read_result
 from ..settings import Settings
 
@@ -280,9 +281,6 @@ class Aggregate:
     denominator: float # what the errors are counted over
     files: int
 
-    @property
-    def over(self)->float: return self.denominator # TEMP(rename)
-
     def as_dict(self)->dict: # JSON-ready; `over` is the name that `denominator` had before 0.2
         return {**asdict(self), "over": self.denominator}
 
@@ -335,8 +333,6 @@ class Difference:
 
     @property
     def significant(self)->bool: return self.low is not None and not self.low <= 0 <= self.high
-    @property
-    def told(self)->bool: return self.significant # TEMP(rename)
 
     def __str__(self):
         if self.difference is None: return f"{self.measure}: nothing to count over"

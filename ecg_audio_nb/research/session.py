@@ -36,12 +36,13 @@ from ..results.compare import compare
 from ..results.corrections import (
     BY_HAND, CorrectionError, Draft, add_turn, add_words, apply_corrections, draft_of, edit_turn, edit_word,
     reassign_speaker, save_reference)
-from ..results.export import ExportError, render, write_whole
+from ..core.files import WriteError, write_atomic
+from ..results.export import render
 from ..results.plots import plot_voice, plot_waveform
 from ..schema import Analysis, read_result, with_names
 from ..settings import Settings, as_text, load_settings, non_defaults
-from ..speech.speakers import doubtful
-from ..speech.transcribe import UNSPACED
+from ..speech.segments import is_doubtful
+from ..speech.whisper import UNSPACED
 
 _log = logging.getLogger("ecg_audio_nb.research.explore")
 
@@ -140,7 +141,7 @@ class AnalysisRun:
 
     def corrected(self, draft:Draft)->Analysis:
         "Apply corrections to the result"
-        speech = self.artifacts.made["voice"].speech
+        speech = self.artifacts.artifacts["voice"].speech
         return apply_corrections(draft, self.analysis, self.artifacts.frames, speech, self.settings)
 
 # %% ../../nbs/43_session.ipynb #07a33739
@@ -155,7 +156,7 @@ def run_analysis(
     def on_stage(event):
         artifacts(event)
         on_event(event)
-        computed = event.status == "done" and not event.kept and event.stage != "fetch"
+        computed = event.status == "done" and not event.from_cache and event.stage != "fetch"
         if computed: stage_seconds[event.stage] = event.seconds
     runtime = settings.runtime.model_copy(update={"checkpoints": True})
     with_checkpoints = settings.model_copy(update={"runtime": runtime})
@@ -167,7 +168,7 @@ def _draw_word(word, differs):
     features, flag = word.acoustic_features, 0
     if differs: flag |= _CHANGED
     if word.timing == "interpolated": flag |= _GUESSED
-    if doubtful(word): flag |= _DOUBTED
+    if is_doubtful(word): flag |= _DOUBTED
     return {"text": word.word, "start": word.start_time, "end": word.end_time, "who": word.speaker_id,
             "confidence": word.confidence, "speaker_confidence": word.speaker_confidence,
             "others": " and ".join(word.other_speakers), "flag": flag,
@@ -381,7 +382,7 @@ def view_state(
         drawn[layer] = result_layer(analysis, colours[layer], summary, changed.get(layer, frozenset()))
     metadata = layers["A"].metadata
     return {"name": metadata.filename, "duration": metadata.duration, "layers": drawn, "shown": session.shown,
-            "moved": [list(span) for span in differences.moved] if differences else [],
+            "moved": [list(span) for span in differences.speaker_changes] if differences else [],
             "differences": str(differences) if differences else "",
             "snippets": snippets(session.source, session.settings[session.slot], session.profile),
             "corrections": max(0, len(session.drafts) - 1), "unsaved": session.unsaved}
@@ -419,8 +420,8 @@ def save_draft(session:Session):
     "Keep the unsaved corrections on disk; delete them once everything is saved"
     path = _draft_path(session.runs["A"])
     if not session.unsaved: return path.unlink(missing_ok=True)
-    try: write_whole(path, render(session.layers()["R"], "json"))
-    except ExportError as e: _log.warning("unsaved corrections are not kept (%s)", e)
+    try: write_atomic(path, render(session.layers()["R"], "json"))
+    except WriteError as e: _log.warning("unsaved corrections are not kept (%s)", e)
 
 # %% ../../nbs/43_session.ipynb #54c3c0fb
 def find_draft(
@@ -444,7 +445,7 @@ def save_corrections(
     folder:str|Path,
     overwrite:bool=False, # True: replace references that exist in the folder
 )->list[Path]: # the files written
-    "Save the corrections as a reference; raises `CorrectionError` or `ExportError`"
+    "Save the corrections as a reference; raises `CorrectionError` or `WriteError`"
     if not session.drafts: raise CorrectionError("nothing was corrected yet")
     written = save_reference(session.layers()["R"], folder, source_stem(session.source), overwrite)
     session.unsaved = 0

@@ -25,7 +25,7 @@ from ..checkpoints import code_digest
 from ..core.digests import digest_of
 from ..core.extras import require
 from ..core.renamed import current_keys
-from ..core.system import cards
+from ..core.system import gpus
 from ..models import available_threads
 from ..pipeline import analyze
 from . import sweep_plots
@@ -138,7 +138,7 @@ def run_trial(
     "Analyze one recording; called in a worker process"
     stage_seconds = {}
     def on_event(event):
-        computed = event.status == "done" and not event.kept and event.stage != "fetch"
+        computed = event.status == "done" and not event.from_cache and event.stage != "fetch"
         if computed: stage_seconds[event.stage] = event.seconds
     try: return analyze(source, load_settings(settings), on_event), stage_seconds
     except (ValueError, OSError) as e: return f"{type(e).__name__}: {e}", stage_seconds
@@ -225,7 +225,7 @@ class _Task:
 # %% ../../nbs/44_sweep.ipynb #3e30db25
 def _n_workers(requested, sources, settings):
     if requested is not None and requested < 1: raise SweepError(f"workers = {requested}: at least 1")
-    has_gpu = settings.runtime.device != "cpu" and cards()[1]
+    has_gpu = settings.runtime.device != "cpu" and gpus()[1]
     if requested is None and has_gpu: return 1 # a GPU holds one set of models
     return min(requested or available_threads(), len(sources))
 
@@ -294,14 +294,6 @@ class Sweep:
     def to_ini(self)->str: return _to_ini(self) # the best settings as a section of settings.ini
     def _repr_html_(self):
         return self.ranking().head(20).to_html(index=False, na_rep="–", float_format="%.4g")
-
-    @property
-    def rows(self): return self.trials # TEMP(rename)
-    @property
-    def knobs(self): return self.setting_names # TEMP(rename)
-    @property
-    def made(self): return self.stage_runs # TEMP(rename)
-    def lines(self): return self.to_ini() # TEMP(rename)
 
 # %% ../../nbs/44_sweep.ipynb #422eab7c
 def _references(sources, references):

@@ -2,7 +2,7 @@
 
 from math import ceil, nan
 
-from ecg_audio_nb.results.figures import DPI, WIDTH, paper, short, shown
+from ecg_audio_nb.results.figures import DPI, WIDTH, displayable, plot_style, short_name
 
 MAX_TICK_VALUES = 10 # values of a setting that are all written beside its axis
 
@@ -32,7 +32,7 @@ def heatmap(
     maximize,
 ): # a matplotlib Figure
     "Plot scores by the values of two settings"
-    with paper():
+    with plot_style():
         colours = _score_colours(list(scores.values()), maximize)
         figure, ax = _new_axes(1.2 + 0.35*min(len(up), 20))
         cells = [[scores.get((a, b), nan) for a in across] for b in up]
@@ -41,10 +41,10 @@ def heatmap(
             _write_scores(ax, across, up, scores, colours)
         for values, set_ticks in ((across, ax.set_xticks), (up, ax.set_yticks)):
             ticks = range(0, len(values), ceil(len(values)/16))
-            set_ticks(ticks, [short(values[i], 12) for i in ticks])
+            set_ticks(ticks, [short_name(values[i], 12) for i in ticks])
         ax.set(xlabel=x, ylabel=y)
         figure.colorbar(colours, ax=ax, label=metric)
-        return shown(figure)
+        return displayable(figure)
 
 
 def _write_scores(ax, across, up, scores, colours):
@@ -77,7 +77,7 @@ def _draw_axis(ax, x, places):
         names = [min(places, key=places.get), max(places, key=places.get)]
     background = dict(facecolor="white", edgecolor="none", alpha=0.85, pad=1)
     for name in names:
-        ax.text(x - 0.02, places[name], short(name, 12), ha="right", va="center", size=8, bbox=background, zorder=5)
+        ax.text(x - 0.02, places[name], short_name(name, 12), ha="right", va="center", size=8, bbox=background, zorder=5)
 
 
 def parallel(
@@ -90,7 +90,7 @@ def parallel(
     places, scores = [heights(v) for v in values.values()], [score for _, score in ranked]
     low, span = min(scores), max(scores) - min(scores)
     score_axis = {f"{low:.4g}": 0.0, f"{low + span:.4g}": 1.0} if span else {f"{low:.4g}": 0.5}
-    with paper():
+    with plot_style():
         colours, (figure, ax) = _score_colours(scores, maximize), _new_axes(3)
         for x, axis in enumerate([*places, score_axis]):
             _draw_axis(ax, x, axis)
@@ -99,7 +99,7 @@ def parallel(
             ys.append((score - low)/span if span else 0.5)
             style = dict(lw=1, alpha=0.7, zorder=2) if n else dict(lw=3, zorder=3)
             ax.plot(range(len(ys)), ys, color=colours.to_rgba(score), **style)
-        ax.set_xticks(range(len(places) + 1), [*(short(name, 26) for name in values), metric])
+        ax.set_xticks(range(len(places) + 1), [*(short_name(name, 26) for name in values), metric])
         ax.set(yticks=[], xlim=(-0.3, len(places) + 0.1))
         ax.spines[:].set_visible(False)
-        return shown(figure)
+        return displayable(figure)

@@ -40,7 +40,8 @@ from ecg_audio_nb.results.cues import (CueRules, CueWord, ExportError, balance_l
     line_text, spoken_words)
 from ..audio.fetch import read_problem
 from ..schema import Analysis, Segment, Word, with_names
-from ..speech.transcribe import SENTENCE_END, UNSPACED
+from ..speech.transcribe import SENTENCE_END
+from ..speech.whisper import UNSPACED
 
 # %% ../../nbs/31_captions.ipynb #d5ca596e
 Colour = Annotated[str, Field(pattern=r"^#[0-9A-Fa-f]{6}$")]

@@ -72,9 +72,6 @@ class Differences:
     speaker_changes: Spans # where other speakers talk, seconds
     names: Mapping[str, str] # of `match_speakers`
 
-    @property
-    def moved(self): return self.speaker_changes # TEMP(rename)
-
     def __str__(self):
         words, seconds = max(map(len, self.words)), sum(end - start for start, end in self.speaker_changes)
         return f"A and B differ in {words} word{'' if words == 1 else 's'} and {seconds:.1f} s of turns"

@@ -20,9 +20,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 import numpy as np
 from ..voice.acoustics import Frames
-from ..channels import ChannelFrames, given_channels
-from .export import recording_id, render, spoken_text, write_files
-from ..pipeline import attach_features, build_segments, to_speakers
+from ..channels import ChannelFrames, rename_channels
+from .cues import spoken_text
+from .export import recording_id, render, write_files
+from ..features import attach_features, build_segments, to_speakers
 from ..schema import Analysis, Turn, Word, renamed
 from ..settings import Settings
 from ..speech.vad import Spans
@@ -246,7 +247,7 @@ def apply_corrections(
 )->Analysis:
     "Make the result of a draft: segments and speakers are built and measured again"
     frames, m = measured, analysis.metadata
-    if isinstance(frames, ChannelFrames): frames = given_channels(frames, channels_of(draft, analysis))
+    if isinstance(frames, ChannelFrames): frames = rename_channels(frames, channels_of(draft, analysis))
     segments = _segments(draft, frames, speech, settings, m.language_detected)
     names = {s.speaker_id: s.name for s in analysis.speakers}
     speakers = to_speakers(draft.turns, segments, frames)
@@ -271,10 +272,8 @@ def save_reference(
     folder:str|Path,
     stem:str, # of the recording's name, and so of the files'
     overwrite:bool=False, # replace files that exist
-    over:bool|None=None, # TEMP(rename) overwrite
 )->list[Path]: # the files
     "Keep a result as a reference, completely or not at all; raises `CorrectionError` or `ExportError`"
-    overwrite = overwrite if over is None else over # TEMP(rename)
     contents = {"stm": to_stm(analysis), "rttm": render(analysis, "rttm"), "json": render(analysis, "json")}
     files = {Path(folder, f"{stem}.{extension}"): content for extension, content in contents.items()}
     existing = [str(path) for path in files if path.exists()]

@@ -27,7 +27,7 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/export.html.md"""
 # %% auto #0
 __all__ = ['SUBTITLE_RULES', 'Content', 'WRITERS', 'EXTENSIONS', 'Cue', 'cues', 'to_srt', 'to_vtt', 'to_txt', 'to_audacity',
            'recording_id', 'to_rttm', 'timed_words', 'to_ctm', 'to_textgrid', 'to_tsv', 'words_table', 'segments_table',
-           'to_csv', 'to_parquet', 'to_json', 'render', 'render_files', 'write_files', 'write_whole', 'export']
+           'to_csv', 'to_parquet', 'to_json', 'render', 'render_files', 'write_files', 'export']
 
 # %% ../../nbs/32_export.ipynb #f450467c
 import csv, difflib, io, json, re
@@ -348,8 +348,6 @@ def write_files(
     "Write all files completely, or leave all as they were and raise `ExportError`"
     try: return write_all(contents)
     except WriteError as e: raise ExportError(str(e)) from e.__cause__
-
-def write_whole(path, content): return write_files({path: content})[0] # TEMP(rename) core.files.write_atomic
 
 # %% ../../nbs/32_export.ipynb #33bc3cb1
 def export(

@@ -26,7 +26,7 @@ from .figures import (BAR, DPI, PALE, RIGHT, ROW, WIDTH, PlotError, displayable,
     draw_lanes, format_number, left_margin, log_axis, plot_style, short_name, stack_axes, text_width,
     time_axis, value_axis, write_cells, write_empty, write_notes)
 from ..voice.acoustics import Frames
-from ..speech.voice_encoder import trunk_frames, voice_of
+from ..speech.voice_encoder import embed_frames, trunk_frames
 from ..audio.media import Audio
 from ..models import available_threads, onnx_session
 from ..schema import Analysis, Turn, Word, with_names
@@ -448,7 +448,7 @@ def _encode(audio, spans, session, gain, max_seconds):
         part = audio.cut(start, min(end, start + left)).samples
         frames.append(trunk_frames(part, session, gain=gain))
         left -= end - start
-    return voice_of(np.concatenate(frames)) if frames else None
+    return embed_frames(np.concatenate(frames)) if frames else None
 
 def voice_embeddings(
     audio:Audio, # 16 kHz

@@ -28,7 +28,7 @@ from ..schema import Analysis, Segment, Speaker, Word, with_names
 from ..settings import DEFAULT_FORMATS, as_analyzed
 from ..audio.media import Audio, load_audio
 from ..voice.acoustics import Frames, frames
-from ..speech.speakers import doubtful
+from ..speech.segments import is_doubtful
 from .cues import spoken_words
 from .export import render, write_files
 
@@ -44,7 +44,7 @@ def _flag(text, word):
     if word.kind == "silence": flag |= _SILENT
     if word.timing == "interpolated": flag |= _GUESSED
     if text.startswith(" "): flag |= _SPACED
-    if doubtful(word): flag |= _DOUBTED
+    if is_doubtful(word): flag |= _DOUBTED
     return flag
 
 def _page_words(segment)->list[tuple[str, int, Word|Segment]]: # text, flag, and what has the times

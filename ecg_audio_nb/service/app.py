@@ -25,7 +25,7 @@ from contextlib import asynccontextmanager, nullcontext
 
 from ecg_audio_nb.core.extras import require
 from ecg_audio_nb.service.asgi import Gate
-from ecg_audio_nb.service.jobs import job_settings, start, stop
+from ecg_audio_nb.service.jobs import start, stop
 from ecg_audio_nb.service.limits import LOOPBACK, RateLimit, read_keys
 from ecg_audio_nb.service.logs import log_as_json
 from ecg_audio_nb.service.models import ProcessRequest, TranscribeRequest
@@ -48,7 +48,6 @@ __all__ = [
     "server_settings",
 ]
 
-settings_of = job_settings  # TEMP(rename)
 _JSON_LIMIT = 65_536  # bytes of a body without a file
 
 

@@ -38,7 +38,7 @@ from ecg_audio_nb.audio.fetch import FetchError
 from ecg_audio_nb.audio.media import MediaError
 from ecg_audio_nb.batch.failures import JobStopped, TimedOut, is_temporary
 from ecg_audio_nb.batch.leases import LeaseKeeper
-from ecg_audio_nb.batch.queue import Job, LeaseLost, cancel, claim, fail, finish, give_back, owner_name
+from ecg_audio_nb.batch.queue import Job, LeaseLost, cancel, claim, fail, finish, owner_name, release
 from ecg_audio_nb.core.files import write_part
 from ecg_audio_nb.pipeline import StageEvent, analyze
 from ecg_audio_nb.schema import Analysis, to_dict
@@ -79,7 +79,7 @@ class Progress:
 
     def __call__(self, event: StageEvent) -> int:
         "Add an event and return the percent"
-        fraction = 1.0 if event.status == "done" else event.share or 0.0
+        fraction = 1.0 if event.status == "done" else event.fraction or 0.0
         if event.stage in self.fractions:
             self.fractions[event.stage] = max(self.fractions[event.stage], min(fraction, 1.0))
         whole = sum(weight * self.fractions[stage] for stage, weight in _STAGE_WEIGHTS.items())
@@ -191,7 +191,7 @@ class JobHook:
         if event.status == "progress" and now - self.last_notice < 1:
             return
         self.last_notice = now
-        self.keeper.say(event.stage, percent / 100)
+        self.keeper.report(event.stage, percent / 100)
         notify_progress(self.service, self.job, percent, event.stage)
 
     def _count(self, event: StageEvent) -> None:
@@ -270,7 +270,7 @@ def _end_badly(service: Service, job: Job, failure: AnalysisFailure) -> None:
         return
 
     def publish(db):
-        if failure.kind == "user" or job.tries >= job.most:  # no attempt will follow
+        if failure.kind == "user" or job.tries >= job.max_tries:  # no attempt will follow
             notify_failed(service, db, job, failure.code, failure.error)
 
     again = fail(service.queue, job, failure.kind, f"{failure.code}: {failure.error}", publish)
@@ -281,7 +281,7 @@ def _end_badly(service: Service, job: Job, failure: AnalysisFailure) -> None:
 
 def _return_to_queue(service: Service, job: Job) -> None:
     "End an attempt that was stopped: it does not count"
-    state = give_back(service.queue, job)
+    state = release(service.queue, job)
     _log.info("stopped before its end: %s", state, extra={"job": job.id})
 
 

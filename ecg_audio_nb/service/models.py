@@ -204,7 +204,7 @@ def job_status(job: Job, language: str = "en") -> JobStatus:
     if job.state == "queued":
         event = "queued"
     elif job.state == "running":
-        stage, percent, event = job.stage, round(100 * (job.share or 0)), job.stage or "start"
+        stage, percent, event = job.stage, round(100 * (job.progress or 0)), job.stage or "start"
     elif job.state == "done":
         percent, result_url, event = 100, f"/jobs/{job.id}/result", "done"
     return JobStatus(

@@ -19,7 +19,7 @@ import shutil
 import time
 
 from ecg_audio_nb.batch.queue import counts
-from ecg_audio_nb.core.system import card_now
+from ecg_audio_nb.core.system import gpu_usage
 from ecg_audio_nb.service.state import Service
 
 
@@ -45,7 +45,7 @@ class _Figures:
         yield from self._queue()
         yield self._stages()
         yield from self._callbacks()
-        megabytes = card_now()[0]
+        megabytes = gpu_usage()[0]
         if megabytes is not None:
             yield _gauge("ecg_gpu_memory_bytes", "memory in use on all GPUs", megabytes * 2**20)
 

@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 
 from ecg_audio_nb.audio.fetch import FetchError, check_callback
-from ecg_audio_nb.batch.queue import LEASE, Job, Queue, get, listed, prune
+from ecg_audio_nb.batch.queue import Job, LEASE, Queue, get, list_jobs, prune
 from ecg_audio_nb.service.limits import RateLimit
 from ecg_audio_nb.service.problems import redact_text
 from ecg_audio_nb.service.settings import ServerSettings, server_settings
@@ -148,11 +148,11 @@ def clean_up(service: Service) -> None:
 
 def _delete_orphans(service: Service) -> None:
     "Delete uploads without an open job, and results without a finished one"
-    open_uploads = {job.task.get("upload") for job in listed(service.queue, "queued", "running")}
+    open_uploads = {job.task.get("upload") for job in list_jobs(service.queue, "queued", "running")}
     for folder in service.uploads.iterdir():
         if folder.name not in open_uploads:
             shutil.rmtree(folder, ignore_errors=True)
-    results = {service.result_path(job.id).name for job in listed(service.queue, "done")}
+    results = {service.result_path(job.id).name for job in list_jobs(service.queue, "done")}
     for path in service.results.iterdir():
         if path.name not in results:
             path.unlink(missing_ok=True)

@@ -124,7 +124,7 @@ def to_job(
         "upload": upload,
     }
     name = f"{safe_name(source_stem(source))[:60]}-{hashlib.sha256(job_id.encode()).hexdigest()[:16]}"
-    return Job(job_id, name, source, task, most=service.limits.max_attempts)
+    return Job(job_id, name, source, task, max_tries=service.limits.max_attempts)
 
 
 # Into the queue

@@ -20,7 +20,7 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/diarize.html.md"""
 __all__ = ['SHARPNESS', 'EMBEDDING_WEIGHT', 'MIN_EMBEDDED', 'CONFIDENCE_WEIGHTS', 'window_votes', 'speaker_softmax',
            'speaker_frames', 'single_speaker_frames', 'fill_gaps', 'frame_levels', 'trim_silence', 'evidence',
            'log_odds', 'Certainty', 'name_speakers', 'to_turns', 'Diarization', 'check_bounds', 'speaker_shortfall',
-           'assign_frames', 'cluster_embeddings', 'EmbeddingDiarizer', 'diarize']
+           'assign_frames', 'cluster_embeddings', 'diarize']
 
 # %% ../../nbs/15_diarize.ipynb #e656ea62
 from collections.abc import Callable, Hashable, Iterable
@@ -241,9 +241,6 @@ class Diarization:
         "The turns to assign words by: the exclusive ones, if there are any"
         return self.turns if self.exclusive is None else self.exclusive
 
-    @property # TEMP(rename)
-    def for_words(self)->list[Turn]: return self.word_turns # TEMP(rename)
-
 # %% ../../nbs/15_diarize.ipynb #d07e5b12
 def check_bounds(settings:DiarizeSettings):
     "Raise `ValueError` for bounds on the number of speakers that contradict each other"
@@ -291,40 +288,6 @@ def cluster_embeddings(
     turns, certainty = to_turns(talks, activity.duration, settings.min_turn, odds)
     return Diarization(turns, embeddings.model, speaker_shortfall(turns, settings), certainty=certainty)
 
-# %% ../../nbs/15_diarize.ipynb #8454f65e
-class EmbeddingDiarizer:
-    "The packaged diarizer: clusters the embeddings of the segmentation network's local speakers"
-    needs_local_speakers = True # the activity has windows every `vad.STEP`
-    key = () # there is one set of weights: its type names the model
-
-    def embed(self,
-        audio:Audio, # 16 kHz mono
-        activity:Activity, # of the same file
-        runtime:RuntimeSettings=RuntimeSettings(),
-        on_progress:Callable[[float], None]=lambda fraction: None, # called with the fraction done, 0 to 1
-    )->SpeakerEmbeddings: # independent of the settings
-        "Embed the local speakers; this step takes nearly all of the time"
-        return extract_embeddings(audio, activity, runtime, on_progress)
-
-    def cluster(self,
-        embeddings:SpeakerEmbeddings,
-        activity:Activity, # of the same file
-        settings:DiarizeSettings=DiarizeSettings(),
-    )->Diarization:
-        "Make turns of embeddings; raises `ValueError` for bounds that contradict each other"
-        return cluster_embeddings(embeddings, activity, settings)
-
-    def diarize(self,
-        audio:Audio, # 16 kHz mono
-        activity:Activity, # of the same file
-        settings:DiarizeSettings=DiarizeSettings(),
-        runtime:RuntimeSettings=RuntimeSettings(),
-        on_progress:Callable[[float], None]=lambda fraction: None, # called with the fraction done, 0 to 1
-    )->Diarization:
-        "Find who spoke when; raises `ValueError` for bounds that contradict each other"
-        check_bounds(settings)
-        return self.cluster(self.embed(audio, activity, runtime, on_progress), activity, settings)
-
 # %% ../../nbs/15_diarize.ipynb #1cbaa76f
 def diarize(
     audio:Audio, # 16 kHz mono
@@ -334,4 +297,6 @@ def diarize(
     on_progress:Callable[[float], None]=lambda fraction: None, # called with the fraction done, 0 to 1
 )->Diarization:
     "Find who spoke when; raises `ValueError` for bounds that contradict each other"
-    return EmbeddingDiarizer().diarize(audio, activity, settings, runtime, on_progress)
+    check_bounds(settings)
+    embeddings = extract_embeddings(audio, activity, runtime, on_progress)
+    return cluster_embeddings(embeddings, activity, settings)

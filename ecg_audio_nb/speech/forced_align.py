@@ -20,7 +20,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 import numpy as np
 from .phone_model import PHONES as PHONES
-from .phone_model import phone_model_of as phone_model_of # TEMP(rename)
 from .phone_model import (FRAME, FRAME_LENGTH, HOP, PHONE_IDS, SAMPLE_RATE, SILENCE,
     STATES, PhoneModel, features, phone_model, state_scores)
 

@@ -22,7 +22,6 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from functools import cache, lru_cache
 from itertools import groupby
-from .east_asian import katakana as katakana # TEMP(rename)
 from .east_asian import is_kanji, read_chinese, read_hangul, read_japanese
 from .letter_rules import (MAX_ALTERNATIVES, PHONES, Alternatives, Pronunciation,
     join_parts, packed_text, read_letters)

@@ -10,11 +10,10 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/transcribe.html.md"""
 
 # %% auto #0
 __all__ = ['BRIEF', 'BRIEF_NO_SPEECH', 'BRIEF_LOG_PROB', 'MIN_UNCOVERED', 'SENTENCE_END', 'INSTANT', 'MIN_ECHO',
-           'DETECTION_CHUNKS', 'MIN_LANGUAGE_PROBABILITY', 'ENGLISH', 'MULTILINGUAL', 'MIN_HALF', 'PREFERRED',
+           'DETECTION_CHUNKS', 'MIN_LANGUAGE_PROBABILITY', 'ENGLISH', 'MULTILINGUAL', 'MIN_HALF', 'STAND_INS',
            'TRANSCRIBERS', 'Transcript', 'Transcriber', 'TranscribeError', 'is_repetitive', 'needs_retry',
            'drop_reason', 'shift_stretched', 'uncovered_speech', 'is_new', 'split_echo', 'sample_evenly',
-           'vote_language', 'detect_with_other_model', 'WhisperTranscriber', 'default_model', 'make_whisper',
-           'choose_transcriber']
+           'vote_language', 'detect_with_other_model', 'WhisperTranscriber', 'make_whisper', 'choose_transcriber']
 
 # %% ../../nbs/13_transcribe.ipynb #e06f179b
 import json, re
@@ -23,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Protocol
 from ..audio.media import Audio
+from ..catalogue import DEFAULT_WHISPER
 from ..models import (AdaptiveBatch, ModelError, Weights, at_hand, available_threads, find_weights,
     free_mb, get_or_load, pick_device, weights_info)
 from ..schema import ModelInfo, Word
@@ -44,16 +44,6 @@ class Transcript:
     warnings: tuple[str, ...] = ()
     chunks: tuple[tuple[float, float, int], ...] = () # start, end (seconds) and number of words of each chunk
     translated: bool = False # True: the words are a translation of those spoken
-
-    @property # TEMP(rename)
-    def passages(self): return self.chunks # TEMP(rename)
-
-def _takes_passages(new_init): # TEMP(rename)
-    def init(self, *args, **kwargs): # TEMP(rename)
-        if "passages" in kwargs: kwargs["chunks"] = kwargs.pop("passages") # TEMP(rename)
-        new_init(self, *args, **kwargs) # TEMP(rename)
-    return init # TEMP(rename)
-Transcript.__init__ = _takes_passages(Transcript.__init__) # TEMP(rename)
 
 # %% ../../nbs/13_transcribe.ipynb #790b5b24
 class Transcriber(Protocol):
@@ -456,23 +446,17 @@ class WhisperTranscriber:
         return batch_size(free, layers=decoder_layers(config), beam=self.settings.transcribe.beam_size)
 
 # %% ../../nbs/13_transcribe.ipynb #23241d4e
-PREFERRED = {"cuda": ("large-v3-turbo", "base"), "cpu": ("base", "tiny")}
-
-def default_model(
-    device:str, # "cpu" or "cuda"
-)->str:
-    "Return the Whisper model for a device, if none is named"
-    return PREFERRED[device][0]
+STAND_INS = {"cuda": ("base",), "cpu": ("tiny",)} # taken if the default model of a device is not available
 
 def make_whisper(
     settings:Settings,
 )->WhisperTranscriber:
     "Make Whisper with the model that the settings name, or the default one; raises `ModelError`"
     device = pick_device(settings.runtime.device)
-    name = settings.transcribe.model or default_model(device)
+    name = settings.transcribe.model or DEFAULT_WHISPER[device]
     try: weights = find_weights(name, "transcribe", settings.runtime)
     except ModelError as e:
-        weights = None if settings.transcribe.model else _first_at_hand(PREFERRED[device][1:])
+        weights = None if settings.transcribe.model else _first_at_hand(STAND_INS[device])
         if weights is None: raise
         return WhisperTranscriber(weights, settings, f"transcribe: whisper, with {weights.name}, because {e}")
     return WhisperTranscriber(weights, settings, f"transcribe: whisper, with {name}")

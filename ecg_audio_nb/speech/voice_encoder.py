@@ -18,8 +18,8 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/voice_encoder.html.md"""
 
 # %% auto #0
 __all__ = ['HOP', 'FRAME_LENGTH', 'N_FFT', 'N_MELS', 'RATE', 'WINDOW_FRAMES', 'CONTEXT', 'TRUNK_WINDOW', 'FRAME_RATE', 'SIZE',
-           'MIN_FRAMES', 'voice_of', 'mel_filters', 'log_mel', 'n_trunk_frames', 'trunk_frames', 'unit', 'Head',
-           'load_head', 'embed_frames', 'FrameSums']
+           'MIN_FRAMES', 'mel_filters', 'log_mel', 'n_trunk_frames', 'trunk_frames', 'unit', 'Head', 'load_head',
+           'embed_frames', 'FrameSums']
 
 # %% ../../nbs/06_voice_encoder.ipynb #fe2d22b2
 from concurrent.futures import ThreadPoolExecutor
@@ -140,8 +140,6 @@ def embed_frames(
     "Embed a set of frames"
     if len(frames) < MIN_FRAMES: return None
     return load_head()(frames.mean(0), frames.std(0, ddof=1))
-
-voice_of = embed_frames # TEMP(rename)
 
 # %% ../../nbs/06_voice_encoder.ipynb #0f1f40fa
 _SUM_STEP = 5 # frames

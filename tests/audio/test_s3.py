@@ -7,9 +7,10 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from ecg_audio_nb.batch.queue import Queue, attempts, listed
-from ecg_audio_nb.batch.runner import S3Store, JobsError, BatchSpec, batch, content_key, enqueue, expand, run_locally, open_store, work
-from toys import notebook
+from ecg_audio_nb.batch.queue import Queue, attempts, list_jobs
+from ecg_audio_nb.batch.runner import (
+    BatchError, BatchSpec, S3Store, batch, content_key, enqueue, expand, open_store, run_locally, work)
+from batch_helpers import notebook
 
 TOY = "import pathlib\npathlib.Path(output_dir, 'result.txt').write_text(source)\nif 'bad' in source: raise ValueError('x')"
 
@@ -64,7 +65,7 @@ def test_a_prefix_is_its_recordings(s3):
     assert expand(["s3://media/in/"]) == (["s3://media/in/a.mp4", "s3://media/in/deep/b.wav"], [])
     assert expand(["s3://media/in/*.mp4", "s3://media/other/c.mp4"])[0] == ["s3://media/in/a.mp4", "s3://media/other/c.mp4"]
     found, missing = expand(["s3://media/nothing/"])
-    assert not found and "no recording is there" in missing[0]
+    assert not found and "no recording found" in missing[0]
 
 
 def test_an_object_is_its_etag(s3, tmp_path):
@@ -73,7 +74,7 @@ def test_an_object_is_its_etag(s3, tmp_path):
     first = content_key(queue, "s3://media/a.mp4")
     s3.put_object(Bucket="media", Key="a.mp4", Body=b"another")
     assert content_key(queue, "s3://media/a.mp4") != first
-    with pytest.raises(JobsError, match="s3://media/none.mp4: S3 does not show it"): content_key(queue, "s3://media/none.mp4")
+    with pytest.raises(BatchError, match="s3://media/none.mp4: S3 does not show it"): content_key(queue, "s3://media/none.mp4")
 
 
 def test_ten_jobs_in_and_out_with_few_puts(s3, server, tmp_path, bucket_batch):
@@ -107,7 +108,7 @@ def test_what_is_gone_from_the_bucket_is_made_again(s3, tmp_path, bucket_batch):
         enqueue(queue, plan, expand(["s3://media/in/a.wav"])[0], place)
         work(queue, place, run_locally(queue, None), threading.Event())
         for k in keys(s3): k.startswith("out/") and s3.delete_object(Bucket="media", Key=k)
-    assert [a["outcome"] for a in attempts(queue, listed(queue)[0])] == ["done", "done"]
+    assert [a["outcome"] for a in attempts(queue, list_jobs(queue)[0])] == ["done", "done"]
 
 
 def test_who_lost_its_lease_copies_nothing(s3, tmp_path, bucket_batch):
@@ -122,18 +123,18 @@ def test_who_lost_its_lease_copies_nothing(s3, tmp_path, bucket_batch):
         return fault
     assert work(queue, place, perform, threading.Event()) == {"lost": 1}
     assert not any(k.startswith("out/night/a/") for k in keys(s3))
-    place.sweep(listed(queue, "running"))
+    place.sweep(list_jobs(queue, "running"))
     assert keys(s3) == {"in/a.wav"}, "what it had sent is swept"
 
 
 def test_a_bucket_that_refuses_is_the_infrastructures_fault(s3, tmp_path, bucket_batch):
     put(s3, "in/a.wav")
     queue, place = bucket_batch
-    enqueue(queue, BatchSpec(notebook(tmp_path / "nb.ipynb", TOY), most=1), expand(["s3://media/in/a.wav"])[0], place)
+    enqueue(queue, BatchSpec(notebook(tmp_path / "nb.ipynb", TOY), max_tries=1), expand(["s3://media/in/a.wav"])[0], place)
     place.url = "s3://nowhere/out"
     assert work(queue, place, run_locally(queue, None), threading.Event()) == {"failed": 1}
-    [job] = listed(queue)
-    assert job.kind == "infra" and "NoSuchBucket" in job.error or "bucket" in job.error.lower()
+    [job] = list_jobs(queue)
+    assert job.failure_kind == "infra" and "NoSuchBucket" in job.error or "bucket" in job.error.lower()
 
 
 @pytest.mark.slow

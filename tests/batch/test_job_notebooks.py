@@ -9,10 +9,13 @@ import papermill
 import pytest
 from papermill.exceptions import PapermillExecutionError
 
-from ecg_audio_nb.core.html import costs_html, metadata_html, settings_html, timing_html, watched_html
-from ecg_audio_nb.research.evaluate import EvaluateError, find_references, load_or_analyze
+from ecg_audio_nb.core.html import (
+    benchmark_html, metadata_html, resource_usage_html, settings_html, timing_html)
+from ecg_audio_nb.research.metrics import load_or_analyze
+from ecg_audio_nb.research.references import EvaluateError, find_references
 from ecg_audio_nb.audio.media import load_audio
-from ecg_audio_nb.pipeline import BenchmarkResult, ArtifactHook, StageEvent, reproduce_commands, same_result, set_seeds
+from ecg_audio_nb.pipeline import ArtifactHook, StageEvent
+from ecg_audio_nb.reproduce import BenchmarkResult, reproduce_commands, same_result, set_seeds
 from ecg_audio_nb.schema import Metadata, ModelInfo, RunTiming, read_result
 from ecg_audio_nb.settings import known_keys, load_settings, as_text
 
@@ -210,9 +213,9 @@ def test_kept_knows_what_the_stages_made(tmp_path):
     kept = ArtifactHook()
     gone = SimpleNamespace(path=tmp_path / "gone.mp4")
     for stage, made in (("fetch", gone), ("media", "audio"), ("acoustics", "frames")):
-        kept(StageEvent(stage, "start")); kept(StageEvent(stage, "done", artefact=made))
+        kept(StageEvent(stage, "start")); kept(StageEvent(stage, "done", artifact=made))
     assert (kept.path, kept.audio, kept.frames) == (None, "audio", "frames")
-    kept(StageEvent("adapt", "done", artefact="better"))
+    kept(StageEvent("adapt", "done", artifact="better"))
     assert kept.frames == "better"
 
 
@@ -227,11 +230,11 @@ def test_unknown_is_a_dash_and_text_is_escaped():
     assert "<b>" in text and "x & y (0123456789ab)" in text and "gpus–" in text and "cores1.5" in text
     assert "all settings are the defaults" in parsed(settings_html({"a.b": "<i>"}, []))
     costs = BenchmarkResult((RunTiming(processing_time=2.0, stages={"voice": 1.0}),), 0.0, False)
-    assert "different results" in parsed(costs_html(costs)) and costs.real_time_factor is None and costs.peak_gpu_mb is None
+    assert "different results" in parsed(benchmark_html(costs)) and costs.real_time_factor is None and costs.peak_gpu_mb is None
 
 
 def test_curves_of_memory_and_card():
-    assert "no GPU was seen" in parsed(watched_html([(0.0, 100.0, None, None), (1.0, 1234.0, None, None)]))
-    text = parsed(watched_html([(0.0, 100.0, 5.0, 0), (2.0, 90.0, 2048.0, 97)]))
+    assert "no GPU was seen" in parsed(resource_usage_html([(0.0, 100.0, None, None), (1.0, 1234.0, None, None)]))
+    text = parsed(resource_usage_html([(0.0, 100.0, 5.0, 0), (2.0, 90.0, 2048.0, 97)]))
     assert "at most 100 MB" in text and "at most 2,048 MB" in text and "at most 97 %" in text and text.count("2.0 s") == 3
-    assert "not measured" in parsed(watched_html([(0.0, None, None, None)])) and parsed(watched_html([]))
+    assert "not measured" in parsed(resource_usage_html([(0.0, None, None, None)])) and parsed(resource_usage_html([]))

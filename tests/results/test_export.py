@@ -12,8 +12,10 @@ from pysubs2 import SSAFile
 from ecg_audio_nb.core.html import PALETTE
 from ecg_audio_nb.results.captions import caption_style, ensure_contrast, to_ass
 from ecg_audio_nb.results.cues import display_width, spoken_text, spoken_words
-from ecg_audio_nb.results.export import (SUBTITLE_RULES, WRITERS, ExportError, cues, export, render, render_files, segments_table, timed_words,
-                                 words_table, write_files)
+from ecg_audio_nb.results.cues import ExportError
+from ecg_audio_nb.results.export import (
+    SUBTITLE_RULES, WRITERS, cues, export, render, render_files, segments_table, timed_words, words_table,
+    write_files)
 from ecg_audio_nb.schema import AcousticFeatures, Analysis, FullFeatures, Metadata, Segment, Speaker, Turn, Word, from_dict
 from ecg_audio_nb.settings import FORMATS, DEFAULT_FORMATS
 

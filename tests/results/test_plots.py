@@ -302,7 +302,7 @@ class Encoder:
 
 @pytest.fixture
 def plain_head(monkeypatch): # the direction is the mean of the frames
-    monkeypatch.setattr(voice_encoder, "head", lambda: lambda mean, deviation: voice_encoder.unit(mean[:192]))
+    monkeypatch.setattr(voice_encoder, "load_head", lambda: lambda mean, deviation: voice_encoder.unit(mean[:192]))
 
 
 def test_only_speech_alone_counts():

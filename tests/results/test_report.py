@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from browsers import chromium_browser
 
-from ecg_audio_nb.results.export import ExportError, render
+from ecg_audio_nb.results.cues import ExportError
+from ecg_audio_nb.results.export import render
 from ecg_audio_nb.voice.acoustics import frames
 from ecg_audio_nb.audio.media import Audio, MediaError
 from ecg_audio_nb.results.report import MAX_BINS, ReportError, build_report, f0_bins, level_bins, page_data, page_json, wave_bins, write_report

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ecg_audio_nb.speech import diarize as d
-from ecg_audio_nb.research.evaluate import read_turns
+from ecg_audio_nb.research.references import read_turns
 from ecg_audio_nb.audio.media import Audio, load_audio
 from ecg_audio_nb.models import onnx_session
 from ecg_audio_nb.settings import DiarizeSettings

@@ -12,13 +12,15 @@ import pytest
 from ecg_audio_nb import models
 from ecg_audio_nb.audio.media import Audio, load_audio
 from ecg_audio_nb.models import ModelError, Weights, find_weights, suppress_warnings
-from ecg_audio_nb.research.evaluate import der, read_turns
+from ecg_audio_nb.research.error_rates import der
+from ecg_audio_nb.research.references import read_turns
 from ecg_audio_nb.schema import Turn, Word
 from ecg_audio_nb.settings import RuntimeSettings, load_settings
 from ecg_audio_nb.speech import pyannote_engine
 from ecg_audio_nb.speech.diarize import diarize
 from ecg_audio_nb.speech.pyannote_engine import PyannoteDiarizer, turns_from_pyannote
 from ecg_audio_nb.speech.segments import assign_speakers
+from ecg_audio_nb.catalogue import DEFAULT_PIPELINE
 from ecg_audio_nb.speech.speakers import DIARIZERS, FunctionDiarizer, PackagedDiarizer, as_diarizer, choose_diarizer
 from ecg_audio_nb.speech.vad import detect_speech
 
@@ -72,7 +74,7 @@ def test_finds_who_spoke_when(found, audio, sample):
 def test_turns_overlap_and_exclusive_ones_do_not(found):
     assert any(b.start_time < a.end_time for a, b in zip(found.turns, found.turns[1:]))
     assert all(a.end_time <= b.start_time for a, b in zip(found.exclusive, found.exclusive[1:]))
-    assert found.for_words is found.exclusive
+    assert found.word_turns is found.exclusive
     spoken = {s: [t for t in found.turns if t.speaker_id == s] for s in names(found.turns)}
     for e in found.exclusive: # the same names: who has the word also talks
         shared = sum(max(0, min(e.end_time, t.end_time) - max(e.start_time, t.start_time)) for t in spoken[e.speaker_id])
@@ -88,7 +90,7 @@ def test_names_are_in_order_of_first_appearance(found, audio):
 def test_words_go_to_who_has_the_word(found, sample):
     truth = read_turns(sample.with_suffix(".rttm"))
     words = [Word("x", (t.start_time + t.end_time) / 2 - 0.1, (t.start_time + t.end_time) / 2 + 0.1) for t in truth]
-    heard = [w.speaker_id for w in assign_speakers(words, found.for_words)]
+    heard = [w.speaker_id for w in assign_speakers(words, found.word_turns)]
     pairs = set(zip([t.speaker_id for t in truth], heard))
     assert len(pairs) == 3 and len({h for _, h in pairs}) == 3
 
@@ -148,7 +150,7 @@ def test_next_to_nothing_has_no_turns(engine, n):
 
 def test_an_older_pipeline_gives_one_answer(make_pipeline, audio, found):
     old = pyannote(find_weights(str(make_pipeline(legacy=True)), "diarize", CPU)).diarize(audio, None)
-    assert old.exclusive is None and old.for_words == old.turns == found.turns
+    assert old.exclusive is None and old.word_turns == old.turns == found.turns
 
 
 def test_names_of_what_pyannote_gives():
@@ -274,7 +276,7 @@ def test_auto_without_weights_says_why(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     engine, why = chosen(runtime__offline=True)
     assert type(engine) is PackagedDiarizer
-    assert why.startswith(f"diarize: the packaged networks, because the model {pyannote_engine.PYANNOTE} is not on this machine") and "\n" not in why
+    assert why.startswith(f"diarize: the packaged networks, because the model {DEFAULT_PIPELINE} is not on this machine") and "\n" not in why
 
 
 def test_auto_without_the_extra_says_which(monkeypatch, folder):

@@ -346,14 +346,13 @@ def test_a_model_that_is_no_wheel_names_the_way_that_there_is(nothing_at_hand):
     assert "ecg models pull small" in str(e.value) and "[offline]" not in str(e.value)
 
 
-@pytest.mark.parametrize("device, name", [("cpu", "base"), ("cuda", "large-v3-turbo")])
-def test_default_models(device, name): assert transcribe.default_model(device) == name
+def test_default_models(): assert transcribe.DEFAULT_WHISPER == {"cpu": "base", "cuda": "large-v3-turbo"}
 
 
 def test_a_turbo_that_is_not_here_is_no_failure_where_base_is(real_whisper, monkeypatch):
     real_whisper("base")
-    monkeypatch.setattr(transcribe, "default_model", lambda device: "large-v3-turbo")
-    monkeypatch.setitem(transcribe.PREFERRED, "cpu", ("large-v3-turbo", "base"))
+    monkeypatch.setitem(transcribe.DEFAULT_WHISPER, "cpu", "large-v3-turbo")
+    monkeypatch.setitem(transcribe.STAND_INS, "cpu", ("base",))
     found, why = choose_transcriber(load_settings({"runtime.offline": True, "runtime.device": "cpu"}))
     assert found.weights.name == "base" and "large-v3-turbo" in why
 

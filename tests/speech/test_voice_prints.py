@@ -13,7 +13,8 @@ from ecg_audio_nb.speech import linked_speakers, person_embeddings, voice_prints
 from ecg_audio_nb.cli import app
 from ecg_audio_nb.results.export import render_files
 from ecg_audio_nb.audio.media import Audio, load_audio
-from ecg_audio_nb.pipeline import analyze, same_result
+from ecg_audio_nb.pipeline import analyze
+from ecg_audio_nb.reproduce import same_result
 from ecg_audio_nb.schema import (
     Analysis,
     Metadata,
@@ -631,13 +632,8 @@ def test_link_skips_what_it_does_not_find(talk, tmp_path):
 
 def test_a_caller_cannot_choose_the_folder(tmp_path):
     "The folder is the server's setting; a request has no field for it"
-    from ecg_audio_nb.service.app import (
-        ProcessRequest,
-        Service,
-        ServerSettings,
-        TranscribeRequest,
-        settings_of,
-    )
+    from ecg_audio_nb.service.app import ProcessRequest, ServerSettings, Service, TranscribeRequest
+    from ecg_audio_nb.service.jobs import job_settings
     own = tmp_path / "voices"
     settings = load_settings(LIGHT | {"diarize.voices": str(own), "runtime.data_dir": str(tmp_path / "data")})
     service = Service(settings, ServerSettings(private=True))
@@ -656,7 +652,7 @@ def test_a_caller_cannot_choose_the_folder(tmp_path):
         )
         assert "/etc" not in body.model_dump_json()
         task = {"language": "en", "silence_marks": False, "voices": "/etc", "diarize.voices": "/etc"}
-        assert settings_of(service, SimpleNamespace(task=task)).diarize.voices == own
+        assert job_settings(service, SimpleNamespace(task=task)).diarize.voices == own
 
 def test_the_picture_shows_and_plays_everybody(tmp_path):
     tone = (0.3 * np.sin(2 * np.pi * 300 * np.arange(2 * SECOND) / SECOND)).astype(np.float32)

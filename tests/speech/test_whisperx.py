@@ -11,7 +11,7 @@ pytest.importorskip("whisperx", reason="needs the extra [whisperx]")
 from ecg_audio_nb import analyze, models
 from ecg_audio_nb.speech.align import CtcAligner, choose_aligner
 from ecg_audio_nb.speech.ctc import viterbi_paths
-from ecg_audio_nb.research.evaluate import wer
+from ecg_audio_nb.research.error_rates import wer
 from ecg_audio_nb.audio.media import Audio, load_audio
 from ecg_audio_nb.models import ModelError, find_weights
 from ecg_audio_nb.schema import ModelInfo, Word

@@ -1,1 +1,0 @@
-from batch_helpers import *  # noqa: F403  TEMP(rename)
