@@ -35,7 +35,9 @@ PACKAGES = (
 def options(text: str, **more) -> argparse.Namespace:
     "The command line all benchmarks share"
     parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a part of it, within 60 s on 2 cores; nothing is kept")
+    parser.add_argument(
+        "--quick", action="store_true", help=("a part of it, within 60 s on 2 cores; nothing is kept")
+    )
     for name, settings in more.items():
         parser.add_argument(f"--{name.replace('_', '-')}", **settings)
     return parser.parse_args()
@@ -67,7 +69,11 @@ def machine() -> dict:
     "Where a figure was measured"
     cpu, info = platform.processor() or platform.machine(), Path("/proc/cpuinfo")
     if info.exists():
-        names = (line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name"))
+        names = (
+            line.split(":", 1)[1].strip()
+            for line in info.read_text().splitlines()
+            if line.startswith("model name")
+        )
         cpu = next(names, cpu)
     return {"cpu": cpu, "cores": cores(), "system": platform.system(), "python": platform.python_version()}
 
@@ -91,7 +97,9 @@ def keep(name: str, figures: dict, quick: bool, details: object = None):
             "versions": versions,
             "details": details,
         }
-        (RESULTS / f"{name}.json").write_text(json.dumps(full, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        (RESULTS / f"{name}.json").write_text(
+            json.dumps(full, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
     print(json.dumps({**figures, "quick": quick}, ensure_ascii=False))
 
 

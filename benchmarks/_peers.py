@@ -65,7 +65,9 @@ class WhisperX:
             from whisperx.asr import load_model
 
             torch.set_num_threads(cores())
-            self.pipe = load_model(str(weights(self.model)), "cpu", compute_type="int8", language=self.language, threads=cores())
+            self.pipe = load_model(
+                str(weights(self.model)), "cpu", compute_type="int8", language=self.language, threads=cores()
+            )
 
     def __call__(self, samples: np.ndarray, language: str | None = None) -> str:  # mono, float32, 16 kHz
         "The text"
@@ -89,7 +91,9 @@ class FasterWhisper:
         with quiet():
             from faster_whisper import BatchedInferencePipeline, WhisperModel
 
-            self.network = WhisperModel(str(weights(self.model)), "cpu", compute_type="int8", cpu_threads=cores())
+            self.network = WhisperModel(
+                str(weights(self.model)), "cpu", compute_type="int8", cpu_threads=cores()
+            )
             self.pipe = BatchedInferencePipeline(self.network) if self.batched else self.network
 
     def __call__(self, samples: np.ndarray, language: str = "en") -> str:
@@ -98,12 +102,16 @@ class FasterWhisper:
         segments, _ = self.pipe.transcribe(samples, language=language, beam_size=5, **more)
         return " ".join(s.text.strip() for s in segments)
 
-    def word_times(self, samples: np.ndarray, words: list[str], language: str = "en") -> list[tuple[float, float]]:
+    def word_times(
+        self, samples: np.ndarray, words: list[str], language: str = "en"
+    ) -> list[tuple[float, float]]:
         "Times of a known text by dynamic time warping of the cross-attention, as they come; at most 30 s"
         from faster_whisper.audio import pad_or_trim
         from faster_whisper.tokenizer import Tokenizer
 
-        tokenizer = Tokenizer(self.network.hf_tokenizer, self.network.model.is_multilingual, "transcribe", language)
+        tokenizer = Tokenizer(
+            self.network.hf_tokenizer, self.network.model.is_multilingual, "transcribe", language
+        )
         encoded = self.network.encode(pad_or_trim(self.network.feature_extractor(samples)))
         space = "" if language in ("ja", "zh") else " "
         parts = [tokenizer.encode(space + w) for w in words]
@@ -123,7 +131,8 @@ class FasterWhisper:
         return list(zip(at[:-1], at[1:]))
 
 
-def pocketsphinx_times(samples: np.ndarray, pronunciations) -> list[tuple[float, float]] | None:  # None: no path
+# None: no path
+def pocketsphinx_times(samples: np.ndarray, pronunciations) -> list[tuple[float, float]] | None:
     "Forced alignment by pocketsphinx 5.1, whole search (no lattice, no pruning), a new decoder each time"
     from pocketsphinx import Decoder
 

@@ -97,7 +97,9 @@ def nothing_said() -> tuple[Clip, ...]:
     truth = json.loads((need_data("real/hard") / "truth.json").read_text(encoding="utf-8"))["musanmix.mp3"]
     for part in truth["segments"]:
         if part["label"] in ("music", "noise"):
-            clips.append(Clip(f"musanmix.mp3 {part['label']}", mixed.cut(part["start"], part["end"]), "", "en"))
+            clips.append(
+                Clip((f"musanmix.mp3 {part['label']}"), mixed.cut(part["start"], part["end"]), "", "en")
+            )
     return tuple(clips)
 
 
@@ -117,7 +119,8 @@ def joined(clips: Sequence[Clip], pause: float = 0.6) -> Clip:  # seconds of dig
     return Clip("joined", Audio(samples), "\n".join(c.text for c in clips), clips[0].language)
 
 
-def splices(minutes: float, seed: int = 7) -> Iterator[tuple[np.ndarray, str]]:  # parts of the file, and the text of each
+# parts of the file, and the text of each
+def splices(minutes: float, seed: int = 7) -> Iterator[tuple[np.ndarray, str]]:
     "Utterances of LibriSpeech drawn at random, with pauses of 0.2 to 1.5 s, to a length; the last may be cut"
     clips, random, left = librispeech(), np.random.default_rng(seed), int(minutes * 60 * RATE)
     while left > 0:
@@ -141,7 +144,9 @@ def write_talk(path: Path, minutes: float):
     with av.open(str(path), "w") as container:
         stream = container.add_stream("flac", rate=RATE, layout="mono")
         for part, _ in splices(minutes):
-            frame = av.AudioFrame.from_ndarray((part[None] * 32767).astype("<i2"), format="s16", layout="mono")
+            frame = av.AudioFrame.from_ndarray(
+                (part[None] * 32767).astype("<i2"), format="s16", layout="mono"
+            )
             frame.sample_rate = RATE
             container.mux(stream.encode(frame))
         container.mux(stream.encode())

@@ -26,7 +26,8 @@ class Passage:
     name: str
     samples: np.ndarray  # mono, float32, shape (n,), 16 kHz
     words: tuple[str, ...]
-    times: tuple[tuple[float | None, float | None], ...]  # start, end of each word, seconds; None where the truth is silent
+    # start, end of each word, seconds; None where the truth is silent
+    times: tuple[tuple[float | None, float | None], ...]
     language: str = "en"
 
     @property
@@ -53,7 +54,8 @@ def hand_labelled() -> list[Passage]:
     return found
 
 
-def joined(passages: Sequence[Passage], pause: float = 0.5, level: float = 0.05) -> Passage:  # seconds; RMS of each
+# seconds; RMS of each
+def joined(passages: Sequence[Passage], pause: float = 0.5, level: float = 0.05) -> Passage:
     "Passages one after the other as one file"
     parts, words, times, at = [], [], [], 0.0
     gap = np.random.default_rng(0).normal(0, 1e-4, round(pause * RATE)).astype(np.float32)
@@ -76,7 +78,9 @@ def tiny_clips() -> list[Passage]:
     for name in sorted(truth):
         words = truth[name]["words"]
         times = tuple((w["start"], w["end"]) for w in words)
-        found.append(Passage(name, read_flac(folder / f"{name}.flac").samples, tuple(w["word"] for w in words), times))
+        found.append(
+            Passage(name, read_flac(folder / f"{name}.flac").samples, tuple(w["word"] for w in words), times)
+        )
     return found
 
 
@@ -90,7 +94,8 @@ def _phone_counts(voice, words):
     return [len(part.split()) for part in out.replace("pau", "|").split("|") if part.strip()]
 
 
-def flite(sentence: str, voice: str, stretch: float = 1.0) -> Passage | None:  # None where words and phones do not match
+# None where words and phones do not match
+def flite(sentence: str, voice: str, stretch: float = 1.0) -> Passage | None:
     "A sentence by flite, with the exact times that it synthesized"
     words = sentence.split()
     with tempfile.NamedTemporaryFile(suffix=".wav") as f:
@@ -109,7 +114,8 @@ def flite(sentence: str, voice: str, stretch: float = 1.0) -> Passage | None:  #
         out = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
         samples = read_wav(f.name)
     ends = [float(p.split(":")[1]) for p in out]
-    # the diphone voice cuts 0.11 s off the last pause, so the length of the sound says nothing about the times
+    # the diphone voice cuts 0.11 s off the last pause, so the length of the sound says nothing about the
+    # times
     phones = [(a, b) for a, b, p in zip([0.0, *ends], ends, out) if not p.startswith("pau")]
     counts = _phone_counts(voice, words)
     if len(counts) != len(words) or sum(counts) != len(phones):
@@ -153,7 +159,9 @@ class _Espeak:
     def __init__(self):
         self.library = ctypes.CDLL("libespeak-ng.so.1")
         self.rate = self.library.espeak_Initialize(_SYNCHRONOUS, 0, None, _PHONE_EVENTS)
-        kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
+        kind = ctypes.CFUNCTYPE(
+            ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event)
+        )
         self.callback = kind(self._take)  # kept: the library calls it
         self.library.espeak_SetSynthCallback(self.callback)
 
@@ -196,9 +204,9 @@ def _resampled(samples, rate):
 
 def espeak(words: Sequence[str], language: str, voice: str) -> Passage:
     """A sentence by espeak-ng. Starts are those of its word events; a second word that it says together with
-    the first has no time, nor has a word whose event comes after that of a later one. A word ends where the next
-    begins, or where a pause begins before that, drawn in to the last frame that sounds; a word before one
-    without a time has no end."""
+    the first has no time, nor has a word whose event comes after that of a later one. A word ends where the
+    next begins, or where a pause begins before that, drawn in to the last frame that sounds; a word before
+    one without a time has no end."""
     samples, events = _espeak().say(" ".join(words), voice)
     samples = _resampled(samples, _espeak().rate)
     places = 1 + np.concatenate([[0], np.cumsum([len(w) + 1 for w in words])])  # characters count from 1
@@ -249,7 +257,8 @@ def _power(samples):
     return float(np.mean(np.square(samples, dtype=np.float64)))
 
 
-def with_noise(p: Passage, noise: np.ndarray, snr: float) -> Passage:  # dB, of the mean powers of the whole passage
+# dB, of the mean powers of the whole passage
+def with_noise(p: Passage, noise: np.ndarray, snr: float) -> Passage:
     "Add noise at a signal-to-noise ratio"
     scale = np.sqrt(_power(p.samples) / _power(noise) / 10 ** (snr / 10))
     return replace(p, samples=(p.samples + scale * noise).astype(np.float32))
@@ -274,7 +283,9 @@ def telephone(p: Passage) -> Passage:
     "300 to 3400 Hz, 8 kHz, 8-bit mu-law, and back"
     from scipy.signal import butter, resample_poly, sosfiltfilt
 
-    narrow = resample_poly(sosfiltfilt(butter(4, (300, 3400), "bandpass", fs=RATE, output="sos"), p.samples), 1, 2)
+    narrow = resample_poly(
+        sosfiltfilt(butter(4, (300, 3400), "bandpass", fs=RATE, output="sos"), p.samples), 1, 2
+    )
     x = np.clip(narrow / max(np.abs(narrow).max(), 1e-9), -1, 1)
     code = np.round(np.sign(x) * np.log1p(255 * np.abs(x)) / np.log(256) * 127) / 127
     heard = np.sign(code) * (256 ** np.abs(code) - 1) / 255

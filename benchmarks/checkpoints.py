@@ -2,16 +2,19 @@
 
     python benchmarks/checkpoints.py [--quick]
 
-The packaged sample and a 10-minute splice of five readers (`../shared/data/librispeech`), embedded engines, all in one
-process whose models are loaded. Seconds, median of five, of the longer recording:
+The packaged sample and a 10-minute splice of five readers (`../shared/data/librispeech`), embedded engines,
+all in one process whose models are loaded. Seconds, median of five, of the longer recording:
 
 - `full_s`: without checkpoints; `first_s`: the same while they are written.
-- `threshold_s`: `diarize.threshold`, `diarize.num_speakers` or `export.min_silence` differs, the slowest of them.
-- `pooling_s`: `segments.max_pause` differs, so segments are cut and pooled anew, or captions are made; the slower of them.
+- `threshold_s`: `diarize.threshold`, `diarize.num_speakers` or `export.min_silence` differs, the slowest of
+  them.
+- `pooling_s`: `segments.max_pause` differs, so segments are cut and pooled anew, or captions are made; the
+  slower of them.
 - `nothing_s`: nothing differs.
 - `ratio_*`: `full_s` over each.
 
-An answer of every kind is compared with that of a run without checkpoints. With --quick: half a minute, one comparison.
+An answer of every kind is compared with that of a run without checkpoints. With --quick: half a minute, one
+comparison.
 """
 
 import statistics
@@ -54,7 +57,11 @@ def measure(path: Path, folder: str, compared: tuple) -> dict:
     first, cached = timed(lambda: run(on))
     if not same_result(cached, reference):
         sys.exit(f"{path.name}: another result while checkpoints are written")
-    out = {"full": full, "first": first, "nothing": statistics.median(timed(lambda: run(on))[0] for _ in range(5))}
+    out = {
+        "full": full,
+        "first": first,
+        "nothing": statistics.median(timed(lambda: run(on))[0] for _ in range(5)),
+    }
     for name, change in CHANGES.items():
         [(key, values)] = change.items()
         runs = [timed(lambda v=v, key=key: run(on | {key: v})) for v in values]
@@ -71,7 +78,9 @@ def main():
         long = Path(folder) / "talk.flac"
         write_talk(long, 0.5 if args.quick else 10)
         compared = ("threshold",) if args.quick else tuple(CHANGES)
-        rows = {path.name: measure(path, folder, compared) for path in ([long] if args.quick else [SAMPLE, long])}
+        rows = {
+            path.name: measure(path, folder, compared) for path in ([long] if args.quick else [SAMPLE, long])
+        }
     row = rows[long.name]
     figures = {
         "threshold_s": max(row[k] for k in ("threshold", "speakers", "silence")),
@@ -80,7 +89,9 @@ def main():
         "full_s": row["full"],
         "first_s": row["first"],
     }
-    ratios = {f"ratio_{k}": round(row["full"] / figures[f"{k}_s"], 1) for k in ("threshold", "pooling", "nothing")}
+    ratios = {
+        f"ratio_{k}": round(row["full"] / figures[f"{k}_s"], 1) for k in ("threshold", "pooling", "nothing")
+    }
     keep("checkpoints", figures | ratios, args.quick, rows)
 
 

@@ -1,8 +1,9 @@
 """Two workers against one on jobs that sleep, and what kills cost: dask.distributed on loopback
 
-`scaling` is the throughput of two workers over that of one, on jobs that sleep half a second, from the first claim to
-the last end. The peer is a plain `dask.distributed` map of the same sleeps on the same two workers, without notebooks,
-leases or publishing (`dask_scaling`). Without `--quick` the chaos run of `tests/soak/test_batch.py` is timed, too.
+`scaling` is the throughput of two workers over that of one, on jobs that sleep half a second, from the first
+claim to the last end. The peer is a plain `dask.distributed` map of the same sleeps on the same two workers,
+without notebooks, leases or publishing (`dask_scaling`). Without `--quick` the chaos run of
+`tests/soak/test_batch.py` is timed, too.
 """
 
 import subprocess
@@ -26,7 +27,12 @@ def batch_seconds(folder: Path, address: str, n: int) -> float:
 
     folder.mkdir()
     recordings(folder / "in", n)
-    batch([str(folder / "in")], folder / "out", BatchSpec(notebook(folder / "toy.ipynb", seconds=0.5)), DaskWorkers(address))
+    batch(
+        [str(folder / "in")],
+        folder / "out",
+        BatchSpec(notebook(folder / "toy.ipynb", seconds=0.5)),
+        DaskWorkers(address),
+    )
     jobs = list_jobs(Queue(folder / "out/.jobs/queue.sqlite"))
     assert all(j.state == "done" for j in jobs) and len(jobs) == n
     return max(j.ended for j in jobs) - min(j.started for j in jobs)

@@ -3,8 +3,8 @@
     python benchmarks/end_to_end.py [--quick] [--rounds N]
 
 Files: 390 s (50 utterances of LibriSpeech, 0.6 s of silence after each) and 10 minutes of splices of them.
-Models are loaded and warm, the rounds alternate, the fastest of three (`--rounds`) counts; all use int8, beam 5
-and every processor core.
+Models are loaded and warm, the rounds alternate, the fastest of three (`--rounds`) counts; all use int8, beam
+5 and every processor core.
 
 - `ratio_base`, `ratio_tiny_en`: how many times faster ours is than WhisperX 3.8 (its own chunks of 30 s,
   batches of 8), both files together; `ratio_batched_base`, `ratio_batched_tiny_en`: than faster-whisper in
@@ -59,7 +59,10 @@ class Ours:
 
     def __call__(self, samples):
         audio = Audio(samples)
-        return " ".join(w.word for w in self.engine.transcribe(audio, detect_speech(audio, step=SPEECH_STEP).speech, "en").words)
+        return " ".join(
+            w.word
+            for w in self.engine.transcribe(audio, detect_speech(audio, step=SPEECH_STEP).speech, "en").words
+        )
 
 
 def tools(model, quick):
@@ -207,7 +210,9 @@ def main():
         details["lost"][model] = losses(model, texts, files[0])
         print(model, details["lost"][model], flush=True)
     for key, column in (("deleted", "deleted"), ("wer", "wer")):
-        figures[key] = {m: {tool: row[column] for tool, row in lost.items()} for m, lost in details["lost"].items()}
+        figures[key] = {
+            m: {tool: row[column] for tool, row in lost.items()} for m, lost in details["lost"].items()
+        }
     rows = {} if args.quick else commands(10, MODELS)
     for model, row in rows.items():
         name = model.replace(".", "_")

@@ -1,11 +1,13 @@
-"""The batch against stock papermill: jobs per minute, the overhead of a job, memory over many, and a queue of 10,000
+"""The batch against stock papermill: jobs per minute, the overhead of a job, memory over many, and a queue of
+10,000
 
 One run measures both sides on this machine:
 
-- `jobs_per_minute_*`: the analyze notebook over short files with the embedded engines. Ours is `ecg batch` with one
-  runner, from the command to its end; the peer is a loop over `papermill.execute_notebook` in one process, which spares
-  it the import of papermill for each file.
-- `overhead_ratio`: a notebook that imports torch and needs a model whose load takes 1.5 s, median time cold over warm.
+- `jobs_per_minute_*`: the analyze notebook over short files with the embedded engines. Ours is `ecg batch`
+  with one runner, from the command to its end; the peer is a loop over `papermill.execute_notebook` in one
+  process, which spares it the import of papermill for each file.
+- `overhead_ratio`: a notebook that imports torch and needs a model whose load takes 1.5 s, median time cold
+  over warm.
 - `first_ratio`: the same notebook as the first of a new process, ours over papermill's.
 - `flat`: 100 notebooks of 50 MB and a list that refers to itself through one kernel.
 - `queue`: 10,000 jobs: the longest of many adds, claims and looks at the status, in ms, and the file's size.
@@ -53,7 +55,9 @@ else:
 
 def notebook(path: Path, *cells: str) -> Path:
     "A notebook with one parameter"
-    nb = new_notebook(cells=[new_code_cell("n = 0", metadata={"tags": ["parameters"]}), *map(new_code_cell, cells)])
+    nb = new_notebook(
+        cells=[new_code_cell("n = 0", metadata={"tags": ["parameters"]}), *map(new_code_cell, cells)]
+    )
     nb.metadata["kernelspec"] = {"name": "python3", "display_name": "python3", "language": "python"}
     nbformat.write(nb, path)
     return path
@@ -89,7 +93,10 @@ def overhead(folder: Path, quick: bool) -> dict:
         return found
     first = {
         who: statistics.median(
-            seconds(subprocess.run, [sys.executable, "-c", ONE, who, path, out], check=True, capture_output=True) for _ in range(5)
+            seconds(
+                subprocess.run, [sys.executable, "-c", ONE, who, path, out], check=True, capture_output=True
+            )
+            for _ in range(5)
         )
         for who in ("papermill", "ours")
     }
@@ -121,7 +128,19 @@ def throughput(folder: Path, n: int) -> dict:
         out = folder / f"out{workers}"
         return seconds(
             subprocess.run,
-            [sys.executable, "-m", "ecg_audio_nb", "batch", inbox, "-o", out, "--profile", "demo", "--workers", str(workers)],
+            [
+                sys.executable,
+                "-m",
+                "ecg_audio_nb",
+                "batch",
+                inbox,
+                "-o",
+                out,
+                "--profile",
+                "demo",
+                "--workers",
+                str(workers),
+            ],
             check=True,
             capture_output=True,
         )
@@ -136,7 +155,10 @@ def throughput(folder: Path, n: int) -> dict:
             papermill_run(job_notebook("analyze"), out / f"{path.stem}.ipynb", given)
 
     found = {"ours": 60 * n / ours(1), "papermill": 60 * n / seconds(theirs)}
-    same = [_same(folder / "out1" / p.stem / f"{p.stem}.json", folder / "papermill" / p.stem / f"{p.stem}.json") for p in inbox.iterdir()]
+    same = [
+        _same(folder / "out1" / p.stem / f"{p.stem}.json", folder / "papermill" / p.stem / f"{p.stem}.json")
+        for p in inbox.iterdir()
+    ]
     found["same_results"] = sum(same)
     if n >= 10:
         found["ours_2_workers"] = 60 * n / ours(2)
@@ -160,7 +182,10 @@ def flat(folder: Path, n: int) -> dict:
 
     def look():
         pid, page = warm._kernel().pid, os.sysconf("SC_PAGE_SIZE") / 2**20
-        mb = {who: int(Path(f"/proc/{p}/statm").read_text().split()[1]) * page for who, p in (("kernel", pid), ("runner", os.getpid()))}
+        mb = {
+            who: int(Path(f"/proc/{p}/statm").read_text().split()[1]) * page
+            for who, p in (("kernel", pid), ("runner", os.getpid()))
+        }
         return {
             "pid": pid,
             **{f"{k}_mb": round(v, 1) for k, v in mb.items()},
@@ -179,13 +204,33 @@ def flat(folder: Path, n: int) -> dict:
 
 def queue(folder: Path, n: int) -> dict:
     "The longest of many calls on a queue of n jobs, ms"
-    from ecg_audio_nb.batch.queue import Job, Queue, add, attempts, heartbeat, claim, counts, finish, job_id, list_jobs, owner_name
+    from ecg_audio_nb.batch.queue import (
+        Job,
+        Queue,
+        add,
+        attempts,
+        heartbeat,
+        claim,
+        counts,
+        finish,
+        job_id,
+        list_jobs,
+        owner_name,
+    )
 
     q, me = Queue(folder / "queue.sqlite"), owner_name()
 
     def job(i):
         name = f"recording-{i:05}"
-        task = {"notebook": "0" * 64, "parameters": {"source": f"/media/{name}.mp4", "output_dir": ".", "profile": "t4", "overrides": {}}}
+        task = {
+            "notebook": "0" * 64,
+            "parameters": {
+                "source": f"/media/{name}.mp4",
+                "output_dir": ".",
+                "profile": "t4",
+                "overrides": {},
+            },
+        }
         return Job(job_id(name, "nb", {}), name, f"/media/{name}.mp4", task)
 
     whole = seconds(add, q, [job(i) for i in range(n)])

@@ -28,7 +28,11 @@ def held_mb(pid: int) -> float:
         pid = todo.pop()
         try:
             rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-            todo += [int(c) for task in Path(f"/proc/{pid}/task").iterdir() for c in (task / "children").read_text().split()]
+            todo += [
+                int(c)
+                for task in Path(f"/proc/{pid}/task").iterdir()
+                for c in (task / "children").read_text().split()
+            ]
         except (OSError, ProcessLookupError):
             continue
         total += next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")) / 1024
@@ -56,7 +60,9 @@ def run(path: Path, out: Path, model: str) -> dict:
         peak = max(peak, held_mb(process.pid))
         time.sleep(0.1)
     if process.returncode:
-        sys.exit(f"{' '.join(command)} ended with status {process.returncode}: {process.stderr.read()[-800:]}")
+        sys.exit(
+            (f"{' '.join(command)} ended with status {process.returncode}: {process.stderr.read()[-800:]}")
+        )
     timing = json.loads((out / f"{path.stem}.json").read_text(encoding="utf-8"))["metadata"]["timing"]
     return {
         "peak_mb": round(peak),

@@ -1,12 +1,15 @@
 """The service under load: 200 submissions at once while a job runs, and its memory over 1,000 jobs
 
-One `ecg serve` with the embedded engines. Clients and service share this machine's processors with the job at work.
+One `ecg serve` with the embedded engines. Clients and service share this machine's processors with the job at
+work.
 
-- `p50_ms`, `p99_ms`: from a submission's first byte to its answer, over bursts of 200 that are sent at once over
-  open connections; `worst_burst_p99_ms` is that of the slowest burst.
+- `p50_ms`, `p99_ms`: from a submission's first byte to its answer, over bursts of 200 that are sent at once
+  over open connections; `worst_burst_p99_ms` is that of the slowest burst.
 - `errors`: submissions that were not answered with 200.
-- `health_p99_ms`: of `/health` during the bursts; `events`: messages of the running job's event stream during them.
-- `rss_growth_mb`: resident memory of the service and its children after its last job, less that after a tenth of them.
+- `health_p99_ms`: of `/health` during the bursts; `events`: messages of the running job's event stream
+  during them.
+- `rss_growth_mb`: resident memory of the service and its children after its last job, less that after a
+  tenth of them.
 """
 
 import asyncio

@@ -2,17 +2,18 @@
 
     python benchmarks/sweep.py [--quick]
 
-Three talks of a minute each (`../shared/data/librispeech`), embedded engines, as many workers as the machine has cores.
-Of the four knobs two lie before a model (`voice.onset`, `acoustics.f0_floor`), two after (`diarize.num_speakers`,
-`diarize.min_turn`).
+Three talks of a minute each (`../shared/data/librispeech`), embedded engines, as many workers as the machine
+has cores. Of the four knobs two lie before a model (`voice.onset`, `acoustics.f0_floor`), two after
+(`diarize.num_speakers`, `diarize.min_turn`).
 
-- `distinct_s`: the 4 points that differ before a model, with empty checkpoints: each stage once for each of its settings.
+- `distinct_s`: the 4 points that differ before a model, with empty checkpoints: each stage once for each of
+  its settings.
 - `total_s`: all 48 points, with empty checkpoints again. `ratio`: over `distinct_s`.
 - `again_s`: the same sweep once more, answered from its file.
 - `stages`: how often each ran, of 144 runs.
 
-The scores of both sweeps are compared where they have points in common. With --quick: talks of 6 to 8 s, where 144 runs
-weigh more than the stages.
+The scores of both sweeps are compared where they have points in common. With --quick: talks of 6 to 8 s,
+where 144 runs weigh more than the stages.
 """
 
 import sys
@@ -38,7 +39,9 @@ def measured(analysis, reference):
 def timed(talks: list, space: dict, folder: Path):
     "(seconds, outcome)"
     began = time.perf_counter()
-    outcome = sweep(talks, space, measured, None, {"engine": "embedded", "runtime.data_dir": str(folder)}, folder=folder)
+    outcome = sweep(
+        talks, space, measured, None, {"engine": "embedded", "runtime.data_dir": str(folder)}, folder=folder
+    )
     seconds = time.perf_counter() - began
     if failed := [r.error for r in outcome.trials if r.error]:
         sys.exit(failed[0])
@@ -59,8 +62,15 @@ def main():
     if same != many or any(known[r.source, str(r.point)] != r.value for r in few.trials):
         sys.exit("two sweeps gave the same point two scores")
     if few.stage_runs != many.stage_runs:
-        sys.exit(f"stages ran more than once for the same settings: {many.stage_runs}, where {few.stage_runs} differ")
-    seconds = {name: round(s, 2) for name, s in {"total_s": total, "distinct_s": distinct, "again_s": again}.items()}
+        sys.exit(
+            (
+                f"stages ran more than once for the same settings: {many.stage_runs}, where "
+                f"{few.stage_runs} differ"
+            )
+        )
+    seconds = {
+        name: round(s, 2) for name, s in {"total_s": total, "distinct_s": distinct, "again_s": again}.items()
+    }
     figures = seconds | {"ratio": round(total / distinct, 3)}
     keep("sweep", figures | {"stages": many.stage_runs}, args.quick)
 

@@ -58,7 +58,14 @@ class Receiver:
     "A backend: keeps all that it took, and answers as `script(times it saw this id, body)` says"
     def __init__(self, script=lambda n, body: 200, port=0, secret=None):
         self.secret, self.verified = secret, []
-        self.script, self.took, self.tries, self.lock, self.at_once, self.most = script, [], Counter(), threading.Lock(), Counter(), 0
+        self.script, self.took, self.tries, self.lock, self.at_once, self.most = (
+            script,
+            [],
+            Counter(),
+            threading.Lock(),
+            Counter(),
+            0,
+        )
         receiver = self
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self): receiver._post(self)
@@ -86,7 +93,8 @@ class Receiver:
             if isinstance(answer, int): answer = (answer, {}, b"")
             if answer and 200 <= answer[0] < 300:
                 self.took.append((dict(h.headers), raw.decode()))
-                if self.secret: Webhook(self.secret).verify(raw.decode(), dict(h.headers)) # now: a signature is good for five minutes
+                # now: a signature is good for five minutes
+                if self.secret: Webhook(self.secret).verify(raw.decode(), dict(h.headers))
                 self.verified += [body["job_id"]] * bool(self.secret)
         if answer is None: # reset
             h.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -114,7 +122,8 @@ class Receiver:
 
 
 def check_told(r, jobs, secret=SECRET):
-    "Each job's last word once, nothing after it, progress rising, at most one at a time, signatures true, now or when they came"
+    """Each job's last word once, nothing after it, progress rising, at most one at a time, signatures true,
+    now or when they came"""
     by_job = {}
     for body in r.bodies(): by_job.setdefault(body["job_id"], []).append(body)
     assert len(by_job) == jobs
@@ -141,12 +150,23 @@ class Served:
     "`ecg serve` in a process of its own"
     runs = [sys.executable, "-m", "ecg_audio_nb"]
     def __init__(self, data, media, *args, **env):
-        self.data, self.media, self.args, self.env, self.port = Path(data), Path(media), args, env, free_port()
+        self.data, self.media, self.args, self.env, self.port = (
+            Path(data),
+            Path(media),
+            args,
+            env,
+            free_port(),
+        )
         self.log = self.data / "log.jsonl"
         self.process = None
 
     def start(self):
-        env = {**os.environ, "ECG_DATA_DIR": str(self.data), "ECG_FETCH__MEDIA_ROOTS": str(self.media), **self.env}
+        env = {
+            **os.environ,
+            "ECG_DATA_DIR": str(self.data),
+            "ECG_FETCH__MEDIA_ROOTS": str(self.media),
+            **self.env,
+        }
         with open(self.log, "ab") as log:
             command = [*self.runs, "serve", "--port", str(self.port), "--profile", "demo", *self.args]
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=env)
@@ -164,7 +184,12 @@ class Served:
         return self.process.wait(300)
 
     def post(self, job, source, backend=None, **more):
-        asked = {"job_id": job, "video_url": str(source), **({"fastapi_base_url": backend.url} if backend else {}), **more}
+        asked = {
+            "job_id": job,
+            "video_url": str(source),
+            **({"fastapi_base_url": backend.url} if backend else {}),
+            **more,
+        }
         return self.http.post("/api/upload-video/process-video", json=asked)
 
     def state(self, job): return self.http.get(f"/jobs/{job}").json().get("status")

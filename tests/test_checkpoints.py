@@ -1,4 +1,5 @@
-"""Checkpoints: the same results with them and without, nothing stale, and no harm from what others do to the folder"""
+"""Checkpoints: the same results with them and without, nothing stale, and no harm from what others do to the
+folder"""
 import os, shutil, subprocess, sys, threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -44,7 +45,17 @@ def folder(talk, tmp_path_factory):
 
 def run(path, folder, on_event=None, engines=None, **more):
     given = {k.replace("__", "."): v for k, v in more.items()}
-    return analyze(path, load_settings(given | {"runtime.checkpoints": folder is not None, "runtime.data_dir": str(folder or "/nowhere")}, "demo"), on_event, engines=engines)
+    return analyze(
+        path,
+        load_settings(
+            given
+            | {"runtime.checkpoints": folder is not None, "runtime.data_dir": str(folder or "/nowhere")},
+            "demo",
+        ),
+        on_event,
+        engines=engines,
+    )
+
 
 def made(path, folder, **more):
     "The stages that did not find what they make"
@@ -53,14 +64,28 @@ def made(path, folder, **more):
     return {stage for stage, kept in said.items() if not kept} - {"fetch"}
 
 
-@pytest.mark.parametrize("more, anew", [
-    ({}, set()), ({"diarize__threshold": 0.5}, set()), ({"diarize__num_speakers": 1}, set()), ({"diarize__min_turn": 1.0}, set()),
-    ({"export__silence_marks": True}, set()), ({"export__silence_marks": True, "export__min_silence": 0.1}, set()),
-    ({"export__pause": 0.2}, set()), ({"export__longest": 2.0}, set()), ({"transcribe__enabled": False}, set()),
-    ({"voice__onset": 0.9, "voice__offset": 0.85}, {"transcribe", "align"}), ({"acoustics__f0_floor": 80.0}, {"acoustics"}),
-    ({"acoustics__features": "full"}, {"acoustics"}), ({"acoustics__adaptive": True}, {"acoustics", "adapt"}),
-    ({"diarize__enabled": False}, {"voice", "transcribe", "align"}), # its windows lie elsewhere, so other speech is found
-])
+@pytest.mark.parametrize(
+    "more, anew",
+    [
+        ({}, set()),
+        ({"diarize__threshold": 0.5}, set()),
+        ({"diarize__num_speakers": 1}, set()),
+        ({"diarize__min_turn": 1.0}, set()),
+        ({"export__silence_marks": True}, set()),
+        ({"export__silence_marks": True, "export__min_silence": 0.1}, set()),
+        ({"export__pause": 0.2}, set()),
+        ({"export__longest": 2.0}, set()),
+        ({"transcribe__enabled": False}, set()),
+        ({"voice__onset": 0.9, "voice__offset": 0.85}, {"transcribe", "align"}),
+        ({"acoustics__f0_floor": 80.0}, {"acoustics"}),
+        ({"acoustics__features": "full"}, {"acoustics"}),
+        ({"acoustics__adaptive": True}, {"acoustics", "adapt"}),
+        (
+            {"diarize__enabled": False},
+            {"voice", "transcribe", "align"},
+        ),  # its windows lie elsewhere, so other speech is found
+    ],
+)
 def test_what_differs_is_made_anew_and_nothing_else(talk, folder, tmp_path, more, anew):
     own = tmp_path / "data"
     shutil.copytree(folder, own)
@@ -108,14 +133,19 @@ def test_weights_are_known_by_their_files(tmp_path):
 
 
 def test_what_draws_by_chance_is_not_kept(talk, folder):
-    assert made(talk, folder, transcribe__temperatures="0,0.4") == {"transcribe", "align"} == made(talk, folder, transcribe__temperatures="0,0.4")
+    assert (
+        made(talk, folder, transcribe__temperatures="0,0.4")
+        == {"transcribe", "align"}
+        == made(talk, folder, transcribe__temperatures="0,0.4")
+    )
 
 
 def test_broken_files_are_made_anew(talk, folder, tmp_path):
     own = tmp_path / "data"
     shutil.copytree(folder, own)
     files = sorted((own / "checkpoints").glob("??/*.npz"))
-    for n, path in enumerate(files): path.write_bytes([b"", b"nothing", path.read_bytes()[:-100], bytes(path.stat().st_size)][n % 4])
+    for n, path in enumerate(files):
+        path.write_bytes([b"", b"nothing", path.read_bytes()[:-100], bytes(path.stat().st_size)][n % 4])
     assert made(talk, own) == INFERENCE | {"media"} and made(talk, own) == set()
 
 
@@ -132,7 +162,17 @@ def test_no_byte_that_went_wrong_ends_a_run(tmp_path):
     assert None in found and all(f in (None, words) for f in found)
 
 
-@pytest.mark.parametrize("tree", ['{"kind": "Nope", "has": {}}', '{"kind": "Word", "has": {"nope": 1}}', "{}", '{"set": [1]}', '{"array": 7}', "[" * 9999])
+@pytest.mark.parametrize(
+    "tree",
+    [
+        '{"kind": "Nope", "has": {}}',
+        '{"kind": "Word", "has": {"nope": 1}}',
+        "{}",
+        '{"set": [1]}',
+        '{"array": 7}',
+        "[" * 9999,
+    ],
+)
 def test_a_file_that_holds_something_else_is_none(tmp_path, tree):
     own, key = ck.Checkpoints(tmp_path), "0" * 64
     own.put(key, {})
@@ -154,15 +194,27 @@ def test_a_hook_has_the_sound_of_what_was_downloaded(talk, tmp_path):
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         for _ in range(2):
-            run(f"http://127.0.0.1:{server.server_port}/{talk.name}", tmp_path, kept := ArtifactHook(), transcribe__enabled=False)
+            run(
+                f"http://127.0.0.1:{server.server_port}/{talk.name}",
+                tmp_path,
+                kept := ArtifactHook(),
+                transcribe__enabled=False,
+            )
             assert kept.path is None and len(kept.audio.samples) == 7 * 16000
         server.shutdown()
 
 
 def test_costs_are_those_of_the_work(talk, folder):
     said = []
-    benchmark(talk, load_settings({"runtime.checkpoints": True, "runtime.data_dir": str(folder), "transcribe.enabled": False}, "demo"), 2,
-              lambda e: said.append(e.from_cache))
+    benchmark(
+        talk,
+        load_settings(
+            {"runtime.checkpoints": True, "runtime.data_dir": str(folder), "transcribe.enabled": False},
+            "demo",
+        ),
+        2,
+        lambda e: said.append(e.from_cache),
+    )
     assert said and not any(said)
 
 
@@ -175,9 +227,17 @@ def test_a_full_disk_costs_the_checkpoint_alone(talk, tmp_path, caplog):
 
 
 def test_two_processes_share_a_folder(talk, tmp_path):
-    script = f"from ecg_audio_nb.pipeline import analyze\nprint(len(analyze({str(talk)!r}, {{'runtime.checkpoints': True, 'runtime.data_dir': {str(tmp_path)!r}}}, profile='demo').segments))"
+    script = (
+        f"from ecg_audio_nb.pipeline import analyze\nprint(len(analyze({str(talk)!r}, "
+        f"{{'runtime.checkpoints': True, 'runtime.data_dir': {str(tmp_path)!r}}}, profile='demo').segments))"
+    )
     with ThreadPoolExecutor(2) as pool:
-        said = list(pool.map(lambda _: subprocess.run([sys.executable, "-c", script], capture_output=True, text=True), range(2)))
+        said = list(
+            pool.map(
+                lambda _: subprocess.run([sys.executable, "-c", script], capture_output=True, text=True),
+                range(2),
+            )
+        )
     assert [s.returncode for s in said] == [0, 0], said
     assert said[0].stdout == said[1].stdout and made(talk, tmp_path) == set()
 
@@ -201,7 +261,10 @@ def test_the_command_tells_and_clears(talk, tmp_path, monkeypatch):
     monkeypatch.setenv("ECG_DATA_DIR", str(tmp_path))
     run(talk, tmp_path)
     said = CliRunner().invoke(app, ["cache", "info"]).stdout
-    assert said.startswith(f"{len(ck.entries(ck.Checkpoints(tmp_path / 'checkpoints')))} files, ") and str(tmp_path) in said
+    assert (
+        said.startswith((f"{len(ck.entries(ck.Checkpoints(tmp_path / 'checkpoints')))} files, "))
+        and str(tmp_path) in said
+    )
     assert CliRunner().invoke(app, ["cache", "clear"]).stdout.endswith(" MB removed\n")
     assert CliRunner().invoke(app, ["cache", "info"]).stdout.startswith("0 files, 0.0 of 5,000 MB")
 

@@ -1,4 +1,5 @@
-"""The three networks inside the package: what `models.json` and NOTICE say of them is true, and they equal their originals."""
+"""The three networks inside the package: what `models.json` and NOTICE say of them is true, and they equal
+their originals."""
 import hashlib, json
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +19,10 @@ BUILD = {"sha256", "bytes", "version", "source", "made_with"}
 each_model = pytest.mark.parametrize("name", MODELS)
 
 
-def session(name): return onnxruntime.InferenceSession(str(FOLDER / MODELS[name]["file"]), providers=["CPUExecutionProvider"])
+def session(name):
+    return onnxruntime.InferenceSession(
+        str(FOLDER / MODELS[name]["file"]), providers=["CPUExecutionProvider"]
+    )
 
 
 @each_model
@@ -32,7 +36,8 @@ def test_hash_and_size_are_those_of_the_file(name):
 def test_notice_tells_origin_licence_and_hash(name):
     _, _, entry = (FOLDER / "NOTICE").read_text(encoding="utf-8").partition(f"\n{MODELS[name]['file']}\n")
     entry = entry.split("\n\n")[0]
-    for key in ("source", "copyright", "licence", "sha256", "bytes", "changes"): assert str(MODELS[name][key]) in entry
+    for key in ("source", "copyright", "licence", "sha256", "bytes", "changes"):
+        assert str(MODELS[name][key]) in entry
 
 
 def test_notice_carries_the_licences():
@@ -42,7 +47,10 @@ def test_notice_carries_the_licences():
 
 
 def test_nothing_else_lies_beside_them():
-    assert {p.name for p in FOLDER.iterdir()} == {m["file"] for m in MODELS.values()} | PRONUNCIATIONS | {"models.json", "NOTICE"}
+    assert {p.name for p in FOLDER.iterdir()} == {m["file"] for m in MODELS.values()} | PRONUNCIATIONS | {
+        "models.json",
+        "NOTICE",
+    }
     assert sum(m["bytes"] for m in MODELS.values()) < 25e6
 
 
@@ -52,7 +60,14 @@ def test_no_path_of_a_machine_is_in_the_file(name):
     for sign in (b"site-packages", b"/home/", b"/root/"): assert sign not in content
 
 
-@pytest.mark.parametrize("name, lengths", [("segmentation", {}), ("voice_encoder", {"bands": 300, "frames": 150}), ("voice_encoder", {"bands": 51, "frames": 26})])
+@pytest.mark.parametrize(
+    "name, lengths",
+    [
+        ("segmentation", {}),
+        ("voice_encoder", {"bands": 300, "frames": 150}),
+        ("voice_encoder", {"bands": 51, "frames": 26}),
+    ],
+)
 @pytest.mark.parametrize("batch", [1, 3])
 def test_shapes_are_those_described(name, lengths, batch):
     m, s = MODELS[name], session(name)
@@ -83,7 +98,11 @@ def test_the_channel_directions_are_orthonormal():
 
 def test_silero_carries_its_state_from_call_to_call():
     m, s = MODELS["silero_vad"], session("silero_vad")
-    x = np.random.default_rng(0).normal(scale=.1, size=(6, m["context"] + m["window"]["samples"])).astype(np.float32)
+    x = (
+        np.random.default_rng(0)
+        .normal(scale=0.1, size=(6, m["context"] + m["window"]["samples"]))
+        .astype(np.float32)
+    )
     zero = {a["name"]: np.zeros(a["shape"], np.float32) for a in m["state"]}
     whole, *_ = s.run(None, {"input": x, **zero})
     first, h, c = s.run(None, {"input": x[:3], **zero})
@@ -104,14 +123,19 @@ def run_guide(
     folder,   # where it makes the files
     without=(), # tags of cells to leave out
 ):
-    "Execute the guide's cells; it raises where one of its proofs fails, of the new files or of those in the package"
+    """Execute the guide's cells; it raises where one of its proofs fails, of the new files or of those in the
+    package"""
     import nbformat
     from nbclient import NotebookClient
     guide = nbformat.read(GUIDE, 4)
     guide.cells = [c for c in guide.cells if not set(without) & set(c.metadata.get("tags", []))]
     at = next(i for i, c in enumerate(guide.cells) if "parameters" in c.metadata.get("tags", []))
-    guide.cells.insert(at + 1, nbformat.v4.new_code_cell(f"models_dir, write_to_package = {str(folder)!r}, False"))
-    NotebookClient(guide, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(GUIDE.parent)}}).execute()
+    guide.cells.insert(
+        at + 1, nbformat.v4.new_code_cell((f"models_dir, write_to_package = {str(folder)!r}, False"))
+    )
+    NotebookClient(
+        guide, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(GUIDE.parent)}}
+    ).execute()
 
 
 @pytest.mark.slow
@@ -125,4 +149,6 @@ def test_made_again_they_equal_their_originals(tmp_path):
     again = json.loads((tmp_path / "models.json").read_text(encoding="utf-8"))
     assert set(MODELS) - set(again) == {"phones"} # made by scripts/make_phone_model.py
     for name, m in ((n, MODELS[n]) for n in again):
-        assert {k: v for k, v in again[name].items() if k not in BUILD} == {k: v for k, v in m.items() if k not in BUILD}
+        assert {k: v for k, v in again[name].items() if k not in BUILD} == {
+            k: v for k, v in m.items() if k not in BUILD
+        }

@@ -1,4 +1,5 @@
-"""CONTRIBUTING's "How to add a stage", followed to the letter with a copy of the repository: a toy stage `emotion`"""
+"""CONTRIBUTING's "How to add a stage", followed to the letter with a copy of the repository: a toy stage
+`emotion`"""
 import json
 import os
 import re
@@ -10,7 +11,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-COPIED = ["CONTRIBUTING.md", "README.md", "LICENSE", "pyproject.toml", "setup.py", "_quarto.yml", "settings.ini", "ecg_audio_nb", "nbs", "scripts"]
+COPIED = [
+    "CONTRIBUTING.md",
+    "README.md",
+    "LICENSE",
+    "pyproject.toml",
+    "setup.py",
+    "_quarto.yml",
+    "settings.ini",
+    "ecg_audio_nb",
+    "nbs",
+    "scripts",
+]
 ANALYZE = """
 import ecg_audio_nb
 from importlib.resources import files
@@ -32,7 +44,13 @@ def recipe():
 
 def cell(kind, text):
     more = {"execution_count": None, "outputs": []} if kind == "code" else {}
-    return {"cell_type": kind, "id": format(abs(hash(text)) % 16**8, "08x"), "metadata": {}, "source": text.splitlines(True), **more}
+    return {
+        "cell_type": kind,
+        "id": format(abs(hash(text)) % 16**8, "08x"),
+        "metadata": {},
+        "source": text.splitlines(True),
+        **more,
+    }
 
 
 class Notebook:
@@ -42,7 +60,11 @@ class Notebook:
 
     def find(self, text):
         "The only exported cell that holds a text"
-        [place] = [i for i, c in enumerate(self.data["cells"]) if text in "".join(c["source"]) and "#| export" in "".join(c["source"])]
+        [place] = [
+            i
+            for i, c in enumerate(self.data["cells"])
+            if text in "".join(c["source"]) and "#| export" in "".join(c["source"])
+        ]
         return place
 
     def change(self, old, new):
@@ -63,8 +85,14 @@ def put_after(path, line, new):
 
 def run(folder, *command):
     "Run a command on the copy, with the tools of this environment"
-    environment = {**os.environ, "PYTHONPATH": str(folder), "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    done = subprocess.run([str(c) for c in command], cwd=folder, env=environment, capture_output=True, text=True)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(folder),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
+    done = subprocess.run(
+        [str(c) for c in command], cwd=folder, env=environment, capture_output=True, text=True
+    )
     assert not done.returncode, f"{command}: {done.stdout[-2000:]}{done.stderr[-3000:]}"
     return done.stdout
 
@@ -72,11 +100,23 @@ def run(folder, *command):
 @pytest.fixture(scope="module")
 def followed(tmp_path_factory):
     "A copy of the repository in which the recipe was followed"
-    if not shutil.which("nbdev-export", path=str(Path(sys.executable).parent)): pytest.skip("nbdev is not installed: the extra dev")
+    if not shutil.which("nbdev-export", path=str(Path(sys.executable).parent)):
+        pytest.skip(("nbdev is not installed: the extra dev"))
     folder = tmp_path_factory.mktemp("repository")
     for name in COPIED:
         subprocess.run(["cp", "-R", ROOT / name, folder / name], check=True)
-    settings_class, settings_line, field, imports, stage, pipeline_import, stages, add_emotion, call, contract = recipe()
+    (
+        settings_class,
+        settings_line,
+        field,
+        imports,
+        stage,
+        pipeline_import,
+        stages,
+        add_emotion,
+        call,
+        contract,
+    ) = recipe()
     nbs = folder / "nbs"
 
     settings = Notebook(nbs / "01_settings.ipynb")
@@ -90,14 +130,20 @@ def followed(tmp_path_factory):
     schema.change(line, line + field + "\n")
     schema.save()
 
-    cells = [cell("markdown", "# Emotion\n\n> Name what is felt in each word"), cell("code", "#| default_exp voice.emotion"),
-             cell("code", "#| export\n" + imports), cell("code", "#| export\n" + stage),
-             cell("code", "#| hide\nimport nbdev; nbdev.nbdev_export()")]
+    cells = [
+        cell("markdown", "# Emotion\n\n> Name what is felt in each word"),
+        cell("code", "#| default_exp voice.emotion"),
+        cell("code", "#| export\n" + imports),
+        cell("code", "#| export\n" + stage),
+        cell("code", "#| hide\nimport nbdev; nbdev.nbdev_export()"),
+    ]
     (nbs / "18_emotion.ipynb").write_text(json.dumps(settings.data | {"cells": cells}, indent=1) + "\n")
 
     pipeline = Notebook(nbs / "20_pipeline.ipynb")
     pipeline.change("from ecg_audio_nb.stages import", f"{pipeline_import}\nfrom ecg_audio_nb.stages import")
-    [old] = re.findall(r"^STAGES = .*$", "".join(pipeline.data["cells"][pipeline.find("STAGES = (")]["source"]), re.M)
+    [old] = re.findall(
+        r"^STAGES = .*$", "".join(pipeline.data["cells"][pipeline.find("STAGES = (")]["source"]), re.M
+    )
     pipeline.change(old, stages)
     pipeline.insert_before("def _run_stages(", add_emotion)
     line = "        branches = work(run, audio, settings, engines, content)\n"
@@ -107,7 +153,10 @@ def followed(tmp_path_factory):
     put_after(folder / "_quarto.yml", "          - 18_checkpoints.ipynb\n", "          - 18_emotion.ipynb\n")
     rules = (folder / "pyproject.toml").read_text()
     if '["ecg_audio_nb.voice"]' in rules:
-        rules = rules.replace('containers = ["ecg_audio_nb.voice"]\nlayers = [', 'containers = ["ecg_audio_nb.voice"]\nlayers = ["emotion", ')
+        rules = rules.replace(
+            'containers = ["ecg_audio_nb.voice"]\nlayers = [',
+            ('containers = ["ecg_audio_nb.voice"]\nlayers = ["emotion", '),
+        )
     else: rules += "\n" + contract + "\n"
     (folder / "pyproject.toml").write_text(rules)
     run(folder, "nbdev-export")
@@ -121,7 +170,9 @@ def test_the_stage_is_exported_and_nothing_else_changed(followed):
     assert "def emotion(" in (followed / "ecg_audio_nb/voice/emotion.py").read_text()
     old = {p.relative_to(ROOT) for p in (ROOT / "ecg_audio_nb").rglob("*.py")}
     changed = {str(p) for p in old if (followed / p).read_text() != (ROOT / p).read_text()}
-    assert changed <= {f"ecg_audio_nb/{n}.py" for n in ("__init__", "_modidx", "settings", "schema", "pipeline")}
+    assert changed <= {
+        f"ecg_audio_nb/{n}.py" for n in ("__init__", "_modidx", "settings", "schema", "pipeline")
+    }
 
 
 def test_the_import_rule_holds(followed): run(followed, "lint-imports", "--no-cache")

@@ -26,12 +26,37 @@ def test_twelve_files_load_each_model_once(root, tmp_path):
     tiny = root / "tests/fixtures/tiny"
     for i in range(12): shutil.copy(tiny / f"clips/clip{i:02}.flac", tmp_path)
     files = sorted(map(str, tmp_path.glob("*.flac")))
-    more = [f"--set={k}={v}" for k, v in {"transcribe.model": tiny / "whisper-ct2", "align.model": tiny / "wav2vec2", "transcribe.language": "en",
-                                          "transcribe.chunk_size": 15, "runtime.device": "cpu", "diarize.enabled": "false"}.items()]
-    done = subprocess.run([sys.executable, "-c", COUNTED, "analyze", *files, "-o", str(tmp_path / "out"), "--engine", "whisperx", *more],
-                          capture_output=True, text=True, timeout=300)
+    more = [
+        f"--set={k}={v}"
+        for k, v in {
+            "transcribe.model": tiny / "whisper-ct2",
+            "align.model": tiny / "wav2vec2",
+            "transcribe.language": "en",
+            "transcribe.chunk_size": 15,
+            "runtime.device": "cpu",
+            "diarize.enabled": "false",
+        }.items()
+    ]
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            COUNTED,
+            "analyze",
+            *files,
+            "-o",
+            str(tmp_path / "out"),
+            "--engine",
+            "whisperx",
+            *more,
+        ],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     loaded = [line.split()[1] for line in done.stderr.splitlines() if line.startswith("loaded")]
-    assert sorted(loaded) == ["onnx", "onnx", "wav2vec2", "whisper"] # segmentation and silero; recognizer; aligner
+    # segmentation and silero; recognizer; aligner
+    assert sorted(loaded) == ["onnx", "onnx", "wav2vec2", "whisper"]
     results = [json.loads(p.read_text()) for p in sorted((tmp_path / "out").glob("*.json"))]
     assert len(results) == 12 and all(r["metadata"]["models"]["align"]["engine"] == "ctc" for r in results)

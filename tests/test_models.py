@@ -1,4 +1,5 @@
-"""Fetching weights from a hub that breaks off, is gated, is not there: one clear sentence, and nothing half-written."""
+"""Fetching weights from a hub that breaks off, is gated, is not there: one clear sentence, and nothing
+half-written."""
 import errno
 import json
 import os
@@ -29,14 +30,29 @@ class Hub(BaseHTTPRequestHandler):
         path = self.path.split("?")[0]
         if self.gated: return self.reply(401, {"X-Error-Code": "GatedRepo"}, b"gated", body)
         if path.startswith("/api/models/"):
-            files = [{"rfilename": n, "size": len(b), "blobId": n.encode().hex()} for n, b in self.files.items()]
-            about = {"_id": "1", "id": "Systran/faster-whisper-tiny", "sha": COMMIT, "siblings": files, "private": False, "tags": [], "downloads": 0}
+            files = [
+                {"rfilename": n, "size": len(b), "blobId": n.encode().hex()} for n, b in self.files.items()
+            ]
+            about = {
+                "_id": "1",
+                "id": "Systran/faster-whisper-tiny",
+                "sha": COMMIT,
+                "siblings": files,
+                "private": False,
+                "tags": [],
+                "downloads": 0,
+            }
             return self.reply(200, {"Content-Type": "application/json"}, json.dumps(about).encode(), body)
         data = self.files.get(path.rsplit("/", 1)[-1])
         if data is None: return self.reply(404, {"X-Error-Code": "EntryNotFound"}, b"", body)
         name = path.rsplit("/", 1)[-1]
-        self.reply(200, {"ETag": f'"{name.encode().hex()}"', "X-Repo-Commit": COMMIT, "Accept-Ranges": "none"}, data, body,
-                   cut=self.cut and name == "model.bin")
+        self.reply(
+            200,
+            {"ETag": f'"{name.encode().hex()}"', "X-Repo-Commit": COMMIT, "Accept-Ranges": "none"},
+            data,
+            body,
+            cut=self.cut and name == "model.bin",
+        )
 
     def reply(self, status, headers, data, body, cut=False):
         self.send_response(status)
@@ -59,7 +75,13 @@ def hub(root):
 def ecg(address, cache, *arguments):
     env = {**os.environ, "HF_ENDPOINT": address, "HF_HUB_CACHE": str(cache), "NO_PROXY": "*"}
     env.pop("HF_HUB_OFFLINE", None)
-    return subprocess.run([sys.executable, "-m", "ecg_audio_nb", "models", *arguments], capture_output=True, text=True, env=env, timeout=120)
+    return subprocess.run(
+        [sys.executable, "-m", "ecg_audio_nb", "models", *arguments],
+        capture_output=True,
+        text=True,
+        env=env,
+        timeout=120,
+    )
 
 
 def test_a_pull_says_the_size_and_lands_in_the_cache(hub, tmp_path):
@@ -88,12 +110,17 @@ def test_a_gated_model_says_where_to_go(hub, tmp_path):
     hub[0].gated = True
     done = ecg(hub[1], tmp_path, "pull", "pyannote/speaker-diarization-community-1")
     assert done.returncode == 1
-    assert "https://huggingface.co/pyannote/speaker-diarization-community-1" in done.stderr and "HF_TOKEN" in done.stderr
+    assert (
+        "https://huggingface.co/pyannote/speaker-diarization-community-1" in done.stderr
+        and "HF_TOKEN" in done.stderr
+    )
 
 
 def test_no_network(tmp_path):
     done = ecg("http://127.0.0.1:9", tmp_path, "pull", "small")
-    assert done.returncode == 1 and "could not be downloaded" in done.stderr and "Traceback" not in done.stderr
+    assert (
+        done.returncode == 1 and "could not be downloaded" in done.stderr and "Traceback" not in done.stderr
+    )
 
 
 def test_a_cache_that_can_not_be_written(tmp_path, monkeypatch):
@@ -105,15 +132,25 @@ def test_a_cache_that_can_not_be_written(tmp_path, monkeypatch):
     assert not (tmp_path / "cache").exists()
 
 
-@pytest.mark.parametrize("fault, said", [(OSError(errno.ENOSPC, "No space left on device"), "no room left"), (ValueError("odd"), "could not be downloaded")])
+@pytest.mark.parametrize(
+    "fault, said",
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "no room left"),
+        (ValueError("odd"), "could not be downloaded"),
+    ],
+)
 def test_other_faults(fault, said, tmp_path):
     with pytest.raises(ModelError, match=said), _transfer_errors("m", tmp_path, {}): raise fault
 
 
 def test_offline_names_model_folder_and_command(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(ModelError) as e: find_weights("large-v3-turbo", "transcribe", RuntimeSettings(offline=True))
-    assert all(part in str(e.value) for part in ("large-v3-turbo", str(tmp_path), "ecg models pull large-v3-turbo", "ECG_OFFLINE=1"))
+    with pytest.raises(ModelError) as e:
+        find_weights("large-v3-turbo", "transcribe", RuntimeSettings(offline=True))
+    assert all(
+        part in str(e.value)
+        for part in ("large-v3-turbo", str(tmp_path), ("ecg models pull large-v3-turbo"), "ECG_OFFLINE=1")
+    )
 
 
 def test_the_catalogue_is_what_the_libraries_list():

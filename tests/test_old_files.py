@@ -1,4 +1,5 @@
-"""What version 0.1.0 wrote, and what its users wrote down: results, queues, checkpoints, settings, commands"""
+"""What version 0.1.0 wrote, and what its users wrote down: results, queues, checkpoints, settings,
+commands"""
 import json
 import shutil
 import subprocess
@@ -30,7 +31,12 @@ def lines(name):
 def test_a_result_reads_and_loses_nothing():
     result, plain = read_result(OLD / "result.json"), json.loads((OLD / "result.json").read_text())
     assert " ".join(w.word for w in result.words if w.kind == "word").startswith("Good morning")
-    assert all(to_dict(result)["segments"][i][k] == v for i, s in enumerate(plain["segments"]) for k, v in s.items() if k != "words")
+    assert all(
+        to_dict(result)["segments"][i][k] == v
+        for i, s in enumerate(plain["segments"])
+        for k, v in s.items()
+        if k != "words"
+    )
     assert to_dict(result)["metadata"]["settings"] == plain["metadata"]["settings"]
     assert all(render(result, name) for name in ("json", "srt", "vtt", "txt", "rttm"))
 
@@ -42,7 +48,8 @@ def test_a_queue_reads(tmp_path, queue, ids):
     shown = CliRunner().invoke(app, ["jobs", "list", "-o", str(tmp_path)])
     assert shown.exit_code == 0 and all(i in shown.output for i in ids), shown.output
     for i in ids: assert CliRunner().invoke(app, ["jobs", "show", i, "-o", str(tmp_path)]).exit_code == 0
-    if queue == "service": assert "video-7" in CliRunner().invoke(app, ["callbacks", "list", "-o", str(tmp_path)]).output
+    if queue == "service":
+        assert "video-7" in CliRunner().invoke(app, ["callbacks", "list", "-o", str(tmp_path)]).output
     assert CliRunner().invoke(app, ["jobs", "retry", ids[0], "-o", str(tmp_path)]).exit_code == 0
 
 
@@ -55,7 +62,10 @@ def test_checkpoints_read(tmp_path):
 
 def test_every_setting_has_its_old_name(tmp_path, monkeypatch):
     monkeypatch.setenv("ECG_SETTINGS", str(OLD / "settings.ini"))
-    def said(*args, **kwargs): return {k: v for k, v in as_text(load_settings(*args, **kwargs)).items() if k != "runtime.data_dir"}
+
+    def said(*args, **kwargs):
+        return {k: v for k, v in as_text(load_settings(*args, **kwargs)).items() if k != "runtime.data_dir"}
+
     was, usual = lines("settings.ini"), said({})
     assert said(profile="everything") == usual
     for key, text in was.items(): assert said({key: text}) == usual, key
@@ -70,9 +80,14 @@ def test_every_setting_has_its_old_name(tmp_path, monkeypatch):
 @pytest.mark.parametrize("old, new", renamed.SETTINGS.items())
 def test_a_renamed_setting_works_in_every_source_and_says_its_new_name(old, new, tmp_path, monkeypatch):
     def told(*args, **kwargs):
-        with pytest.warns(renamed.RenamedKey, match=f"{old.split('.')[-1]} is now called .*{new.split('.')[-1]}"):
+        with pytest.warns(
+            renamed.RenamedKey, match=(f"{old.split('.')[-1]} is now called .*{new.split('.')[-1]}")
+        ):
             return as_text(load_settings(*args, **kwargs))[new]
-    first, second = (-1.5, -1.7) if "log_prob" in old else (0.5, 0.7) if old == "transcribe.no_speech" else (1.5, 1.7)
+
+    first, second = (
+        (-1.5, -1.7) if "log_prob" in old else (0.5, 0.7) if old == "transcribe.no_speech" else (1.5, 1.7)
+    )
     assert told({old: first}) == str(first)
     stage, key = old.split(".")
     assert told({stage: {key: first}}) == str(first)
@@ -87,7 +102,9 @@ def test_a_renamed_setting_works_in_every_source_and_says_its_new_name(old, new,
 def test_every_setting_of_the_service_has_its_old_name(monkeypatch):
     for key, value in json.loads((OLD / "server.json").read_text()).items():
         assert server_settings({key: value}) == server_settings()
-        monkeypatch.setenv(f"ECG_SERVER_{key.upper()}", ",".join(value) if isinstance(value, list) else str(value))
+        monkeypatch.setenv(
+            f"ECG_SERVER_{key.upper()}", ",".join(value) if isinstance(value, list) else str(value)
+        )
         assert server_settings() == server_settings({})
 
 
@@ -99,13 +116,15 @@ def test_every_key_of_a_caption_style_has_its_old_name():
 
 
 def commands(command, name=()):
-    if not hasattr(command, "commands"): return {" ".join(name): {o for p in command.params for o in getattr(p, "opts", ())}}
+    if not hasattr(command, "commands"):
+        return {" ".join(name): {o for p in command.params for o in getattr(p, "opts", ())}}
     return {k: v for n, sub in command.commands.items() for k, v in commands(sub, (*name, n)).items()}
 
 
 def test_every_command_and_option_is_still_there():
     now = commands(typer.main.get_command(app))
-    for name, options in json.loads((OLD / "commands.json").read_text()).items(): assert now[name] >= set(options), name
+    for name, options in json.loads((OLD / "commands.json").read_text()).items():
+        assert now[name] >= set(options), name
 
 
 def test_a_module_imports_under_its_old_name_and_says_the_new_one():
@@ -122,6 +141,11 @@ def test_a_module_imports_under_its_old_name_and_says_the_new_one():
 
 
 def test_what_users_need_is_at_the_top():
-    code = "from ecg_audio_nb import analyze, Analysis, Settings, load_settings, read_result, explore; import ecg_audio_nb; print(*dir(ecg_audio_nb))"
+    code = (
+        "from ecg_audio_nb import analyze, Analysis, Settings, load_settings, read_result, explore; "
+        "import ecg_audio_nb; print(*dir(ecg_audio_nb))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert {"analyze", "Analysis", "Settings", "load_settings", "read_result", "explore"} <= set(done.stdout.split()), done.stderr
+    assert {"analyze", "Analysis", "Settings", "load_settings", "read_result", "explore"} <= set(
+        done.stdout.split()
+    ), done.stderr

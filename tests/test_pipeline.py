@@ -1,4 +1,5 @@
-"""The whole chain on the packaged sample: the same result twice, no connection, every promise of the result kept."""
+"""The whole chain on the packaged sample: the same result twice, no connection, every promise of the result
+kept."""
 import difflib
 import json
 import os
@@ -48,10 +49,15 @@ def test_the_sample_is_recognized_with_case_punctuation_and_true_times(result, s
     truth = json.loads(sample.with_suffix(".truth.json").read_text())
     assert wer(truth["text"], " ".join(w.word for w in result.words), "en").wer <= 0.04
     assert result.words[0].word == "Good" and sum(w.word[-1] in ".,?" for w in result.words) > 10
-    found, said = ([re.sub(r"\W", "", w).lower() for w in words] for words in ([w.word for w in result.words], [w["word"] for w in truth["words"]]))
+    found, said = (
+        [re.sub(r"\W", "", w).lower() for w in words]
+        for words in ([w.word for w in result.words], [w["word"] for w in truth["words"]])
+    )
     starts, ends = [], []
     for a, b, n in difflib.SequenceMatcher(None, found, said, autojunk=False).get_matching_blocks():
-        starts += [abs(result.words[a + i].start_time - truth["words"][b + i]["start_time"]) for i in range(n)]
+        starts += [
+            abs(result.words[a + i].start_time - truth["words"][b + i]["start_time"]) for i in range(n)
+        ]
         ends += [abs(result.words[a + i].end_time - truth["words"][b + i]["end_time"]) for i in range(n)]
     assert len(starts) >= 0.9 * len(said) and np.median(starts) <= 0.02 and np.median(ends) <= 0.02
 
@@ -62,9 +68,12 @@ def test_segments_of_the_sample_are_sentences(result):
 
 def test_nothing_is_a_constant(result):
     "The earlier system gave every word the same voice and confidence"
-    for values in ([w.confidence for w in result.words], [w.acoustic_features.volume_db for w in result.words],
-                   [w.acoustic_features.pitch_hz for w in result.words if w.acoustic_features.pitch_hz],
-                   [w.acoustic_features.spectral_centroid for w in result.words]):
+    for values in (
+        [w.confidence for w in result.words],
+        [w.acoustic_features.volume_db for w in result.words],
+        [w.acoustic_features.pitch_hz for w in result.words if w.acoustic_features.pitch_hz],
+        [w.acoustic_features.spectral_centroid for w in result.words],
+    ):
         assert len(set(values)) > 0.5 * len(values)
 
 
@@ -116,7 +125,11 @@ def test_silence_marks_fill_the_gaps(sample, result):
 
 def test_turns_without_words_and_words_without_turns(sample):
     turns = analyze(sample, {**EMBEDDED, "transcribe.enabled": False})
-    assert not turns.words and len(turns.segments) == len(turns.turns) > 2 and "transcribe" not in turns.metadata.models
+    assert (
+        not turns.words
+        and len(turns.segments) == len(turns.turns) > 2
+        and "transcribe" not in turns.metadata.models
+    )
     neither = analyze(sample, {**EMBEDDED, "transcribe.enabled": False, "diarize.enabled": False})
     assert neither.segments and not neither.turns and not neither.speakers
     assert all(s.acoustic_features.volume_db is not None and s.speaker_id is None for s in neither.segments)
@@ -125,13 +138,18 @@ def test_turns_without_words_and_words_without_turns(sample):
 class Counting:
     "An engine that says one word a region, without a time for every second one"
     def transcribe(self, audio, regions, language, on_progress):
-        words = [Word(f"w{i}", s, e, timing="recognized") if i % 2 == 0 else Word(f"w{i}") for i, (s, e) in enumerate(regions)]
+        words = [
+            Word(f"w{i}", s, e, timing="recognized") if i % 2 == 0 else Word(f"w{i}")
+            for i, (s, e) in enumerate(regions)
+        ]
         return Transcript(tuple(words), ModelInfo("counting", "1"), language="xx", language_probability=0.5)
 
 
 def test_words_without_a_time_are_interpolated_and_marked(sample):
     result = analyze(sample, EMBEDDED, engines={"transcribe": Counting()})
-    assert {w.timing for w in result.words[1::2]} == {"interpolated"} and {w.timing for w in result.words[::2]} == {"recognized"}
+    assert {w.timing for w in result.words[1::2]} == {"interpolated"} and {
+        w.timing for w in result.words[::2]
+    } == {"recognized"}
     assert (result.metadata.language_detected, result.metadata.language_probability) == ("xx", 0.5)
 
 
@@ -149,7 +167,9 @@ def test_events_are_told_in_order(sample):
     analyze(sample, {**EMBEDDED, "transcribe.enabled": False}, told.append)
     for stage in ("fetch", "media", "voice", "diarize", "acoustics"):
         assert [e.status for e in told if e.stage == stage and e.status != "progress"] == ["start", "done"]
-        assert [e.fraction for e in told if e.stage == stage and e.status == "progress"] == sorted(e.fraction for e in told if e.stage == stage and e.status == "progress")
+        assert [e.fraction for e in told if e.stage == stage and e.status == "progress"] == sorted(
+            e.fraction for e in told if e.stage == stage and e.status == "progress"
+        )
     assert [e.stage for e in told][:4] == ["fetch", "fetch", "media", "media"]
     assert all(e.artifact is not None and e.seconds >= 0 for e in told if e.status == "done")
 
@@ -163,8 +183,14 @@ def test_number_of_speakers_can_be_given(sample):
 
 
 def test_the_options_of_the_command_line_work_as_keywords(sample):
-    result = analyze(sample, {**EMBEDDED, "diarize.num_speakers": 1}, num_speakers=2, no_transcribe=True, language=None)
-    assert len(result.speakers) == 2 and not result.words and result.metadata.settings["diarize"]["num_speakers"] == 2
+    result = analyze(
+        sample, {**EMBEDDED, "diarize.num_speakers": 1}, num_speakers=2, no_transcribe=True, language=None
+    )
+    assert (
+        len(result.speakers) == 2
+        and not result.words
+        and result.metadata.settings["diarize"]["num_speakers"] == 2
+    )
     settings = load_settings({**EMBEDDED, "diarize.threshold": 0.5})
     asked = analyze(sample, settings, no_transcribe=True, no_diarize=True).metadata.settings
     assert (asked["diarize"]["threshold"], asked["diarize"]["enabled"]) == (0.5, False)
@@ -178,8 +204,14 @@ def test_every_option_of_the_command_line_is_a_keyword():
     assert options == set(KEYWORDS) and set(KEYWORDS.values()) <= set(known_keys())
 
 
-@pytest.mark.parametrize("keywords, message", [({"num_speaker": 2}, "nearest is num_speakers"), ({"threshold": 0.5}, "diarize.threshold"),
-                                               ({"xyzzy": 1}, "no keyword 'xyzzy'; there are engine,")])
+@pytest.mark.parametrize(
+    "keywords, message",
+    [
+        ({"num_speaker": 2}, "nearest is num_speakers"),
+        ({"threshold": 0.5}, "diarize.threshold"),
+        ({"xyzzy": 1}, "no keyword 'xyzzy'; there are engine,"),
+    ],
+)
 def test_an_unknown_keyword_is_an_error_that_names_the_way_out(sample, keywords, message):
     with pytest.raises(TypeError, match=re.escape(message)): analyze(sample, **keywords)
 
@@ -194,8 +226,10 @@ def test_an_engine_is_an_instance_a_name_or_its_settings(sample):
     assert analyze(sample, {**base, "engine": "auto"}, engines={"diarize": "whisper"}).turns == plain.turns
     assert analyze(sample, base, engines={"diarize": {"num_speakers": 2}}).metadata.unique_speakers == 2
     assert analyze(sample, base, engines={"diarize": diarize}).turns == plain.turns
-    with pytest.raises(ValueError, match=r"engines\['diarize'\]: diarize.engine"): analyze(sample, base, engines={"diarize": "nobody"})
-    with pytest.raises(TypeError, match="a diarizer has a method"): analyze(sample, base, engines={"diarize": 3})
+    with pytest.raises(ValueError, match=(r"engines\['diarize'\]: "
+r"diarize.engine")): analyze(sample, base, engines={"diarize": "nobody"})
+    with pytest.raises(TypeError, match="a diarizer has a method"):
+        analyze(sample, base, engines={"diarize": 3})
 
 
 def test_an_event_has_the_attributes_of_version_0_1():
@@ -221,7 +255,9 @@ def test_loudness_of_the_whole_chain(tmp_path):
     from ecg_audio_nb.voice.acoustics import frames, pool
     audio = load_audio(tmp_path / "tone.wav")
     features = pool(frames(audio.samples), [(0.5, 2.5)])[0]
-    assert features.volume_db == pytest.approx(-23, abs=0.1) and features.pitch_hz == pytest.approx(200, rel=0.01)
+    assert features.volume_db == pytest.approx(-23, abs=0.1) and features.pitch_hz == pytest.approx(
+        200, rel=0.01
+    )
 
 
 WATCH = """
@@ -254,8 +290,14 @@ def watched(tmp_path):
     if not compiler or sys.platform != "linux":
         pytest.skip("watching connections needs Linux and a C compiler (cc)")
     (tmp_path / "watch.c").write_text(WATCH)
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", tmp_path / "watch.so", tmp_path / "watch.c", "-ldl"], check=True)
-    return {**os.environ, "LD_PRELOAD": str(tmp_path / "watch.so"), "CONNECTIONS": str(tmp_path / "connections")}, tmp_path / "connections"
+    subprocess.run(
+        [compiler, "-shared", "-fPIC", "-o", tmp_path / "watch.so", tmp_path / "watch.c", "-ldl"], check=True
+    )
+    return {
+        **os.environ,
+        "LD_PRELOAD": str(tmp_path / "watch.so"),
+        "CONNECTIONS": str(tmp_path / "connections"),
+    }, tmp_path / "connections"
 
 
 def test_nothing_opens_a_connection(watched, sample, tmp_path):
@@ -264,7 +306,17 @@ def test_nothing_opens_a_connection(watched, sample, tmp_path):
     subprocess.run([sys.executable, "-c", probe], env=environment, check=True)
     assert noted.read_text(), "the watch itself must see a connection"
     noted.unlink()
-    command = [sys.executable, "-m", "ecg_audio_nb", "analyze", str(sample), "-o", str(tmp_path / "out"), "--profile", "demo"]
+    command = [
+        sys.executable,
+        "-m",
+        "ecg_audio_nb",
+        "analyze",
+        str(sample),
+        "-o",
+        str(tmp_path / "out"),
+        "--profile",
+        "demo",
+    ]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out/sample.json").exists() and not noted.exists()

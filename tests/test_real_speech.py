@@ -1,4 +1,5 @@
-"""The whole chain with real weights on real speech: what is said is found, what is not said stays out, each stage tells the truth of itself."""
+"""The whole chain with real weights on real speech: what is said is found, what is not said stays out, each
+stage tells the truth of itself."""
 import json
 import re
 from itertools import pairwise
@@ -34,7 +35,10 @@ def jfk(real_whisper, shared_data):
     return analyze(shared_data / "sentences/jfk.flac", CPU)
 
 
-JFK = "And so my fellow Americans ask not what your country can do for you, ask what you can do for your country."
+JFK = (
+    "And so my fellow Americans ask not what your country can do for you, ask what you can do for your "
+    "country."
+)
 
 
 # What is said
@@ -51,10 +55,14 @@ def test_korean_by_the_light_chain(real_whisper, shared_data):
     assert found.metadata.language_detected == "ko" and found.metadata.language_probability > 0.5
     assert cer(truth, text_of(found)) < 0.35
     assert len(found.words) >= 5 and all(re.search("[가-힣]", w.word) for w in found.words)
-    assert {w.speaker_id for w in found.words} == {"SPEAKER_00"} and np.mean([w.timing == "aligned" for w in found.words]) >= 0.8
+    assert {w.speaker_id for w in found.words} == {"SPEAKER_00"} and np.mean(
+        [w.timing == "aligned" for w in found.words]
+    ) >= 0.8
 
 
-@pytest.mark.parametrize("clip, code, most", [("leopard_test_de.wav", "de", 0.15), ("leopard_test_ja.wav", "ja", 0.25)])
+@pytest.mark.parametrize(
+    "clip, code, most", [("leopard_test_de.wav", "de", 0.15), ("leopard_test_ja.wav", "ja", 0.25)]
+)
 def test_other_languages(real_whisper, shared_data, clip, code, most):
     real_whisper("base")
     found = analyze(shared_data / "real/languages" / clip, ALONE)
@@ -67,14 +75,19 @@ def test_read_sentences(real_whisper, shared_data, model, most):
     real_whisper(model)
     truth = json.loads((shared_data / "librispeech/transcripts.json").read_text())
     clips = ["2414-128291-0002", "367-130732-0003"]
-    found = [text_of(analyze(shared_data / f"librispeech/{c}.flac", ALONE | {"transcribe.model": model})) for c in clips]
+    found = [
+        text_of(analyze(shared_data / f"librispeech/{c}.flac", ALONE | {"transcribe.model": model}))
+        for c in clips
+    ]
     assert wer("\n".join(truth[c] for c in clips), "\n".join(found), "en").wer <= most
 
 
 # What is not said
 
 @pytest.mark.parametrize("model", ["tiny.en", "base"])
-@pytest.mark.parametrize("clip", ["silence2sec.wav", "DTMF_tones_44.1KHZ_stereo_24bit.flac", "leopard_empty.wav"])
+@pytest.mark.parametrize(
+    "clip", ["silence2sec.wav", "DTMF_tones_44.1KHZ_stereo_24bit.flac", "leopard_empty.wav"]
+)
 def test_no_word_where_nobody_speaks(real_whisper, shared_data, clip, model):
     real_whisper(model)
     found = analyze(shared_data / "real/hard" / clip, ALONE | {"transcribe.model": model})
@@ -91,7 +104,9 @@ def test_no_word_in_music_or_noise(real_whisper, shared_data, model):
 
 def test_a_long_silence_adds_no_words(real_whisper, shared_data):
     real_whisper("base")
-    found = analyze(shared_data / "real/hard/was_der_mensch_saet_silence.flac", ALONE | {"transcribe.language": "de"})
+    found = analyze(
+        shared_data / "real/hard/was_der_mensch_saet_silence.flac", ALONE | {"transcribe.language": "de"}
+    )
     assert wer("Was der Mensch sät, das wird er vielfach ernten.", text_of(found), "de").wer <= 0.3
 
 
@@ -120,31 +135,48 @@ def test_every_word_has_a_speaker_and_segments_are_sentences(jfk):
 
 def test_models_and_warnings_are_true(jfk):
     m = jfk.metadata.models
-    assert (m["transcribe"].engine, m["transcribe"].name, m["transcribe"].compute_type) == ("whisper", "base", "int8")
+    assert (m["transcribe"].engine, m["transcribe"].name, m["transcribe"].compute_type) == (
+        "whisper",
+        "base",
+        "int8",
+    )
     assert m["align"].engine == "phones" and m["align"].name not in ("base", "tiny.en")
     assert all(len(x.sha256) == 64 for x in m.values())
     assert not [w for w in jfk.metadata.warnings if "recognizer's" in w or "dropped" in w]
 
 
-def test_with_the_extra_but_without_its_aligner_times_are_measured_all_the_same(real_whisper, shared_data, monkeypatch, tmp_path):
-    "`transcribe.engine = whisperx` where no wav2vec2 is at hand: the packaged aligner, and the result says so"
+def test_with_the_extra_but_without_its_aligner_times_are_measured_all_the_same(
+    real_whisper, shared_data, monkeypatch, tmp_path
+):
+    """`transcribe.engine = whisperx` where no wav2vec2 is at hand: the packaged aligner, and the result says
+    so"""
     real_whisper("tiny.en")
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    found = analyze(shared_data / "sentences/jfk.flac", {"runtime.device": "cpu", "runtime.offline": True, "transcribe.engine": "whisperx",
-        "transcribe.model": "tiny.en", "transcribe.language": "en"})
+    found = analyze(
+        shared_data / "sentences/jfk.flac",
+        {
+            "runtime.device": "cpu",
+            "runtime.offline": True,
+            "transcribe.engine": "whisperx",
+            "transcribe.model": "tiny.en",
+            "transcribe.language": "en",
+        },
+    )
     assert len(found.words) == 22 and len({round(w.duration, 2) for w in found.words}) > 10
     assert found.metadata.models["align"].engine == "phones" and all(w.speaker_id for w in found.words)
 
 
 def test_without_pyannotes_weights_the_way_out_is_named(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(ModelError, match="diarize.engine = whisper goes without"): choose_diarizer(load_settings({"engine": "whisperx", "runtime.offline": True}))
+    with pytest.raises(ModelError, match=("diarize.engine = "
+"whisper goes without")): choose_diarizer(load_settings({"engine": "whisperx", "runtime.offline": True}))
 
 
 # Parity
 
-LONGEST = "2414-128291-0002", "2033-164914-0006", "2033-164914-0008", "367-130732-0003", "367-130732-0005" # of the 50: 15 to 18 s
+# of the 50: 15 to 18 s
+LONGEST = "2414-128291-0002", "2033-164914-0006", "2033-164914-0008", "367-130732-0003", "367-130732-0005"
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +189,12 @@ def utterances(shared_data):
 def their_texts(weights, utterances, compute):
     "WhisperX's text of each utterance as one chunk"
     load_model = pytest.importorskip("whisperx.asr", reason="needs the extra [whisperx]").load_model
-    pipe, out = load_model(str(weights.folder), "cpu", compute_type=compute, language="en", vad_model=lambda *_: None), []
+    pipe, out = (
+        load_model(
+            str(weights.folder), "cpu", compute_type=compute, language="en", vad_model=lambda *_: None
+        ),
+        [],
+    )
     for audio, _ in utterances:
         [found] = pipe([{"inputs": audio.samples}], batch_size=1)
         out.append(found["text"] if isinstance(found["text"], str) else found["text"][0])
@@ -167,15 +204,18 @@ def their_texts(weights, utterances, compute):
 def our_texts(weights, utterances, compute):
     chosen = {"runtime.device": "cpu", "transcribe.compute_type": compute, "transcribe.chunk_size": 30}
     engine = WhisperTranscriber(weights, load_settings(chosen))
-    return [" ".join(w.word for w in engine.transcribe(audio, [(0.0, audio.duration)], "en").words) for audio, _ in utterances]
+    return [
+        " ".join(w.word for w in engine.transcribe(audio, [(0.0, audio.duration)], "en").words)
+        for audio, _ in utterances
+    ]
 
 
 @pytest.mark.slow
 def test_the_same_window_gives_whisperxs_text(real_whisper, utterances, monkeypatch):
     """Spectrogram, prompt, search and decoding are WhisperX's: the same text, marks and case included
 
-    In float32. In int8 the spectrograms' difference of 1e-5 is enough to round some activation the other way, which
-    changed a word or a comma in three of these five (with WhisperX's spectrogram: in none).
+    In float32. In int8 the spectrograms' difference of 1e-5 is enough to round some activation the other way,
+    which changed a word or a comma in three of these five (with WhisperX's spectrogram: in none).
     """
     monkeypatch.setattr(transcribe, "TRAILING", 30.0) # the encoder is given 30 s, as there
     monkeypatch.setattr(transcribe, "MIN_UNCOVERED", 60.0) # nothing is decoded again
@@ -186,10 +226,11 @@ def test_the_same_window_gives_whisperxs_text(real_whisper, utterances, monkeypa
 
 @pytest.mark.slow
 def test_a_shorter_window_is_no_worse_than_whisperxs(real_whisper, utterances):
-    """In int8, as a processor computes by default: word error rate over the utterances within 2 points of WhisperX's
+    """In int8, as a processor computes by default: word error rate over the utterances within 2 points of
+    WhisperX's
 
-    Not equal, because the encoder sees a chunk and 5 s, not 30 s (that is where the speed comes from), and differs in a
-    word here and there, either way.
+    Not equal, because the encoder sees a chunk and 5 s, not 30 s (that is where the speed comes from), and
+    differs in a word here and there, either way.
     """
     weights, truth = real_whisper("tiny.en"), "\n".join(text for _, text in utterances)
     ours, theirs = ("\n".join(texts(weights, utterances, "int8")) for texts in (our_texts, their_texts))

@@ -20,20 +20,29 @@ NUMBERED = [p for p in NOTEBOOKS if re.match(r"\d\d_", p.name)]
 def cells(path): return json.loads(path.read_text())["cells"]
 def source(cell): return "".join(cell["source"])
 def code(path): return [source(c) for c in cells(path) if c["cell_type"] == "code"]
-def flagged(text, *flags): return any(re.match(rf"\s*#\|\s*({'|'.join(flags)})\b", line) for line in text.splitlines())
+def flagged(text, *flags):
+    return any(re.match(rf"\s*#\|\s*({'|'.join(flags)})\b", line) for line in text.splitlines())
 
 
 # One file, one place
 
-@pytest.mark.parametrize("link, file", [("nbs/_quarto.yml", "_quarto.yml"), ("settings.ini", "ecg_audio_nb/settings.ini"),
-                                        ("ecg_audio_nb/assets/jobs", "nbs/jobs")])
+@pytest.mark.parametrize(
+    "link, file",
+    [
+        ("nbs/_quarto.yml", "_quarto.yml"),
+        ("settings.ini", "ecg_audio_nb/settings.ini"),
+        ("ecg_audio_nb/assets/jobs", "nbs/jobs"),
+    ],
+)
 def test_two_paths_are_one_file(link, file):
     assert (ROOT / link).is_symlink() and (ROOT / link).samefile(ROOT / file)
     assert not os.path.isabs(os.readlink(ROOT / link))
 
 
 def test_readme_is_the_index():
-    done = subprocess.run([sys.executable, ROOT / "scripts/make_readme.py", "--check"], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts/make_readme.py", "--check"], capture_output=True, text=True
+    )
     assert not done.returncode, done.stderr
 
 
@@ -44,7 +53,9 @@ def test_links_lead_somewhere(file):
     targets = re.findall(r"\]\(([^)\s#]+)[^)]*\)", text)
     here = [t for t in targets if not re.match(r"[a-z]+:", t)]
     there = [t.split("/blob/main/")[1] for t in targets if "/ecg_audio_nb/blob/main/" in t]
-    missing = [t for t in here if not (path.parent / t).exists()] + [t for t in there if not (ROOT / t).exists()]
+    missing = [t for t in here if not (path.parent / t).exists()] + [
+        t for t in there if not (ROOT / t).exists()
+    ]
     assert not missing
 
 
@@ -55,18 +66,22 @@ def test_changelog_tells_of_this_version():
 
 # Notebooks
 
-def module_of(path): return next((m[1] for c in code(path) if (m := re.search(r"^#\|\s*default_exp\s+(\S+)", c, re.M))), None)
+def module_of(path):
+    return next((m[1] for c in code(path) if (m := re.search(r"^#\|\s*default_exp\s+(\S+)", c, re.M))), None)
 
 
 def test_a_notebook_is_named_as_its_module():
-    assert {p.name: module_of(p).rpartition(".")[2] for p in NUMBERED} == {p.name: p.stem[3:] for p in NUMBERED}
+    assert {p.name: module_of(p).rpartition(".")[2] for p in NUMBERED} == {
+        p.name: p.stem[3:] for p in NUMBERED
+    }
 
 
 def test_stems_are_unique():
     pages = [p.relative_to(ROOT / "nbs") for p in NOTEBOOKS]
     stems = [p.stem for p in pages if p.parts[0] != "ko"]
     assert sorted(stems) == sorted(set(stems))
-    assert {p.stem for p in pages if p.parts[0] == "ko"} <= set(stems) # a translation is called as its original
+    # a translation is called as its original
+    assert {p.stem for p in pages if p.parts[0] == "ko"} <= set(stems)
 
 
 def test_the_import_rule_has_the_order_of_the_numbers():
@@ -78,7 +93,9 @@ def test_the_import_rule_has_the_order_of_the_numbers():
         [folder] = rule["containers"]
         inside = [m for m in numbered if f"ecg_audio_nb.{m}".rpartition(".")[0] == folder]
         layers = [m for layer in rule["layers"][::-1] for m in re.split(r" [:|] ", layer)]
-        assert [m for m in layers if m in {i.rpartition(".")[2] for i in inside}] == [i.rpartition(".")[2] for i in inside], folder
+        assert [m for m in layers if m in {i.rpartition(".")[2] for i in inside}] == [
+            i.rpartition(".")[2] for i in inside
+        ], folder
 
 
 def test_the_sidebar_shows_every_notebook_once():
@@ -88,7 +105,8 @@ def test_the_sidebar_shows_every_notebook_once():
             else: yield from leaves(e["contents"])
     shown = list(leaves(yaml.safe_load((ROOT / "_quarto.yml").read_text())["website"]["sidebar"]["contents"]))
     pages = [p.relative_to(ROOT / "nbs") for p in NOTEBOOKS]
-    written = ["job_notebooks.qmd", "benchmarks.qmd", "changelog.qmd"] # by scripts/site_pages.py, when the site is built
+    # by scripts/site_pages.py, when the site is built
+    written = ["job_notebooks.qmd", "benchmarks.qmd", "changelog.qmd"]
     assert sorted(shown) == sorted([*map(str, pages), *written])
 
 
@@ -100,15 +118,31 @@ def test_imports_stand_in_cells_of_their_own(path):
         if re.search(r"^\s*[%!]", text, re.M): continue
         tree = ast.parse(text)
         if not any(isinstance(n, ast.Import | ast.ImportFrom) for n in ast.walk(tree)): continue
-        other = [n for n in tree.body if not isinstance(n, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef)]
+        other = [
+            n
+            for n in tree.body
+            if not isinstance(n, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef)
+        ]
         assert not other, f"{path.name}: a cell with imports and other code:\n{text}"
 
 
 # What is written
 
-TEXTS = [p for pattern in ("*.*", ".ci/*", ".github/*/*", "nbs/**/*.ipynb", "ecg_audio_nb/**/*", "scripts/*.py",
-                           "benchmarks/**/*") for p in ROOT.glob(pattern)
-         if p.suffix in {".py", ".ipynb", ".md", ".toml", ".txt", ".yml", ".ini", ".json"} and "__pycache__" not in p.parts]
+TEXTS = [
+    p
+    for pattern in (
+        "*.*",
+        ".ci/*",
+        ".github/*/*",
+        "nbs/**/*.ipynb",
+        "ecg_audio_nb/**/*",
+        "scripts/*.py",
+        "benchmarks/**/*",
+    )
+    for p in ROOT.glob(pattern)
+    if p.suffix in {".py", ".ipynb", ".md", ".toml", ".txt", ".yml", ".ini", ".json"}
+    and "__pycache__" not in p.parts
+]
 
 
 def test_no_path_of_one_machine_and_nothing_left_to_do():
@@ -119,21 +153,41 @@ def test_no_path_of_one_machine_and_nothing_left_to_do():
 
 # The package
 
-def python(*args, **kwargs): return subprocess.run([sys.executable, *args], capture_output=True, text=True, **kwargs)
+def python(*args, **kwargs):
+    return subprocess.run([sys.executable, *args], capture_output=True, text=True, **kwargs)
 
 
 @pytest.mark.parametrize("module", [None, *map(module_of, NUMBERED)])
 def test_an_import_loads_nothing_heavy(module):
-    heavy = ["torch", "whisperx", "pyannote", "av", "onnxruntime", "ctranslate2", "tokenizers", "huggingface_hub", "scipy", "pocketsphinx", "pandas", "matplotlib", "librosa",
-             "aiohttp", "fastcore", "IPython"]
+    heavy = [
+        "torch",
+        "whisperx",
+        "pyannote",
+        "av",
+        "onnxruntime",
+        "ctranslate2",
+        "tokenizers",
+        "huggingface_hub",
+        "scipy",
+        "pocketsphinx",
+        "pandas",
+        "matplotlib",
+        "librosa",
+        "aiohttp",
+        "fastcore",
+        "IPython",
+    ]
     name = f"ecg_audio_nb.{module}" if module else "ecg_audio_nb"
     done = python("-c", f"import sys, {name}; print(*sorted(set({heavy}) & set(sys.modules)))")
     assert (done.stdout.split(), done.stderr) == ([], "")
 
 
-@pytest.mark.parametrize("args", [("-c", "import ecg_audio_nb"), ("-m", "ecg_audio_nb", "--help")], ids=["import", "help"])
+@pytest.mark.parametrize(
+    "args", [("-c", "import ecg_audio_nb"), ("-m", "ecg_audio_nb", "--help")], ids=["import", "help"]
+)
 def test_the_first_thing_anyone_types_answers_at_once(args):
-    "Under 0.5 s of processor time, the best of five; a machine with other work to do takes longer by the clock"
+    """Under 0.5 s of processor time, the best of five; a machine with other work to do takes longer by the
+    clock"""
     def seconds():
         before = os.times()
         assert not python(*args).returncode
@@ -149,8 +203,14 @@ def test_analyze_is_all_a_user_needs():
 
 def test_package_data_is_all_there_is():
     patterns = PROJECT["tool"]["setuptools"]["package-data"]["ecg_audio_nb"]
-    found = [Path(where, n) for where, _, names in os.walk(PACKAGE, followlinks=True) for n in names if ".ipynb_checkpoints" not in where]
-    data = [p.relative_to(PACKAGE).as_posix() for p in found if p.suffix not in (".py", ".pyc")] # assets/jobs is a link to nbs/jobs
+    found = [
+        Path(where, n)
+        for where, _, names in os.walk(PACKAGE, followlinks=True)
+        for n in names
+        if ".ipynb_checkpoints" not in where
+    ]
+    # assets/jobs is a link to nbs/jobs
+    data = [p.relative_to(PACKAGE).as_posix() for p in found if p.suffix not in (".py", ".pyc")]
     assert not [x for x in patterns if not any(fnmatch(d, x) for d in data)]
     assert not [d for d in data if not any(fnmatch(d, x) and d.count("/") == x.count("/") for x in patterns)]
     assert all((ROOT / f).is_file() for f in PROJECT["project"]["license-files"])
@@ -178,11 +238,16 @@ def test_every_range_has_both_ends_and_holds_the_tested_version():
             pin = Requirement(line)
             assert [s.operator for s in pin.specifier] == ["=="], line
             pins.setdefault(canonicalize_name(pin.name), []).append(next(iter(pin.specifier)).version)
-    wanted = [Requirement(r) for r in PROJECT["project"]["dependencies"]] + requirements(*(set(EXTRAS) - {"all"}))
-    weights = {r.name for r in requirements("offline")} # data: exactly the files whose SHA-256 the catalogue names
+    wanted = [Requirement(r) for r in PROJECT["project"]["dependencies"]] + requirements(
+        *(set(EXTRAS) - {"all"})
+    )
+    # data: exactly the files whose SHA-256 the catalogue names
+    weights = {r.name for r in requirements("offline")}
     for r in wanted:
         ends = {"=="} if r.name in weights else {">=", "<"}
-        assert {s.operator for s in r.specifier} == ends, f"{r}: a range with both ends; one version of weights"
+        assert {s.operator for s in r.specifier} == ends, (
+            f"{r}: a range with both ends; one version of weights"
+        )
         tested = pins.get(canonicalize_name(r.name))
         assert tested, f"{r.name}: not in constraints.txt: make lock"
         assert all(r.specifier.contains(v) for v in tested), f"{r}: {tested} was tested"
@@ -201,22 +266,35 @@ def test_the_same_pythons_everywhere():
     assert re.findall(r'"([\d.]+)"', re.search(r"^pythons = (.+)", lock, re.M)[1]) == PYTHONS
     jobs = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text())["jobs"]
     assert jobs["demo"]["strategy"]["matrix"]["python"] == PYTHONS
-    [light] = [s["versions"]["python"] for s in json.loads((PACKAGE / "assets/tested_sets.json").read_text())["sets"]
-               if "whisperx" not in s["versions"]]
+    [light] = [
+        s["versions"]["python"]
+        for s in json.loads((PACKAGE / "assets/tested_sets.json").read_text())["sets"]
+        if "whisperx" not in s["versions"]
+    ]
     assert light == PYTHONS
 
 
 def test_the_extra_offline_is_what_the_catalogue_names():
     known = json.loads((PACKAGE / "assets/catalogue.json").read_text())
-    assert sorted(p for m in known.values() for p in m.get("wheels", {}).get("packages", ())) == sorted(EXTRAS["offline"])
+    assert sorted(p for m in known.values() for p in m.get("wheels", {}).get("packages", ())) == sorted(
+        EXTRAS["offline"]
+    )
 
 
-def on(python, extra=""): return {"python_version": python, "python_full_version": f"{python}.0", "sys_platform": "linux",
-                                  "platform_machine": "x86_64", "extra": extra}
+def on(python, extra=""):
+    return {
+        "python_version": python,
+        "python_full_version": f"{python}.0",
+        "sys_platform": "linux",
+        "platform_machine": "x86_64",
+        "extra": extra,
+    }
 
 def test_python_3_14_is_asked_for_nothing_that_has_no_wheel_for_it():
     "torch 2.8 and whisperx have none, nor has pocketsphinx; all else of the extras has"
-    wanted = lambda *e, python: {r.name for r in requirements(*e) if not r.marker or r.marker.evaluate(on(python))}
+    wanted = lambda *e, python: {
+        r.name for r in requirements(*e) if not r.marker or r.marker.evaluate(on(python))
+    }
     every = set(EXTRAS) - {"all"}
     assert wanted(*every, python="3.13") - wanted(*every, python="3.14") == {
         "whisperx", "pyannote-audio", "torch", "torchaudio", "transformers", "pocketsphinx"}
@@ -227,7 +305,15 @@ def test_python_3_14_is_asked_for_nothing_that_has_no_wheel_for_it():
 def test_the_core_is_asked_for_no_torch_and_no_recognizer_of_its_own():
     core = {Requirement(r).name for r in PROJECT["project"]["dependencies"]}
     assert {"ctranslate2", "tokenizers", "huggingface-hub"} <= core
-    assert not core & {"torch", "torchaudio", "transformers", "faster-whisper", "whisperx", "pocketsphinx", "scipy"}
+    assert not core & {
+        "torch",
+        "torchaudio",
+        "transformers",
+        "faster-whisper",
+        "whisperx",
+        "pocketsphinx",
+        "scipy",
+    }
 
 
 # An install
@@ -245,35 +331,70 @@ def wheel(tmp_path_factory):
 
 @pytest.mark.slow
 def test_the_wheel_carries_the_job_notebooks_and_the_units(wheel):
-    with ZipFile(wheel) as z: held = {n: z.read(n) for n in z.namelist() if n.startswith(("ecg_audio_nb/assets/jobs/", "ecg_audio_nb/assets/units/"))}
+    with ZipFile(wheel) as z:
+        held = {
+            n: z.read(n)
+            for n in z.namelist()
+            if n.startswith(("ecg_audio_nb/assets/jobs/", "ecg_audio_nb/assets/units/"))
+        }
     want = {f"ecg_audio_nb/assets/{p.parent.name}/{p.name}": p.read_bytes()
             for p in (*(ROOT / "nbs/jobs").glob("*.ipynb"), *(PACKAGE / "assets/units").iterdir())}
-    assert {"ecg_audio_nb/assets/jobs/analyze.ipynb", "ecg_audio_nb/assets/units/ecg-batch.timer"} <= set(want) and held == want
+    assert {"ecg_audio_nb/assets/jobs/analyze.ipynb", "ecg_audio_nb/assets/units/ecg-batch.timer"} <= set(
+        want
+    ) and held == want
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_light_install(wheel, tmp_path):
-    "A stranger's `pip install 'ecg-audio-nb[offline]'`: no torch, the size that is stated, and a result from another folder, with no tool on the PATH"
+    """A stranger's `pip install 'ecg-audio-nb[offline]'`: no torch, the size that is stated, and a result
+    from another folder, with no tool on the PATH"""
     home = tmp_path / "light"
     venv.create(home, with_pip=True)
     def install(what):
-        command = [home / "bin/python", "-m", "pip", "install", "-qq", "--no-compile", what, "-c", ROOT / "constraints.txt"]
+        command = [
+            home / "bin/python",
+            "-m",
+            "pip",
+            "install",
+            "-qq",
+            "--no-compile",
+            what,
+            "-c",
+            ROOT / "constraints.txt",
+        ]
         pip = subprocess.run(command, capture_output=True, text=True)
         assert not pip.returncode, pip.stderr[-2000:]
         return sum(p.lstat().st_blocks * 512 for p in home.rglob("*")) / 2**20 # as `du -m` counts
     packages = next((home / "lib").glob("python3*/site-packages"))
     assert install(wheel) < CORE_MB
     total = install(f"{wheel}[offline]")
-    stated = int(re.search(r"light core with real weights: about (\d+) MB", (ROOT / "Makefile").read_text())[1])
+    stated = int(
+        re.search(
+            (
+                r"light core with real "
+                r"weights: about (\d+) MB"
+            ),
+            (ROOT / "Makefile").read_text(),
+        )[1]
+    )
     assert abs(total - stated) < 0.1 * stated, f"{total:.0f} MB; the Makefile says about {stated}"
-    assert not [p.name for p in packages.iterdir() if re.match(r"(torch|whisperx|pyannote|transformers|faster_whisper|pocketsphinx)", p.name)]
+    assert not [
+        p.name
+        for p in packages.iterdir()
+        if re.match(r"(torch|whisperx|pyannote|transformers|faster_whisper|pocketsphinx)", p.name)
+    ]
 
     elsewhere = tmp_path / "some where"
     elsewhere.mkdir()
     sample = packages / "ecg_audio_nb/assets/sample.mp4"
-    run = subprocess.run([home / "bin/ecg", "analyze", sample, "-o", "out", "--profile", "demo"], cwd=elsewhere,
-                         capture_output=True, text=True, env={"HOME": str(tmp_path), "PATH": str(home / "bin"), "LANG": "C.UTF-8"})
+    run = subprocess.run(
+        [home / "bin/ecg", "analyze", sample, "-o", "out", "--profile", "demo"],
+        cwd=elsewhere,
+        capture_output=True,
+        text=True,
+        env={"HOME": str(tmp_path), "PATH": str(home / "bin"), "LANG": "C.UTF-8"},
+    )
     assert not run.returncode, run.stdout + run.stderr
     result = json.loads((elsewhere / "out/sample.json").read_text())
     assert result["success"] and result["metadata"]["unique_speakers"] > 1

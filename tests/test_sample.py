@@ -22,7 +22,9 @@ def truth_of(folder):
 def sound_of(path):
     "All of a file's sound, mono: samples, float32, and their rate"
     with av.open(str(path)) as file:
-        return np.concatenate([f.to_ndarray().mean(axis=0) for f in file.decode(audio=0)]), file.streams.audio[0].rate
+        return np.concatenate(
+            [f.to_ndarray().mean(axis=0) for f in file.decode(audio=0)]
+        ), file.streams.audio[0].rate
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +73,8 @@ def test_every_word_lies_inside_its_turn(truth, turns):
         words = said[id(turn)]
         written = [w.strip(".,?!") for w in turn["text"].split()]
         assert [w["word"] for w in words] == written
-        assert all(a["end_time"] <= b["start_time"] + 0.0011 for a, b in zip(words, words[1:]))  # rounded to 1 ms
+        # rounded to 1 ms
+        assert all(a["end_time"] <= b["start_time"] + 0.0011 for a, b in zip(words, words[1:]))
     assert " ".join(t["text"] for t in turns) == truth["text"]
 
 
@@ -92,11 +95,14 @@ def test_the_sound_is_where_the_truth_puts_it(turns):
     def level(start, end): return 10 * np.log10((sound[round(start * rate):round(end * rate)] ** 2).mean())
     for i, turn in enumerate(turns):
         others = [t for j, t in enumerate(turns) if j != i]
-        if any(t["start_time"] < turn["end_time"] and turn["start_time"] < t["end_time"] for t in others): continue
+        if any(t["start_time"] < turn["end_time"] and turn["start_time"] < t["end_time"] for t in others):
+            continue
         assert level(turn["start_time"], turn["end_time"]) == pytest.approx(turn["level_db"], abs=0.3)
     for a, b in zip(turns, turns[1:]):
         if b["start_time"] - a["end_time"] > 0.2:
-            assert level(a["end_time"] + 0.05, b["start_time"] - 0.05) < min(t["level_db"] for t in turns) - 20
+            assert (
+                level(a["end_time"] + 0.05, b["start_time"] - 0.05) < min(t["level_db"] for t in turns) - 20
+            )
 
 
 def test_voices_differ_in_level(turns):
@@ -107,16 +113,25 @@ def test_voices_differ_in_level(turns):
 @pytest.mark.slow
 def test_the_script_makes_the_sample_again(truth, tmp_path):
     missing = [p for p in ("flite", "espeak-ng") if not (shutil.which(p) and find_library(p))]
-    if missing: pytest.skip(f"{' and '.join(missing)} not on this system: without the voices the sample can't be made again")
-    same = lambda other: {k: v for k, v in other.items() if k != "made_with"} == {k: v for k, v in truth.items() if k != "made_with"}
-    for _ in range(2): # seen once in some dozens of runs, on a busy machine: a synthesizer that shifted a turn
+    if missing:
+        pytest.skip(
+            (f"{' and '.join(missing)} not on this system: without the voices the sample can't be made again")
+        )
+    same = lambda other: (
+        {k: v for k, v in other.items() if k != "made_with"}
+        == {k: v for k, v in truth.items() if k != "made_with"}
+    )
+    # seen once in some dozens of runs, on a busy machine: a synthesizer that shifted a turn
+    for _ in range(2):
         subprocess.run([sys.executable, ROOT / "scripts/make_sample.py", "--out", tmp_path], check=True)
         again = truth_of(tmp_path)
         if same(again): break
     made, now = truth["made_with"], again["made_with"]
     other = [f"{v} {now[v]} for {made[v]}" for v in ("flite", "espeak-ng") if now[v] != made[v]]
     if other: pytest.skip(f"other versions of the voices speak other samples: {', '.join(other)}")
-    assert {k: v for k, v in again.items() if k != "made_with"} == {k: v for k, v in truth.items() if k != "made_with"}
+    assert {k: v for k, v in again.items() if k != "made_with"} == {
+        k: v for k, v in truth.items() if k != "made_with"
+    }
     (before, rate), (after, _) = sound_of(ASSETS / "sample.mp4"), sound_of(tmp_path / "sample.mp4")
     assert abs(len(before) - len(after)) < 0.05 * rate
     n = min(len(before), len(after))

@@ -1,4 +1,5 @@
-"""The site that is built without Quarto: every page, every link and picture, what it shows of the notebooks, how it behaves"""
+"""The site that is built without Quarto: every page, every link and picture, what it shows of the notebooks,
+how it behaves"""
 import ast, json, os, re, subprocess, sys, tomllib
 from html.parser import HTMLParser
 from pathlib import Path
@@ -23,7 +24,16 @@ class Read(HTMLParser):
     "What a page holds"
     def __init__(self, text):
         super().__init__()
-        self.ids, self.links, self.pictures, self.loads, self.meta, self.lang, self.title, self.h1 = [], [], [], [], {}, None, "", 0
+        self.ids, self.links, self.pictures, self.loads, self.meta, self.lang, self.title, self.h1 = (
+            [],
+            [],
+            [],
+            [],
+            {},
+            None,
+            "",
+            0,
+        )
         self.tags, self.alternate = [], {}
         self.feed(text)
 
@@ -35,8 +45,14 @@ class Read(HTMLParser):
         if "id" in a: self.ids.append(a["id"])
         if tag == "a" and "href" in a: self.links.append(a["href"])
         if tag == "img": self.pictures.append((a["src"], a.get("alt")))
-        if tag in ("script", "img", "iframe", "video", "audio", "source") and "src" in a: self.loads.append(a["src"])
-        if tag == "link": (self.alternate.update({a["hreflang"]: a["href"]}) if "hreflang" in a else self.loads.append(a["href"]))
+        if tag in ("script", "img", "iframe", "video", "audio", "source") and "src" in a:
+            self.loads.append(a["src"])
+        if tag == "link":
+            (
+                self.alternate.update({a["hreflang"]: a["href"]})
+                if "hreflang" in a
+                else self.loads.append(a["href"])
+            )
         if tag == "meta" and "name" in a: self.meta[a["name"]] = a["content"]
 
     def handle_data(self, data):
@@ -50,19 +66,29 @@ CANARY = "a-secret-of-this-machine-4711"
 def site(tmp_path_factory):
     "Built in a process of its own, with a secret in its environment, and nothing of it imported before"
     folder = tmp_path_factory.mktemp("site") / "_docs"
-    done = subprocess.run([sys.executable, ROOT / "scripts/make_site.py", "--out", folder], capture_output=True, text=True,
-                          env={**os.environ, "ECG_API_KEYS": CANARY})
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts/make_site.py", "--out", folder],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "ECG_API_KEYS": CANARY},
+    )
     assert not done.returncode, done.stderr
     built = make_site.Site()
     assert done.stdout.startswith(f"{len(built.pages)} pages") and "broken links 0" in done.stdout
     text = {p.url: (folder / p.url).read_text() for p in built.pages}
-    return SimpleNamespace(folder=folder, pages=built.pages, text=text, read={u: Read(t) for u, t in text.items()})
+    return SimpleNamespace(
+        folder=folder, pages=built.pages, text=text, read={u: Read(t) for u, t in text.items()}
+    )
 
 
 # Every page
 
 def test_every_notebook_is_a_page_and_nothing_else_is(site):
-    notebooks = {p.relative_to(ROOT / "nbs").as_posix() for p in (ROOT / "nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts}
+    notebooks = {
+        p.relative_to(ROOT / "nbs").as_posix()
+        for p in (ROOT / "nbs").rglob("*.ipynb")
+        if ".ipynb_checkpoints" not in p.parts
+    }
     assert {p.source for p in site.pages} == notebooks | set(site_pages.PAGES)
     assert {p.relative_to(site.folder).as_posix() for p in site.folder.rglob("*.html")} == set(site.text)
 
@@ -80,36 +106,59 @@ def test_every_link_and_picture_leads_somewhere(site):
             if re.match("(https?|data|mailto):", link): continue
             seen += 1
             path, part = urlsplit(urljoin(url, link)).path, unquote(urlsplit(link).fragment)
-            if not (site.folder / path).is_file() or part and part not in site.read[path].ids: broken.append(f"{url}: {link}")
+            if not (site.folder / path).is_file() or part and part not in site.read[path].ids:
+                broken.append(f"{url}: {link}")
     assert seen > 1000 and not broken
 
 
 def test_links_into_the_repository_name_files_that_are_there(site):
-    there = {m for p in site.read.values() for link in p.links for m in re.findall(rf"{re.escape(REPOSITORY)}/(?:blob|tree)/main/([^#]+)", link)}
+    there = {
+        m
+        for p in site.read.values()
+        for link in p.links
+        for m in re.findall(rf"{re.escape(REPOSITORY)}/(?:blob|tree)/main/([^#]+)", link)
+    }
     assert len(there) > 30 and not [t for t in there if not (ROOT / t).exists()]
 
 
 def test_nothing_is_loaded_from_elsewhere(site):
     assert not [(u, x) for u, p in site.read.items() for x in p.loads if re.match("(https?:)?//", x)]
-    assert not re.findall(r"@import|url\(|https?:", (site.folder / "site.css").read_text() + (site.folder / "site.js").read_text())
+    assert not re.findall(
+        r"@import|url\(|https?:",
+        (site.folder / "site.css").read_text() + (site.folder / "site.js").read_text(),
+    )
 
 
 def test_every_picture_is_described_and_ids_are_unique(site):
     assert not [(u, src) for u, p in site.read.items() for src, alt in p.pictures if not alt]
-    assert {u: [i for i in p.ids if p.ids.count(i) > 1] for u, p in site.read.items() if len(set(p.ids)) < len(p.ids)} == {}
+    assert {
+        u: [i for i in p.ids if p.ids.count(i) > 1]
+        for u, p in site.read.items()
+        if len(set(p.ids)) < len(p.ids)
+    } == {}
 
 
 def test_nothing_stands_below_the_title_in_its_cell():
     "nbdev makes the first cell the head of its page, and drops what else is in it"
-    first = {p: nbformat.read(p, as_version=4).cells[0].source for p in (ROOT / "nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts}
-    assert not [p.name for p, text in first.items() if make_site.heading(text) is None or make_site.heading(text)[1].strip()]
+    first = {
+        p: nbformat.read(p, as_version=4).cells[0].source
+        for p in (ROOT / "nbs").rglob("*.ipynb")
+        if ".ipynb_checkpoints" not in p.parts
+    }
+    assert not [
+        p.name
+        for p, text in first.items()
+        if make_site.heading(text) is None or make_site.heading(text)[1].strip()
+    ]
 
 
 # What a page shows
 
 def test_hidden_cells_and_directives_are_not_shown(site):
     for url, text in site.text.items():
-        assert "nbdev_export" not in text.replace("nbdev-export", "") and "#| " not in re.sub("<[^>]+>", "", text), url
+        assert "nbdev_export" not in text.replace("nbdev-export", "") and "#| " not in re.sub(
+            "<[^>]+>", "", text
+        ), url
     index = re.sub("<[^>]+>", "", site.text["index.html"])
     assert "def measured" not in index and "% DER" in index # a cell that shows its output alone
 
@@ -118,41 +167,81 @@ def test_an_export_shows_how_it_is_called_and_where_it_stands(site):
     page = site.text["export.html"]
     api = re.search(r'<section class="api">(?:(?!</section>).)*id="cues".*?</section>', page, re.S)[0]
     plain = re.sub("<[^>]+>", "", api)
-    assert "names:bool=False, # write the speaker" in plain and ")-&gt;list[Cue]: # in time order" in plain and "Captions of an analysis" in plain
+    assert (
+        "names:bool=False, # write the speaker" in plain
+        and (")-&gt;list[Cue]: # in time order") in plain
+        and "Captions of an analysis" in plain
+    )
     line = int(re.search(r"ecg_audio_nb/results/export\.py#L(\d+)", api)[1])
-    assert (ROOT / "ecg_audio_nb/results/export.py").read_text().splitlines()[line - 1].startswith("def cues(")
+    assert (
+        (ROOT / "ecg_audio_nb/results/export.py").read_text().splitlines()[line - 1].startswith("def cues(")
+    )
     assert "import csv, difflib" not in re.sub("<[^>]+>", "", page) # what only the package needs
 
 
-@pytest.mark.parametrize("code, want", [
-    ('def f(a:int=1): return a', 'def f(a:int=1):'),
-    ('def f(\n    a, # é\n)->int: return 3', 'def f(\n    a, # é\n)->int:'),
-    ('def f(\n    a, # metres\n):\n    "Text"\n    return a', 'def f(\n    a, # metres\n):'),
-    ('class E(ValueError): "Text"', 'class E(ValueError):'),
-    ('class C:\n    "Text"\n    x: int # metres\n    _y: int = 0\n    z: float = 1.0\n    def f(self): return 1', 'class C:\n    x: int # metres\n    z: float = 1.0'),
-    ('class C:\n    "Text"\n    def __init__(self,\n            a=1, # metres\n    ):\n        self.a = a', 'class C:\n    def __init__(self,\n            a=1, # metres\n    ):'),
-])
+@pytest.mark.parametrize(
+    "code, want",
+    [
+        ("def f(a:int=1): return a", "def f(a:int=1):"),
+        ("def f(\n    a, # é\n)->int: return 3", "def f(\n    a, # é\n)->int:"),
+        ('def f(\n    a, # metres\n):\n    "Text"\n    return a', "def f(\n    a, # metres\n):"),
+        ('class E(ValueError): "Text"', "class E(ValueError):"),
+        (
+            (
+                'class C:\n    "Text"\n    x: int # metres\n    _y: int = 0\n    z: float = 1.0\n    def '
+                "f(self): return 1"
+            ),
+            "class C:\n    x: int # metres\n    z: float = 1.0",
+        ),
+        (
+            (
+                'class C:\n    "Text"\n    def __init__(self,\n            a=1, # metres\n    ):\n        '
+                "self.a = a"
+            ),
+            "class C:\n    def __init__(self,\n            a=1, # metres\n    ):",
+        ),
+    ],
+)
 def test_a_signature_is_shown_as_it_is_written(code, want):
     assert make_site.signature(code.splitlines(), ast.parse(code).body[0]) == want
 
 
 def test_a_settings_class_shows_its_fields(site):
-    api = re.search(r'<section class="api">(?:(?!</section>).)*id="diarizesettings".*?</section>', site.text["settings.html"], re.S)[0]
+    api = re.search(
+        r'<section class="api">(?:(?!</section>).)*id="diarizesettings".*?</section>',
+        site.text["settings.html"],
+        re.S,
+    )[0]
     plain = re.sub("<[^>]+>", "", api)
-    assert "threshold: float" in plain and "voices more alike than this are one" in plain and "**data" not in plain
+    assert (
+        "threshold: float" in plain
+        and ("voices more alike than this are one") in plain
+        and "**data" not in plain
+    )
 
 
 def test_every_public_definition_is_described_once(site):
     for page in (p for p in site.pages if p.module):
         cells = nbformat.read(ROOT / "nbs" / page.source, as_version=4).cells
-        names = {n for c in cells if c.cell_type == "code" and re.search(r"^#\| *export", c.source) for n in make_site.definitions(c.source)}
+        names = {
+            n
+            for c in cells
+            if c.cell_type == "code" and re.search(r"^#\| *export", c.source)
+            for n in make_site.definitions(c.source)
+        }
         described = re.findall(r'aria-label="(\w+) on GitHub"', site.text[page.url])
         assert sorted(described) == sorted(names), page.source
 
 
 def test_a_page_tells_nothing_of_the_machine_it_was_built_on(site):
-    told = re.compile("|".join(map(re.escape, {CANARY, str(Path.home()), str(site.folder.parent)} - {"/", "/root"})))
-    found = [p.name for p in site.folder.rglob("*") if p.suffix in (".html", ".js") and (told.search(p.read_text()) or "environ({" in p.read_text())]
+    told = re.compile(
+        "|".join(map(re.escape, {CANARY, str(Path.home()), str(site.folder.parent)} - {"/", "/root"}))
+    )
+    found = [
+        p.name
+        for p in site.folder.rglob("*")
+        if p.suffix in (".html", ".js") and (told.search(p.read_text()) or "environ({" in p.read_text())
+    ]
     assert not found
 
 
@@ -160,8 +249,15 @@ def test_no_default_of_the_package_is_the_environment():
     "nbdev shows a default by its value: a site built with Quarto would publish what the environment holds"
     def defaults(thing):
         for n in ast.walk(thing):
-            if isinstance(n, ast.arguments): yield from (ast.unparse(d) for d in (*n.defaults, *n.kw_defaults) if d)
-    found = {p.name: d for p in (ROOT / "ecg_audio_nb").glob("*.py") for d in defaults(ast.parse(p.read_text())) if "environ" in d}
+            if isinstance(n, ast.arguments):
+                yield from (ast.unparse(d) for d in (*n.defaults, *n.kw_defaults) if d)
+
+    found = {
+        p.name: d
+        for p in (ROOT / "ecg_audio_nb").glob("*.py")
+        for d in defaults(ast.parse(p.read_text()))
+        if "environ" in d
+    }
     assert not found
 
 
@@ -184,17 +280,41 @@ def test_the_benchmarks_are_what_was_measured(site):
             assert "No result is kept" in plain
             continue
         result = json.loads(kept.read_text())
-        assert result["date"] in plain and result["machine"]["cpu"] in plain and f"numpy {result['versions']['numpy']}" in plain
+        assert (
+            result["date"] in plain
+            and result["machine"]["cpu"] in plain
+            and f"numpy {result['versions']['numpy']}" in plain
+        )
         for k, v in result.items():
-            if k not in site_pages.APART: assert f"<td><code>{k}</code></td>" in part and site_pages.figure(v) in plain, k
+            if k not in site_pages.APART:
+                assert f"<td><code>{k}</code></td>" in part and site_pages.figure(v) in plain, k
 
 
 def test_bars_are_as_long_as_their_figures():
-    drawn = site_pages.drawn({"speed_ours": 25, "speed_peer": 10, "alone": 3, "minutes": [10, 60], "peak_mb": [100, 400]})
-    assert re.findall(r"<td>([\d.]+)</td>.*?width:([\d.]+)%", drawn) == [("25", "100.0"), ("10", "40.0"), ("100", "25.0"), ("400", "100.0")]
-    drawn = site_pages.drawn({"wer": {"base": 8, "tiny.en": 10}, "wer_whisperx": {"base": 9}, "mb_ours": {"base": 7}, "mb_whisperx": {"base": 14}})
+    drawn = site_pages.drawn(
+        {"speed_ours": 25, "speed_peer": 10, "alone": 3, "minutes": [10, 60], "peak_mb": [100, 400]}
+    )
+    assert re.findall(r"<td>([\d.]+)</td>.*?width:([\d.]+)%", drawn) == [
+        ("25", "100.0"),
+        ("10", "40.0"),
+        ("100", "25.0"),
+        ("400", "100.0"),
+    ]
+    drawn = site_pages.drawn(
+        {
+            "wer": {"base": 8, "tiny.en": 10},
+            "wer_whisperx": {"base": 9},
+            "mb_ours": {"base": 7},
+            "mb_whisperx": {"base": 14},
+        }
+    )
     assert re.findall(r">([\w., ]+)</th><td>(\d+)</td>", drawn) == [
-        ("ecg_audio_nb, base", "8"), ("WhisperX, base", "9"), ("ecg_audio_nb, tiny.en", "10"), ("ecg_audio_nb, base", "7"), ("WhisperX, base", "14")]
+        ("ecg_audio_nb, base", "8"),
+        ("WhisperX, base", "9"),
+        ("ecg_audio_nb, tiny.en", "10"),
+        ("ecg_audio_nb, base", "7"),
+        ("WhisperX, base", "14"),
+    ]
     assert "not known" == site_pages.figure(None)
 
 
@@ -218,11 +338,24 @@ def test_korean_pages_say_so_and_lead_to_the_original(site):
 def test_a_link_that_leads_nowhere_is_named(site):
     one = object.__new__(make_site.Site)
     page = make_site.Page("guides/x.ipynb", "")
-    one.by_source, one.faults, one.files, one.fragments, one.names = {"index.ipynb": make_site.Page("index.ipynb", "")}, [], {}, [], {}
-    html = one.markdown(page, "[here](../index.ipynb) [gone](gone.ipynb) [file](../../LICENSE) ![picture](../images/none.png)")
+    one.by_source, one.faults, one.files, one.fragments, one.names = (
+        {"index.ipynb": make_site.Page("index.ipynb", "")},
+        [],
+        {},
+        [],
+        {},
+    )
+    html = one.markdown(
+        page,
+        ("[here](../index.ipynb) [gone](gone.ipynb) [file](../../LICENSE) ![picture](../images/none.png)"),
+    )
     assert 'href="../index.html"' in html and f"{REPOSITORY}/blob/main/LICENSE" in html
-    assert one.faults == ["nbs/guides/x.ipynb: gone.ipynb: no such page or file", "nbs/guides/x.ipynb: ../images/none.png: no such page or file"]
-    with pytest.raises(make_site.SiteError, match="none.png has no description"): one.markdown(page, "![](none.png)")
+    assert one.faults == [
+        "nbs/guides/x.ipynb: gone.ipynb: no such page or file",
+        ("nbs/guides/x.ipynb: ../images/none.png: no such page or file"),
+    ]
+    with pytest.raises(make_site.SiteError, match="none.png has no description"):
+        one.markdown(page, "![](none.png)")
 
 
 def test_a_folder_of_somebody_else_stays_as_it_is(tmp_path):
@@ -256,26 +389,46 @@ def test_make_docs_takes_quarto_where_there_is_one(tmp_path, quarto):
     (bin.parent / ".installed").touch()
     if quarto: program(path / "quarto", "exit 0")
     others = [d for d in os.environ["PATH"].split(os.pathsep) if not Path(d, "quarto").exists()]
-    done = subprocess.run(["make", "-o", bin.parent / ".installed", "docs", f"DEV={bin.parent}"], cwd=ROOT, capture_output=True, text=True,
-                          env={**os.environ, "PATH": os.pathsep.join([str(path), *others])})
+    done = subprocess.run(
+        ["make", "-o", bin.parent / ".installed", "docs", f"DEV={bin.parent}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PATH": os.pathsep.join([str(path), *others])},
+    )
     assert not done.returncode, done.stderr
-    assert (tmp_path / "called").read_text().split() == (["scripts/site_pages.py", "nbdev-docs"] if quarto else ["scripts/make_site.py"])
+    assert (tmp_path / "called").read_text().split() == (
+        ["scripts/site_pages.py", "nbdev-docs"] if quarto else ["scripts/make_site.py"]
+    )
 
 
 def test_what_an_annotation_in_quotes_names_is_defined_before_it(site):
-    "nbdev evaluates signatures cell by cell: a name that only a later cell defines would end the build with Quarto"
+    """nbdev evaluates signatures cell by cell: a name that only a later cell defines would end the build with
+    Quarto"""
     late = []
     for page in (p for p in site.pages if p.module):
-        trees = [ast.parse(c.source) for c in page.cells if c.cell_type == "code" and not re.search(r"^\s*[%!]", c.source, re.M)]
+        trees = [
+            ast.parse(c.source)
+            for c in page.cells
+            if c.cell_type == "code" and not re.search(r"^\s*[%!]", c.source, re.M)
+        ]
         defined = {}
         for i, tree in enumerate(trees):
             for n in tree.body:
                 if isinstance(n, ast.FunctionDef | ast.ClassDef): defined.setdefault(n.name, i)
         for i, tree in enumerate(trees):
             for n in ast.walk(tree):
-                told = n.annotation if isinstance(n, ast.arg) else n.returns if isinstance(n, ast.FunctionDef) else None
+                told = (
+                    n.annotation
+                    if isinstance(n, ast.arg)
+                    else n.returns
+                    if isinstance(n, ast.FunctionDef)
+                    else None
+                )
                 if isinstance(told, ast.Constant) and isinstance(told.value, str):
-                    late += [(page.source, x) for x in re.findall(r"\w+", told.value) if defined.get(x, i) > i]
+                    late += [
+                        (page.source, x) for x in re.findall(r"\w+", told.value) if defined.get(x, i) > i
+                    ]
     assert not late
 
 
@@ -291,7 +444,10 @@ def test_the_workflow_builds_with_quarto_and_publishes_the_folder():
     uses = [s.get("uses", "").partition("@")[0] for s in steps]
     made = next(i for i, s in enumerate(steps) if s.get("run", "").startswith("make docs"))
     assert uses.index("quarto-dev/quarto-actions/setup") < made < uses.index("actions/upload-pages-artifact")
-    assert next(s for s in steps if "upload-pages" in s.get("uses", ""))["with"]["path"] == PROJECT["tool"]["nbdev"]["doc_path"]
+    assert (
+        next(s for s in steps if "upload-pages" in s.get("uses", ""))["with"]["path"]
+        == PROJECT["tool"]["nbdev"]["doc_path"]
+    )
     assert flow["jobs"]["deploy"]["needs"] == "build"
 
 
@@ -307,7 +463,9 @@ def visit(chromium, site):
     "Open pages from the disk; at the end, none may have complained or asked for anything elsewhere"
     contexts, said, asked = [], [], []
     def open_page(url="index.html", width=1280, height=900, scheme="light", script=True):
-        context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, java_script_enabled=script)
+        context = chromium.new_context(
+            viewport={"width": width, "height": height}, color_scheme=scheme, java_script_enabled=script
+        )
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda m: said.append(m.text) if m.type in ("error", "warning") else None)
@@ -368,7 +526,10 @@ def test_the_menu_of_a_phone(visit):
     page = visit(width=390, height=844)
     assert page.is_hidden("#menu")
     page.click("button.menu")
-    assert page.is_visible("#menu") and page.evaluate("document.activeElement.getAttribute('aria-current')") == "page"
+    assert (
+        page.is_visible("#menu")
+        and page.evaluate("document.activeElement.getAttribute('aria-current')") == "page"
+    )
     page.click("#menu a:text-is('export')")
     page.wait_for_url("**/export.html")
     assert page.is_hidden("#menu")

@@ -1,9 +1,10 @@
-"""A pyannote pipeline in a folder, made here: the segmentation network that whisperx ships, and a voice of plain statistics
+"""A pyannote pipeline in a folder, made here: the segmentation network that whisperx ships, and a voice of
+plain statistics
 
-`build(folder)` writes what `pyannote.audio.Pipeline.from_pretrained` reads: config.yaml, segmentation/pytorch_model.bin,
-embedding/pytorch_model.bin. The embedding has nothing learnt in it. It tells
-a few clean voices apart, no more: enough to run the real machinery without a download. The threshold is the middle
-of those that find the three voices of the packaged sample (0.1 to 0.4).
+`build(folder)` writes what `pyannote.audio.Pipeline.from_pretrained` reads: config.yaml,
+segmentation/pytorch_model.bin, embedding/pytorch_model.bin. The embedding has nothing learnt in it. It tells
+a few clean voices apart, no more: enough to run the real machinery without a download. The threshold is the
+middle of those that find the three voices of the packaged sample (0.1 to 0.4).
 """
 import os
 from importlib.util import find_spec
@@ -40,14 +41,22 @@ class Cepstra(Model):
 
     def __init__(self, sample_rate=16000, num_channels=1, task=None):
         super().__init__(sample_rate=sample_rate, num_channels=num_channels, task=task)
-        self.mfcc = MFCC(sample_rate, self.N + 1, melkwargs={"n_fft": 512, "hop_length": 160, "n_mels": 40, "center": False})
+        self.mfcc = MFCC(
+            sample_rate,
+            self.N + 1,
+            melkwargs={"n_fft": 512, "hop_length": 160, "n_mels": 40, "center": False},
+        )
 
     @property
     def dimension(self): return self.N
 
     def forward(self, waveforms, weights=None): # (voices, 1, samples), (voices, frames) -> (voices, 24)
         x = self.mfcc(waveforms[:, 0])[:, 1:]
-        w = torch.ones_like(x[:, :1]) if weights is None else torch.nn.functional.interpolate(weights[:, None], x.shape[-1])
+        w = (
+            torch.ones_like(x[:, :1])
+            if weights is None
+            else torch.nn.functional.interpolate(weights[:, None], x.shape[-1])
+        )
         return (x * w).sum(-1) / w.sum(-1).clamp_min(1e-6) * torch.arange(1, self.N + 1, device=x.device)
 
 
@@ -57,9 +66,11 @@ def build(folder:Path, threshold=0.2, legacy=False)->Path:
     for name in ("segmentation", "embedding", "plda"): (folder / name).mkdir(parents=True, exist_ok=True)
     (folder / "config.yaml").write_text(CONFIG.format(threshold=threshold, legacy=str(legacy).lower()))
     (folder / "segmentation/pytorch_model.bin").symlink_to(shipped)
-    about = {"versions": {"torch": torch.__version__, "pyannote.audio": "4.0.0"},
-             "architecture": {"module": "tiny_pyannote", "class": "Cepstra"},
-             "specifications": Specifications(Problem.REPRESENTATION, Resolution.CHUNK, duration=5.0, classes=[])}
+    about = {
+        "versions": {"torch": torch.__version__, "pyannote.audio": "4.0.0"},
+        "architecture": {"module": "tiny_pyannote", "class": "Cepstra"},
+        "specifications": Specifications(Problem.REPRESENTATION, Resolution.CHUNK, duration=5.0, classes=[]),
+    }
     model = Cepstra()
     torch.save({"state_dict": model.state_dict(), "hyper_parameters": {}, "pyannote.audio": about,
                 "pytorch-lightning_version": "2.0.0"}, folder / "embedding/pytorch_model.bin")

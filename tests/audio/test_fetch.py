@@ -92,7 +92,9 @@ def test_a_local_path_that_is_no_file(make, fault, monkeypatch):
         assert fault in read_problem(path)
 
 
-@pytest.mark.parametrize("source", ["", None, 3, b"", "a\0b", "x" * 300, "http:/one-slash", "~nobody-here/a.mp4"])
+@pytest.mark.parametrize(
+    "source", ["", None, 3, b"", "a\0b", "x" * 300, "http:/one-slash", "~nobody-here/a.mp4"]
+)
 def test_what_is_no_source(source):
     assert "\n" not in refusal(source)
 
@@ -119,28 +121,51 @@ def test_media_roots(file, tmp_path):
     (inside / "fine.mp4").symlink_to("a.mp4")
     roots = {"media_roots": (str(inside), "/nowhere")}
     assert get(inside / "a.mp4", **roots).path == get(inside / "fine.mp4", **roots).path == inside / "a.mp4"
-    for source in (outside / "a.mp4", inside / "link.mp4", inside / "../other/a.mp4", f"{inside}/../other/none.mp4",
-                   "/etc/passwd", (outside / "a.mp4").as_uri(), f"file://{inside}/%2e%2e/other/a.mp4", f"{inside}-too/a"):
+    for source in (
+        outside / "a.mp4",
+        inside / "link.mp4",
+        inside / "../other/a.mp4",
+        f"{inside}/../other/none.mp4",
+        "/etc/passwd",
+        (outside / "a.mp4").as_uri(),
+        f"file://{inside}/%2e%2e/other/a.mp4",
+        f"{inside}-too/a",
+    ):
         assert "outside of fetch.media_roots" in refusal(source, **roots)
 
 
 # -- addresses
 
 def test_shown_hides_what_is_secret():
-    assert redact(f"https://ann:{SECRET}@h.org:8/a%20b.mp4?X-Amz-Signature={SECRET}#{SECRET}") == "https://h.org:8/a%20b.mp4"
+    assert (
+        redact(f"https://ann:{SECRET}@h.org:8/a%20b.mp4?X-Amz-Signature={SECRET}#{SECRET}")
+        == "https://h.org:8/a%20b.mp4"
+    )
     assert redact(f"s3://bucket/key?versionId={SECRET}") == "s3://bucket/key"
     assert redact("http://h.org/a\nb") == "http://h.org/a_b" and len(redact("x" * 9999)) < 300
 
 
-@pytest.mark.parametrize("source", ["gs://b/k", "concat://x", "data://x", "hdfs://h/f", "memory://f", "ssh+x://h/f",
-                                    "github://a:b@main/f", f"ftp://ann:{SECRET}@h/f?{SECRET}"])
+@pytest.mark.parametrize(
+    "source",
+    [
+        "gs://b/k",
+        "concat://x",
+        "data://x",
+        "hdfs://h/f",
+        "memory://f",
+        "ssh+x://h/f",
+        "github://a:b@main/f",
+        f"ftp://ann:{SECRET}@h/f?{SECRET}",
+    ],
+)
 def test_other_schemes_are_refused_and_ours_are_named(source):
     said = refusal(source)
     assert "no way to fetch" in said
     assert all(s in said for s in ("a local path", "file://", "http://", "https://", "s3://"))
 
 
-def test_a_file_address_of_another_machine(): assert "files of this machine" in refusal("file://server/share/a.mp4")
+def test_a_file_address_of_another_machine():
+    assert "files of this machine" in refusal("file://server/share/a.mp4")
 
 
 @pytest.mark.parametrize("module, source, extra",
@@ -150,13 +175,24 @@ def test_a_missing_package_names_its_extra(monkeypatch, module, source, extra):
     assert f"need {module}, which is not installed: pip install 'ecg-audio-nb[{extra}]'" in refusal(source)
 
 
-@pytest.mark.parametrize("url, name", [
-    ("https://h.org/a/talk%20one.mp4?x=/y.mp3#/z", "talk one.mp4"), ("https://h.org/a/b/", "b"),
-    ("https://h.org", "download"), ("https://h.org/..", "download"), ("https://h.org/%ff.mp4", "_.mp4"),
-    ("https://h.org/%ED%9A%8C%EC%9D%98.mp4", "회의.mp4"), ("https://h.org/회의.mp4", "회의.mp4"),
-    ("https://h.org/%2e%2e%2f%2e%2e%2fetc%2fpasswd", "passwd"), ("https://h.org/.hidden.mp4", "hidden.mp4"),
-    ("https://h.org/a%00b%0ac%5cd%3Ae.wav", "a_b_c_d_e.wav"), ("s3://b/dir/a%20b?c#d.mp4", "a%20b?c#d.mp4"),
-    ("https://h.org/" + "회" * 300 + ".mp4", "회" * 50 + ".mp4"), ("https://h.org/a." + "b" * 300, "a." + "b" * 148)])
+@pytest.mark.parametrize(
+    "url, name",
+    [
+        ("https://h.org/a/talk%20one.mp4?x=/y.mp3#/z", "talk one.mp4"),
+        ("https://h.org/a/b/", "b"),
+        ("https://h.org", "download"),
+        ("https://h.org/..", "download"),
+        ("https://h.org/%ff.mp4", "_.mp4"),
+        ("https://h.org/%ED%9A%8C%EC%9D%98.mp4", "회의.mp4"),
+        ("https://h.org/회의.mp4", "회의.mp4"),
+        ("https://h.org/%2e%2e%2f%2e%2e%2fetc%2fpasswd", "passwd"),
+        ("https://h.org/.hidden.mp4", "hidden.mp4"),
+        ("https://h.org/a%00b%0ac%5cd%3Ae.wav", "a_b_c_d_e.wav"),
+        ("s3://b/dir/a%20b?c#d.mp4", "a%20b?c#d.mp4"),
+        ("https://h.org/" + "회" * 300 + ".mp4", "회" * 50 + ".mp4"),
+        ("https://h.org/a." + "b" * 300, "a." + "b" * 148),
+    ],
+)
 def test_names(url, name):
     assert fetch._name_of(url) == name and len(os.fsencode(name)) < 255
 
@@ -226,7 +262,9 @@ def temp(tmp_path):
 
 @pytest.mark.parametrize("what", ["ok", "unsized"])
 def test_a_download_is_whole_and_gone_afterwards(base, server, temp, what):
-    with open_source(f"{base}/{what}/talk%20one.mp4?sig={SECRET}%2F%2B&a=b+c", FetchSettings(), temp) as found:
+    with open_source(
+        f"{base}/{what}/talk%20one.mp4?sig={SECRET}%2F%2B&a=b+c", FetchSettings(), temp
+    ) as found:
         assert found.name == found.path.name == "talk one.mp4" and temp in found.path.parents
         assert found.path.read_bytes() == BODY and found.sha256 == hashlib.sha256(BODY).hexdigest()
         assert stat.S_IMODE(found.path.parent.stat().st_mode) == 0o700
@@ -236,7 +274,8 @@ def test_a_download_is_whole_and_gone_afterwards(base, server, temp, what):
 
 
 def test_it_is_gone_when_its_user_fails(base, temp):
-    with pytest.raises(ZeroDivisionError), open_source(f"{base}/ok", FetchSettings(), temp) as found: len(found.name) / 0
+    with pytest.raises(ZeroDivisionError), open_source(f"{base}/ok", FetchSettings(), temp) as found:
+        len(found.name) / 0
 
 
 def test_a_name_and_password_are_used_and_not_told(base, server, temp):
@@ -296,12 +335,24 @@ def test_the_folder_for_downloads_is_made_or_missed(base, tmp_path):
 
 def test_no_connection(temp):
     with socket.socket() as s:
-        s.bind(("127.0.0.1", 0)) # and nobody listens
-        assert "no connection to the host" in refusal(f"http://127.0.0.1:{s.getsockname()[1]}/a?{SECRET}", temp)
+        s.bind(("127.0.0.1", 0))  # and nobody listens
+        assert "no connection to the host" in refusal(
+            f"http://127.0.0.1:{s.getsockname()[1]}/a?{SECRET}", temp
+        )
 
 
-@pytest.mark.parametrize("url", ["http://", "https:///a", "http://[::1/a", f"http://?{SECRET}", "s3://", "s3:///key",
-                                 "http://h.org:nan/a"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://",
+        "https:///a",
+        "http://[::1/a",
+        f"http://?{SECRET}",
+        "s3://",
+        "s3:///key",
+        "http://h.org:nan/a",
+    ],
+)
 def test_addresses_that_are_none(monkeypatch, url):
     monkeypatch.setattr("ecg_audio_nb.core.extras.find_spec", lambda name: True)
     assert "host" in refusal(url) or "address" in refusal(url)
@@ -311,7 +362,9 @@ def test_hosts_are_checked_at_every_step(base, server, temp):
     assert get(f"{base}/ok", temp, allow_hosts="127.0.0.1, other.org").sha256
     for url in (f"{base}/ok", base.replace("http://", "http://other.org@") + "/ok"):
         server.asked.clear()
-        assert "127.0.0.1 is not among fetch.allow_hosts (other.org)" in refusal(url, temp, allow_hosts="other.org")
+        assert ("127.0.0.1 is not among fetch.allow_hosts (other.org)") in refusal(
+            url, temp, allow_hosts="other.org"
+        )
         assert server.asked == []
     with serving() as second:
         target = f"http://localhost:{second.server_port}/ok?{SECRET}"
@@ -341,5 +394,8 @@ def test_s3_is_read_in_blocks(monkeypatch):
 
 
 def test_light_to_import():
-    code = "import sys, ecg_audio_nb.audio.fetch; assert not {'fsspec', 'aiohttp', 's3fs', 'av'} & set(sys.modules)"
+    code = (
+        "import sys, ecg_audio_nb.audio.fetch; assert not {'fsspec', 'aiohttp', 's3fs', 'av'} & "
+        "set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).resolve().parents[2])

@@ -12,14 +12,19 @@ from ecg_audio_nb.batch.runner import (
     BatchError, BatchSpec, S3Store, batch, content_key, enqueue, expand, open_store, run_locally, work)
 from batch_helpers import notebook
 
-TOY = "import pathlib\npathlib.Path(output_dir, 'result.txt').write_text(source)\nif 'bad' in source: raise ValueError('x')"
+TOY = (
+    "import pathlib\npathlib.Path(output_dir, 'result.txt').write_text(source)\nif 'bad' in source: "
+    "raise ValueError('x')"
+)
 
 
 class Counting:
     "A WSGI application that counts its requests"
     def __init__(self, app): self.app, self.seen = app, []
     def __call__(self, environ, start):
-        self.seen.append((environ["REQUEST_METHOD"], environ["PATH_INFO"], "HTTP_X_AMZ_COPY_SOURCE" in environ))
+        self.seen.append(
+            (environ["REQUEST_METHOD"], environ["PATH_INFO"], "HTTP_X_AMZ_COPY_SOURCE" in environ)
+        )
         return self.app(environ, start)
 
 
@@ -30,8 +35,14 @@ def server():
         server = ThreadedMotoServer(port=0)
         server.start()
         host, port = server.get_host_and_port()
-        for name, value in dict(AWS_ENDPOINT_URL=f"http://{host}:{port}", AWS_ACCESS_KEY_ID="x", AWS_SECRET_ACCESS_KEY="x",
-                                AWS_DEFAULT_REGION="us-east-1", AWS_EC2_METADATA_DISABLED="true").items(): patch.setenv(name, value)
+        for name, value in dict(
+            AWS_ENDPOINT_URL=f"http://{host}:{port}",
+            AWS_ACCESS_KEY_ID="x",
+            AWS_SECRET_ACCESS_KEY="x",
+            AWS_DEFAULT_REGION="us-east-1",
+            AWS_EC2_METADATA_DISABLED="true",
+        ).items():
+            patch.setenv(name, value)
         server._server.app = counting = Counting(server._server.app)
         s3fs.S3FileSystem.clear_instance_cache()
         boto3.client("s3").create_bucket(Bucket="media")
@@ -42,7 +53,8 @@ def server():
 @pytest.fixture
 def s3(server):
     client = boto3.client("s3")
-    for o in client.list_objects_v2(Bucket="media").get("Contents", []): client.delete_object(Bucket="media", Key=o["Key"])
+    for o in client.list_objects_v2(Bucket="media").get("Contents", []):
+        client.delete_object(Bucket="media", Key=o["Key"])
     server.seen.clear()
     return client
 
@@ -63,7 +75,10 @@ def bucket_batch(tmp_path, s3):
 def test_a_prefix_is_its_recordings(s3):
     put(s3, "in/a.mp4", "in/deep/b.wav", "in/notes.txt", "other/c.mp4")
     assert expand(["s3://media/in/"]) == (["s3://media/in/a.mp4", "s3://media/in/deep/b.wav"], [])
-    assert expand(["s3://media/in/*.mp4", "s3://media/other/c.mp4"])[0] == ["s3://media/in/a.mp4", "s3://media/other/c.mp4"]
+    assert expand(["s3://media/in/*.mp4", "s3://media/other/c.mp4"])[0] == [
+        "s3://media/in/a.mp4",
+        "s3://media/other/c.mp4",
+    ]
     found, missing = expand(["s3://media/nothing/"])
     assert not found and "no recording found" in missing[0]
 
@@ -74,18 +89,23 @@ def test_an_object_is_its_etag(s3, tmp_path):
     first = content_key(queue, "s3://media/a.mp4")
     s3.put_object(Bucket="media", Key="a.mp4", Body=b"another")
     assert content_key(queue, "s3://media/a.mp4") != first
-    with pytest.raises(BatchError, match="s3://media/none.mp4: S3 does not show it"): content_key(queue, "s3://media/none.mp4")
+    with pytest.raises(BatchError, match=("s3://media/none.mp4: "
+"S3 does not show it")): content_key(queue, "s3://media/none.mp4")
 
 
 def test_ten_jobs_in_and_out_with_few_puts(s3, server, tmp_path, bucket_batch):
     put(s3, *(f"in/{i}.wav" for i in range(10)))
     server.seen.clear()
     queue, place = bucket_batch
-    jobs, notes = enqueue(queue, BatchSpec(notebook(tmp_path / "nb.ipynb", TOY)), expand(["s3://media/in/"])[0], place)
+    jobs, notes = enqueue(
+        queue, BatchSpec(notebook(tmp_path / "nb.ipynb", TOY)), expand(["s3://media/in/"])[0], place
+    )
     assert not notes and work(queue, place, run_locally(queue, None), threading.Event()) == {"done": 10}
     out = {k for k in keys(s3) if k.startswith("out/")}
     assert out == {f"out/night/{i}/{n}" for i in range(10) for n in (f"{i}.ipynb", "result.txt")}
-    assert s3.get_object(Bucket="media", Key="out/night/3/result.txt")["Body"].read() == b"s3://media/in/3.wav"
+    assert (
+        s3.get_object(Bucket="media", Key="out/night/3/result.txt")["Body"].read() == b"s3://media/in/3.wav"
+    )
     puts = Counter(p.rpartition("/")[2] for m, p, _ in server.seen if m == "PUT")
     assert {n: k for n, k in puts.items() if n.endswith(".ipynb")} == {f"{i}.ipynb": 2 for i in range(10)}
     again, _ = enqueue(queue, BatchSpec(tmp_path / "nb.ipynb"), expand(["s3://media/in/"])[0], place)
@@ -95,7 +115,9 @@ def test_ten_jobs_in_and_out_with_few_puts(s3, server, tmp_path, bucket_batch):
 def test_a_failed_job_shows_its_notebook_alone(s3, tmp_path, bucket_batch):
     put(s3, "in/bad.wav")
     queue, place = bucket_batch
-    enqueue(queue, BatchSpec(notebook(tmp_path / "nb.ipynb", TOY)), expand(["s3://media/in/bad.wav"])[0], place)
+    enqueue(
+        queue, BatchSpec(notebook(tmp_path / "nb.ipynb", TOY)), expand(["s3://media/in/bad.wav"])[0], place
+    )
     assert work(queue, place, run_locally(queue, None), threading.Event()) == {"failed": 1}
     assert keys(s3) == {"in/bad.wav", "out/night/failed/bad.ipynb"}
 
@@ -130,7 +152,12 @@ def test_who_lost_its_lease_copies_nothing(s3, tmp_path, bucket_batch):
 def test_a_bucket_that_refuses_is_the_infrastructures_fault(s3, tmp_path, bucket_batch):
     put(s3, "in/a.wav")
     queue, place = bucket_batch
-    enqueue(queue, BatchSpec(notebook(tmp_path / "nb.ipynb", TOY), max_tries=1), expand(["s3://media/in/a.wav"])[0], place)
+    enqueue(
+        queue,
+        BatchSpec(notebook(tmp_path / "nb.ipynb", TOY), max_tries=1),
+        expand(["s3://media/in/a.wav"])[0],
+        place,
+    )
     place.url = "s3://nowhere/out"
     assert work(queue, place, run_locally(queue, None), threading.Event()) == {"failed": 1}
     [job] = list_jobs(queue)
@@ -142,8 +169,24 @@ def test_a_whole_batch_of_analyses_over_s3(s3, tmp_path, sample, monkeypatch):
     monkeypatch.setenv("ECG_DATA_DIR", str(tmp_path))
     s3.upload_file(str(sample), "media", "in/talk.mp4")
     from ecg_audio_nb.batch.runner import job_notebook
-    [job], faults = batch(["s3://media/in/"], "s3://media/out", BatchSpec(job_notebook("analyze"), "demo", {"export.formats": "json,srt"}))
+
+    [job], faults = batch(
+        ["s3://media/in/"],
+        "s3://media/out",
+        BatchSpec(job_notebook("analyze"), "demo", {"export.formats": "json,srt"}),
+    )
     assert (job.state, faults) == ("done", []), job.error
-    assert {"out/talk/talk.ipynb", "out/talk/talk.json", "out/talk/talk.srt", "out/talk/talk.html", "out/index.html"} <= keys(s3)
-    assert json.loads(s3.get_object(Bucket="media", Key="out/talk/talk.json")["Body"].read())["metadata"]["unique_speakers"] == 3
+    assert {
+        "out/talk/talk.ipynb",
+        "out/talk/talk.json",
+        "out/talk/talk.srt",
+        "out/talk/talk.html",
+        "out/index.html",
+    } <= keys(s3)
+    assert (
+        json.loads(s3.get_object(Bucket="media", Key="out/talk/talk.json")["Body"].read())["metadata"][
+            "unique_speakers"
+        ]
+        == 3
+    )
     assert Path(tmp_path / "batches").is_dir()

@@ -1,6 +1,8 @@
-"""What strangers may try: each source is refused with the rule it breaks, nothing is fetched, nothing is left behind.
+"""What strangers may try: each source is refused with the rule it breaks, nothing is fetched, nothing is left
+behind.
 
-Servers on loopback count who reaches them. Under `fetch.public_only` nobody does, but for the hosts a test lets in by name.
+Servers on loopback count who reaches them. Under `fetch.public_only` nobody does, but for the hosts a test
+lets in by name.
 """
 import os
 import socket
@@ -69,7 +71,11 @@ def names(monkeypatch):
         if host not in book: raise socket.gaierror(socket.EAI_NONAME, "unknown")
         turns = book[host]
         found = turns.pop(0) if len(turns) > 1 else turns[0]
-        return [(socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, port)) for ip in found]
+        return [
+            (socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, port))
+            for ip in found
+        ]
+
     monkeypatch.setattr(public_fetch.socket, "getaddrinfo", answer)
     monkeypatch.setattr(fetch, "Child", Here)
     book["asked"] = asked
@@ -78,7 +84,9 @@ def names(monkeypatch):
 
 def service(**settings): return FetchSettings(public_only=True, **settings)
 def let_in(*servers, host="127.0.0.1", **settings):
-    return service(allow_private=host, allow_ports=tuple(s.server_port for s in servers) + (80, 443), **settings)
+    return service(
+        allow_private=host, allow_ports=tuple(s.server_port for s in servers) + (80, 443), **settings
+    )
 
 
 def refusal(source, temp, settings):
@@ -90,24 +98,88 @@ def refusal(source, temp, settings):
 
 # -- addresses
 
-@pytest.mark.parametrize("ip, public", [
-    ("8.8.8.8", True), ("93.184.215.14", True), ("2606:4700::1111", True), ("::ffff:8.8.8.8", True), ("64:ff9b::808:808", True),
-    ("127.0.0.1", False), ("0.0.0.0", False), ("10.0.0.1", False), ("172.16.0.1", False), ("192.168.1.1", False),
-    ("169.254.169.254", False), ("100.64.0.1", False), ("100.100.100.200", False), ("168.63.129.16", False), ("192.0.0.192", False),
-    ("192.0.2.1", False), ("198.18.0.1", False), ("224.0.0.1", False), ("240.0.0.1", False), ("255.255.255.255", False),
-    ("::", False), ("::1", False), ("::127.0.0.1", False), ("::ffff:10.0.0.1", False), ("::ffff:169.254.169.254", False),
-    ("64:ff9b::7f00:1", False), ("64:ff9b:1::808:808", False), ("2002:7f00:1::", False), ("2002:a9fe:a9fe::", False),
-    ("2001:0:7f00:1::", False), ("2001:0:808:808::f5ff:fffe", False), ("fc00::1", False), ("fd00:ec2::254", False),
-    ("fe80::1", False), ("fe80::1%eth0", False), ("2606:4700::1111%eth0", False), ("fec0::1", False), ("ff02::1", False),
-    ("2001:db8::1", False), ("4000::1", False),
-])
+@pytest.mark.parametrize(
+    "ip, public",
+    [
+        ("8.8.8.8", True),
+        ("93.184.215.14", True),
+        ("2606:4700::1111", True),
+        ("::ffff:8.8.8.8", True),
+        ("64:ff9b::808:808", True),
+        ("127.0.0.1", False),
+        ("0.0.0.0", False),
+        ("10.0.0.1", False),
+        ("172.16.0.1", False),
+        ("192.168.1.1", False),
+        ("169.254.169.254", False),
+        ("100.64.0.1", False),
+        ("100.100.100.200", False),
+        ("168.63.129.16", False),
+        ("192.0.0.192", False),
+        ("192.0.2.1", False),
+        ("198.18.0.1", False),
+        ("224.0.0.1", False),
+        ("240.0.0.1", False),
+        ("255.255.255.255", False),
+        ("::", False),
+        ("::1", False),
+        ("::127.0.0.1", False),
+        ("::ffff:10.0.0.1", False),
+        ("::ffff:169.254.169.254", False),
+        ("64:ff9b::7f00:1", False),
+        ("64:ff9b:1::808:808", False),
+        ("2002:7f00:1::", False),
+        ("2002:a9fe:a9fe::", False),
+        ("2001:0:7f00:1::", False),
+        ("2001:0:808:808::f5ff:fffe", False),
+        ("fc00::1", False),
+        ("fd00:ec2::254", False),
+        ("fe80::1", False),
+        ("fe80::1%eth0", False),
+        ("2606:4700::1111%eth0", False),
+        ("fec0::1", False),
+        ("ff02::1", False),
+        ("2001:db8::1", False),
+        ("4000::1", False),
+    ],
+)
 def test_public_addresses(ip, public): assert public_address(ip) is public
 
 
-SPELLINGS = ["127.0.0.1", "localhost", "2130706433", "0177.0.0.1", "0x7f000001", "0x7F.0.0.1", "127.1", "127.0.1", "0", "127.0.0.1.",
-             "017700000001", "１２７.0.0.1", "①②⑦.0.0.1", "127。0。0。1", "[::1]", "[::]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]",
-             "[0:0:0:0:0:FFFF:7F00:0001]", "[::127.0.0.1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "LOCALHOST", "localhost.",
-             "169.254.169.254", "2852039166", "[::ffff:a9fe:a9fe]", "10.0.0.1", "192.168.0.1", "100.64.0.1", "224.0.0.1", "[fd00:ec2::254]"]
+SPELLINGS = [
+    "127.0.0.1",
+    "localhost",
+    "2130706433",
+    "0177.0.0.1",
+    "0x7f000001",
+    "0x7F.0.0.1",
+    "127.1",
+    "127.0.1",
+    "0",
+    "127.0.0.1.",
+    "017700000001",
+    "１２７.0.0.1",
+    "①②⑦.0.0.1",
+    "127。0。0。1",
+    "[::1]",
+    "[::]",
+    "[::ffff:127.0.0.1]",
+    "[::ffff:7f00:1]",
+    "[0:0:0:0:0:FFFF:7F00:0001]",
+    "[::127.0.0.1]",
+    "[64:ff9b::7f00:1]",
+    "[2002:7f00:1::]",
+    "LOCALHOST",
+    "localhost.",
+    "169.254.169.254",
+    "2852039166",
+    "[::ffff:a9fe:a9fe]",
+    "10.0.0.1",
+    "192.168.0.1",
+    "100.64.0.1",
+    "224.0.0.1",
+    "[fd00:ec2::254]",
+]
 
 @pytest.mark.parametrize("host", SPELLINGS)
 def test_every_spelling_of_an_inner_address_is_one_refusal(host, outside, temp, monkeypatch):
@@ -117,24 +189,35 @@ def test_every_spelling_of_an_inner_address_is_one_refusal(host, outside, temp, 
     assert outside.asked == []
 
 
-ADDRESSES = [ # source, settings, the rule that is named
-    ("http://[fe80::1%25eth0]/", {}, "names no host"), # a zone
-    ("http://256.1.1.1/", {}, "names no host"), ("http://1.2.3.4.5/", {}, "names no host"), ("http://0x/", {}, "names no host"),
-    ("http://a b.org/", {}, "characters no host has"), ("http://a.org\\@127.0.0.1/", {}, "characters no host has"),
-    ("http://a.org\r\nHost: b/", {}, "characters no host has"), ("http:///x", {}, "names no host"), ("http://a..b/", {}, "names no host"),
-    ("http://ann:pw@example.org/a", {}, "user or password"), ("http://example.org@127.0.0.1/a", {}, "user or password"),
+ADDRESSES = [  # source, settings, the rule that is named
+    ("http://[fe80::1%25eth0]/", {}, "names no host"),  # a zone
+    ("http://256.1.1.1/", {}, "names no host"),
+    ("http://1.2.3.4.5/", {}, "names no host"),
+    ("http://0x/", {}, "names no host"),
+    ("http://a b.org/", {}, "characters no host has"),
+    ("http://a.org\\@127.0.0.1/", {}, "characters no host has"),
+    ("http://a.org\r\nHost: b/", {}, "characters no host has"),
+    ("http:///x", {}, "names no host"),
+    ("http://a..b/", {}, "names no host"),
+    ("http://ann:pw@example.org/a", {}, "user or password"),
+    ("http://example.org@127.0.0.1/a", {}, "user or password"),
     ("http://@example.org/a", {}, "user or password"),
-    ("http://example.org:22/", {}, "port 22 is not among fetch.allow_ports"), ("http://example.org:0/", {}, "port 0 is not among"),
-    ("http://example.org:8080/", {}, "port 8080 is not among"), ("http://example.org:nan/", {}, "names no host"),
+    ("http://example.org:22/", {}, "port 22 is not among fetch.allow_ports"),
+    ("http://example.org:0/", {}, "port 0 is not among"),
+    ("http://example.org:8080/", {}, "port 8080 is not among"),
+    ("http://example.org:nan/", {}, "names no host"),
     ("https://evil.org/", {"allow_hosts": "example.org"}, "evil.org is not among fetch.allow_hosts"),
     ("https://example.org.evil.org/", {"allow_hosts": "*.example.org"}, "is not among fetch.allow_hosts"),
-    ("ftp://example.org/a", {}, "no way to fetch ftp://"), ("gopher://127.0.0.1:6379/_x", {}, "no way to fetch gopher://"),
+    ("ftp://example.org/a", {}, "no way to fetch ftp://"),
+    ("gopher://127.0.0.1:6379/_x", {}, "no way to fetch gopher://"),
     ("s3://secret/key", {}, "its bucket is not among fetch.allow_buckets (none)"),
     ("s3://secret/key", {"allow_buckets": "media"}, "its bucket is not among fetch.allow_buckets (media)"),
     ("s3://media?x/key", {"allow_buckets": "media"}, "its bucket is not among"),
     ("s3://ann@media/key", {"allow_buckets": "media"}, "its bucket is not among"),
-    ("file:///etc/passwd", {}, "local paths are not open here"), ("/etc/passwd", {}, "local paths are not open here"),
-    ("~/.ssh/id_rsa", {}, "local paths are not open here"), ("talk.mp4", {}, "local paths are not open here"),
+    ("file:///etc/passwd", {}, "local paths are not open here"),
+    ("/etc/passwd", {}, "local paths are not open here"),
+    ("~/.ssh/id_rsa", {}, "local paths are not open here"),
+    ("talk.mp4", {}, "local paths are not open here"),
     ("file:///srv/media/a.mp4", {"media_roots": "/srv/media"}, "file:// is refused under fetch.public_only"),
     ("FILE://localhost/srv/media/a.mp4", {"media_roots": "/srv/media"}, "file:// is refused"),
     ("/srv/media/../../etc/passwd", {"media_roots": "/srv/media"}, "outside of fetch.media_roots"),
@@ -144,7 +227,8 @@ ADDRESSES = [ # source, settings, the rule that is named
     ("concat:/etc/passwd|/etc/hosts", {"media_roots": "/srv/media"}, "outside of fetch.media_roots"),
     ("data:audio/wav;base64,UklGRg==", {"media_roots": "/srv/media"}, "outside of fetch.media_roots"),
     ("file:/etc/passwd", {"media_roots": "/srv/media"}, "outside of fetch.media_roots"),
-    ("subfile,,start,0,end,9,,:/etc/passwd", {}, "local paths are not open here"), ("pipe:0", {}, "local paths are not open here"),
+    ("subfile,,start,0,end,9,,:/etc/passwd", {}, "local paths are not open here"),
+    ("pipe:0", {}, "local paths are not open here"),
     ("https://youtu.be/x", {}, "YouTube is off; set fetch.youtube"),
 ]
 
@@ -157,7 +241,9 @@ def test_a_source_that_is_refused_unasked(source, settings, rule, temp, monkeypa
 
 def test_a_name_with_one_inner_address_is_refused(names, outside, temp):
     names["mixed.org"] = [["93.184.215.14", "127.0.0.1"]]
-    assert "not public" in refusal(f"http://mixed.org:{outside.server_port}/ok", temp, service(allow_ports=""))
+    assert "not public" in refusal(
+        f"http://mixed.org:{outside.server_port}/ok", temp, service(allow_ports="")
+    )
     assert outside.asked == [] and names["asked"] == ["mixed.org"]
     assert "no host of this name is known" in refusal("http://nobody.invalid/", temp, service())
 
@@ -184,17 +270,27 @@ def test_a_redirect_inward_is_refused(status, names, outside, inside, temp):
         to = f"http://{host}:{inside.server_port}/ok"
         settings = let_in(outside, inside, host="outside.org")
         names["outside.org"] = [["127.0.0.1"]]
-        assert "not public" in refusal(f"http://outside.org:{outside.server_port}/moved/{status}?to={to}", temp, settings), host
+        assert "not public" in refusal(
+            f"http://outside.org:{outside.server_port}/moved/{status}?to={to}", temp, settings
+        ), host
     assert inside.asked == [] and len(outside.asked) == 4
 
 
-@pytest.mark.parametrize("to, rule", [
-    ("file:///etc/passwd", "file: URLs are not followed"), ("ftp://example.org/a", "ftp: URLs are not followed"),
-    ("s3://media/key", "s3: URLs are not followed"), ("gopher://x/", "gopher: URLs are not followed"),
-    ("data:text/plain,x", "data: URLs are not followed"), ("//169.254.169.254/latest", "not public"),
-    ("http://ann:pw@example.org/", "user or password"), ("http://example.org:22/", "port 22 is not among"),
-    ("http://user@/", "names no host"), ("http://[::1", "no valid URL"),
-])
+@pytest.mark.parametrize(
+    "to, rule",
+    [
+        ("file:///etc/passwd", "file: URLs are not followed"),
+        ("ftp://example.org/a", "ftp: URLs are not followed"),
+        ("s3://media/key", "s3: URLs are not followed"),
+        ("gopher://x/", "gopher: URLs are not followed"),
+        ("data:text/plain,x", "data: URLs are not followed"),
+        ("//169.254.169.254/latest", "not public"),
+        ("http://ann:pw@example.org/", "user or password"),
+        ("http://example.org:22/", "port 22 is not among"),
+        ("http://user@/", "names no host"),
+        ("http://[::1", "no valid URL"),
+    ],
+)
 def test_a_redirect_to_something_else_is_refused(to, rule, outside, temp, monkeypatch):
     monkeypatch.setattr(fetch, "Child", Here)
     assert rule in refusal(f"http://127.0.0.1:{outside.server_port}/moved/302?to={to}", temp, let_in(outside))
@@ -202,26 +298,37 @@ def test_a_redirect_to_something_else_is_refused(to, rule, outside, temp, monkey
 
 def test_from_https_down_to_http_is_refused():
     class Answer: headers = {"Location": "HTTP://example.org/a"}
-    with pytest.raises(public_fetch.Refused, match="from https down to http"): public_fetch._next("https://example.org/", Answer)
+
+    with pytest.raises(public_fetch.Refused, match="from https down to http"):
+        public_fetch._next("https://example.org/", Answer)
 
 
 ANSWERS = [
-    ("circle", {"max_redirects": 3}, "more than fetch.max_redirects = 3 times"), ("nowhere", {}, "it redirects to nowhere"),
-    ("huge", {"max_bytes": 1 << 30}, "larger than fetch.max_bytes"), ("bomb", {}, "compressed (Content-Encoding)"),
-    ("endless", {"max_bytes": 1 << 22}, "larger than fetch.max_bytes"), ("short", {}, "the connection ended early"),
-    ("status/404", {}, "nothing is there (404)"), ("status/403", {}, "the server answered 403"), ("status/206", {}, "the server answered 206"),
+    ("circle", {"max_redirects": 3}, "more than fetch.max_redirects = 3 times"),
+    ("nowhere", {}, "it redirects to nowhere"),
+    ("huge", {"max_bytes": 1 << 30}, "larger than fetch.max_bytes"),
+    ("bomb", {}, "compressed (Content-Encoding)"),
+    ("endless", {"max_bytes": 1 << 22}, "larger than fetch.max_bytes"),
+    ("short", {}, "the connection ended early"),
+    ("status/404", {}, "nothing is there (404)"),
+    ("status/403", {}, "the server answered 403"),
+    ("status/206", {}, "the server answered 206"),
     ("status/503", {}, "try again later"),
 ]
 
 @pytest.mark.parametrize("path, settings, rule", ANSWERS, ids=[a for a, _, _ in ANSWERS])
 def test_an_answer_that_will_not_do(path, settings, rule, outside, temp, monkeypatch):
     monkeypatch.setattr(fetch, "Child", Here)
-    assert rule in refusal(f"http://127.0.0.1:{outside.server_port}/{path}", temp, let_in(outside, **settings))
+    assert rule in refusal(
+        f"http://127.0.0.1:{outside.server_port}/{path}", temp, let_in(outside, **settings)
+    )
     assert len(outside.asked) == (4 if path == "circle" else 1)
 
 
 def test_a_drip_ends_with_the_whole_timeout(outside, temp):
-    assert "longer than fetch.timeout = 3 s" in refusal(f"http://127.0.0.1:{outside.server_port}/drip", temp, let_in(outside, timeout=3))
+    assert ("longer than fetch.timeout = 3 s") in refusal(
+        f"http://127.0.0.1:{outside.server_port}/drip", temp, let_in(outside, timeout=3)
+    )
 
 
 def test_what_may_come_in_comes_in_whole(outside, temp, monkeypatch):
@@ -231,8 +338,13 @@ def test_what_may_come_in_comes_in_whole(outside, temp, monkeypatch):
     for url in (f"{base}/ok/a%20b.mp4?sig=x%2F%2B", f"{base}/moved/302?to=/ok/a%2520b.mp4"):
         with open_source(url, let_in(outside), temp) as found: assert found.path.read_bytes() == BODY
     path, headers = outside.asked[0]
-    assert path == "/ok/a%20b.mp4?sig=x%2F%2B" and headers["Accept-Encoding"] == "identity" and "Authorization" not in headers
-    with open_source(f"{base}/chunked", let_in(outside), temp) as found: assert found.path.read_bytes() == b"bytes"
+    assert (
+        path == "/ok/a%20b.mp4?sig=x%2F%2B"
+        and headers["Accept-Encoding"] == "identity"
+        and "Authorization" not in headers
+    )
+    with open_source(f"{base}/chunked", let_in(outside), temp) as found:
+        assert found.path.read_bytes() == b"bytes"
 
 
 def test_tls_verifies_the_name(names, tmp_path, monkeypatch):
@@ -243,10 +355,18 @@ def test_tls_verifies_the_name(names, tmp_path, monkeypatch):
     from cryptography.hazmat.primitives.asymmetric import ec
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "good.org")])
-    cert = (x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
-            .not_valid_before(now - datetime.timedelta(1)).not_valid_after(now + datetime.timedelta(1))
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName("good.org")]), False)
-            .add_extension(x509.BasicConstraints(True, None), True).sign(key, hashes.SHA256()))
+    cert = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(1))
+        .not_valid_after(now + datetime.timedelta(1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("good.org")]), False)
+        .add_extension(x509.BasicConstraints(True, None), True)
+        .sign(key, hashes.SHA256())
+    )
     pem = tmp_path / "cert.pem"
     pem.write_bytes(cert.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
@@ -257,8 +377,11 @@ def test_tls_verifies_the_name(names, tmp_path, monkeypatch):
     with serving() as server:
         server.socket = context.wrap_socket(server.socket, server_side=True)
         settings = let_in(server, host="good.org,other.org")
-        with open_source(f"https://good.org:{server.server_port}/ok", settings) as found: assert found.path.read_bytes() == BODY
-        assert "certificate is not valid" in refusal(f"https://other.org:{server.server_port}/ok", None, settings)
+        with open_source(f"https://good.org:{server.server_port}/ok", settings) as found:
+            assert found.path.read_bytes() == BODY
+        assert "certificate is not valid" in refusal(
+            f"https://other.org:{server.server_port}/ok", None, settings
+        )
         assert len(server.asked) == 1
 
 
@@ -268,12 +391,19 @@ def test_callbacks(names):
     names["public.org"], names["inner.org"] = [["93.184.215.14"]], [["10.0.0.7"]]
     assert resolve_public("https://public.org/done?x=1") == ("93.184.215.14", 443, "public.org")
     check_callback("http://PUBLIC.org./done", service())
-    for url, rule in (("http://inner.org/", "not public"), ("http://127.1/", "not public"), ("file:///x", "only http and https"),
-                      ("http://public.org:22/", "port 22"), ("http://a:b@public.org/", "user or password"), ("nonsense", "only http and https")):
+    for url, rule in (
+        ("http://inner.org/", "not public"),
+        ("http://127.1/", "not public"),
+        ("file:///x", "only http and https"),
+        ("http://public.org:22/", "port 22"),
+        ("http://a:b@public.org/", "user or password"),
+        ("nonsense", "only http and https"),
+    ):
         with pytest.raises(FetchError, match=rule): check_callback(url)
     mine = service(callback_hosts="inner.org")
     assert resolve_public("http://inner.org:8080/done", mine) == ("10.0.0.7", 8080, "inner.org")
-    with pytest.raises(FetchError, match="public.org is not among fetch.callback_hosts"): check_callback("https://public.org/", mine)
+    with pytest.raises(FetchError, match=("public.org is not among "
+"fetch.callback_hosts")): check_callback("https://public.org/", mine)
 
 
 # -- local paths
@@ -293,10 +423,18 @@ def test_a_path_inside_the_roots_is_read_where_it_lies(root, temp, monkeypatch):
     settings = load_settings().fetch
     with open_source(root / "talk.mp4", settings, temp) as found:
         assert (found.name, found.path.name, found.path.read_bytes()) == ("talk.mp4", "talk.mp4", BODY)
-        (root / "talk.mp4").unlink() # whatever happens to the name: the file that was checked is the one that is read
+        # whatever happens to the name: the file that was checked is the one that is read
+        (root / "talk.mp4").unlink()
         (root / "talk.mp4").symlink_to(root.parent / "secret.mp4")
-        read = subprocess.run([sys.executable, "-c", f"import sys; sys.stdout.buffer.write(open({str(found.path)!r}, 'rb').read())"],
-                              capture_output=True, check=True).stdout # and by the decoder's child
+        read = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                f"import sys; sys.stdout.buffer.write(open({str(found.path)!r}, 'rb').read())",
+            ],
+            capture_output=True,
+            check=True,
+        ).stdout # and by the decoder's child
         assert read == BODY
     assert not os.path.lexists(found.path)
     assert "outside of fetch.media_roots" in refusal(root / "talk.mp4", temp, settings)
@@ -318,8 +456,10 @@ def test_a_link_put_there_between_check_and_opening(swap, root, temp, monkeypatc
     inner = root / "a"
     inner.mkdir()
     (inner / "secret.mp4").write_bytes(BODY)
-    def late(path): # runs after the comparison with the roots
-        if swap == "file": (inner / "secret.mp4").unlink(); (inner / "secret.mp4").symlink_to(root.parent / "secret.mp4")
+    def late(path):  # runs after the comparison with the roots
+        if swap == "file":
+            (inner / "secret.mp4").unlink()
+            (inner / "secret.mp4").symlink_to(root.parent / "secret.mp4")
         else: inner.rename(root / "b"); inner.symlink_to(root.parent)
     monkeypatch.setattr(fetch, "read_problem", late)
     said = refusal(inner / "secret.mp4", temp, service(media_roots=str(root)))
@@ -332,16 +472,21 @@ NESTED = {
     "hls.m3u8": "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{secret}\n#EXT-X-ENDLIST\n",
     "hls.mp3": "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nfile://{secret}\n#EXT-X-ENDLIST\n",
     "net.m3u8": "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nhttp://127.0.0.1:{port}/ok\n#EXT-X-ENDLIST\n",
-    "key.m3u8": "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXT-X-KEY:METHOD=AES-128,URI=\"http://127.0.0.1:{port}/ok\"\n#EXTINF:9,\n{secret}\n",
+    "key.m3u8": '#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXT-X-KEY:METHOD=AES-128,URI="http://127.0.0.1:{port}/ok"\n#EXTINF:9,\n{secret}\n',
     "list.ffconcat": "ffconcat version 1.0\nfile '{secret}'\n",
     "list.mp4": "ffconcat version 1.0\nfile 'http://127.0.0.1:{port}/ok'\n",
-    "dash.mpd": '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" profiles="urn:mpeg:dash:profile:isoff-main:2011">'
-                "<Period><AdaptationSet><Representation><BaseURL>http://127.0.0.1:{port}/ok</BaseURL></Representation></AdaptationSet></Period></MPD>",
+    "dash.mpd": '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" '
+    'profiles="urn:mpeg:dash:profile:isoff-main:2011">'
+    "<Period><AdaptationSet><Representation><BaseURL>http://127.0.0.1:{port}/ok</BaseURL></Representation></AdaptationSet></Period></MPD>",
     "call.sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio {port} RTP/AVP 0\n",
-    "subs.idx": "# VobSub index file, v7 (do not modify this line!)\nid: en, index: 0\ntimestamp: 00:00:00:000, filepos: 000000000\n",
+    "subs.idx": (
+        "# VobSub index file, v7 (do not modify this line!)\nid: en, index: 0\ntimestamp: "
+        "00:00:00:000, filepos: 000000000\n"
+    ),
     "page.asx": '<asx version="3.0"><entry><ref href="http://127.0.0.1:{port}/ok"/></entry></asx>',
     "redir.mov": "rtsptext\r\nhttp://127.0.0.1:{port}/ok\r\n",
 }
+
 
 @pytest.mark.parametrize("name", NESTED)
 def test_a_file_that_names_others_opens_none_of_them(name, outside, tmp_path):
@@ -351,7 +496,17 @@ def test_a_file_that_names_others_opens_none_of_them(name, outside, tmp_path):
     assert str(caught.value).startswith(f"{name}: ") and outside.asked == []
 
 
-@pytest.mark.parametrize("name", ["concat:secret.wav|secret.wav", "http:x", "data:audio,x", "-i", "%d.wav", "subfile,,start,0,end,0,,:secret.wav"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "concat:secret.wav|secret.wav",
+        "http:x",
+        "data:audio,x",
+        "-i",
+        "%d.wav",
+        "subfile,,start,0,end,0,,:secret.wav",
+    ],
+)
 def test_a_name_is_never_a_protocol(name, tmp_path):
     tone_file(tmp_path / "secret.wav", 2)
     path = tone_file(tmp_path / "one.wav", 1).rename(tmp_path / name)
@@ -377,14 +532,16 @@ def test_a_flac_bomb_ends_at_the_limit(tmp_path):
     path = tone_file(tmp_path / "bomb.flac", 1800, 8000, "flac", silent=True)
     data = bytearray(path.read_bytes())
     assert len(data) < 400_000 # for 28.8 MB of samples
-    with pytest.raises(MediaError, match="it lasts 1800 s, over the limit media.max_seconds = 60"): load_audio(path, MediaSettings(max_seconds=60))
+    with pytest.raises(MediaError, match=("it lasts 1800 s, over the "
+"limit media.max_seconds = 60")): load_audio(path, MediaSettings(max_seconds=60))
     at = data.index(b"fLaC") + 8 + 13 # 36 bits: how many samples there are
     for low in (b"\0\0\0\0\0", (8000 * 9).to_bytes(5, "big")):
         data[at] = data[at] & 0xF0
         data[at + 1:at + 5] = low[1:]
         path.write_bytes(data)
         tracemalloc.start()
-        with pytest.raises(MediaError, match="over the limit media.max_seconds = 60"): load_audio(path, MediaSettings(max_seconds=60))
+        with pytest.raises(MediaError, match=("over the limit "
+"media.max_seconds = 60")): load_audio(path, MediaSettings(max_seconds=60))
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < 4 * 16000 * 62 + (4 << 20) # the minute that was allowed, and a little
@@ -407,7 +564,8 @@ def test_a_decoder_that_burns_a_processor_is_told_so(tmp_path, monkeypatch):
     limits = {}
     def burning(target, timeout, **kept): limits.update(kept); return Child("burning:burn", 60, cpu_seconds=1)
     monkeypatch.setattr(media, "fresh", burning)
-    with pytest.raises(MediaError, match="more processor time"): load_audio(tone_file(tmp_path / "a.wav", 1), MediaSettings(max_seconds=400))
+    with pytest.raises(MediaError, match="more processor time"):
+        load_audio(tone_file(tmp_path / "a.wav", 1), MediaSettings(max_seconds=400))
     assert limits == {"memory_mb": 2048, "cpu_seconds": 160}
 
 
@@ -432,8 +590,16 @@ class YoutubeDL:
                 for hook in o["progress_hooks"]: hook({"downloaded_bytes": 1000 * n})
 """
 
-@pytest.mark.parametrize("video, fault", [("short", None), ("long", "larger than fetch.max_bytes = 50000"),
-                                          ("live", "YouTube gave no sound"), ("private", "YouTube does not give it")])
+
+@pytest.mark.parametrize(
+    "video, fault",
+    [
+        ("short", None),
+        ("long", "larger than fetch.max_bytes = 50000"),
+        ("live", "YouTube gave no sound"),
+        ("private", "YouTube does not give it"),
+    ],
+)
 def test_youtube(video, fault, temp, tmp_path, monkeypatch):
     (tmp_path / "yt_dlp.py").write_text(FAKE)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -441,7 +607,8 @@ def test_youtube(video, fault, temp, tmp_path, monkeypatch):
     settings, url = service(youtube=True, max_bytes=50_000), f"https://www.youtube.com/watch?v={video}"
     if fault: assert fault in refusal(url, temp, settings)
     else:
-        with open_source(url, settings, temp) as found: assert (found.name, len(found.path.read_bytes())) == ("short.m4a", 3000)
+        with open_source(url, settings, temp) as found:
+            assert (found.name, len(found.path.read_bytes())) == ("short.m4a", 3000)
 
 
 def test_youtube_off_or_missing(temp, monkeypatch):

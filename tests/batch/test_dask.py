@@ -13,7 +13,17 @@ from ecg_audio_nb.batch.dask import DaskWorkers
 from ecg_audio_nb.batch.queue import Queue, attempts, cancel, counts, find, list_jobs
 from ecg_audio_nb.batch.runner import FolderStore, BatchError, BatchSpec, batch, enqueue
 import waiting
-from batch_helpers import STAGES, TOY, ecg, kill_cluster_parts, leftovers, made_of, notebook, open_queue, recordings
+from batch_helpers import (
+    STAGES,
+    TOY,
+    ecg,
+    kill_cluster_parts,
+    leftovers,
+    made_of,
+    notebook,
+    open_queue,
+    recordings,
+)
 from dask_loopback import cluster, free_port, scheduler, worker
 
 
@@ -32,17 +42,33 @@ def test_both_workers_get_jobs_and_all_are_done(tmp_path, two):
     sources, out = recordings(tmp_path / "in", 12), tmp_path / "out"
     (tmp_path / "in/bad.wav").write_text("bad")
     where = "import os, pathlib\npathlib.Path('where.txt').write_text(str(os.getppid()))"
-    jobs, faults = batch([str(tmp_path / "in")], out, BatchSpec(notebook(tmp_path / "toy.ipynb", TOY, where, seconds=0.3)), DaskWorkers(two[0]))
-    assert {j.name: j.state for j in jobs} == {**{s.stem: "done" for s in sources}, "bad": "failed"} and not faults
+    jobs, faults = batch(
+        [str(tmp_path / "in")],
+        out,
+        BatchSpec(notebook(tmp_path / "toy.ipynb", TOY, where, seconds=0.3)),
+        DaskWorkers(two[0]),
+    )
+    assert {j.name: j.state for j in jobs} == {
+        **{s.stem: "done" for s in sources},
+        "bad": "failed",
+    } and not faults
     assert all((out / s.stem / "result.txt").read_text() == made_of(s) for s in sources)
     pids = {(out / s.stem / "where.txt").read_text() for s in sources}
     assert pids == {str(w.process.pid) for w in two[2]}, "one kernel a worker, on both"
-    assert find(Queue(out / ".jobs/queue.sqlite"), "bad").failure_kind == "user" and (out / "failed/bad.ipynb").exists() and not leftovers(out)
+    assert (
+        find(Queue(out / ".jobs/queue.sqlite"), "bad").failure_kind == "user"
+        and (out / "failed/bad.ipynb").exists()
+        and not leftovers(out)
+    )
 
 
 def test_stages_come_back_and_a_job_can_be_cancelled(tmp_path, two):
     sources, out = recordings(tmp_path / "in", 2), tmp_path / "out"
-    store, spec, seen = FolderStore(out), BatchSpec(notebook(tmp_path / "stages.ipynb", STAGES, seconds=1.5)), set()
+    store, spec, seen = (
+        FolderStore(out),
+        BatchSpec(notebook(tmp_path / "stages.ipynb", STAGES, seconds=1.5)),
+        set(),
+    )
     queue = Queue(store.queue_file())
     enqueue(queue, spec, map(str, sources), store)
     workers = DaskWorkers(two[0])
@@ -70,7 +96,14 @@ def test_a_coordinator_that_is_asked_to_stop_gives_its_jobs_back(tmp_path, two):
 
 def test_a_worker_whose_coordinator_is_gone_ends_after_the_stage_in_hand(tmp_path, two):
     [source], out = recordings(tmp_path / "in", 1), tmp_path / "out"
-    path = notebook(tmp_path / "stages.ipynb", STAGES.replace("time.sleep(seconds / 10)", f"time.sleep(seconds / 10); open({str(tmp_path / 'alive')!r}, 'a').write('.')"), seconds=1.0)
+    path = notebook(
+        tmp_path / "stages.ipynb",
+        STAGES.replace(
+            "time.sleep(seconds / 10)",
+            (f"time.sleep(seconds / 10); open({str(tmp_path / 'alive')!r}, 'a').write('.')"),
+        ),
+        seconds=1.0,
+    )
     p = ecg("batch", source, "-o", out, "--notebook", path, "--cluster", two[0], merge=True)
     until(lambda: (tmp_path / "alive").exists())
     p.kill()
@@ -88,14 +121,22 @@ def test_three_notebooks_through_one_worker(tmp_path):
     from distributed import LocalCluster
     sources, store = recordings(tmp_path / "in", 3), FolderStore(tmp_path / "out")
     queue = Queue(store.queue_file())
-    path = notebook(tmp_path / "double.ipynb", "open('result.txt', 'w').write(open(source).read() * 2)", parameters="source = None")
+    path = notebook(
+        tmp_path / "double.ipynb",
+        ("open('result.txt', 'w').write(open(source).read() * 2)"),
+        parameters="source = None",
+    )
     enqueue(queue, BatchSpec(path), map(str, sources), store)
-    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None, resources={"CPU": 1}) as local:
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None, resources={"CPU": 1}
+    ) as local:
         workers = DaskWorkers(local.scheduler_address)
         workers.start(queue, store, tmp_path)
         while workers.poll(): time.sleep(0.1)
         workers.stop()
-    assert [(store.path / s.stem / "result.txt").read_text() for s in sources] == [2 * s.read_text() for s in sources]
+    assert [(store.path / s.stem / "result.txt").read_text() for s in sources] == [
+        2 * s.read_text() for s in sources
+    ]
     assert counts(queue)["done"] == 3
     queue.close()
 
@@ -116,7 +157,8 @@ def test_a_job_that_ends_while_it_is_waited_for_has_not_failed():
     assert future.waits == [0.5, module.FETCH_TIMEOUT]
     def late(timeout): raise TimeoutError("late")
     future.result = late
-    with pytest.raises(RuntimeError, match="the worker's answer did not arrive: late"): DaskWorkers("tcp://nowhere")._wait(client, future, "key", keeper)
+    with pytest.raises(RuntimeError, match=("the worker's answer "
+"did not arrive: late")): DaskWorkers("tcp://nowhere")._wait(client, future, "key", keeper)
 
 
 def test_a_stop_of_a_job_that_runs_elsewhere_is_ignored():
@@ -127,14 +169,24 @@ def test_a_stop_of_a_job_that_runs_elsewhere_is_ignored():
 def test_no_scheduler_is_one_clear_error(tmp_path):
     recordings(tmp_path / "in", 1)
     with pytest.raises(BatchError, match="no Dask scheduler answers"):
-        batch([str(tmp_path / "in")], tmp_path / "out", BatchSpec(notebook(tmp_path / "toy.ipynb")), DaskWorkers(f"tcp://127.0.0.1:{free_port()}", connect_timeout=1))
+        batch(
+            [str(tmp_path / "in")],
+            tmp_path / "out",
+            BatchSpec(notebook(tmp_path / "toy.ipynb")),
+            DaskWorkers(f"tcp://127.0.0.1:{free_port()}", connect_timeout=1),
+        )
 
 
 def test_another_version_on_the_workers_is_refused(tmp_path, two, monkeypatch):
     recordings(tmp_path / "in", 1)
     monkeypatch.setattr(module.ecg_audio_nb, "__version__", "99.0")
     with pytest.raises(BatchError, match="install the same version on both"):
-        batch([str(tmp_path / "in")], tmp_path / "out", BatchSpec(notebook(tmp_path / "toy.ipynb")), DaskWorkers(two[0]))
+        batch(
+            [str(tmp_path / "in")],
+            tmp_path / "out",
+            BatchSpec(notebook(tmp_path / "toy.ipynb")),
+            DaskWorkers(two[0]),
+        )
 
 
 @pytest.mark.slow
@@ -147,17 +199,28 @@ def ip(*args): subprocess.run(["ip", *args], check=True, capture_output=True)
 
 @pytest.fixture
 def other_machine():
-    "A network namespace with one cable to this one: (what to put before a command, this end's address, cut(bool))"
+    """A network namespace with one cable to this one: (what to put before a command, this end's address,
+    cut(bool))"""
     if os.geteuid() or not shutil.which("ip"): pytest.skip("network namespaces need root and iproute2")
     name, here, there = f"ecg{os.getpid()}", "10.213.77.1", "10.213.77.2"
     try: ip("netns", "add", name)
-    except subprocess.CalledProcessError as e: pytest.skip(f"no network namespace can be made here: {e.stderr.decode().strip()}")
+    except subprocess.CalledProcessError as e: pytest.skip(("no network namespace can be made here: "
+f"{e.stderr.decode().strip()}"))
     try:
         ip("link", "add", f"{name}a", "type", "veth", "peer", "name", f"{name}b", "netns", name)
         ip("addr", "add", f"{here}/24", "dev", f"{name}a")
         ip("link", "set", f"{name}a", "up")
-        for args in (("addr", "add", f"{there}/24", "dev", f"{name}b"), ("link", "set", f"{name}b", "up"), ("link", "set", "lo", "up")): ip("-n", name, *args)
-        yield ["ip", "netns", "exec", name], here, lambda off: ip("link", "set", f"{name}a", "down" if off else "up")
+        for args in (
+            ("addr", "add", f"{there}/24", "dev", f"{name}b"),
+            ("link", "set", f"{name}b", "up"),
+            ("link", "set", "lo", "up"),
+        ):
+            ip("-n", name, *args)
+        yield (
+            ["ip", "netns", "exec", name],
+            here,
+            lambda off: ip("link", "set", f"{name}a", "down" if off else "up"),
+        )
     finally: ip("netns", "del", name)
 
 
@@ -179,13 +242,27 @@ def test_a_worker_is_cut_off_and_returns(tmp_path, other_machine):
         said = p.communicate(timeout=120)[0]
         assert p.returncode == 0 and counts(queue)["done"] == 10, said
         assert all(sum(a["outcome"] == "done" for a in attempts(queue, j)) == 1 for j in list_jobs(queue))
-        assert any(a["outcome"] == "infra" for j in list_jobs(queue) for a in attempts(queue, j)), "no job was lost with the cable"
+        assert any(a["outcome"] == "infra" for j in list_jobs(queue) for a in attempts(queue, j)), (
+            "no job was lost with the cable"
+        )
         cut(False)
-        with Client(address) as client: # a worker that its scheduler gave up ends, and systemd starts it again
+        # a worker that its scheduler gave up ends, and systemd starts it again
+        with Client(address) as client:
             until(lambda: far.supervise() or len(client.scheduler_info()["workers"]) == 2)
         recordings(tmp_path / "more", 8, "more")
-        where = notebook(tmp_path / "where.ipynb", "import os, pathlib, time\ntime.sleep(0.5)\npathlib.Path('where.txt').write_text(os.readlink('/proc/self/ns/net'))")
-        said = ecg("batch", tmp_path / "more", "-o", tmp_path / "out2", "--notebook", where, "--cluster", address, merge=True).communicate(timeout=120)[0]
+        where = notebook(tmp_path / "where.ipynb", ("import os, pathlib, "
+"time\ntime.sleep(0.5)\npathlib.Path('where.txt').write_text(os.readlink('/proc/self/ns/net'))"))
+        said = ecg(
+            "batch",
+            tmp_path / "more",
+            "-o",
+            tmp_path / "out2",
+            "--notebook",
+            where,
+            "--cluster",
+            address,
+            merge=True,
+        ).communicate(timeout=120)[0]
         assert len({p.read_text() for p in (tmp_path / "out2").glob("*/where.txt")}) == 2, said
     finally:
         cut(False)
@@ -197,15 +274,40 @@ def certificate(folder):
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
-    key, name, now = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "ecg")]), datetime.now(timezone.utc)
-    cert = (x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
-            .not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
-            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), False)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=None), True).sign(key, hashes.SHA256()))
+
+    key, name, now = (
+        ec.generate_private_key(ec.SECP256R1()),
+        x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "ecg")]),
+        datetime.now(timezone.utc),
+    )
+    cert = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
+        .sign(key, hashes.SHA256())
+    )
     (folder / "cert.pem").write_bytes(cert.public_bytes(serialization.Encoding.PEM))
-    (folder / "key.pem").write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
-    sides = {f"DASK_DISTRIBUTED__COMM__TLS__{side}__{what}": str(folder / f"{what.lower()}.pem") for side in ("SCHEDULER", "WORKER", "CLIENT") for what in ("CERT", "KEY")}
-    return {**sides, "DASK_DISTRIBUTED__COMM__TLS__CA_FILE": str(folder / "cert.pem"), "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "true"}
+    (folder / "key.pem").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    sides = {
+        f"DASK_DISTRIBUTED__COMM__TLS__{side}__{what}": str(folder / f"{what.lower()}.pem")
+        for side in ("SCHEDULER", "WORKER", "CLIENT")
+        for what in ("CERT", "KEY")
+    }
+    return {
+        **sides,
+        "DASK_DISTRIBUTED__COMM__TLS__CA_FILE": str(folder / "cert.pem"),
+        "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "true",
+    }
 
 
 def test_tls(tmp_path):
@@ -229,7 +331,16 @@ def test_tls(tmp_path):
 def test_workers_leave_no_kernel_behind(tmp_path):
     recordings(tmp_path / "in", 2)
     with cluster(tmp_path, workers=1) as (address, _, [worker]):
-        batch([str(tmp_path / "in")], tmp_path / "out", BatchSpec(notebook(tmp_path / "toy.ipynb")), DaskWorkers(address))
-        kernels = [p.pid for p in psutil.Process(worker.process.pid).children(recursive=True) if "ipykernel" in " ".join(p.cmdline())]
+        batch(
+            [str(tmp_path / "in")],
+            tmp_path / "out",
+            BatchSpec(notebook(tmp_path / "toy.ipynb")),
+            DaskWorkers(address),
+        )
+        kernels = [
+            p.pid
+            for p in psutil.Process(worker.process.pid).children(recursive=True)
+            if "ipykernel" in " ".join(p.cmdline())
+        ]
         assert len(kernels) == 1
     until(lambda: not any(psutil.pid_exists(k) and psutil.Process(k).status() != "zombie" for k in kernels))

@@ -55,12 +55,16 @@ def test_the_hook_reports_each_stage_and_stops_between_two(tmp_path, monkeypatch
     monkeypatch.setenv("ECG_JOB_DIR", str(tmp_path))
     seen = []
     hook = job_hook(seen.append)
-    def event(stage, status, fraction=None): return SimpleNamespace(stage=stage, status=status, fraction=fraction)
+
+    def event(stage, status, fraction=None):
+        return SimpleNamespace(stage=stage, status=status, fraction=fraction)
+
     hook(event("voice", "start"))
     assert read_stage(tmp_path) == ["voice", None]
     hook(event("voice", "progress", 0.5)) # half a second has not passed: nothing is written
     assert read_stage(tmp_path) == ["voice", None] and len(seen) == 2
     (tmp_path / STOP).touch()
     hook(event("voice", "progress", 0.7)) # a stage is not cut
-    with pytest.raises(JobStopped, match="asked to stop; the last stage was voice"): hook(event("voice", "done"))
+    with pytest.raises(JobStopped, match=("asked to stop; the "
+"last stage was voice")): hook(event("voice", "done"))
     assert (tmp_path / STAGE).exists()

@@ -18,8 +18,21 @@ BUCKET = "s3://talks/out"
 
 def job(name="talk", state="done", **more):
     ended = {"started": 1e9, "ended": 1e9 + 75, "attempt": 1} if state in ("done", "failed") else {}
-    result = {"result": {"files": [f"{name}.{s}" for s in ("srt", "json", "html", "ipynb")], "duration": 61.25, "total_segments": 3, "unique_speakers": 2}}
-    return Job(name, name, more.pop("source", f"/in/{name}.mp4"), state=state, **{**ended, **(result if state == "done" else {}), **more})
+    result = {
+        "result": {
+            "files": [f"{name}.{s}" for s in ("srt", "json", "html", "ipynb")],
+            "duration": 61.25,
+            "total_segments": 3,
+            "unique_speakers": 2,
+        }
+    }
+    return Job(
+        name,
+        name,
+        more.pop("source", f"/in/{name}.mp4"),
+        state=state,
+        **{**ended, **(result if state == "done" else {}), **more},
+    )
 
 
 class Page(HTMLParser):
@@ -67,7 +80,11 @@ def test_what_failed_comes_first_with_its_reason():
     seen = page(job("fine"), job("bad", "failed", failure_kind="user", error="MediaError: no picture in it"),
                 job("late", "failed", failure_kind="timeout", error="TimedOut: 60 s", attempt=3))
     assert seen.text.index("bad") < seen.text.index("fine")
-    assert "MediaError: no picture in it" in seen.text and "not tried again" in seen.text and "It was tried 3 times." in seen.text
+    assert (
+        ("MediaError: no picture in it") in seen.text
+        and "not tried again" in seen.text
+        and "It was tried 3 times." in seen.text
+    )
     assert f"ecg jobs retry NAME -o {BUCKET}" in seen.text
 
 
@@ -82,16 +99,29 @@ def test_a_failed_notebook_is_linked_only_if_there_is_one(tmp_path):
 
 def test_files_by_kind_the_notebook_first():
     seen = page(job())
-    assert list(seen.links.items()) == [("notebook", "talk/talk.ipynb"), ("report", "talk/talk.html"), ("json", "talk/talk.json"), ("srt", "talk/talk.srt")]
+    assert list(seen.links.items()) == [
+        ("notebook", "talk/talk.ipynb"),
+        ("report", "talk/talk.html"),
+        ("json", "talk/talk.json"),
+        ("srt", "talk/talk.srt"),
+    ]
     several = page(job(result={"files": ["a.json", "b.json", "sub/LICENSE", "t.csv"]}))
     assert sorted(several.links) == ["a.json", "b.json", "csv", "sub/LICENSE"]
 
 
 def test_numbers_and_what_is_not_known():
     cells = lambda *jobs: re.findall(r"<td[^>]*>(.*?)</td>", index_html(jobs, BUCKET))
-    assert cells(job())[1:6] == ["1:01.2", "3", "2", "1:15.0", "1"] or cells(job())[1:6] == ["1:01.3", "3", "2", "1:15.0", "1"]
+    assert cells(job())[1:6] == ["1:01.2", "3", "2", "1:15.0", "1"] or cells(job())[1:6] == [
+        "1:01.3",
+        "3",
+        "2",
+        "1:15.0",
+        "1",
+    ]
     assert cells(job(state="queued"))[1:] == [""] * 7
-    assert cells(job(result={"files": [], "duration": 0.0, "total_segments": 0, "unique_speakers": None}))[1:4] == ["0:00.0", "0", ""]
+    assert cells(job(result={"files": [], "duration": 0.0, "total_segments": 0, "unique_speakers": None}))[
+        1:4
+    ] == ["0:00.0", "0", ""]
     assert "2001-09-09 01:48:01" in index_html([job()], BUCKET, now=1e9 + 81), "the end of the job is UTC"
     assert 'datetime="2001-09-09T01:47:55Z"' in index_html([job()], BUCKET)
 
@@ -99,25 +129,43 @@ def test_numbers_and_what_is_not_known():
 def test_warnings_and_earlier_tries_are_folded():
     done = job(result={"files": [], "warnings": ["truncated: it ends after 0.3 s"]}, error="KernelDied: gone")
     seen = page(done)
-    assert "2 notes" in seen.text and "truncated: it ends after 0.3 s" in seen.text and "before: KernelDied: gone" in seen.text
+    assert (
+        "2 notes" in seen.text
+        and ("truncated: it ends after 0.3 s") in seen.text
+        and "before: KernelDied: gone" in seen.text
+    )
     assert "note" not in page(job(result={"files": []})).text
 
 
-def test_a_running_job_tells_its_stage(): assert "running diarize" in page(job(state="running", stage="diarize")).text
+def test_a_running_job_tells_its_stage():
+    assert "running diarize" in page(job(state="running", stage="diarize")).text
 
 
 # What can do no harm
 
 def test_text_cannot_become_html():
-    plain, evil = page(job("x", "failed"), job("y"), job("z", "running")), page(
-        job(EVIL, "failed", error=EVIL, failure_kind=EVIL), job("y", source=EVIL, error=None, result={"files": [EVIL], "unique_speakers": EVIL, "warnings": []}),
-        job("z", "running", stage=EVIL), store=EVIL)
+    plain, evil = (
+        page(job("x", "failed"), job("y"), job("z", "running")),
+        page(
+            job(EVIL, "failed", error=EVIL, failure_kind=EVIL),
+            job(
+                "y",
+                source=EVIL,
+                error=None,
+                result={"files": [EVIL], "unique_speakers": EVIL, "warnings": []},
+            ),
+            job("z", "running", stage=EVIL),
+            store=EVIL,
+        ),
+    )
     assert not {"script", "img"} & {t for t, _ in evil.tags}
     assert [t for t, _ in evil.tags if t not in ("a",)] == [t for t, _ in plain.tags if t not in ("a",)]
     assert evil.text.count(EVIL) >= 6
 
 
-@pytest.mark.parametrize("name", ["a b", "50%", "q?x=1#2", "Käse & Brot", "javascript:alert(1)", "'quoted\"", "日本", "a+b"])
+@pytest.mark.parametrize(
+    "name", ["a b", "50%", "q?x=1#2", "Käse & Brot", "javascript:alert(1)", "'quoted\"", "日本", "a+b"]
+)
 def test_links_lead_to_the_file_and_stay_in_the_folder(name):
     for href in page(job(name), job(f"{name}2", "failed")).links.values():
         parts = urlsplit(urljoin("file:///batch/index.html", href))
@@ -132,7 +180,8 @@ def test_names_that_are_no_utf8():
 
 def test_secrets_of_an_address_stay_out():
     signed = "https://user:pass@x.org/a.mp4?X-Amz-Signature=0f1e"
-    for state in ("done", "failed"): assert not re.search("pass|0f1e", index_html([job(state=state, source=signed)], BUCKET, redact))
+    for state in ("done", "failed"):
+        assert not re.search("pass|0f1e", index_html([job(state=state, source=signed)], BUCKET, redact))
 
 
 def test_no_script_and_nothing_from_elsewhere():
@@ -145,7 +194,9 @@ def test_no_script_and_nothing_from_elsewhere():
 def test_it_can_be_read_aloud():
     seen = page(job("bad", "failed"), job())
     find = lambda tag: [a for t, a in seen.tags if t == tag]
-    assert find("html") == [{"lang": "en"}] and len(find("h1")) == len(find("main")) == len(find("title")) == 1
+    assert (
+        find("html") == [{"lang": "en"}] and len(find("h1")) == len(find("main")) == len(find("title")) == 1
+    )
     roles = [a.get("role") for t, a in seen.tags if t in ("table", "tr", "th", "td")]
     assert None not in roles, "laid out as blocks, a table is one only by its roles"
     assert {a.get("scope") for a in find("th")} == {"col", "row"}

@@ -10,9 +10,32 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 from hypothesis import strategies as st
 
 from batch_helpers import claim_from_two_processes
-from ecg_audio_nb.batch.queue import (Job, LeaseLost, Queue, QueueError, add, as_record, attempts, back_off, cancel, claim, counts, fail,
-                                      file_digest, find, finish, get, heartbeat, job_id, list_jobs, owner_exited, owner_name, prune, release,
-                                      retry)
+from ecg_audio_nb.batch.queue import (
+    Job,
+    LeaseLost,
+    Queue,
+    QueueError,
+    add,
+    as_record,
+    attempts,
+    back_off,
+    cancel,
+    claim,
+    counts,
+    fail,
+    file_digest,
+    find,
+    finish,
+    get,
+    heartbeat,
+    job_id,
+    list_jobs,
+    owner_exited,
+    owner_name,
+    prune,
+    release,
+    retry,
+)
 
 ME = owner_name()
 ELSEWHERE = "otherhost/00000000.1/77/123" # its life can't be seen from here
@@ -22,28 +45,48 @@ def jobs(n): return [Job(job_id(str(i), "nb", {}), f"job{i}", f"/media/{i}.mp4")
 
 
 def python(code, *args, **kwargs):
-    return subprocess.Popen([sys.executable, "-c", code, *map(str, args)], stdout=subprocess.PIPE, text=True, **kwargs)
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, args)], stdout=subprocess.PIPE, text=True, **kwargs
+    )
 
 
 def test_a_file_that_can_be_a_queue_and_one_that_cannot(queue):
     assert queue.db.execute("select count(*) from jobs").fetchone()[0] == 0
-    with pytest.raises(QueueError, match="/dev/null/jobs.sqlite: no queue can be kept here .*; choose another folder, or make room"):
+    with pytest.raises(
+        QueueError,
+        match=("/dev/null/jobs.sqlite: no queue can be kept here .*; choose another folder, or make room"),
+    ):
         Queue("/dev/null/jobs.sqlite")
 
 
 def test_the_same_work_has_the_same_id():
-    assert job_id("sha256:1", "nb", {"a": 1, "b": 2}) == job_id("sha256:1", "nb", {"b": 2, "a": 1}) != job_id("sha256:1", "nb", {"a": 1})
+    assert (
+        job_id("sha256:1", "nb", {"a": 1, "b": 2})
+        == job_id("sha256:1", "nb", {"b": 2, "a": 1})
+        != job_id("sha256:1", "nb", {"a": 1})
+    )
     assert len(job_id("sha256:1", "nb", {"a": 1})) == 64
 
 
 def test_a_name_that_is_taken_gets_the_ids_beginning(queue):
-    talk, other = Job(job_id("1", "nb", {}), "talk", "a/talk.mp4"), Job(job_id("2", "nb", {}), "talk", "b/talk.mp4")
-    assert [(j.name, new) for j, new in add(queue, [talk, other, talk])] == [("talk", True), (f"talk-{other.id[:8]}", True), ("talk", False)]
+    talk, other = (
+        Job(job_id("1", "nb", {}), "talk", "a/talk.mp4"),
+        Job(job_id("2", "nb", {}), "talk", "b/talk.mp4"),
+    )
+    assert [(j.name, new) for j, new in add(queue, [talk, other, talk])] == [
+        ("talk", True),
+        (f"talk-{other.id[:8]}", True),
+        ("talk", False),
+    ]
 
 
 def test_a_runner_is_its_machine_process_and_start():
     assert ME.split("/")[2] == str(os.getpid())
-    assert (owner_exited(ME), owner_exited(ME + "0"), owner_exited("elsewhere/1.2/3/4")) == (False, True, False)
+    assert (owner_exited(ME), owner_exited(ME + "0"), owner_exited("elsewhere/1.2/3/4")) == (
+        False,
+        True,
+        False,
+    )
 
 
 def test_a_claim_counts_and_a_heartbeat_renews_it(queue):
@@ -54,7 +97,9 @@ def test_a_claim_counts_and_a_heartbeat_renews_it(queue):
     held = get(queue, mine.id)
     assert (held.stage, held.progress) == ("transcribe", 0.4) and held.lease >= mine.lease
     heartbeat(queue, mine)
-    assert (get(queue, mine.id).stage, get(queue, mine.id).progress) == ("transcribe", 0.4), "unchanged where nothing is said"
+    assert (get(queue, mine.id).stage, get(queue, mine.id).progress) == ("transcribe", 0.4), (
+        "unchanged where nothing is said"
+    )
     with pytest.raises(LeaseLost): heartbeat(queue, replace(mine, attempt=2))
 
 
@@ -81,7 +126,11 @@ def test_infrastructure_is_tried_again_and_a_users_error_is_not(queue):
 def test_a_running_job_is_cancelled_by_its_runner(queue):
     add(queue, jobs(1))
     mine = claim(queue, ME)
-    assert (cancel(queue, mine), heartbeat(queue, mine), release(queue, mine)) == ("running", "cancel", "cancelled")
+    assert (cancel(queue, mine), heartbeat(queue, mine), release(queue, mine)) == (
+        "running",
+        "cancel",
+        "cancelled",
+    )
     assert [(a["n"], a["outcome"]) for a in attempts(queue, mine)] == [(1, "returned")]
 
 
@@ -96,8 +145,11 @@ def test_jobs_are_found_listed_counted_and_pruned(queue):
     fail(queue, claim(queue, ME), "user", "x")
     job = find(queue, "job0")
     assert find(queue, job.id[:12]) == job == get(queue, job.id) and get(queue, "jbo") is None
-    with pytest.raises(QueueError, match="jbo: no job of this name or id; `ecg jobs list` shows the names"): find(queue, "jbo")
-    assert [j.name for j in list_jobs(queue, "done")] == ["job0"] and [j.name for j in list_jobs(queue, limit=1)] == ["job1"]
+    with pytest.raises(QueueError, match=("jbo: no job of this name or id; "
+"`ecg jobs list` shows the names")): find(queue, "jbo")
+    assert [j.name for j in list_jobs(queue, "done")] == ["job0"] and [
+        j.name for j in list_jobs(queue, limit=1)
+    ] == ["job1"]
     assert counts(queue) == {"queued": 0, "running": 0, "done": 1, "failed": 1, "cancelled": 0}
     assert prune(queue, time.time() + 1, ["failed"]) == 1 and sum(counts(queue).values()) == 1
 
@@ -112,7 +164,8 @@ def test_a_files_digest_is_that_of_its_bytes_also_after_a_change(queue, tmp_path
 
 
 def test_waits_grow_fourfold_up_to_ten_minutes():
-    for tries, wait in ((1, 5), (2, 20), (3, 80), (9, 600)): assert 0.8 * wait <= back_off(tries) <= 1.2 * wait
+    for tries, wait in ((1, 5), (2, 20), (3, 80), (9, 600)):
+        assert 0.8 * wait <= back_off(tries) <= 1.2 * wait
 
 
 def test_a_record_has_the_names_of_the_tables_columns(queue):
@@ -122,14 +175,25 @@ def test_a_record_has_the_names_of_the_tables_columns(queue):
     columns = {row["name"] for row in queue.db.execute("pragma table_info(jobs)")} - {"seq"}
     assert set(as_record(job)) == columns
     assert {k: as_record(job)[k] for k in ("kind", "most", "due", "wish", "share", "error")} == {
-        "kind": "user", "most": 3, "due": job.not_before, "wish": None, "share": None, "error": "no such file"}
+        "kind": "user",
+        "most": 3,
+        "due": job.not_before,
+        "wish": None,
+        "share": None,
+        "error": "no such file",
+    }
 
 
 def test_a_queue_of_an_older_release_reads(tmp_path, root):
     for name in ("batch", "service"):
         shutil.copy(root / f"tests/fixtures/of_0.1.0/{name}.sqlite", tmp_path / f"{name}.sqlite")
         old = Queue(tmp_path / f"{name}.sqlite")
-        for job in list_jobs(old): assert job.max_tries >= 1 and job.not_before > 0 and (job.failure_kind is None) == (job.state != "failed")
+        for job in list_jobs(old):
+            assert (
+                job.max_tries >= 1
+                and job.not_before > 0
+                and (job.failure_kind is None) == (job.state != "failed")
+            )
         assert list_jobs(old) and all(as_record(j)["most"] == j.max_tries for j in list_jobs(old))
         old.close()
 
@@ -141,7 +205,8 @@ def test_two_processes_claim_every_job_once(queue):
 
 def test_a_killed_runner_is_seen_at_once_and_the_third_time_ends_the_job(queue):
     add(queue, jobs(1))
-    code = "import sys, time; from ecg_audio_nb.batch.queue import *; claim(Queue(sys.argv[1]), owner_name(), 3600); print('claimed', flush=True); time.sleep(60)"
+    code = ("import sys, time; from ecg_audio_nb.batch.queue import *; claim(Queue(sys.argv[1]), "
+"owner_name(), 3600); print('claimed', flush=True); time.sleep(60)")
     for n in range(3):
         p = python(code, queue.path)
         assert p.stdout.readline() == "claimed\n"
@@ -173,8 +238,12 @@ def test_who_comes_back_after_its_lease_changes_nothing(queue):
     mine = claim(queue, ME)
     assert (mine.id, mine.attempt) == (late.id, 2)
     published = []
-    for act in (lambda: finish(queue, late, published.append), lambda: fail(queue, late, "infra", "x", published.append),
-                lambda: heartbeat(queue, late), lambda: release(queue, late)):
+    for act in (
+        lambda: finish(queue, late, published.append),
+        lambda: fail(queue, late, "infra", "x", published.append),
+        lambda: heartbeat(queue, late),
+        lambda: release(queue, late),
+    ):
         with pytest.raises(LeaseLost): act()
     assert not published and find(queue, late.id).owner == ME
     finish(queue, mine, published.append)
@@ -255,7 +324,8 @@ def test_a_newer_file_is_left_alone(tmp_path):
 
 def test_what_is_no_queue_is_named(tmp_path):
     (tmp_path / "jobs.sqlite").write_bytes(b"no database at all, but long enough to be looked at" * 30)
-    with pytest.raises(QueueError, match="jobs.sqlite: no queue can be kept here"): Queue(tmp_path / "jobs.sqlite")
+    with pytest.raises(QueueError, match=("jobs.sqlite: no queue "
+"can be kept here")): Queue(tmp_path / "jobs.sqlite")
 
 
 def test_find_by_the_beginning_of_an_id_and_by_name(queue):
@@ -321,7 +391,12 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         import tempfile
         self.folder = tempfile.TemporaryDirectory()
-        self.queue, self.held, self.published, self.retried = Queue(self.folder.name + "/q.sqlite"), [], [], set()
+        self.queue, self.held, self.published, self.retried = (
+            Queue(self.folder.name + "/q.sqlite"),
+            [],
+            [],
+            set(),
+        )
 
     def teardown(self):
         self.queue.close()
@@ -339,7 +414,8 @@ class Machine(RuleBasedStateMachine):
         if not self.held: return
         job = data.draw(st.sampled_from(self.held))
         try:
-            if how == "finish": finish(self.queue, job, lambda db: self.published.append((job.id, job.attempt)))
+            if how == "finish":
+                finish(self.queue, job, lambda db: self.published.append((job.id, job.attempt)))
             elif how == "back": release(self.queue, job)
             elif how == "beat": heartbeat(self.queue, job, 60)
             else: fail(self.queue, job, how, "x", wait=0)
@@ -365,14 +441,19 @@ class Machine(RuleBasedStateMachine):
 
 
 TestMachine = Machine.TestCase
-TestMachine.settings = settings(max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
+TestMachine.settings = settings(
+    max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
 def test_a_full_disk_leaves_the_queue_whole(tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], capture_output=True).returncode: pytest.skip("no tmpfs can be mounted here")
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], capture_output=True
+    ).returncode:
+        pytest.skip(("no tmpfs can be mounted here"))
     try:
         q = Queue(disk / "jobs.sqlite")
         add(q, jobs(5))

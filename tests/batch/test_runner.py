@@ -24,24 +24,44 @@ def test_a_batch_from_the_command_line_and_again(tmp_path):
     path, out = notebook(tmp_path / "toy.ipynb"), tmp_path / "out"
     first = ecg("batch", tmp_path / "in", tmp_path / "nowhere.mp4", "-o", out, "--notebook", path)
     said, log = first.communicate(timeout=120)
-    assert (first.returncode, said) == (1, f"3 of 4 done, 1 failed, 1 source not read: {out}/index.html\n"), log
-    assert "nowhere.mp4: no such file" in log and "failed bad" in log and "this recording is bad; take another" in log and "%" not in log
-    for source in (tmp_path / "in").glob("rec*"): assert (out / source.stem / "result.txt").read_text() == made_of(source)
+    assert (first.returncode, said) == (
+        1,
+        (f"3 of 4 done, 1 failed, 1 source not read: {out}/index.html\n"),
+    ), log
+    assert (
+        "nowhere.mp4: no such file" in log
+        and "failed bad" in log
+        and ("this recording is bad; take another") in log
+        and "%" not in log
+    )
+    for source in (tmp_path / "in").glob("rec*"):
+        assert (out / source.stem / "result.txt").read_text() == made_of(source)
     failed = json.loads((out / "failed/bad.ipynb").read_text())
-    assert any(o["output_type"] == "error" and o["ename"] == "ValueError" for c in failed["cells"] for o in c.get("outputs", []))
+    assert any(
+        o["output_type"] == "error" and o["ename"] == "ValueError"
+        for c in failed["cells"]
+        for o in c.get("outputs", [])
+    )
     assert not (out / "bad").exists() and not leftovers(out)
 
     page = (out / "index.html").read_text()
     links = re.findall(r'href="([^"]+)"', page)
-    assert {"recording000/recording000.ipynb", "failed/bad.ipynb"} <= set(links) and all((out / x).exists() for x in links)
-    assert page.index("failed/bad.ipynb") < page.index("recording000/recording000.ipynb") and "this recording is bad" in page
+    assert {"recording000/recording000.ipynb", "failed/bad.ipynb"} <= set(links) and all(
+        (out / x).exists() for x in links
+    )
+    assert (
+        page.index("failed/bad.ipynb") < page.index("recording000/recording000.ipynb")
+        and "this recording is bad" in page
+    )
 
     shutil.rmtree(out / "recording001")
     stamp = (out / "recording000/recording000.ipynb").stat().st_mtime_ns
     (tmp_path / "in/bad.wav").unlink()
     again = ecg("batch", tmp_path / "in", "-o", out, "--notebook", path)
     assert again.communicate(timeout=120)[0].startswith("3 of 3 done") and again.returncode == 0
-    assert (out / "recording001/result.txt").exists() and (out / "recording000/recording000.ipynb").stat().st_mtime_ns == stamp
+    assert (out / "recording001/result.txt").exists() and (
+        out / "recording000/recording000.ipynb"
+    ).stat().st_mtime_ns == stamp
 
 
 def test_nothing_to_do_starts_nothing(tmp_path, inbox):
@@ -57,7 +77,13 @@ def test_failed_jobs_are_tried_again_only_when_asked(tmp_path):
     source = tmp_path / "talk.wav"
     source.write_text("x")
     flag = tmp_path / "mended"
-    path = notebook(tmp_path / "nb.ipynb", f"import os\nif not os.path.exists({str(flag)!r}): raise ValueError('not yet')\nopen('result.txt', 'w').close()")
+    path = notebook(
+        tmp_path / "nb.ipynb",
+        (
+            f"import os\nif not os.path.exists({str(flag)!r}): raise "
+            "ValueError('not yet')\nopen('result.txt', 'w').close()"
+        ),
+    )
     def run(**kwargs): return batch([str(source)], tmp_path / "out", BatchSpec(path), **kwargs)[0][0].state
     assert run() == "failed" and run() == "failed"
     flag.touch()

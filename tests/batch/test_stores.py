@@ -24,13 +24,21 @@ def test_a_folder_that_is_not_published_goes_and_its_notebook_can_be_kept(store)
     with store.job_folder(job) as folder:
         (folder / "talk.ipynb").write_text("{}")
         store.publish_failed(job, folder)
-    assert (store.path / "failed/talk.ipynb").exists() and not (store.path / "talk").exists() and not leftovers(store.path)
+    assert (
+        (store.path / "failed/talk.ipynb").exists()
+        and not (store.path / "talk").exists()
+        and not leftovers(store.path)
+    )
 
 
 def test_what_killed_runners_left_is_swept_but_not_what_is_at_work(queue, store, tmp_path, inbox):
     enqueue(queue, BatchSpec(notebook(tmp_path / "toy.ipynb")), [str(inbox[0])], store)
     job = claim(queue, owner_name())
-    for name in (f".{job.name}.{job.attempt}.part", ".other.1.part", ".lost.old", ".kept.old", "kept"): (store.path / name).mkdir()
+    for name in (f".{job.name}.{job.attempt}.part", ".other.1.part", ".lost.old", ".kept.old", "kept"):
+        (store.path / name).mkdir()
     store.sweep(list_jobs(queue, "running"))
-    assert leftovers(store.path) == [f".{job.name}.{job.attempt}.part"] or set(leftovers(store.path)) == {f".{job.name}.{job.attempt}.part", ".kept.old"}
+    assert leftovers(store.path) == [f".{job.name}.{job.attempt}.part"] or set(leftovers(store.path)) == {
+        f".{job.name}.{job.attempt}.part",
+        ".kept.old",
+    }
     assert (store.path / "lost").is_dir()

@@ -23,8 +23,13 @@ from waiting import until
 def test_a_result_in_short(tmp_path):
     (tmp_path / "a.mp4").touch()
     (tmp_path / "b.json").write_text('{"metadata": {"duration": 2.5, "total_segments": 3}}')
-    assert summarize_result(tmp_path) == {"files": ["a.mp4", "b.json"], "duration": 2.5, "total_segments": 3, "unique_speakers": None,
-                                          "warnings": None}
+    assert summarize_result(tmp_path) == {
+        "files": ["a.mp4", "b.json"],
+        "duration": 2.5,
+        "total_segments": 3,
+        "unique_speakers": None,
+        "warnings": None,
+    }
     (tmp_path / "b.json").write_text('{"metadata": "of another kind"}')
     assert summarize_result(tmp_path) == {"files": ["a.mp4", "b.json"]}
 
@@ -38,21 +43,30 @@ def test_a_worker_that_dies_while_it_is_looked_at_is_started_again(tmp_path, que
     assert [workers.poll() for _ in range(3)] == [True, True, False] and workers.deaths == 1
 
 
-def test_workers_that_die_at_once_end_the_batch_with_the_end_of_their_log(tmp_path, queue, store, monkeypatch):
+def test_workers_that_die_at_once_end_the_batch_with_the_end_of_their_log(
+    tmp_path, queue, store, monkeypatch
+):
     monkeypatch.setattr("sys.executable", "false")
     workers = LocalWorkers(1, max_deaths=1)
     workers.start(queue, store, tmp_path)
-    with pytest.raises(BatchError, match=r"workers die as soon as they start; the end of .*runners\.log"): until(lambda: not workers.poll())
+    with pytest.raises(BatchError, match=(r"workers die as soon as they "
+r"start; the end of .*runners\.log")): until(lambda: not workers.poll())
 
 
 def test_a_failed_second_run_leaves_the_first_result(tmp_path, queue, store, inbox):
-    path = notebook(tmp_path / "nb.ipynb", "import os\nif os.path.exists('" + str(tmp_path / "broken") + "'): raise ValueError('x')\nopen('result.txt', 'w').close()")
+    path = notebook(tmp_path / "nb.ipynb", ("import os\nif "
+"os.path.exists('") + str(tmp_path / "broken") + ("'): raise "
+"ValueError('x')\nopen('result.txt', 'w').close()"))
     def run(): return work(queue, store, run_locally(queue, None), threading.Event())
     enqueue(queue, BatchSpec(path), [str(inbox[0])], store)
     assert run() == {"done": 1}
     (tmp_path / "broken").touch()
     retry(queue, list_jobs(queue))
-    assert run() == {"failed": 1} and (store.path / "recording000/result.txt").exists() and (store.path / "failed/recording000.ipynb").exists()
+    assert (
+        run() == {"failed": 1}
+        and (store.path / "recording000/result.txt").exists()
+        and (store.path / "failed/recording000.ipynb").exists()
+    )
 
 
 def test_a_job_that_takes_too_long_is_the_infrastructures_fault(tmp_path, queue, store, inbox):
@@ -76,7 +90,9 @@ def test_a_lost_lease_stops_the_work(queue, store, tmp_path, inbox):
     queue.db.execute("update jobs set attempt=9")
     with LeaseKeeper(queue, job, threading.Event(), lease=0.3) as keeper:
         assert keeper.stop.wait(10) and keeper.lost and (keeper.folder / "stop").exists()
-    assert run_job(queue, store, job, lambda *_: None, threading.Event(), lease=0.3) == "lost" and not leftovers(store.path)
+    assert run_job(
+        queue, store, job, lambda *_: None, threading.Event(), lease=0.3
+    ) == "lost" and not leftovers(store.path)
 
 
 def test_of_several_cards_each_runner_has_its_own(monkeypatch):
@@ -116,7 +132,8 @@ def test_two_batches_on_one_folder_share_the_queue(tmp_path): share_a_queue(tmp_
 
 def test_a_runner_stopped_past_its_lease_is_fenced(tmp_path, queue, store, inbox):
     "The paused one publishes nothing when it goes on; it is paused by its process, as a busy machine would"
-    path = notebook(tmp_path / "toy.ipynb", "import pathlib, time\ntime.sleep(seconds)\npathlib.Path('result.txt').write_text('x')", seconds=3)
+    path = notebook(tmp_path / "toy.ipynb", ("import pathlib, "
+"time\ntime.sleep(seconds)\npathlib.Path('result.txt').write_text('x')"), seconds=3)
     enqueue(queue, BatchSpec(path), [str(inbox[0])], store)
     workers = LocalWorkers(1, lease=1.0)
     workers.start(queue, store, tmp_path)
@@ -140,7 +157,12 @@ def test_a_runner_stopped_past_its_lease_is_fenced(tmp_path, queue, store, inbox
 @contextmanager
 def small_disk(path, size):
     path.mkdir()
-    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", path], capture_output=True).returncode:
+    if (
+        os.geteuid()
+        or subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", path], capture_output=True
+        ).returncode
+    ):
         pytest.skip("mounting a small disk needs root")
     try: yield path
     finally: subprocess.run(["umount", "-l", path], check=True)
@@ -153,7 +175,9 @@ def fill(path):
 
 def test_a_disk_that_is_full_while_publishing(tmp_path, inbox):
     "The job fails as infrastructure, the queue is whole, the rest goes on once there is room"
-    path = notebook(tmp_path / "toy.ipynb", "import pathlib\npathlib.Path('result.bin').write_bytes(bytes(1_500_000))")
+    path = notebook(
+        tmp_path / "toy.ipynb", "import pathlib\npathlib.Path('result.bin').write_bytes(bytes(1_500_000))"
+    )
     with small_disk(tmp_path / "disk", "8m") as disk:
         out = FolderStore(disk / "out")
         queue = Queue(out.queue_file())
@@ -175,8 +199,14 @@ def test_a_disk_that_is_full_while_publishing(tmp_path, inbox):
         ended = work(queue, out, perform, threading.Event())
         helper.join()
         job = find(queue, "recording000")
-        assert ended == {"failed": 1, "done": 2} and (job.failure_kind, "No space left" in job.error) == ("infra", True)
+        assert ended == {"failed": 1, "done": 2} and (job.failure_kind, "No space left" in job.error) == (
+            "infra",
+            True,
+        )
         assert queue.db.execute("pragma integrity_check").fetchone()[0] == "ok"
-        assert not (out.path / "recording000").exists() and (out.path / "recording001/result.bin").stat().st_size == 1_500_000
+        assert (
+            not (out.path / "recording000").exists()
+            and (out.path / "recording001/result.bin").stat().st_size == 1_500_000
+        )
         assert not leftovers(out.path)
         queue.close()

@@ -133,7 +133,10 @@ def names_of(profile):
 
 def test_models_of_a_profile():
     assert names_of("demo") == [("base", "transcribe")] and names_of("fast") == [("tiny.en", "transcribe")]
-    assert ecg("models", "pull").exit_code == 2 and ecg("models", "pull", "base", "--profile", "t4").exit_code == 2
+    assert (
+        ecg("models", "pull").exit_code == 2
+        and ecg("models", "pull", "base", "--profile", "t4").exit_code == 2
+    )
 
 
 def test_models_of_a_profile_are_those_of_its_run(tmp_path, monkeypatch):
@@ -182,7 +185,9 @@ def test_a_batch_says_what_is_wrong_before_it_begins(tmp_path):
     assert f"0 of 0 done, 1 source not read: {tmp_path}/index.html" in done.stdout
 
 
-@pytest.mark.parametrize("option, value, rule", [("--workers", 0, "at least 1"), ("--timeout", 0, "more than 0 seconds")])
+@pytest.mark.parametrize(
+    "option, value, rule", [("--workers", 0, "at least 1"), ("--timeout", 0, "more than 0 seconds")]
+)
 def test_a_number_out_of_bounds_is_wrong_usage(tmp_path, option, value, rule):
     done = ecg("batch", "x.mp4", "-o", tmp_path, option, value)
     assert done.exit_code == 2 and f"{option} {value}: {rule}" in done.stderr
@@ -200,11 +205,25 @@ def test_a_batch_without_its_extra_is_one_line(tmp_path, sample):
     "No process of the command finds papermill"
     (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['papermill'] = None")
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    command = [sys.executable, "-m", "ecg_audio_nb", "batch", sample, "-o", tmp_path / "out", "--profile", "demo"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env={**os.environ, "PYTHONPATH": path})
+    command = [
+        sys.executable,
+        "-m",
+        "ecg_audio_nb",
+        "batch",
+        sample,
+        "-o",
+        tmp_path / "out",
+        "--profile",
+        "demo",
+    ]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, env={**os.environ, "PYTHONPATH": path}
+    )
     lines = done.stderr.strip().splitlines()
     assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
-    assert "pip install 'ecg-audio-nb[jobs]'" in lines[-1] and sum(line.startswith("ecg:") for line in lines) == 1
+    assert ("pip install 'ecg-audio-nb[jobs]'") in lines[-1] and sum(
+        line.startswith("ecg:") for line in lines
+    ) == 1
 
 
 # Jobs
@@ -217,14 +236,32 @@ def queue(tmp_path):
     add(queue, [Job("a" * 64, "talk", "/data/my talk.mp4", {"parameters": parameters})])
     job = claim(queue, owner_name())
     fail(queue, job, "user", "MediaError: my talk.mp4: empty")
-    add(queue, [Job("b" * 64, "other", "/data/other.mp4", {"parameters": {"source": "/data/other.mp4", "overrides": {}}})])
-    finish(queue, claim(queue, owner_name()), result={"files": ["other.json"], "duration": 5.0, "warnings": []})
+    add(
+        queue,
+        [
+            Job(
+                "b" * 64,
+                "other",
+                "/data/other.mp4",
+                {"parameters": {"source": "/data/other.mp4", "overrides": {}}},
+            )
+        ],
+    )
+    finish(
+        queue, claim(queue, owner_name()), result={"files": ["other.json"], "duration": 5.0, "warnings": []}
+    )
     yield queue
     queue.close()
 
 
 def test_no_batch_no_jobs(tmp_path):
-    for command in (["jobs", "list"], ["jobs", "status"], ["jobs", "retry"], ["jobs", "show", "x"], ["callbacks", "list"]):
+    for command in (
+        ["jobs", "list"],
+        ["jobs", "status"],
+        ["jobs", "retry"],
+        ["jobs", "show", "x"],
+        ["callbacks", "list"],
+    ):
         done = ecg(*command, "-o", tmp_path)
         assert done.exit_code == 1 and "no batch was ever run into this folder" in done.stderr
 
@@ -235,15 +272,23 @@ def test_a_list_of_jobs_has_source_settings_and_error(queue, tmp_path):
     assert "failed" in row and "/data/my talk.mp4" in row and "profile=demo" in row
     flat = " ".join(shown.split())
     assert "diarize.num_speakers=2" in flat and "repeats=3" in flat and "MediaError" in flat
-    assert [job["name"] for job in json.loads(ecg("jobs", "list", "-o", tmp_path, "--json").stdout)] == ["talk", "other"]
+    assert [job["name"] for job in json.loads(ecg("jobs", "list", "-o", tmp_path, "--json").stdout)] == [
+        "talk",
+        "other",
+    ]
     wrong = ecg("jobs", "list", "-o", tmp_path, "--state", "gone")
     assert wrong.exit_code == 2 and "there are queued, running" in wrong.stderr
 
 
 def test_one_job_is_shown_for_people_and_for_programs(queue, tmp_path):
     shown = ecg("jobs", "show", "talk", "-o", tmp_path).stdout
-    assert "state     failed" in shown and "setting   diarize.num_speakers=2" in shown and "attempt 1" in shown
-    assert re.search(r"created   \d{4}-\d\d-\d\d \d\d:", shown) and "error     MediaError: my talk.mp4: empty" in shown
+    assert (
+        "state     failed" in shown and ("setting   diarize.num_speakers=2") in shown and "attempt 1" in shown
+    )
+    assert (
+        re.search(r"created   \d{4}-\d\d-\d\d \d\d:", shown)
+        and ("error     MediaError: my talk.mp4: empty") in shown
+    )
     assert not re.search(r"\d{10}\.\d", shown), "no seconds since 1970"
     assert "result    files: other.json" in ecg("jobs", "show", "other", "-o", tmp_path).stdout
     raw = json.loads(ecg("jobs", "show", "talk", "-o", tmp_path, "--json").stdout)
@@ -255,8 +300,19 @@ def test_retry_says_how_to_run_what_it_queued(queue, tmp_path):
     first, second = done.stdout.splitlines()
     assert first == "queued again: talk" and find(queue, "talk").state == "queued"
     command = second.removeprefix("To run it: ")
-    assert shlex.split(command) == ["ecg", "batch", "/data/my talk.mp4", "-o", str(tmp_path), "--profile", "demo",
-                                    "--set", "diarize.num_speakers=2", "--set", "repeats=3"]
+    assert shlex.split(command) == [
+        "ecg",
+        "batch",
+        "/data/my talk.mp4",
+        "-o",
+        str(tmp_path),
+        "--profile",
+        "demo",
+        "--set",
+        "diarize.num_speakers=2",
+        "--set",
+        "repeats=3",
+    ]
     assert "nothing to queue again" in ecg("jobs", "retry", "-o", tmp_path).stdout
     assert ecg("jobs", "retry", "other", "-o", tmp_path).stdout.startswith("queued again: other")
 
@@ -264,7 +320,9 @@ def test_retry_says_how_to_run_what_it_queued(queue, tmp_path):
 def test_cancel_and_prune(queue, tmp_path):
     ecg("jobs", "retry", "-o", tmp_path)
     assert ecg("jobs", "cancel", "talk", "-o", tmp_path).stdout == "talk: cancelled\n"
-    assert ecg("jobs", "status", "-o", tmp_path).stdout == "0 queued, 0 running, 1 done, 0 failed, 1 cancelled\n"
+    assert ecg("jobs", "status", "-o", tmp_path).stdout == (
+        "0 queued, 0 running, 1 done, 0 failed, 1 cancelled\n"
+    )
     assert json.loads(ecg("jobs", "status", "-o", tmp_path, "--json").stdout)["at_work"] == []
     wrong = ecg("jobs", "prune", "-o", tmp_path, "--state", "running")
     assert wrong.exit_code == 2 and "done, failed, cancelled" in wrong.stderr
@@ -282,14 +340,23 @@ def test_a_misspelt_setting_of_the_service():
 
 def test_the_data_folder_is_read_when_it_is_used(tmp_path):
     "`XDG_DATA_HOME` may be set after the import; the path on Linux is the one of before"
-    code = ("import os, sys; from ecg_audio_nb.settings import Settings, load_settings\n"
-            "os.environ['XDG_DATA_HOME'] = sys.argv[1]; print(Settings().runtime.data_dir, load_settings().runtime.data_dir)\n"
-            "del os.environ['XDG_DATA_HOME']; print(load_settings().runtime.data_dir)")
+    code = (
+        "import os, sys; from ecg_audio_nb.settings import Settings, load_settings\n"
+        "os.environ['XDG_DATA_HOME'] = sys.argv[1]; print(Settings().runtime.data_dir, "
+        "load_settings().runtime.data_dir)\n"
+        "del os.environ['XDG_DATA_HOME']; print(load_settings().runtime.data_dir)"
+    )
     environ = {**os.environ, "HOME": str(tmp_path / "home")}
-    done = subprocess.run([sys.executable, "-c", code, tmp_path / "xdg"], capture_output=True, text=True, env=environ)
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "xdg"], capture_output=True, text=True, env=environ
+    )
     own = tmp_path / "xdg/ecg_audio_nb"
     usual = tmp_path / "home/.local/share/ecg_audio_nb"
-    assert done.stdout.splitlines() == [f"{own} {own}", str(usual)] if sys.platform == "linux" else done.returncode == 0
+    assert (
+        done.stdout.splitlines() == [f"{own} {own}", str(usual)]
+        if sys.platform == "linux"
+        else done.returncode == 0
+    )
 
 
 def test_the_cache_folder_of_prepared_models_follows_the_environment(tmp_path, monkeypatch):

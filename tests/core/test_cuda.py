@@ -1,4 +1,5 @@
-"""A GPU without torch: cuBLAS found and loaded by the real loader, each case in a process of its own; no GPU is needed"""
+"""A GPU without torch: cuBLAS found and loaded by the real loader, each case in a process of its own; no GPU
+is needed"""
 import json, os, shutil, subprocess, sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,26 +25,58 @@ print(json.dumps({"loaded": first[0], "problem": first[1], "again": second[0], "
 
 def child(*path, **environment):
     "What `preload_cuda` and `cuda_free_mb` say in a process whose path for packages is `path` alone"
-    plain = {k: v for k, v in os.environ.items() if k not in ("LD_LIBRARY_PATH", "CUDA_HOME", "CUDA_PATH", "CUDA_VISIBLE_DEVICES")}
-    done = subprocess.run([sys.executable, "-I", "-S", "-c", CHILD, cuda.__file__, *map(str, path)], capture_output=True,
-                          text=True, env=plain | environment, timeout=120)
+    plain = {
+        k: v
+        for k, v in os.environ.items()
+        if k not in ("LD_LIBRARY_PATH", "CUDA_HOME", "CUDA_PATH", "CUDA_VISIBLE_DEVICES")
+    }
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", CHILD, cuda.__file__, *map(str, path)],
+        capture_output=True,
+        text=True,
+        env=plain | environment,
+        timeout=120,
+    )
     assert not done.returncode, done.stderr
     return json.loads(done.stdout)
 
 
 def library(path, source="", *flags):
     path.parent.mkdir(parents=True, exist_ok=True)
-    command = [CC, "-shared", "-fPIC", f"-Wl,-soname,{path.name}", "-x", "c", "-", "-o", path, "-x", "none", *flags]
+    command = [
+        CC,
+        "-shared",
+        "-fPIC",
+        f"-Wl,-soname,{path.name}",
+        "-x",
+        "c",
+        "-",
+        "-o",
+        path,
+        "-x",
+        "none",
+        *flags,
+    ]
     subprocess.run(command, input=source, text=True, check=True)
     return path
 
 
 @pytest.fixture
 def cublas():
-    "Make both libraries in a folder, the first needing the second as NVIDIA's do, and hand back their paths in loading order"
+    """Make both libraries in a folder, the first needing the second as NVIDIA's do, and hand back their paths
+    in loading order"""
     def make(folder):
         lt = library(folder / "libcublasLt.so.12", "int cublas_lt(void) { return 1; }")
-        return [str(lt), str(library(folder / "libcublas.so.12", "int cublas_lt(void); int cublas(void) { return cublas_lt(); }", lt))]
+        return [
+            str(lt),
+            str(
+                library(
+                    folder / "libcublas.so.12",
+                    ("int cublas_lt(void); int cublas(void) { return cublas_lt(); }"),
+                    lt,
+                )
+            ),
+        ]
     return make
 
 
@@ -51,7 +84,10 @@ def cublas():
 def test_without_cublas_one_message_names_the_extra():
     seen = child()
     assert seen["loaded"] == [] and not seen["by_name"]
-    assert "libcublasLt.so.12 is not installed" in seen["problem"] and "pip install 'ecg-audio-nb[cuda]'" in seen["problem"]
+    assert (
+        "libcublasLt.so.12 is not installed" in seen["problem"]
+        and ("pip install 'ecg-audio-nb[cuda]'") in seen["problem"]
+    )
 
 
 @needs_cc
@@ -99,7 +135,11 @@ def test_a_broken_file_is_passed_over_and_named_when_nothing_else_is_there(tmp_p
 @needs_cc
 def test_a_library_that_lacks_its_own_is_named(tmp_path, cublas):
     lt, main = map(Path, cublas(tmp_path / "nvidia/cublas/lib"))
-    library(main, "int gone(void); int cublas(void) { return gone(); }", library(tmp_path / "libgone.so.1", "int gone(void) { return 1; }"))
+    library(
+        main,
+        "int gone(void); int cublas(void) { return gone(); }",
+        library(tmp_path / "libgone.so.1", ("int gone(void) { return 1; }")),
+    )
     seen = child(tmp_path)
     assert seen["loaded"] == [str(lt)] and "libgone.so.1: cannot open shared object file" in seen["problem"]
 
@@ -109,7 +149,9 @@ REAL = [f for f in cuda.wheel_folders() if (f / "libcublas.so.12").exists()]
 @pytest.mark.skipif(not REAL, reason="NVIDIA's cuBLAS wheel is not installed")
 def test_nvidias_own_wheel_loads_on_a_machine_without_a_gpu():
     seen = child(REAL[0].parents[2])
-    assert seen["loaded"] == [str(REAL[0] / n) for n in cuda.CUBLAS] and seen["by_name"] and not seen["problem"]
+    assert (
+        seen["loaded"] == [str(REAL[0] / n) for n in cuda.CUBLAS] and seen["by_name"] and not seen["problem"]
+    )
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="names of Linux libraries")
@@ -135,7 +177,10 @@ int nvmlDeviceGetMemoryInfo(void *h, memory *m) { m->total = 1ull << 34; m->free
 
 
 @needs_cc
-@pytest.mark.parametrize("visible, free", [(None, 3072), ("1", 6144), ("1,0", 6144), ("GPU-b", 6144), ("GPU-c", None), ("7", None), ("", None)])
+@pytest.mark.parametrize(
+    "visible, free",
+    [(None, 3072), ("1", 6144), ("1,0", 6144), ("GPU-b", 6144), ("GPU-c", None), ("7", None), ("", None)],
+)
 def test_free_memory_of_the_gpu_that_cuda_calls_0(tmp_path, visible, free):
     library(tmp_path / "libnvidia-ml.so.1", NVML.replace("INIT", "0"))
     more = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}

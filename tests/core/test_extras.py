@@ -12,7 +12,13 @@ def test_what_is_installed_is_imported():
 
 @pytest.mark.parametrize("check", [require, require_installed])
 def test_what_is_missing_is_named_with_its_extra(check):
-    with pytest.raises(LookupError, match=r"^a test needs no_such_module, which is not installed: pip install 'ecg-audio-nb\[lab\]'$"):
+    with pytest.raises(
+        LookupError,
+        match=(
+            r"^a test needs no_such_module, which is not installed: pip "
+            r"install 'ecg-audio-nb\[lab\]'$"
+        ),
+    ):
         check("no_such_module", "lab", "a test needs", LookupError)
 
 

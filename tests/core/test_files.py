@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from ecg_audio_nb.core.files import PACKAGE, WriteError, atomic_path, code_files, safe_name, write_all, write_atomic
+from ecg_audio_nb.core.files import (
+    PACKAGE,
+    WriteError,
+    atomic_path,
+    code_files,
+    safe_name,
+    write_all,
+    write_atomic,
+)
 
 ASK = """
 from ecg_audio_nb.checkpoints import code_digest
@@ -18,19 +26,32 @@ print(code_digest(), hash(_code_of("python3")), sep="\\n")
 
 def test_every_subpackage_is_seen():
     names = {p.relative_to(PACKAGE).as_posix() for p in code_files()}
-    assert {"settings.ini", "schema.py", "core/files.py", "speech/vad.py", "batch/queue.py", "service/app.py"} <= names
+    assert {
+        "settings.ini",
+        "schema.py",
+        "core/files.py",
+        "speech/vad.py",
+        "batch/queue.py",
+        "service/app.py",
+    } <= names
     assert not any(n.startswith("assets/") or "__pycache__" in n for n in names)
 
 
 @pytest.mark.parametrize("changed", ["speech/vad.py", "core/workers.py", "settings.ini"])
 def test_a_line_changed_in_a_subpackage_makes_other_checkpoint_keys_and_a_new_kernel(tmp_path, changed):
-    copy = shutil.copytree(PACKAGE, tmp_path / "ecg_audio_nb", ignore=shutil.ignore_patterns("assets", "__pycache__"))
+    copy = shutil.copytree(
+        PACKAGE, tmp_path / "ecg_audio_nb", ignore=shutil.ignore_patterns("assets", "__pycache__")
+    )
     (copy / "assets").symlink_to(PACKAGE / "assets")
     def ask():
         env = os.environ | {"PYTHONPATH": str(tmp_path), "PYTHONHASHSEED": "0"}
-        return subprocess.run([sys.executable, "-c", ASK], env=env, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.split()
+        return subprocess.run(
+            [sys.executable, "-c", ASK], env=env, cwd=tmp_path, capture_output=True, text=True, check=True
+        ).stdout.split()
+
     before, again = ask(), ask()
-    with open(Path(copy) / changed, "a") as f: f.write("\n# changed\n" if changed.endswith(".py") else "\n; changed\n")
+    with open(Path(copy) / changed, "a") as f:
+        f.write("\n# changed\n" if changed.endswith(".py") else "\n; changed\n")
     after = ask()
     assert before == again and all(a != b for a, b in zip(before, after, strict=True))
 
@@ -45,7 +66,10 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
     with atomic_path(tmp_path / "new/b.mp4", ".mp4") as part:
         part.write_text("video")
         assert part.suffix == ".mp4"
-    assert {p.name: p.read_text() for p in (tmp_path / "new").iterdir()} == {"a.txt": "first", "b.mp4": "video"}
+    assert {p.name: p.read_text() for p in (tmp_path / "new").iterdir()} == {
+        "a.txt": "first",
+        "b.mp4": "video",
+    }
 
 
 def test_a_link_stays_a_link_and_a_mode_is_kept_to(tmp_path):
@@ -63,6 +87,17 @@ def test_the_content_is_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
     assert told == ["sync", "sync", "replace", "replace", "replace"]
 
 
-@pytest.mark.parametrize("stem, name", [("talk", "talk"), ("a/b:c", "a_b_c"), ("..", "result_"), ("Failed", "Failed_"), ("x" * 400, "x" * 150),
-                                        ("조각", "조각"), ("tab\there", "tab_here"), (" dot. ", "dot")])
+@pytest.mark.parametrize(
+    "stem, name",
+    [
+        ("talk", "talk"),
+        ("a/b:c", "a_b_c"),
+        ("..", "result_"),
+        ("Failed", "Failed_"),
+        ("x" * 400, "x" * 150),
+        ("조각", "조각"),
+        ("tab\there", "tab_here"),
+        (" dot. ", "dot"),
+    ],
+)
 def test_names_can_be_folders(stem, name): assert safe_name(stem) == name

@@ -8,11 +8,22 @@ from ecg_audio_nb.schema import AcousticFeatures, Analysis, Metadata, Segment, S
 
 
 def analysis(n=2, text="yes & <b>no</b>"):
-    segments = tuple(Segment(i, i, i + 1, speaker_id=f"SPEAKER_{i % 2:02d}", text=text,
-                             acoustic_features=AcousticFeatures(-23.4, 180.2 if i else None, 900)) for i in range(n))
+    segments = tuple(
+        Segment(
+            i,
+            i,
+            i + 1,
+            speaker_id=f"SPEAKER_{i % 2:02d}",
+            text=text,
+            acoustic_features=AcousticFeatures(-23.4, 180.2 if i else None, 900),
+        )
+        for i in range(n)
+    )
     turns = tuple(Turn(i, i + 1, f"SPEAKER_{i % 2:02d}") for i in range(n))
     speakers = tuple(Speaker(s) for s in sorted({t.speaker_id for t in turns}))
-    return Analysis(segments, turns, speakers, Metadata("a <talk>.mp4", duration=float(n), warnings=("clipped: a < b",)))
+    return Analysis(
+        segments, turns, speakers, Metadata("a <talk>.mp4", duration=float(n), warnings=("clipped: a < b",))
+    )
 
 
 def parsed(html): return ElementTree.fromstring(html.replace("<br>", "<br/>").replace("&nbsp;", " "))
@@ -43,6 +54,8 @@ def test_a_lane_a_speaker_and_one_colour_each():
     assert len(set(colours("abcdefgh").values())) == 8
 
 
-@pytest.mark.parametrize("seconds, shown", [(0, "0:00.0"), (59.96, "1:00.0"), (61.24, "1:01.2"), (3661.5, "1:01:01.5")])
+@pytest.mark.parametrize(
+    "seconds, shown", [(0, "0:00.0"), (59.96, "1:00.0"), (61.24, "1:01.2"), (3661.5, "1:01:01.5")]
+)
 def test_clock(seconds, shown):
     assert clock(seconds) == shown

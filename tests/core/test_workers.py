@@ -11,7 +11,7 @@ import pytest
 
 from ecg_audio_nb.core.workers import Child, ChildCrashed, ChildError, ChildTimeout, _spare, fresh
 
-KIDS = '''
+KIDS = """
 import ctypes, os, resource, subprocess, sys, time
 
 def echo(request, payload):
@@ -63,7 +63,7 @@ def group(request, payload):
 
 def threads(request, payload):
     yield {name: os.environ[name] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}, b""
-'''
+"""
 
 
 @pytest.fixture(scope="module")
@@ -110,11 +110,17 @@ def test_an_error_names_its_class_and_text_and_the_child_stays(kids):
         heard = []
         with pytest.raises(ChildError) as caught:
             for _, data in child.stream({"fail": True}): heard.append(bytes(data))
-        assert heard == [b"first"] and caught.value.kind == "KeyError" and caught.value.message == "'no such thing'"
+        assert (
+            heard == [b"first"]
+            and caught.value.kind == "KeyError"
+            and caught.value.message == "'no such thing'"
+        )
         assert len(list(child.stream({"fail": False}))) == 1
 
 
-@pytest.mark.parametrize("target, kind", [("kids:nobody", "AttributeError"), ("not_here:f", "ModuleNotFoundError")])
+@pytest.mark.parametrize(
+    "target, kind", [("kids:nobody", "AttributeError"), ("not_here:f", "ModuleNotFoundError")]
+)
 def test_a_wrong_target_is_an_error(kids, target, kind):
     with Child(target) as child, pytest.raises(ChildError) as caught: list(child.stream({}))
     assert caught.value.kind == kind
@@ -128,7 +134,8 @@ def test_a_crash_names_the_signal_and_keeps_the_last_words(kids):
 
 
 def test_an_exit_names_its_status(kids):
-    with Child("kids:leave") as child, pytest.raises(ChildCrashed, match="exit status 7"): list(child.stream({}))
+    with Child("kids:leave") as child, pytest.raises(ChildCrashed, match="exit status 7"):
+        list(child.stream({}))
 
 
 def test_a_hang_in_c_is_ended_by_the_clock(kids):
@@ -147,13 +154,18 @@ def test_the_clock_counts_the_whole_stream(kids):
 @pytest.mark.parametrize("said", ["\x00" * 64, "M" + "\xff" * 60, "GET / HTTP/1.0\r\n\r\n",
     "M\x00\x00\x00\x02" + "\x00" * 8 + "[]", "M\x00\x00\x00\x04" + "\x00" * 8 + "nope"])
 def test_what_is_no_message_ends_the_stream(kids, said):
-    with Child("kids:lie", timeout=60) as child, pytest.raises(ChildCrashed): list(child.stream({"bytes": said}))
+    with Child("kids:lie", timeout=60) as child, pytest.raises(ChildCrashed):
+        list(child.stream({"bytes": said}))
 
 
 def test_memory_and_processor_time_are_limited(kids):
-    with Child("kids:greedy", memory_mb=1024) as child, pytest.raises(ChildError) as caught: list(child.stream({}))
+    with Child("kids:greedy", memory_mb=1024) as child, pytest.raises(ChildError) as caught:
+        list(child.stream({}))
     assert caught.value.kind == "MemoryError"
-    with Child("kids:busy", cpu_seconds=1, timeout=60) as child, pytest.raises(ChildCrashed, match="SIGXCPU|SIGKILL"):
+    with (
+        Child("kids:busy", cpu_seconds=1, timeout=60) as child,
+        pytest.raises(ChildCrashed, match="SIGXCPU|SIGKILL"),
+    ):
         list(child.stream({}))
 
 
@@ -211,7 +223,9 @@ for header, _ in child.stream({{}}): print(header["pid"], flush=True)
 
 def test_a_script_needs_no_main_guard(kids, tmp_path):
     (tmp_path / "user.py").write_text(SCRIPT.format(kids=str(kids), what="echo"))
-    out = subprocess.run([sys.executable, "user.py"], cwd=tmp_path, stdout=subprocess.PIPE, env=_environment(), check=True)
+    out = subprocess.run(
+        [sys.executable, "user.py"], cwd=tmp_path, stdout=subprocess.PIPE, env=_environment(), check=True
+    )
     assert len(out.stdout.split()) == 1
 
 
@@ -219,7 +233,9 @@ def test_a_script_needs_no_main_guard(kids, tmp_path):
 def test_it_dies_with_its_parent(kids, tmp_path, what):
     script = SCRIPT.format(kids=str(kids), what=what)
     if what == "busy": script = script.replace("for header", "print(child._proc.pid, flush=True)\nfor header")
-    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=_environment())
+    parent = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=_environment()
+    )
     pid = int(parent.stdout.readline())
     assert not gone(pid, within=0.5)
     parent.send_signal(signal.SIGKILL)
@@ -237,7 +253,9 @@ def test_it_outlives_the_thread_that_started_it(kids):
 
 def test_fresh_ones_serve_once_and_the_next_is_there_before_it_is_asked_for(kids):
     def once():
-        with fresh("kids:echo", 60, cpu_seconds=60) as child: return [h["pid"] for h, _ in child.stream({})][0]
+        with fresh("kids:echo", 60, cpu_seconds=60) as child:
+            return [h["pid"] for h, _ in child.stream({})][0]
+
     def spare(): return [c._proc.pid for key, c in _spare.items() if "kids:echo" in key]
     first, none = once(), spare()
     second, one = once(), spare()
@@ -262,7 +280,9 @@ def test_a_fork_leaves_the_spare_alone(kids):
     os.close(r), os.close(w)
 
 
-@pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="this kernel has no scheduler groups for sessions")
+@pytest.mark.skipif(
+    not Path("/proc/self/autogroup").exists(), reason="this kernel has no scheduler groups for sessions"
+)
 def test_a_child_of_a_nice_parent_is_nice_as_a_group(kids):
     said = {}
     def nice():

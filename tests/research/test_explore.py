@@ -22,7 +22,8 @@ SAMPLE = files("ecg_audio_nb") / "assets/sample.mp4"
 # Without a browser
 
 @pytest.fixture(scope="module")
-def given(tmp_path_factory): return {"engine": "whisper", "runtime.data_dir": str(tmp_path_factory.mktemp("data"))}
+def given(tmp_path_factory):
+    return {"engine": "whisper", "runtime.data_dir": str(tmp_path_factory.mktemp("data"))}
 
 
 @pytest.fixture
@@ -38,19 +39,34 @@ def test_every_setting_of_an_analysis_has_a_control():
 
 def test_what_runs_at_once_runs_no_model(given):
     first = run_analysis(str(SAMPLE), load_settings(given))
-    other = {"diarize.threshold": 0.5, "diarize.num_speakers": 2, "diarize.min_turn": 0.5, "segments.max_pause": 0.2, "segments.max_duration": 2.0,
-             "export.silence_marks": True, "acoustics.f0_floor": 80.0}
+    other = {
+        "diarize.threshold": 0.5,
+        "diarize.num_speakers": 2,
+        "diarize.min_turn": 0.5,
+        "segments.max_pause": 0.2,
+        "segments.max_duration": 2.0,
+        "export.silence_marks": True,
+        "acoustics.f0_floor": 80.0,
+    }
     assert all(is_instant(k, first.analysis) for k in other) and not is_instant("voice.onset", first.analysis)
     for key, value in other.items():
-        assert run_analysis(str(SAMPLE), load_settings(given | {key: value})).stage_seconds.keys() <= {"acoustics"}, key
-    assert not any(is_instant(c.key, first.analysis) for stage in ("voice", "transcribe", "align") for c in controls()[stage])
+        assert run_analysis(str(SAMPLE), load_settings(given | {key: value})).stage_seconds.keys() <= {
+            "acoustics"
+        }, key
+    assert not any(
+        is_instant(c.key, first.analysis)
+        for stage in ("voice", "transcribe", "align")
+        for c in controls()[stage]
+    )
     assert not any(is_instant(f"diarize.{name}", first.analysis) for name in ("enabled", "engine", "model"))
 
 
 def test_what_is_turned_while_it_runs_is_run_once_more(explorer):
     for n in (1, 2, 3, 2): explorer.set({"diarize.num_speakers": n})
     explorer.wait()
-    assert len(explorer.analysis.speakers) == 2 and explorer.session.runs["A"].settings.diarize.num_speakers == 2
+    assert (
+        len(explorer.analysis.speakers) == 2 and explorer.session.runs["A"].settings.diarize.num_speakers == 2
+    )
 
 
 def test_a_run_that_fails_says_why_and_leaves_what_was_there(explorer):
@@ -61,7 +77,17 @@ def test_a_run_that_fails_says_why_and_leaves_what_was_there(explorer):
 
 
 def test_settings_do_not_touch_what_was_corrected(explorer):
-    explorer.on_message({"kind": "correct", "layer": "A", "act": "turn", "number": 0, "start": 0.5, "end": 3.0, "speaker": "Ben"})
+    explorer.on_message(
+        {
+            "kind": "correct",
+            "layer": "A",
+            "act": "turn",
+            "number": 0,
+            "start": 0.5,
+            "end": 3.0,
+            "speaker": "Ben",
+        }
+    )
     turns = explorer.analysis.turns
     explorer.show("A")
     explorer.set({"diarize.num_speakers": 1})
@@ -71,12 +97,34 @@ def test_settings_do_not_touch_what_was_corrected(explorer):
 
 
 def test_corrections_survive_the_kernel_and_are_one_s_own_to_replace(explorer, given, tmp_path):
-    explorer.on_message({"kind": "correct", "layer": "A", "act": "word", "number": 0, "word": "Hello", "start": 0.7, "end": 1.0, "speaker": ""})
+    explorer.on_message(
+        {
+            "kind": "correct",
+            "layer": "A",
+            "act": "word",
+            "number": 0,
+            "word": "Hello",
+            "start": 0.7,
+            "end": 1.0,
+            "speaker": "",
+        }
+    )
     again = explore(str(SAMPLE), given, folder=tmp_path / "references")
     assert again.session.layers()["R"].words[0].word == "Hello" and again.session.unsaved
     again.save()
     third = explore(str(SAMPLE), given, folder=tmp_path / "references")
-    third.on_message({"kind": "correct", "layer": "R", "act": "word", "number": 0, "word": "Bye", "start": 0.7, "end": 1.0, "speaker": ""})
+    third.on_message(
+        {
+            "kind": "correct",
+            "layer": "R",
+            "act": "word",
+            "number": 0,
+            "word": "Bye",
+            "start": 0.7,
+            "end": 1.0,
+            "speaker": "",
+        }
+    )
     assert [p.suffix for p in third.save()] == [".stm", ".rttm", ".json"]
     assert read_transcript(tmp_path / "references/sample.stm")[0].text.startswith("Bye ")
 
@@ -84,14 +132,46 @@ def test_corrections_survive_the_kernel_and_are_one_s_own_to_replace(explorer, g
 def test_somebody_s_reference_is_not_written_over(explorer, tmp_path):
     (tmp_path / "references").mkdir()
     (tmp_path / "references/sample.rttm").write_text("mine")
-    explorer.on_message({"kind": "correct", "layer": "A", "act": "rename", "number": 0, "word": "", "start": 0, "end": 1, "speaker": "Ben", "of": "SPEAKER_00"})
+    explorer.on_message(
+        {
+            "kind": "correct",
+            "layer": "A",
+            "act": "rename",
+            "number": 0,
+            "word": "",
+            "start": 0,
+            "end": 1,
+            "speaker": "Ben",
+            "of": "SPEAKER_00",
+        }
+    )
     explorer.on_message({"kind": "save"})
-    assert "stands there already" in explorer.view.status and (tmp_path / "references/sample.rttm").read_text() == "mine"
+    assert (
+        "stands there already" in explorer.view.status
+        and (tmp_path / "references/sample.rttm").read_text() == "mine"
+    )
 
 
-@pytest.mark.parametrize("message", [{}, {"kind": "dance"}, {"kind": "show"}, {"kind": "show", "layer": "Z"}, {"kind": "correct", "layer": "A", "act": "sing", "start": 0, "end": 1},
-                                     {"kind": "correct", "layer": "A", "act": "word", "number": 9999, "word": "x", "start": 0, "end": 1},
-                                     {"kind": "correct", "layer": "A", "act": "add-turn", "number": None, "start": 2, "end": 1, "speaker": "A"}])
+@pytest.mark.parametrize(
+    "message",
+    [
+        {},
+        {"kind": "dance"},
+        {"kind": "show"},
+        {"kind": "show", "layer": "Z"},
+        {"kind": "correct", "layer": "A", "act": "sing", "start": 0, "end": 1},
+        {"kind": "correct", "layer": "A", "act": "word", "number": 9999, "word": "x", "start": 0, "end": 1},
+        {
+            "kind": "correct",
+            "layer": "A",
+            "act": "add-turn",
+            "number": None,
+            "start": 2,
+            "end": 1,
+            "speaker": "A",
+        },
+    ],
+)
 def test_no_message_of_a_page_breaks_the_explorer(explorer, message):
     before = explorer.analysis
     explorer.on_message(message)
@@ -116,7 +196,9 @@ def test_without_the_extra_the_way_out_is_named(monkeypatch):
 def test_text_of_a_recording_is_no_markup(given):
     evil = "<img src=x onerror=alert(1)>"
     first = run_analysis(str(SAMPLE), load_settings(given))
-    named = replace(first, analysis=replace(first.analysis, metadata=replace(first.analysis.metadata, filename=evil)))
+    named = replace(
+        first, analysis=replace(first.analysis, metadata=replace(first.analysis.metadata, filename=evil))
+    )
     session = Session(str(SAMPLE), {"A": named}, {"A": load_settings(given | {"transcribe.hotwords": evil})})
     assert evil not in Explorer(session)._picture()["text/html"]
 
@@ -128,7 +210,11 @@ def test_the_session_of_a_cell_follows_the_page(given, tmp_path):
     explorer.compare()
     explorer.set({"diarize.num_speakers": 1})
     explorer.wait()
-    assert (explorer.slot, len(explorer.analysis.speakers), list(explorer.view.data["layers"])) == ("B", 1, ["A", "B"])
+    assert (explorer.slot, len(explorer.analysis.speakers), list(explorer.view.data["layers"])) == (
+        "B",
+        1,
+        ["A", "B"],
+    )
     assert "differ in" in explorer.view.data["differences"]
     explorer.set({"transcribe.beam_size": 0})
     assert explorer.view.status.startswith("transcribe.beam_size = 0:")
@@ -136,13 +222,24 @@ def test_the_session_of_a_cell_follows_the_page(given, tmp_path):
     assert explorer.pending == {"voice.onset": "B"} and "press “run”" in explorer.view.status
     explorer.on_message({"kind": "show", "layer": "A"})
     n, almost = next((n, w) for n, w in enumerate(explorer.analysis.words) if w.word == "Almost,")
-    form = {"act": "word", "number": n, "word": "Nearly,", "start": round(almost.start_time, 2), "end": round(almost.end_time, 2), "speaker": ""}
+    form = {
+        "act": "word",
+        "number": n,
+        "word": "Nearly,",
+        "start": round(almost.start_time, 2),
+        "end": round(almost.end_time, 2),
+        "speaker": "",
+    }
     explorer.on_message({"kind": "correct", "layer": "A", **form})
     assert (explorer.session.shown, explorer.analysis.words[n].word) == ("R", "Nearly,")
     explorer.on_message({"kind": "save"})
     assert sorted(p.name for p in tmp_path.iterdir()) == ["sample.json", "sample.rttm", "sample.stm"]
     again = explore(str(SAMPLE), given, folder=tmp_path)
-    assert (list(again.view.data["layers"]), again.session.layers()["R"].words[n].word, again.overwrite) == (["A", "R"], "Nearly,", True)
+    assert (list(again.view.data["layers"]), again.session.layers()["R"].words[n].word, again.overwrite) == (
+        ["A", "R"],
+        "Nearly,",
+        True,
+    )
 
 
 def test_a_worker_works_once_on_a_name():
@@ -157,21 +254,38 @@ def test_controls_show_settings_and_report_what_the_user_changes(given):
     changes = []
     panel = Panel(load_settings(given), lambda *change: changes.append(change))
     threshold = panel.widgets["diarize.threshold"]
-    assert (type(threshold).__name__, threshold.min, threshold.max, threshold.value) == ("FloatSlider", -1, 1, 0.6)
+    assert (type(threshold).__name__, threshold.min, threshold.max, threshold.value) == (
+        "FloatSlider",
+        -1,
+        1,
+        0.6,
+    )
     assert panel.widgets["diarize.enabled"].value is True
     threshold.value = 0.5
     panel.show(load_settings({"diarize.threshold": 0.9, "transcribe.beam_size": 3}))
-    assert [panel.widgets[k].value for k in ("diarize.threshold", "transcribe.beam_size", "diarize.num_speakers")] == [0.9, 3, ""]
+    assert [
+        panel.widgets[k].value for k in ("diarize.threshold", "transcribe.beam_size", "diarize.num_speakers")
+    ] == [0.9, 3, ""]
     assert changes == [("diarize.threshold", "0.5")]
 
 
 def test_a_setting_without_a_value_reads_as_what_it_means(given):
-    "`auto` where the toolkit chooses, `off` where None turns something off; an engine names the one it follows"
+    """`auto` where the toolkit chooses, `off` where None turns something off; an engine names the one it
+    follows"""
     changes = []
     panel = Panel(load_settings({"engine": "whisper"}), lambda *change: changes.append(change))
-    assert [panel.widgets[k].placeholder for k in ("diarize.num_speakers", "transcribe.model", "diarize.voices", "transcribe.hotwords")] == ["auto", "auto", "off", "empty"]
-    assert panel.widgets["transcribe.engine"].options[0] == ("whisper (default)", "none") and panel.widgets["transcribe.engine"].label == "whisper (default)"
-    assert panel.widgets["diarize.min_turn"].description == "min_turn (s)" and panel.widgets["acoustics.f0_floor"].description == "f0_floor (Hz)"
+    assert [
+        panel.widgets[k].placeholder
+        for k in ("diarize.num_speakers", "transcribe.model", "diarize.voices", "transcribe.hotwords")
+    ] == ["auto", "auto", "off", "empty"]
+    assert (
+        panel.widgets["transcribe.engine"].options[0] == ("whisper (default)", "none")
+        and panel.widgets["transcribe.engine"].label == "whisper (default)"
+    )
+    assert (
+        panel.widgets["diarize.min_turn"].description == "min_turn (s)"
+        and panel.widgets["acoustics.f0_floor"].description == "f0_floor (Hz)"
+    )
     number = panel.widgets["diarize.num_speakers"]
     number.value = "2"
     number.value = "auto"
@@ -181,9 +295,15 @@ def test_a_setting_without_a_value_reads_as_what_it_means(given):
 
 
 def test_settings_as_code_keep_the_profile(given):
-    explorer = explore(str(SAMPLE), {"runtime.data_dir": given["runtime.data_dir"], "diarize.num_speakers": 2}, profile="demo")
+    explorer = explore(
+        str(SAMPLE),
+        {"runtime.data_dir": given["runtime.data_dir"], "diarize.num_speakers": 2},
+        profile="demo",
+    )
     code = explorer.view.data["snippets"]["code"]
-    assert "'diarize.num_speakers': 2" in code and code.endswith("profile='demo')") and "'profile'" not in code
+    assert (
+        "'diarize.num_speakers': 2" in code and code.endswith("profile='demo')") and "'profile'" not in code
+    )
     assert '"profile": "demo"' in explorer.view.data["snippets"]["papermill"]
 
 
@@ -208,7 +328,10 @@ def browser():
     with chromium_browser("the explorer is not driven", "--mute-audio") as found: yield found
 
 
-def turns(page, layer="A"): return page.eval_on_selector_all(f".ecg-explore .turn[data-layer={layer}]", "found => found.map(t => t.dataset.who)")
+def turns(page, layer="A"):
+    return page.eval_on_selector_all(
+        f".ecg-explore .turn[data-layer={layer}]", ("found => found.map(t => t.dataset.who)")
+    )
 
 
 @pytest.mark.slow
@@ -218,13 +341,18 @@ def test_the_desk_in_jupyterlab(browser, served, tmp_path):
     page.set_default_timeout(60_000)
     page.on("pageerror", lambda e: faults.append(str(e)))
     view = open_desk(page, address)
-    assert page.locator(".ecg-picture").is_hidden() and "87 words · 3 speakers" in view.locator(".summary").inner_text()
+    assert (
+        page.locator(".ecg-picture").is_hidden()
+        and "87 words · 3 speakers" in view.locator(".summary").inner_text()
+    )
     assert len(set(turns(page))) == 3
 
     # a slider is moved, and lanes change; the models do not run again
     page.locator(".widget-slider:has-text('threshold') .noUi-handle").locator("visible=true").focus()
     for _ in range(5): page.keyboard.press("PageDown")
-    until(page, "new Set([...view.querySelectorAll('.turn[data-layer=A]')].map(t => t.dataset.who)).size == 2")
+    until(
+        page, ("new Set([...view.querySelectorAll('.turn[data-layer=A]')].map(t => t.dataset.who)).size == 2")
+    )
     until(page, "view.querySelector('.status').textContent == 'no model ran'")
 
     # two settings side by side, differences marked
@@ -233,7 +361,9 @@ def test_the_desk_in_jupyterlab(browser, served, tmp_path):
     number = page.locator(".widget-text:has-text('num_speakers') input")
     number.fill("3")
     number.press("Enter")
-    until(page, "new Set([...view.querySelectorAll('.turn[data-layer=B]')].map(t => t.dataset.who)).size == 3")
+    until(
+        page, ("new Set([...view.querySelectorAll('.turn[data-layer=B]')].map(t => t.dataset.who)).size == 3")
+    )
     assert page.locator(".ecg-explore .moved").count() and view.locator(".w.changed").count()
     assert re.search(r"differ in [1-9]\d* words and [1-9]", view.locator(".differences").inner_text())
 
@@ -274,7 +404,11 @@ def test_the_desk_in_jupyterlab(browser, served, tmp_path):
     view.locator(".save").click()
     until(page, "view.querySelector('.status').textContent.startsWith('saved references/talk.stm')")
     said, spoke = read_transcript(folder / "references/talk.stm"), read_turns(folder / "references/talk.rttm")
-    assert " And " in " ".join(u.text for u in said) and spoke[0].speaker_id == "Ben" and spoke[-1].speaker_id == "Eve"
+    assert (
+        " And " in " ".join(u.text for u in said)
+        and spoke[0].speaker_id == "Ben"
+        and spoke[-1].speaker_id == "Eve"
+    )
     assert re.search(r"A .* WER 1\.\d % · DER \d", view.locator(".summary").inner_text())
 
     # undone
@@ -284,7 +418,13 @@ def test_the_desk_in_jupyterlab(browser, served, tmp_path):
     # what was found is taken along
     view.locator("summary").click()
     view.get_by_role("button", name="A", exact=True).click()
-    until(page, "view.querySelector('pre[data-name=\"settings.ini\"]').textContent == '[mine]\\nengine = whisper\\ndiarize.threshold = 0.35'")
+    until(
+        page,
+        (
+            "view.querySelector('pre[data-name=\"settings.ini\"]').textContent == '[mine]\\nengine = "
+            "whisper\\ndiarize.threshold = 0.35'"
+        ),
+    )
     assert "'diarize.threshold': 0.35" in view.locator("pre[data-name=code]").inner_text()
     assert '"diarize.threshold": 0.35' in view.locator("pre[data-name=papermill]").inner_text()
     cut_off = """() => { const right = document.querySelector('.jupyter-widgets.widget-accordion').getBoundingClientRect().right
@@ -297,11 +437,17 @@ def test_the_desk_in_jupyterlab(browser, served, tmp_path):
     page.wait_for_timeout(3000) # the picture follows when nobody turns anything
     page.keyboard.press("Control+s")
     deadline = time.monotonic() + 30
-    while not any("text/html" in o.get("data", {}) for c in json.loads((folder / "desk.ipynb").read_text())["cells"][1:] for o in c["outputs"]):
+    while not any(
+        "text/html" in o.get("data", {})
+        for c in json.loads((folder / "desk.ipynb").read_text())["cells"][1:]
+        for o in c["outputs"]
+    ):
         assert time.monotonic() < deadline, "the notebook was not saved"
         time.sleep(0.2)
     for kernel in json.loads(urllib.request.urlopen(address.format("api/kernels")).read()):
-        urllib.request.urlopen(urllib.request.Request(address.format(f"api/kernels/{kernel['id']}"), method="DELETE"))
+        urllib.request.urlopen(
+            urllib.request.Request(address.format(f"api/kernels/{kernel['id']}"), method="DELETE")
+        )
     page.reload()
     page.locator(".ecg-picture img").first.wait_for()
     page.wait_for_timeout(1000)

@@ -1,4 +1,5 @@
-"""Sweeps: a stage runs where its settings differ and nowhere else, nothing is lost to a kill, and no point wins by failing"""
+"""Sweeps: a stage runs where its settings differ and nowhere else, nothing is lost to a kill, and no point
+wins by failing"""
 import json, os, signal, subprocess, sys, time
 from collections import Counter
 from pathlib import Path
@@ -21,11 +22,20 @@ QUIET = {"engine": "whisper", "transcribe.enabled": False}
 def clips(sample, tmp_path_factory):
     "Three clips of the sample, with who spoke when"
     folder, audio = tmp_path_factory.mktemp("clips"), load_audio(sample)
-    turns = [(float(f[3]), float(f[3]) + float(f[4]), f[7]) for f in map(str.split, sample.with_suffix(".rttm").read_text().splitlines())]
+    turns = [
+        (float(f[3]), float(f[3]) + float(f[4]), f[7])
+        for f in map(str.split, sample.with_suffix(".rttm").read_text().splitlines())
+    ]
     for n, (start, end) in enumerate(SPANS):
         soundfile.write(folder / f"c{n}.wav", audio.cut(start, end).samples, audio.sample_rate)
-        inside = [(max(s, start) - start, min(e, end) - max(s, start), who) for s, e, who in turns if s < end and e > start]
-        (folder / f"c{n}.rttm").write_text("".join(f"SPEAKER c{n} 1 {s:.3f} {d:.3f} <NA> <NA> {who} <NA> <NA>\n" for s, d, who in inside))
+        inside = [
+            (max(s, start) - start, min(e, end) - max(s, start), who)
+            for s, e, who in turns
+            if s < end and e > start
+        ]
+        (folder / f"c{n}.rttm").write_text(
+            "".join((f"SPEAKER c{n} 1 {s:.3f} {d:.3f} <NA> <NA> {who} <NA> <NA>\n") for s, d, who in inside)
+        )
     return [folder / f"c{n}.wav" for n in range(len(SPANS))]
 
 
@@ -36,7 +46,12 @@ def data(tmp_path_factory):
 
 
 def tried(clips, space, folder, data, **more):
-    given = {"metric": "der", "references": None if isinstance(clips, dict) else clips[0].parent, "settings": QUIET | {"runtime.data_dir": data}, "workers": 1} | more
+    given = {
+        "metric": "der",
+        "references": None if isinstance(clips, dict) else clips[0].parent,
+        "settings": QUIET | {"runtime.data_dir": data},
+        "workers": 1,
+    } | more
     return sweep(clips, space, folder=folder, **given)
 
 
@@ -45,22 +60,44 @@ def tried(clips, space, folder, data, **more):
 @pytest.mark.slow
 def test_of_48_points_each_stage_runs_where_its_settings_differ(clips, tmp_path):
     onsets, offset = (0.4, 0.9), 0.35
-    space = {"voice.onset": list(onsets), "acoustics.f0_floor": [60.0, 80.0], "diarize.num_speakers": [None, 1, 2, 3], "diarize.min_turn": [0.1, 2.0, 3.0]}
+    space = {
+        "voice.onset": list(onsets),
+        "acoustics.f0_floor": [60.0, 80.0],
+        "diarize.num_speakers": [None, 1, 2, 3],
+        "diarize.min_turn": [0.1, 2.0, 3.0],
+    }
     settings = {"engine": "whisper", "voice.offset": offset, "runtime.data_dir": str(tmp_path / "data")}
     found = tried(clips, space, tmp_path / "sweep", None, settings=settings, workers=2)
-    assert len(found.trials) == 48 * 3 and len(found.ranking()) == 48 and not any(r.error for r in found.trials)
-    heard = [len({tuple(binarize(s, VoiceSettings(onset=on, offset=offset)).speech) for on in onsets}) for s in (run_networks(load_audio(c)) for c in clips)]
-    assert found.stage_runs == {"media": 3, "voice": 3, "diarize": 3, "acoustics": 6, "transcribe": sum(heard), "align": sum(heard)}
+    assert (
+        len(found.trials) == 48 * 3 and len(found.ranking()) == 48 and not any(r.error for r in found.trials)
+    )
+    heard = [
+        len({tuple(binarize(s, VoiceSettings(onset=on, offset=offset)).speech) for on in onsets})
+        for s in (run_networks(load_audio(c)) for c in clips)
+    ]
+    assert found.stage_runs == {
+        "media": 3,
+        "voice": 3,
+        "diarize": 3,
+        "acoustics": 6,
+        "transcribe": sum(heard),
+        "align": sum(heard),
+    }
     assert len(set(found.ranking()["der"])) > 3
 
 
 def test_a_grid_and_workers_give_the_same(clips, tmp_path, data):
     space = {"diarize.threshold": [0.3, 0.7]}
     one, two = (tried(clips, space, tmp_path / str(n), data, workers=n) for n in (1, 2))
-    assert [(r.source, r.point, r.errors, r.denominator) for r in one.trials] == [(r.source, r.point, r.errors, r.denominator) for r in two.trials]
+    assert [(r.source, r.point, r.errors, r.denominator) for r in one.trials] == [
+        (r.source, r.point, r.errors, r.denominator) for r in two.trials
+    ]
     assert sum(r.denominator for r in one.trials[::2]) > 10 # seconds of speech
     [best] = [s for p, s in sw._point_scores(one) if p == one.best]
-    assert best == pytest.approx(sum(r.errors for r in one.trials if r.point == one.best) / sum(r.denominator for r in one.trials if r.point == one.best))
+    assert best == pytest.approx(
+        sum(r.errors for r in one.trials if r.point == one.best)
+        / sum(r.denominator for r in one.trials if r.point == one.best)
+    )
 
 
 # Nothing is lost
@@ -80,7 +117,9 @@ def alive(pid):
 def until(holds, process=None):
     end = time.monotonic() + 120
     while not holds():
-        assert time.monotonic() < end and (process is None or process.poll() is None), "it did not come to that"
+        assert time.monotonic() < end and (process is None or process.poll() is None), (
+            "it did not come to that"
+        )
         time.sleep(0.02)
 
 
@@ -103,10 +142,14 @@ if __name__ == "__main__":
     until(lambda: not any(map(alive, workers)))
     known, said = lines(state), []
     assert 5 <= known < 72
-    found = tried(clips, space, tmp_path / "sweep", data, on_trial=lambda row, done, total: said.append((done, total)))
+    found = tried(
+        clips, space, tmp_path / "sweep", data, on_trial=lambda row, done, total: said.append((done, total))
+    )
     assert said == [(n, 72) for n in range(1, 73)] and lines(state) == 72
     whole = tried(clips, space, tmp_path / "new", data)
-    assert [(r.source, r.point, r.value) for r in found.trials] == [(r.source, r.point, r.value) for r in whole.trials]
+    assert [(r.source, r.point, r.value) for r in found.trials] == [
+        (r.source, r.point, r.value) for r in whole.trials
+    ]
     assert all(r.value is not None for r in whole.trials) and len({r.value for r in whole.trials}) > 3
 
 
@@ -114,9 +157,15 @@ def test_what_is_known_is_not_asked_again(clips, tmp_path, data, monkeypatch):
     tried(clips[:1], {"diarize.threshold": [0.5, 0.7]}, tmp_path, data)
     asked = []
     run_point = sw.run_trial
-    monkeypatch.setattr(sw, "run_trial", lambda source, given: asked.append(given["diarize.threshold"]) or run_point(source, given))
+    monkeypatch.setattr(
+        sw,
+        "run_trial",
+        lambda source, given: asked.append(given["diarize.threshold"]) or run_point(source, given),
+    )
     more = tried(clips[:1], {"diarize.threshold": [0.5, 0.6, 0.7], "diarize.min_turn": [0.1]}, tmp_path, data)
-    assert asked == ["0.6"] and [r.point for r in more.trials] == [{"diarize.threshold": t, "diarize.min_turn": 0.1} for t in (0.5, 0.6, 0.7)]
+    assert asked == ["0.6"] and [r.point for r in more.trials] == [
+        {"diarize.threshold": t, "diarize.min_turn": 0.1} for t in (0.5, 0.6, 0.7)
+    ]
     tried(clips[:1], {"diarize.threshold": [0.5]}, tmp_path, data, metric="jer")
     assert asked == ["0.6", "0.5"]
 
@@ -131,7 +180,10 @@ def test_another_reference_is_scored_anew(clips, tmp_path, data):
     assert (first.trials[0].denominator > 3, other.trials[0].denominator) == (True, 0.5)
 
 
-@pytest.mark.parametrize("harm", [b'{"key": "cut', b"[1]\n", b"\xff\xfe\n", b'{"key": "x", "nope": 1}\n', b"\n\n", b'{"key": []}\n'])
+@pytest.mark.parametrize(
+    "harm",
+    [b'{"key": "cut', b"[1]\n", b"\xff\xfe\n", b'{"key": "x", "nope": 1}\n', b"\n\n", b'{"key": []}\n'],
+)
 def test_lines_that_are_none_are_passed_over(clips, tmp_path, data, harm):
     first = tried(clips[:1], {"diarize.threshold": [0.7]}, tmp_path, data)
     path = tmp_path / "sweep.jsonl"
@@ -146,8 +198,14 @@ def test_a_search_goes_on_where_it_stopped(clips, tmp_path, data):
     short = tried(clips[:1], space, tmp_path / "a", data, points=6)
     n = lines(tmp_path / "a/sweep.jsonl")
     long = tried(clips[:1], space, tmp_path / "a", data, points=14)
-    assert long.trials[:len(short.trials)] == short.trials and len(long.trials) > len(short.trials) and n == len(short.trials)
-    assert [r.point for r in tried(clips[:1], space, tmp_path / "b", data, points=14).trials] == [r.point for r in long.trials]
+    assert (
+        long.trials[: len(short.trials)] == short.trials
+        and len(long.trials) > len(short.trials)
+        and n == len(short.trials)
+    )
+    assert [r.point for r in tried(clips[:1], space, tmp_path / "b", data, points=14).trials] == [
+        r.point for r in long.trials
+    ]
 
 
 # Faults
@@ -156,26 +214,40 @@ def _leave(source, given): os._exit(3)
 
 def test_a_lost_worker_is_reported(monkeypatch, clips, tmp_path, data):
     monkeypatch.setattr(sw, "run_trial", _leave)
-    with pytest.raises(SweepError, match="a worker was lost: .* fewer `workers`"): tried(clips, {"diarize.threshold": [0.7]}, tmp_path, data, workers=2)
+    with pytest.raises(SweepError, match=("a worker was lost: "
+".* fewer `workers`")): tried(clips, {"diarize.threshold": [0.7]}, tmp_path, data, workers=2)
 
 
 def test_a_log_of_before_is_read(tmp_path):
     "Two keys of a line had another name in 0.1"
     path = tmp_path / "sweep.jsonl"
-    path.write_text('{"key": "k", "source": "a.wav", "point": {"diarize.threshold": 0.7}, "errors": 3.0, "over": 12.0, "made": {"diarize": 0.5}, "error": null}\n')
-    assert sw._Log(path).trials == {"k": Trial("a.wav", {"diarize.threshold": 0.7}, 3.0, 12.0, {"diarize": 0.5})}
+    path.write_text(('{"key": "k", "source": "a.wav", "point": {"diarize.threshold": 0.7}, "errors": 3.0, '
+'"over": 12.0, "made": {"diarize": 0.5}, "error": null}\n'))
+    assert sw._Log(path).trials == {
+        "k": Trial("a.wav", {"diarize.threshold": 0.7}, 3.0, 12.0, {"diarize": 0.5})
+    }
 
 
 def test_a_recording_that_fails_is_a_row_and_is_tried_again(clips, tmp_path, data):
-    sources = {str(clips[0]): {"turns": clips[0].with_suffix(".rttm")}, str(tmp_path / "nowhere.wav"): {"turns": clips[1].with_suffix(".rttm")}}
+    sources = {
+        str(clips[0]): {"turns": clips[0].with_suffix(".rttm")},
+        str(tmp_path / "nowhere.wav"): {"turns": clips[1].with_suffix(".rttm")},
+    }
     found = tried(sources, {"diarize.threshold": [0.7]}, tmp_path, data, references=None)
-    assert found.trials[1].error.startswith("FetchError") and found.trials[1].value is None and found.best == {"diarize.threshold": 0.7}
+    assert (
+        found.trials[1].error.startswith("FetchError")
+        and found.trials[1].value is None
+        and found.best == {"diarize.threshold": 0.7}
+    )
 
 
 def test_what_failed_once_is_tried_again(clips, tmp_path, data, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(sw, "run_trial", lambda *_: ("OSError: no route to host", {}))
-        assert tried(clips[:1], {"diarize.threshold": [0.7]}, tmp_path, data).trials[0].error == "OSError: no route to host"
+        assert (
+            tried(clips[:1], {"diarize.threshold": [0.7]}, tmp_path, data).trials[0].error
+            == "OSError: no route to host"
+        )
     [row] = tried(clips[:1], {"diarize.threshold": [0.7]}, tmp_path, data).trials
     assert row.error is None and row.value is not None
 
@@ -184,21 +256,35 @@ def test_a_reference_of_another_file_is_a_row(clips, tmp_path, data):
     (tmp_path / "c0.rttm").write_text("SPEAKER c0 1 90.0 0.5 <NA> <NA> Ann <NA> <NA>\n")
     (tmp_path / "c1.rttm").write_text("what is this\n")
     found = tried(clips[:2], {"diarize.threshold": [0.7]}, tmp_path, data, references=tmp_path)
-    assert found.best is None and found.to_ini() == "# no point has a score" and found.ranking()["der"].isna().all()
+    assert (
+        found.best is None
+        and found.to_ini() == "# no point has a score"
+        and found.ranking()["der"].isna().all()
+    )
     assert found.trials[1].error.startswith("EvaluateError") and "turns with SPEAKER" in found.trials[1].error
     with pytest.raises(SweepError, match="nothing to draw"): sw.plot_parallel(found)
 
 
-@pytest.mark.parametrize("space, more, error, says", [
-    ({}, {}, SweepError, "no setting to vary"), ({"diarize.threshold": []}, {}, SweepError, "no list of values"),
-    ({"diarize.threshold": "0.5"}, {}, SweepError, "no list of values"), ({"diarize.threshold": {"lo": 1}}, {}, SweepError, "no range"),
-    ({"diarize.treshold": [1]}, {}, SettingsError, "diarize.threshold"), ({"diarize.threshold": [0.5, 7]}, {}, SettingsError, "diarize.threshold"),
-    ({"diarize.threshold": [0.5]}, {"metric": "ber"}, SweepError, "metric = 'ber'"), ({"diarize.threshold": [0.5]}, {"workers": 0}, SweepError, "at least 1"),
-    ({"diarize.threshold": [0.5]}, {"points": 0}, SweepError, "points = 0"), ({"diarize.threshold": [0.5]}, {"references": None}, SweepError, "no references"),
-    ({"diarize.threshold": [0.5]}, {"references": "/nowhere"}, EvaluateError, "holds no c0.stm"),
-    ({"diarize.threshold": {"low": 0, "high": 0.5, "log": True}}, {"points": 2}, SweepError, "above 0"),
-])
-def test_a_sweep_that_is_none_is_refused_before_it_runs(clips, tmp_path, data, monkeypatch, space, more, error, says):
+@pytest.mark.parametrize(
+    "space, more, error, says",
+    [
+        ({}, {}, SweepError, "no setting to vary"),
+        ({"diarize.threshold": []}, {}, SweepError, "no list of values"),
+        ({"diarize.threshold": "0.5"}, {}, SweepError, "no list of values"),
+        ({"diarize.threshold": {"lo": 1}}, {}, SweepError, "no range"),
+        ({"diarize.treshold": [1]}, {}, SettingsError, "diarize.threshold"),
+        ({"diarize.threshold": [0.5, 7]}, {}, SettingsError, "diarize.threshold"),
+        ({"diarize.threshold": [0.5]}, {"metric": "ber"}, SweepError, "metric = 'ber'"),
+        ({"diarize.threshold": [0.5]}, {"workers": 0}, SweepError, "at least 1"),
+        ({"diarize.threshold": [0.5]}, {"points": 0}, SweepError, "points = 0"),
+        ({"diarize.threshold": [0.5]}, {"references": None}, SweepError, "no references"),
+        ({"diarize.threshold": [0.5]}, {"references": "/nowhere"}, EvaluateError, "holds no c0.stm"),
+        ({"diarize.threshold": {"low": 0, "high": 0.5, "log": True}}, {"points": 2}, SweepError, "above 0"),
+    ],
+)
+def test_a_sweep_that_is_none_is_refused_before_it_runs(
+    clips, tmp_path, data, monkeypatch, space, more, error, says
+):
     def run_point(*_): raise AssertionError("it ran")
     monkeypatch.setattr(sw, "run_trial", run_point)
     with pytest.raises(error, match=says): tried(clips, space, tmp_path, data, **more)
@@ -207,9 +293,18 @@ def test_a_sweep_that_is_none_is_refused_before_it_runs(clips, tmp_path, data, m
 # What follows from rows
 
 def test_no_point_wins_by_failing():
-    rows = [Trial("a", {"x": 1}, 5, 10), Trial("b", {"x": 1}, 1, 90), Trial("a", {"x": 2}, 0, 10), Trial("b", {"x": 2}, error="no")]
+    rows = [
+        Trial("a", {"x": 1}, 5, 10),
+        Trial("b", {"x": 1}, 1, 90),
+        Trial("a", {"x": 2}, 0, 10),
+        Trial("b", {"x": 2}, error="no"),
+    ]
     found = Sweep(tuple(rows), "wer")
-    assert found.best == {"x": 1} and found.ranking()["wer"].tolist()[:1] == [0.06] and Sweep(tuple(rows[2:]), "wer").best == {"x": 2}
+    assert (
+        found.best == {"x": 1}
+        and found.ranking()["wer"].tolist()[:1] == [0.06]
+        and Sweep(tuple(rows[2:]), "wer").best == {"x": 2}
+    )
 
 
 def test_more_is_better_when_it_is_said():
@@ -220,20 +315,38 @@ def test_more_is_better_when_it_is_said():
 
 
 def test_a_metric_of_ones_own_may_have_no_number(clips, tmp_path, data):
-    def hers(analysis, reference): return {0.5: None, 0.7: float("inf")}.get(analysis.metadata.settings["diarize"]["threshold"], 2)
-    found = tried(clips[:1], {"diarize.threshold": [0.5, 0.6, 0.7]}, tmp_path, data, metric=hers, references=None)
-    assert [r.value for r in found.trials] == [None, 2, None] and found.best == {"diarize.threshold": 0.6} and found.metric == "hers"
+    def hers(analysis, reference):
+        return {0.5: None, 0.7: float("inf")}.get(analysis.metadata.settings["diarize"]["threshold"], 2)
+
+    found = tried(
+        clips[:1], {"diarize.threshold": [0.5, 0.6, 0.7]}, tmp_path, data, metric=hers, references=None
+    )
+    assert (
+        [r.value for r in found.trials] == [None, 2, None]
+        and found.best == {"diarize.threshold": 0.6}
+        and found.metric == "hers"
+    )
 
 
 def test_points_are_each_combination_once():
-    assert Counter(json.dumps(p) for p in grid({"a": [1, 2, 2], "b": [None, "x"]})) == Counter(json.dumps({"a": a, "b": b}) for a in (1, 2) for b in (None, "x"))
+    assert Counter(json.dumps(p) for p in grid({"a": [1, 2, 2], "b": [None, "x"]})) == Counter(
+        json.dumps({"a": a, "b": b}) for a in (1, 2) for b in (None, "x")
+    )
 
 
 def test_a_search_draws_within_bounds():
-    asked = search({"n": Range(1, 5), "f": Range(0.1, 10.0, log=True), "s": Range(0.0, 1.0, step=0.25), "c": ["a", "b"]}, 25, seed=3)
+    asked = search(
+        {"n": Range(1, 5), "f": Range(0.1, 10.0, log=True), "s": Range(0.0, 1.0, step=0.25), "c": ["a", "b"]},
+        25,
+        seed=3,
+    )
     points = [next(asked)]
     for _ in range(24): points.append(asked.send(None if len(points) % 5 == 0 else points[-1]["f"]))
-    assert {type(p["n"]) for p in points} == {int} and {p["n"] for p in points} <= {1, 2, 3, 4, 5} and {p["c"] for p in points} == {"a", "b"}
+    assert (
+        {type(p["n"]) for p in points} == {int}
+        and {p["n"] for p in points} <= {1, 2, 3, 4, 5}
+        and {p["c"] for p in points} == {"a", "b"}
+    )
     assert all(0.1 <= p["f"] <= 10 and p["s"] in (0, 0.25, 0.5, 0.75, 1) for p in points)
     with pytest.raises(StopIteration): asked.send(1.0)
 
@@ -242,7 +355,9 @@ def test_a_search_draws_within_bounds():
 
 def test_many_values_stand_by_their_size():
     assert sweep_plots.heights(["1", "2", "9"]) == {"1": 0, "2": 0.5, "9": 1}
-    assert sweep_plots.heights([str(n * n) for n in range(11)])["25"] == 0.25 and sweep_plots.heights(["auto"]) == {"auto": 0.5}
+    assert sweep_plots.heights([str(n * n) for n in range(11)])["25"] == 0.25 and sweep_plots.heights(
+        ["auto"]
+    ) == {"auto": 0.5}
     assert len(set(sweep_plots.heights([f"v{n}" for n in range(12)]).values())) == 12
 
 

@@ -1,4 +1,5 @@
-"Captions that show the voice: cut by their rules, drawn so that nothing jumps or injects, burnt into a picture whole or not at all"
+"""Captions that show the voice: cut by their rules, drawn so that nothing jumps or injects, burnt into a
+picture whole or not at all"""
 import json, os, re, shutil, stat, tomllib
 from dataclasses import fields, replace
 from fractions import Fraction
@@ -10,8 +11,24 @@ from pysubs2 import SSAEvent, SSAFile
 from ecg_audio_nb.core.html import PALETTE, contrast
 from ecg_audio_nb.core.renamed import STYLE, RenamedKey
 from ecg_audio_nb.results.ffmpeg import BACKGROUND
-from ecg_audio_nb.results.captions import (CaptionError, CaptionStyle, SpeakerBaseline, ass_text, burn, caption_lines, caption_presets, caption_style,
-                                   find_ffmpeg, frame_size, intonation, ensure_contrast, loudness, to_ass, speaker_baselines, write_captions)
+from ecg_audio_nb.results.captions import (
+    CaptionError,
+    CaptionStyle,
+    SpeakerBaseline,
+    ass_text,
+    burn,
+    caption_lines,
+    caption_presets,
+    caption_style,
+    find_ffmpeg,
+    frame_size,
+    intonation,
+    ensure_contrast,
+    loudness,
+    to_ass,
+    speaker_baselines,
+    write_captions,
+)
 from ecg_audio_nb.results.cues import ExportError, display_width, spoken_words
 from ecg_audio_nb.schema import AcousticFeatures, Analysis, Metadata, Segment, Speaker, Word
 
@@ -19,20 +36,33 @@ try: FFMPEG = find_ffmpeg()
 except CaptionError as e: FFMPEG, WHY = None, str(e)
 else: WHY = ""
 with_ffmpeg = pytest.mark.skipif(not FFMPEG, reason=WHY)
-OURS = re.compile(r"\{\\1c&H[0-9A-F]{6}&(?:\\t\(0,80,\\1c&H[0-9A-F]{6}&\))?(?:\\fs[0-9.]+)?(?:\\fax-?[0-9.]+)?\}|\{\\fs[0-9.]+\}")
+OURS = re.compile(
+    r"\{\\1c&H[0-9A-F]{6}&(?:\\t\(0,80,\\1c&H[0-9A-F]{6}&\))?(?:\\fs[0-9.]+)?(?:\\fax-?[0-9.]+)?\}|\{\\fs[0-9.]+\}"
+)
 
 
 def talk(text, start=0.0, step=0.4, who="A", id=0, levels=(), pitches=(), joined=" "):
     "A segment whose words follow each other"
     words, at = [], start
     for i, w in enumerate(text.split()):
-        heard = AcousticFeatures(levels[i] if i < len(levels) else None, pitches[i] if i < len(pitches) else None)
+        heard = AcousticFeatures(
+            levels[i] if i < len(levels) else None, pitches[i] if i < len(pitches) else None
+        )
         words.append(Word(w, at, at + step, speaker_id=who, acoustic_features=heard))
         at = round(at + step, 3)
-    return Segment(id, start, words[-1].end_time, speaker_id=who, text=joined.join(text.split()), words=tuple(words))
+    return Segment(
+        id, start, words[-1].end_time, speaker_id=who, text=joined.join(text.split()), words=tuple(words)
+    )
+
 
 def analysis(*segments, duration=1000, language="en", speakers=()):
-    return Analysis(tuple(segments), (), tuple(Speaker(s) for s in speakers), Metadata("a.mp4", duration=duration, language_detected=language))
+    return Analysis(
+        tuple(segments),
+        (),
+        tuple(Speaker(s) for s in speakers),
+        Metadata("a.mp4", duration=duration, language_detected=language),
+    )
+
 
 def events(ass): return list(SSAFile.from_string(ass))
 
@@ -80,9 +110,18 @@ def test_a_mistake_in_a_style_is_one_clear_error(tmp_path, text, said):
 
 @pytest.mark.parametrize("old, new", STYLE.items())
 def test_a_key_of_an_older_version_works_everywhere_and_says_its_present_name(tmp_path, old, new):
-    value, other = {"columns": (30, 31), "longest": (3.0, 4.0), "shortest": (0.5, 0.6), "rate": (15.0, 16.0), "pause": (0.7, 0.8),
-                    "neutral": ("#FFF4D6", "#FFF4D7"), "spoken": ("speaker", "neutral"), "upcoming": ("speaker", "neutral"),
-                    "smallest": (0.7, 0.6), "largest": (1.3, 1.4)}.get(old, (0.1, 0.2))
+    value, other = {
+        "columns": (30, 31),
+        "longest": (3.0, 4.0),
+        "shortest": (0.5, 0.6),
+        "rate": (15.0, 16.0),
+        "pause": (0.7, 0.8),
+        "neutral": ("#FFF4D6", "#FFF4D7"),
+        "spoken": ("speaker", "neutral"),
+        "upcoming": ("speaker", "neutral"),
+        "smallest": (0.7, 0.6),
+        "largest": (1.3, 1.4),
+    }.get(old, (0.1, 0.2))
     wanted = replace(caption_style("dynamic"), **{new: value})
     mine = tmp_path / "mine.toml"
     mine.write_text(f'inherits = "dynamic"\n{old} = {json.dumps(value)}\n')
@@ -90,15 +129,19 @@ def test_a_key_of_an_older_version_works_everywhere_and_says_its_present_name(tm
     keywords = {old if k == new else k: v for k, v in whole.items()}
     said = f"^{old} is now called {new}; the old name still works"
     with pytest.warns(RenamedKey, match=said): assert caption_style(mine) == wanted
-    with pytest.warns(RenamedKey, match=said): assert caption_style({"inherits": "dynamic", old: value}) == wanted
+    with pytest.warns(RenamedKey, match=said):
+        assert caption_style({"inherits": "dynamic", old: value}) == wanted
     with pytest.warns(RenamedKey, match=said): assert CaptionStyle(**keywords) == wanted
-    with pytest.warns(RenamedKey, match=said): assert caption_style({"inherits": "dynamic", old: other, new: value}) == wanted
+    with pytest.warns(RenamedKey, match=said):
+        assert caption_style({"inherits": "dynamic", old: other, new: value}) == wanted
 
 
 def test_the_old_styles_need_no_present_key(recwarn):
     for name in caption_presets(): caption_style(name)
     assert not [w for w in recwarn if issubclass(w.category, RenamedKey)]
-    assert set(STYLE.values()) <= {f.name for f in fields(CaptionStyle)} and not set(STYLE) & {f.name for f in fields(CaptionStyle)}
+    assert set(STYLE.values()) <= {f.name for f in fields(CaptionStyle)} and not set(STYLE) & {
+        f.name for f in fields(CaptionStyle)
+    }
 
 
 def test_urdu_sentences_end_a_caption():
@@ -107,7 +150,8 @@ def test_urdu_sentences_end_a_caption():
 
 
 def test_a_style_that_is_not_there(tmp_path):
-    with pytest.raises(CaptionError, match="no caption style 'dinamic'; the nearest is dynamic"): caption_style("dinamic")
+    with pytest.raises(CaptionError, match=("no caption style 'dinamic'; "
+"the nearest is dynamic")): caption_style("dinamic")
     with pytest.raises(CaptionError, match="no such file"): caption_style(tmp_path / "none.toml")
 
 
@@ -119,13 +163,17 @@ def test_a_quiet_speakers_loud_word_is_as_large_as_a_loud_speakers():
     sizes = [[w.size for w in c.words] for c in caption_lines(a)]
     assert sizes[0] == sizes[1] and sizes[0][-1] > 1 > sizes[0][0]
     voices = speaker_baselines(a)
-    assert loudness(a.words[4], voices["A"]) == pytest.approx(2) and loudness(a.words[9], voices["B"]) == pytest.approx(2)
+    assert loudness(a.words[4], voices["A"]) == pytest.approx(2) and loudness(
+        a.words[9], voices["B"]
+    ) == pytest.approx(2)
 
 
 def test_what_is_not_known_is_neutral():
     few = talk("a b c d", levels=[-1, -50, -1, -50], pitches=[100, 400, 100, 400])
     unknown = talk("a b c d e f", 10, id=1, who=None, levels=[-1, -50, -1, -50, -1, -50])
-    some = talk("a b c d e f", 20, id=2, who="C", levels=[-10, -20, -10, -20, -15], pitches=[100, 200, 100, 200, 150])
+    some = talk(
+        "a b c d e f", 20, id=2, who="C", levels=[-10, -20, -10, -20, -15], pitches=[100, 200, 100, 200, 150]
+    )
     first, nobody, third = caption_lines(analysis(few, unknown, some))
     assert {(w.size, w.slant) for w in first.words + nobody.words} == {(1.0, 0.0)}
     assert (third.words[-1].size, third.words[-1].slant) == (1.0, 0.0)
@@ -135,9 +183,17 @@ def test_what_is_not_known_is_neutral():
 
 def test_silence_is_no_word_and_equal_levels_are_neutral():
     s = talk("a b c d e", levels=[-20.0, -20.2, -20.1, -20.0, -20.1])
-    marked = replace(s, text="", words=(*s.words, Word("[SILENCE]", 2, 2, kind="silence", speaker_id="A", acoustic_features=AcousticFeatures(-90))))
+    marked = replace(
+        s,
+        text="",
+        words=(
+            *s.words,
+            Word("[SILENCE]", 2, 2, kind="silence", speaker_id="A", acoustic_features=AcousticFeatures(-90)),
+        ),
+    )
     assert speaker_baselines(analysis(marked))["A"] == speaker_baselines(analysis(s))["A"]
-    assert all(abs(w.size - 1) < 0.03 for c in caption_lines(analysis(s)) for w in c.words) # a tenth of a dB is not heard
+    # a tenth of a dB is not heard
+    assert all(abs(w.size - 1) < 0.03 for c in caption_lines(analysis(s)) for w in c.words)
     assert "SILENCE" not in to_ass(analysis(marked))
 
 
@@ -152,15 +208,23 @@ def test_size_and_slant_keep_their_bounds():
 # Cutting
 
 def test_pauses_sentences_and_speakers_end_a_caption():
-    pause = replace(talk("one two three four"), words=(*talk("one two").words, *talk("three four", 1.5).words), end_time=2.3)
+    pause = replace(
+        talk("one two three four"),
+        words=(*talk("one two").words, *talk("three four", 1.5).words),
+        end_time=2.3,
+    )
     assert at_once(analysis(pause)) == ["one two", "three four"]
-    assert at_once(analysis(talk("We came late. Then we left again."))) == ["We came late.", "Then we left again."]
+    assert at_once(analysis(talk(("We came late. Then "
+"we left again.")))) == ["We came late.", "Then we left again."]
     assert at_once(analysis(talk("I did,"), talk("so did I", 0.8, who="B", id=1))) == ["I did,", "so did I"]
-    assert at_once(analysis(talk("Yes. No. Who knows what they did?", step=0.3))) == ["Yes. No. Who knows what they did?"] # too short to flash by
+    # too short to flash by
+    assert at_once(analysis(talk("Yes. No. Who knows what they did?", step=0.3))) == [("Yes. No. Who knows "
+"what they did?")]
 
 
 def test_lines_are_balanced_and_captions_evenly_full():
-    one, = caption_lines(analysis(talk("a fairly long sentence that needs two lines of text here", step=0.2)), "plain")
+    one, = caption_lines(analysis(talk(("a fairly long sentence that "
+"needs two lines of text here"), step=0.2)), "plain")
     widths = [display_width(line) for line in one.text.split("\n")]
     assert len(widths) == 2 and max(widths) - min(widths) < 12
     many = caption_lines(analysis(talk("word " * 40, step=0.2)), "plain")
@@ -174,8 +238,12 @@ def test_japanese_gains_no_space_and_no_line_begins_with_a_mark():
     spelt = analysis(replace(a.segments[0], text="not what was said"), language="ja")
     for x in (a, spelt):
         shown = caption_lines(x, {"max_chars": 10})
-        assert " " not in "".join(c.text for c in shown) and "".join(c.text.replace("\n", "") for c in shown) == words.replace(" ", "")
-        assert all(line[0] not in "。、" and display_width(line) <= 12 for c in shown for line in c.text.split("\n"))
+        assert " " not in "".join(c.text for c in shown) and "".join(
+            c.text.replace("\n", "") for c in shown
+        ) == words.replace(" ", "")
+        assert all(
+            line[0] not in "。、" and display_width(line) <= 12 for c in shown for line in c.text.split("\n")
+        )
 
 
 def test_a_mark_that_stands_apart_stays_with_its_word():
@@ -184,7 +252,8 @@ def test_a_mark_that_stands_apart_stays_with_its_word():
 
 
 def test_a_segment_without_words_is_cut_too():
-    s = Segment(0, 0, 20, speaker_id="A", text="nobody knows when each of these words was said but the captions still fit the screen " * 3)
+    s = Segment(0, 0, 20, speaker_id="A", text=("nobody knows when each of these words was said but the "
+"captions still fit the screen ") * 3)
     shown = caption_lines(analysis(s))
     assert len(shown) > 2 and all(display_width(line) <= 42 for c in shown for line in c.text.split("\n"))
     assert "".join(c.text for c in shown).replace("\n", "").replace(" ", "") == s.text.replace(" ", "")
@@ -194,8 +263,16 @@ def test_a_segment_without_words_is_cut_too():
 
 
 def test_people_who_talk_at_once_stand_above_each_other():
-    a = analysis(talk("and so we went on and on", step=0.4), talk("uh huh", 1, id=1, who="B"), talk("right", 5, id=2, who="B"))
-    assert [(c.text, c.lane) for c in caption_lines(a)] == [("and so we went on and on", 0), ("uh huh", 1), ("right", 0)]
+    a = analysis(
+        talk("and so we went on and on", step=0.4),
+        talk("uh huh", 1, id=1, who="B"),
+        talk("right", 5, id=2, who="B"),
+    )
+    assert [(c.text, c.lane) for c in caption_lines(a)] == [
+        ("and so we went on and on", 0),
+        ("uh huh", 1),
+        ("right", 0),
+    ]
     margins = {e.layer: e.marginv for e in events(to_ass(a))}
     assert margins[0] == 0 and margins[1] > 2 * 1080 * 0.07
 
@@ -207,15 +284,38 @@ def test_a_caption_stays_to_be_read_where_the_speech_allows():
     assert len(c.text) / (c.end_time - c.start_time) <= 20.1 and c.end_time > 2
     hurried = caption_lines(analysis(talk(fast, step=0.2), talk("fine", 0.9, who="B", id=1)))
     assert hurried[0].end_time == hurried[1].start_time == 0.9
-    assert caption_lines(analysis(talk(fast, step=0.2), duration=0.7))[0].end_time == 0.7 # not past the file's end
+    # not past the file's end
+    assert caption_lines(analysis(talk(fast, step=0.2), duration=0.7))[0].end_time == 0.7
 
 
 # Any analysis
 
 TEXTS = st.one_of(
-    st.sampled_from(["a", "yes,", "Okay.", "market", "extraordinarily", "{\\an8}", "{", "}", "\\", "C:\\new", "\\N", "東京", "。", "--", "x" * 60,
-                     "{\\p1}m 0 0", "\\{b", "\u202eabc", "안녕하세요"]),
-    st.text(st.characters(categories=("L", "N", "P", "S")), min_size=1, max_size=12))
+    st.sampled_from(
+        [
+            "a",
+            "yes,",
+            "Okay.",
+            "market",
+            "extraordinarily",
+            "{\\an8}",
+            "{",
+            "}",
+            "\\",
+            "C:\\new",
+            "\\N",
+            "東京",
+            "。",
+            "--",
+            "x" * 60,
+            "{\\p1}m 0 0",
+            "\\{b",
+            "\u202eabc",
+            "안녕하세요",
+        ]
+    ),
+    st.text(st.characters(categories=("L", "N", "P", "S")), min_size=1, max_size=12),
+)
 FEATURES = st.builds(AcousticFeatures, st.none() | st.floats(-90, 0), st.none() | st.floats(0, 900))
 
 @st.composite
@@ -227,17 +327,46 @@ def results(draw):
         for text in draw(st.lists(TEXTS, max_size=20)):
             at += draw(st.sampled_from([0, 0, 3, 40, 200, 499, 2500]))
             end = at + draw(st.sampled_from([0, 1, 4, 80, 300, 3000]))
-            words.append(Word(text, at / 1000, end / 1000, speaker_id=draw(st.sampled_from(["A", "B,{\\b1}", None])), acoustic_features=draw(FEATURES)))
+            words.append(
+                Word(
+                    text,
+                    at / 1000,
+                    end / 1000,
+                    speaker_id=draw(st.sampled_from(["A", "B,{\\b1}", None])),
+                    acoustic_features=draw(FEATURES),
+                )
+            )
             at = draw(st.integers(at, end))
         last = max([w.end_time for w in words], default=start / 1000)
         text = draw(st.sampled_from([" ", ""])).join(w.word for w in words)
-        found.append(Segment(n, start / 1000, last, speaker_id=draw(st.sampled_from(["A", None])), text=text, words=tuple(words)))
+        found.append(
+            Segment(
+                n,
+                start / 1000,
+                last,
+                speaker_id=draw(st.sampled_from(["A", None])),
+                text=text,
+                words=tuple(words),
+            )
+        )
     found.sort(key=lambda s: s.start_time)
-    return analysis(*found, duration=max([s.end_time for s in found], default=1), language=draw(st.sampled_from(["en", "ja", "ar", None])))
+    return analysis(
+        *found,
+        duration=max([s.end_time for s in found], default=1),
+        language=draw(st.sampled_from(["en", "ja", "ar", None])),
+    )
 
-STYLES = st.sampled_from(["plain", "karaoke", "dynamic", {"inherits": "dynamic", "max_chars": 12, "lines": 1}])
 
-def bare(text): return "".join(c for c in text.replace("\\N", "") if c.isprintable() and not c.isspace() and c != "\u2060")
+STYLES = st.sampled_from(
+    ["plain", "karaoke", "dynamic", {"inherits": "dynamic", "max_chars": 12, "lines": 1}]
+)
+
+
+def bare(text):
+    return "".join(
+        c for c in text.replace("\\N", "") if c.isprintable() and not c.isspace() and c != "\u2060"
+    )
+
 
 @given(results(), STYLES)
 @settings(max_examples=60, deadline=None)
@@ -250,7 +379,11 @@ def test_captions_keep_every_word_in_order_and_never_overlap_in_a_lane(a, style)
         assert c.end_time <= max(a.metadata.duration, *(w.end_time for w in c.words)) + 0.0151
     said = sorted("".join(bare(text) for x in a.segments for text, _ in spoken_words(x)))
     assert sorted("".join(bare(c.text) for c in shown)) == said
-    if len(a.segments) == 1: assert "".join(bare(c.text) for c in shown) == "".join(bare(text) for text, _ in spoken_words(a.segments[0]))
+    if len(a.segments) == 1:
+        assert "".join(bare(c.text) for c in shown) == "".join(
+            bare(text) for text, _ in spoken_words(a.segments[0])
+        )
+
 
 @given(results(), STYLES)
 @settings(max_examples=60, deadline=None)
@@ -261,14 +394,20 @@ def test_what_pysubs2_reads_back(a, style):
     for e in back:
         assert last.get(e.layer, 0) <= e.start < e.end
         last[e.layer] = e.end
-    # the events of a caption follow each other without a gap, from its start to its end, and show the same text
+    # the events of a caption follow each other without a gap, from its start to its end, and show the same
+    # text
     queue = {}
     for e in sorted(back, key=lambda e: e.start): queue.setdefault(e.layer, []).append(e)
     for c in shown:
-        mine = [e for e in queue.get(c.lane, []) if round(c.start_time * 1000) <= e.start < round(c.end_time * 1000)]
+        mine = [
+            e
+            for e in queue.get(c.lane, [])
+            if round(c.start_time * 1000) <= e.start < round(c.end_time * 1000)
+        ]
         assert mine[0].start == round(c.start_time * 1000) and mine[-1].end == round(c.end_time * 1000)
         assert all(x.end == y.start for x, y in zip(mine, mine[1:]))
-        assert len({tuple(re.findall(r"\\fs[0-9.]+|\\fax[-0-9.]+|\}([^{]*)", e.text)) for e in mine}) == 1 # nothing that moves differs
+        # nothing that moves differs
+        assert len({tuple(re.findall(r"\\fs[0-9.]+|\\fax[-0-9.]+|\}([^{]*)", e.text)) for e in mine}) == 1
 
 @given(results())
 @settings(max_examples=50, deadline=None)
@@ -277,13 +416,17 @@ def test_every_word_lights_up_at_its_time(a):
     for c in caption_lines(a, {"inherits": "plain", "by_word": True}):
         lit = {}
         for e in back:
-            if e.layer != c.lane or not round(c.start_time * 1000) <= e.start < round(c.end_time * 1000): continue
+            if e.layer != c.lane or not round(c.start_time * 1000) <= e.start < round(c.end_time * 1000):
+                continue
             colours = re.findall(r"\{\\1c&H([0-9A-F]{6})&", e.text)
             assert len(colours) == len(c.words)
             for i, colour in enumerate(colours):
-                if colour == "563412" or "\\1c&H563412&" in e.text.split("{\\1c")[i + 1]: lit.setdefault(i, []).append(e.start / 1000)
+                if colour == "563412" or "\\1c&H563412&" in e.text.split("{\\1c")[i + 1]:
+                    lit.setdefault(i, []).append(e.start / 1000)
         last = round(c.end_time - 0.01, 2)
-        for i, w in enumerate(c.words): assert lit[i] == [pytest.approx(min(max(round(w.start_time, 2), c.start_time), last))]
+        for i, w in enumerate(c.words):
+            assert lit[i] == [pytest.approx(min(max(round(w.start_time, 2), c.start_time), last))]
+
 
 @given(TEXTS | st.text(max_size=30), TEXTS)
 @example("{\\b1}x", "}\\N{")
@@ -295,7 +438,9 @@ def test_no_word_becomes_a_command(text, other):
     s = Segment(0, 0, 2, text="", speaker_id=f"S{text}", words=(Word(word, 0, 1), Word(other, 1, 2)))
     ass = to_ass(analysis(s))
     lines = [x for x in ass.splitlines() if x.startswith("Dialogue:")]
-    assert len(lines) == len(events(ass)) and ass.count("Dialogue:") == len(lines) + sum(x.count("Dialogue:") - 1 for x in lines)
+    assert len(lines) == len(events(ass)) and ass.count("Dialogue:") == len(lines) + sum(
+        x.count("Dialogue:") - 1 for x in lines
+    )
     for e in events(ass):
         rest = OURS.sub("", e.text).replace("\\N", "")
         assert not set(rest) & set("{}") and not re.search(r"\\(?!\u2060)", rest)
@@ -305,7 +450,12 @@ def test_no_word_becomes_a_command(text, other):
 # Drawing
 
 def test_a_speaker_has_the_colour_of_every_other_picture():
-    a = analysis(talk("hello there", who="B"), talk("good day", 5, id=1, who="A"), talk("hm", 9, id=2, who=None), speakers=["A", "B"])
+    a = analysis(
+        talk("hello there", who="B"),
+        talk("good day", 5, id=1, who="A"),
+        talk("hm", 9, id=2, who=None),
+        speakers=["A", "B"],
+    )
     first, *_ = events(to_ass(a, {"colour": "speaker", "contrast": 1}))
     r, g, b = PALETTE[1][1:3], PALETTE[1][3:5], PALETTE[1][5:7]
     assert f"\\1c&H{b}{g}{r}&" in first.text
@@ -370,7 +520,10 @@ def clip(path, seconds=2, size=(320, 180), picture=True, codec="mpeg4", sound="a
 
 def pictures(path):
     import av
-    with av.open(str(path)) as container: return [f.to_ndarray(format="rgb24").astype(int) for f in container.decode(video=0)]
+
+    with av.open(str(path)) as container:
+        return [f.to_ndarray(format="rgb24").astype(int) for f in container.decode(video=0)]
+
 
 def sound(path):
     import av
@@ -398,9 +551,24 @@ def test_a_real_burn(tmp_path, monkeypatch, name):
 @with_ffmpeg
 def test_nothing_moves_from_word_to_word(tmp_path):
     source = clip(tmp_path / "a.mp4", size=(640, 360))
-    words = analysis(talk("Loud and soft high low", 0.1, 0.3, levels=[-10, -30, -20, -40, -15], pitches=[100, 200, 150, 80, 120]), duration=2)
-    ass = write_captions(words, tmp_path / "a.ass", {"inherits": "dynamic", "box": 0.0, "upcoming_colour": "#F0F0F0", "colour": "#FFFFFF"}, (640, 360))
-    shown = [frame[..., 1] > 165 for frame in pictures(burn(source, ass, tmp_path / "b.mp4"))[2:15]] # letters, halfway to their grey or white
+    words = analysis(
+        talk(
+            "Loud and soft high low",
+            0.1,
+            0.3,
+            levels=[-10, -30, -20, -40, -15],
+            pitches=[100, 200, 150, 80, 120],
+        ),
+        duration=2,
+    )
+    ass = write_captions(
+        words,
+        tmp_path / "a.ass",
+        {"inherits": "dynamic", "box": 0.0, "upcoming_colour": "#F0F0F0", "colour": "#FFFFFF"},
+        (640, 360),
+    )
+    # letters, halfway to their grey or white
+    shown = [frame[..., 1] > 165 for frame in pictures(burn(source, ass, tmp_path / "b.mp4"))[2:15]]
     for other in shown[1:]: assert (shown[0] ^ other).sum() < 0.03 * shown[0].sum()
 
 
@@ -410,7 +578,11 @@ def test_sound_alone_gets_a_dark_picture(tmp_path):
     assert frame_size(source) == BACKGROUND
     out = burn(source, write_captions(SAID, tmp_path / "a.ass", size=BACKGROUND), tmp_path / "b.mkv")
     frames = pictures(out)
-    assert frames[25].shape == (720, 1280, 3) and 48 <= len(frames) <= 52 and b"".join(sound(out)) == b"".join(sound(source))
+    assert (
+        frames[25].shape == (720, 1280, 3)
+        and 48 <= len(frames) <= 52
+        and b"".join(sound(out)) == b"".join(sound(source))
+    )
     assert frames[2].max() < 60 and frames[25].max() > 150
 
 
@@ -418,9 +590,11 @@ def test_sound_alone_gets_a_dark_picture(tmp_path):
 def test_sound_that_does_not_fit_says_that_there_is_no_picture(tmp_path):
     source = clip(tmp_path / "talk.wav", picture=False, sound="pcm_s16le")
     ass = write_captions(SAID, tmp_path / "a.ass")
-    with pytest.raises(CaptionError, match="talk.wav: it has no picture.*mp4 can't hold its sound.*mkv.*untouched"):
+    with pytest.raises(CaptionError, match=("talk.wav: it has no picture.*mp4 can't hold its "
+"sound.*mkv.*untouched")):
         burn(source, ass, tmp_path / "talk.captions.mp4")
-    with pytest.raises(CaptionError, match="captions are burnt into a video; its name ends in .mp4"): burn(source, ass, tmp_path / "b.wav")
+    with pytest.raises(CaptionError, match=("captions are burnt into a "
+"video; its name ends in .mp4")): burn(source, ass, tmp_path / "b.wav")
 
 
 @with_ffmpeg
@@ -428,17 +602,22 @@ def test_what_stood_there_stays_when_it_fails(tmp_path):
     source, out = clip(tmp_path / "a.mp4"), tmp_path / "b.webm"
     ass = write_captions(SAID, tmp_path / "a.ass")
     out.write_text("before")
-    with pytest.raises(CaptionError, match="can't burn captions into b.webm: .*untouched.*mkv"): burn(source, ass, out) # webm takes no AAC
+    # webm takes no AAC
+    with pytest.raises(CaptionError, match=("can't burn captions into "
+"b.webm: .*untouched.*mkv")): burn(source, ass, out)
     with pytest.raises(RuntimeError, match="stop"):
         def stop(share): raise RuntimeError("stop")
         burn(source, ass, tmp_path / "c.mp4", stop)
     assert out.read_text() == "before" and sorted(os.listdir(tmp_path)) == ["a.ass", "a.mp4", "b.webm"]
     with pytest.raises(CaptionError, match="is the video itself"): burn(source, ass, source)
     with pytest.raises(CaptionError, match="ends in .mp4"): burn(source, ass, tmp_path / "b.txt")
-    with pytest.raises(CaptionError, match="no such file"): burn(source, tmp_path / "none.ass", tmp_path / "b.mp4")
-    with pytest.raises(CaptionError, match="no such file"): burn(tmp_path / "none.mp4", ass, tmp_path / "b.mp4")
+    with pytest.raises(CaptionError, match="no such file"):
+        burn(source, tmp_path / "none.ass", tmp_path / "b.mp4")
+    with pytest.raises(CaptionError, match="no such file"):
+        burn(tmp_path / "none.mp4", ass, tmp_path / "b.mp4")
     with pytest.raises(CaptionError, match="neither picture nor sound"): burn(ass, ass, tmp_path / "b.mp4")
-    with pytest.raises(CaptionError, match="b.webm: no picture can be read"): burn(out, ass, tmp_path / "b.mp4")
+    with pytest.raises(CaptionError, match=("b.webm: no picture "
+"can be read")): burn(out, ass, tmp_path / "b.mp4")
     assert len(pictures(source)) == 20
 
 
@@ -455,7 +634,8 @@ def test_an_ffmpeg_without_libass_is_passed_over(tmp_path, monkeypatch):
 
 def test_no_ffmpeg_at_all_says_the_way_out(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(CaptionError, match="there is none.*VLC and mpv"): burn("a.mp4", "a.ass", tmp_path / "b.mp4")
+    with pytest.raises(CaptionError, match="there is none.*VLC and mpv"):
+        burn("a.mp4", "a.ass", tmp_path / "b.mp4")
 
 
 def test_the_preset_file_tells_of_every_key(root):

@@ -12,26 +12,83 @@ from ecg_audio_nb.results.cues import ExportError
 from ecg_audio_nb.results.export import render
 from ecg_audio_nb.voice.acoustics import frames
 from ecg_audio_nb.audio.media import Audio, MediaError
-from ecg_audio_nb.results.report import MAX_BINS, ReportError, build_report, f0_bins, level_bins, page_data, page_json, wave_bins, write_report
-from ecg_audio_nb.schema import AcousticFeatures, Analysis, Metadata, ModelInfo, Range, RunTiming, Segment, Speaker, Turn, VoiceRanges, Word
+from ecg_audio_nb.results.report import (
+    MAX_BINS,
+    ReportError,
+    build_report,
+    f0_bins,
+    level_bins,
+    page_data,
+    page_json,
+    wave_bins,
+    write_report,
+)
+from ecg_audio_nb.schema import (
+    AcousticFeatures,
+    Analysis,
+    Metadata,
+    ModelInfo,
+    Range,
+    RunTiming,
+    Segment,
+    Speaker,
+    Turn,
+    VoiceRanges,
+    Word,
+)
 
 EVIL = "</script><script>window.hurt=1</script><img src=x onerror=window.hurt=1>\"'<!--{{js}}"
 
 
-def talk(n=12, names=("SPEAKER_00", "SPEAKER_01"), said=lambda i, k: f"word{i}" if k else "Hello", per=4, filename="talk.wav"):
+def talk(
+    n=12,
+    names=("SPEAKER_00", "SPEAKER_01"),
+    said=lambda i, k: f"word{i}" if k else "Hello",
+    per=4,
+    filename="talk.wav",
+):
     "`n` segments of a second, `per` words each, in turn"
     def words(i, who):
         at = [round(i + k/per, 3) for k in range(per + 1)]
-        return tuple(Word(said(i, k), at[k], at[k + 1], speaker_id=who, confidence=0.9, timing="interpolated" if k == 2 else "aligned",
-                          acoustic_features=AcousticFeatures(-20.5, 120.0 if k else None, 900.0)) for k in range(per))
+        return tuple(
+            Word(
+                said(i, k),
+                at[k],
+                at[k + 1],
+                speaker_id=who,
+                confidence=0.9,
+                timing="interpolated" if k == 2 else "aligned",
+                acoustic_features=AcousticFeatures(-20.5, 120.0 if k else None, 900.0),
+            )
+            for k in range(per)
+        )
     whose = [names[i % len(names)] for i in range(n)]
-    segments = tuple(Segment(i, i, i + 1, speaker_id=who, text=" ".join(w.word for w in words(i, who)), words=words(i, who))
-                     for i, who in enumerate(whose))
+    segments = tuple(
+        Segment(
+            i, i, i + 1, speaker_id=who, text=" ".join(w.word for w in words(i, who)), words=words(i, who)
+        )
+        for i, who in enumerate(whose)
+    )
     turns = tuple(Turn(i, i + 1, who) for i, who in enumerate(whose))
-    speakers = tuple(Speaker(who, n/len(names), n//len(names), n*per//len(names), AcousticFeatures(-20, 110, 900),
-                             VoiceRanges(pitch_hz=Range(90, 110, 140)) if k == 0 else VoiceRanges()) for k, who in enumerate(names))
-    meta = Metadata(filename, duration=float(n), models={"align": ModelInfo("phones", "m")}, settings={"media": {"audio_track": 0}},
-                    warnings=("clipped: a few",), timing=RunTiming(processing_time=2.0, real_time_factor=0.5, stages={"media": 0.5}))
+    speakers = tuple(
+        Speaker(
+            who,
+            n / len(names),
+            n // len(names),
+            n * per // len(names),
+            AcousticFeatures(-20, 110, 900),
+            VoiceRanges(pitch_hz=Range(90, 110, 140)) if k == 0 else VoiceRanges(),
+        )
+        for k, who in enumerate(names)
+    )
+    meta = Metadata(
+        filename,
+        duration=float(n),
+        models={"align": ModelInfo("phones", "m")},
+        settings={"media": {"audio_track": 0}},
+        warnings=("clipped: a few",),
+        timing=RunTiming(processing_time=2.0, real_time_factor=0.5, stages={"media": 0.5}),
+    )
     return Analysis(segments, turns, speakers, meta)
 
 
@@ -49,7 +106,17 @@ def heard():
     return {"audio": audio, "measured": frames(audio.samples)}
 
 
-def data_of(page): return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)[1])
+def data_of(page):
+    return json.loads(
+        re.search(
+            (
+                r'<script type="application/json" '
+                r'id="data">(.*?)</script>'
+            ),
+            page,
+            re.S,
+        )[1]
+    )
 
 
 # What stands in it
@@ -80,14 +147,18 @@ def test_a_doubtful_speaker_is_told():
     for sure, flags in ((0.42, [False, True, False, False]), (0.9, [False] * 4), (None, [False] * 4)):
         words = page_data(doubted(sure))["words"]
         assert [bool(f & 16) for f in words["flag"]] == flags
-        assert words["speaker_confidence"] == [None, sure, None, None] and words["others"] == {1: "SPEAKER_01"}
+        assert words["speaker_confidence"] == [None, sure, None, None] and words["others"] == {
+            1: "SPEAKER_01"
+        }
 
 
 def test_downloads_are_what_export_writes():
     a = talk()
     page = build_report(a, formats=("srt", "json"))
     packed = dict(re.findall(r'data-format="(\w+)">([^<]+)<', page))
-    assert {k: gzip.decompress(base64.b64decode(v)).decode() for k, v in packed.items()} == {f: render(a, f) for f in ("srt", "json")}
+    assert {k: gzip.decompress(base64.b64decode(v)).decode() for k, v in packed.items()} == {
+        f: render(a, f) for f in ("srt", "json")
+    }
     assert build_report(a, formats=("srt", "json")) == page, "the same twice"
     with pytest.raises(ExportError): build_report(a, formats=("nope",))
 
@@ -115,14 +186,17 @@ def test_lanes_stay_small(tmp_path):
 
 
 def test_a_recording_that_is_another_one_is_told(tmp_path):
-    assert "may not belong together" in " ".join(data_of(build_report(talk(), tone(tmp_path / "b.wav", 3)))["made"]["notes"])
+    assert "may not belong together" in " ".join(
+        data_of(build_report(talk(), tone(tmp_path / "b.wav", 3)))["made"]["notes"]
+    )
     a = talk()
     object.__setattr__(a.metadata, "source_sha256", "0"*64)
     assert "byte for byte" in " ".join(data_of(build_report(a, tone(tmp_path / "c.wav")))["made"]["notes"])
 
 
 def test_faults_are_told_and_nothing_is_written(tmp_path):
-    with pytest.raises(ReportError, match="no such file"): write_report(talk(), tmp_path / "r.html", tmp_path / "gone.mp4")
+    with pytest.raises(ReportError, match="no such file"):
+        write_report(talk(), tmp_path / "r.html", tmp_path / "gone.mp4")
     (tmp_path / "text.mp4").write_text("no media")
     with pytest.raises(MediaError): write_report(talk(), tmp_path / "r.html", tmp_path / "text.mp4")
     assert not (tmp_path / "r.html").exists()
@@ -141,7 +215,10 @@ def test_a_large_recording_is_named_from_the_page(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def chromium():
-    with chromium_browser("the page is not driven", "--autoplay-policy=no-user-gesture-required", "--mute-audio") as found: yield found
+    with chromium_browser(
+        "the page is not driven", "--autoplay-policy=no-user-gesture-required", "--mute-audio"
+    ) as found:
+        yield found
 
 
 @pytest.fixture
@@ -151,10 +228,19 @@ def visit(chromium, tmp_path):
     def open_page(analysis, media=None, viewport=(1280, 900), scheme="light", **more):
         if media: more = {**heard(), **more} # decoded once, not in every test
         path = write_report(analysis, tmp_path / "report.html", media, **more)
-        context = chromium.new_context(viewport={"width": viewport[0], "height": viewport[1]}, color_scheme=scheme)
+        context = chromium.new_context(
+            viewport={"width": viewport[0], "height": viewport[1]}, color_scheme=scheme
+        )
         page = context.new_page()
         log = SimpleNamespace(context=context, said=[], asked=[])
-        page.on("console", lambda m: log.said.append(m.text) if m.type in ("error", "warning") and "FILE_NOT_FOUND" not in m.text else None)
+        page.on(
+            "console",
+            lambda m: (
+                log.said.append(m.text)
+                if m.type in ("error", "warning") and "FILE_NOT_FOUND" not in m.text
+                else None
+            ),
+        )
         page.on("pageerror", lambda e: log.said.append(str(e)))
         page.on("request", lambda r: log.asked.append(r.url))
         opened.append(log)
@@ -169,7 +255,8 @@ def visit(chromium, tmp_path):
         assert [u for u in log.asked if not u.startswith((tmp_path.as_uri(), "blob:", "data:"))] == []
 
 
-def until(page, said): # the page's policy forbids Playwright's own wait_for_function, which evaluates text inside the page
+# the page's policy forbids Playwright's own wait_for_function, which evaluates text inside the page
+def until(page, said):
     for _ in range(400):
         if page.evaluate(f"Boolean({said})"): return
         page.wait_for_timeout(25)
@@ -195,7 +282,8 @@ def test_it_plays_and_the_word_moves(visit, tmp_path):
 def test_a_video_is_shown_or_said_to_be_beyond_this_browser(visit, sample):
     page = visit(talk(), sample)
     until(page, "playable || !document.getElementById('trouble').hidden")
-    if page.evaluate("playable"): assert page.is_visible("#media") and page.evaluate("media.videoWidth") == 640
+    if page.evaluate("playable"):
+        assert page.is_visible("#media") and page.evaluate("media.videoWidth") == 640
     else: assert "lacks the codec" in page.inner_text("#trouble")
 
 
@@ -223,7 +311,13 @@ def test_overlapping_words_are_lit_together(visit):
                   Segment(1, 1, 2, speaker_id="B", text="short", words=(Word("short", 1, 2),)),
                   Segment(2, 5, 6, text="nobody's")), (), (), Metadata("x.wav", duration=9))
     page = visit(a)
-    assert [page.evaluate(f"spokenAt({ms})") for ms in (500, 1500, 3000, 4500, 5500)] == [[0], [1, 0], [0], [], [2]]
+    assert [page.evaluate(f"spokenAt({ms})") for ms in (500, 1500, 3000, 4500, 5500)] == [
+        [0],
+        [1, 0],
+        [0],
+        [],
+        [2],
+    ]
     assert "Speaker not known" in page.inner_text("#segments")
 
 
@@ -273,7 +367,14 @@ def test_search_counts_steps_and_folds(visit):
     page = visit(talk(6, said=said))
     page.keyboard.press("/")
     assert page.evaluate("document.activeElement.id") == "query"
-    for query, count in (("the", "1 of 12"), ("CAFE", "1 of 6"), ("straße", "1 of 6"), ("the theat", "1 of 6"), ("nothing", "No matches"), ("", "")):
+    for query, count in (
+        ("the", "1 of 12"),
+        ("CAFE", "1 of 6"),
+        ("straße", "1 of 6"),
+        ("the theat", "1 of 6"),
+        ("nothing", "No matches"),
+        ("", ""),
+    ):
         page.fill("#query", query)
         assert page.inner_text("#count") == count, query
     page.fill("#query", "the")
@@ -282,7 +383,9 @@ def test_search_counts_steps_and_folds(visit):
     page.click("#prev")
     page.click("#prev")
     assert page.inner_text("#count") == "12 of 12"
-    assert page.evaluate("[CSS.highlights.get('hits').size, String([...CSS.highlights.get('this-hit')][0])]") == [12, "the"]
+    assert page.evaluate(
+        ("[CSS.highlights.get('hits').size, String([...CSS.highlights.get('this-hit')][0])]")
+    ) == [12, "the"]
     page.focus("#query")
     page.keyboard.press("Escape")
     assert page.input_value("#query") == ""
@@ -311,7 +414,9 @@ def test_filter_shows_only_whom_one_asked_for(visit):
     only = page.get_by_role("button", name="Show only SPEAKER_01")
     only.click()
     assert only.get_attribute("aria-pressed") == "true"
-    assert set(page.eval_on_selector_all(".seg:not([hidden]) .who span", "all => all.map(x => x.textContent)")) == {"SPEAKER_01"}
+    assert set(
+        page.eval_on_selector_all(".seg:not([hidden]) .who span", ("all => all.map(x => x.textContent)"))
+    ) == {"SPEAKER_01"}
     assert page.inner_text("#count") == "1 of 6"
     page.click("#everyone")
     assert page.locator(".seg:visible").count() == 12 and page.inner_text("#count") == "1 of 12"
@@ -348,10 +453,17 @@ def test_hostile_text_stays_text(visit):
 @pytest.mark.parametrize("media", [False, True])
 def test_a_phone_scrolls_one_way_only(visit, tmp_path, media):
     names = ("A" * 60, "SPEAKER_01")
-    page = visit(talk(names=names, said=lambda i, k: "w" * (90 if k == 1 else 5)), tone(tmp_path / "talk.wav") if media else None, viewport=(360, 640))
+    page = visit(
+        talk(names=names, said=lambda i, k: "w" * (90 if k == 1 else 5)),
+        tone(tmp_path / "talk.wav") if media else None,
+        viewport=(360, 640),
+    )
     page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
     page.fill("#query", "w")
-    beyond = "[...document.querySelectorAll('body *')].filter(e => !e.closest('.scroll, .sr, .skip') && e.getBoundingClientRect().right > 361).map(e => e.outerHTML.slice(0, 80))"
+    beyond = (
+        "[...document.querySelectorAll('body *')].filter(e => !e.closest('.scroll, .sr, .skip') && "
+        "e.getBoundingClientRect().right > 361).map(e => e.outerHTML.slice(0, 80))"
+    )
     assert page.evaluate(beyond) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
@@ -376,9 +488,15 @@ def test_colours_stand_out_on_both_themes(visit, scheme):
         edges: edges.map(rgb), markers: [...document.querySelectorAll(".who")].slice(0, 8).map(w => rgb(getComputedStyle(w).borderLeftColor))}
     }""")
     for ground in ("bg", "card", "soft"):
-        assert contrast(painted["ink"], painted[ground]) >= 7 and contrast(painted["muted"], painted[ground]) >= 4.5
-        assert min(contrast(c, painted[ground]) for c in painted["edges"] + painted["markers"]) >= 3, "non-text, AA"
-    for pair in (painted["lit"], painted["hit"], (painted["warn"], painted["warnBg"])): assert contrast(*pair) >= 4.5
+        assert (
+            contrast(painted["ink"], painted[ground]) >= 7
+            and contrast(painted["muted"], painted[ground]) >= 4.5
+        )
+        assert min(contrast(c, painted[ground]) for c in painted["edges"] + painted["markers"]) >= 3, (
+            "non-text, AA"
+        )
+    for pair in (painted["lit"], painted["hit"], (painted["warn"], painted["warnBg"])):
+        assert contrast(*pair) >= 4.5
 
 
 def test_the_theme_is_kept(visit):
@@ -392,17 +510,27 @@ def test_the_theme_is_kept(visit):
 
 def test_it_can_be_read_aloud(visit):
     page = visit(talk())
-    assert page.locator("main, header, footer, aside, search").count() == 5 and page.locator("h1").count() == 1
-    unnamed = "[...document.querySelectorAll('button, select, input, [role=slider]')].filter(e => !e.textContent.trim() && !e.ariaLabel && !e.labels?.length).length"
+    assert (
+        page.locator(("main, header, footer, aside, search")).count() == 5 and page.locator("h1").count() == 1
+    )
+    unnamed = (
+        "[...document.querySelectorAll('button, select, input, [role=slider]')].filter(e => "
+        "!e.textContent.trim() && !e.ariaLabel && !e.labels?.length).length"
+    )
     assert page.evaluate(unnamed) == 0
     assert page.locator("[aria-live]").count() == 0 and page.locator("#segments [role=status]").count() == 0
     page.locator(".at").first.focus()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
-    assert now(page) == 1 and page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    assert (
+        now(page) == 1 and page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    )
 
 
-@pytest.mark.parametrize("analysis", [Analysis((), (), (), Metadata("room.wav", duration=5)), Analysis((), (), (), Metadata("empty.wav"))])
+@pytest.mark.parametrize(
+    "analysis",
+    [Analysis((), (), (), Metadata("room.wav", duration=5)), Analysis((), (), (), Metadata("empty.wav"))],
+)
 def test_nobody_spoke(visit, analysis):
     page = visit(analysis)
     assert "Nobody was heard" in page.inner_text("main") and "not known" in page.inner_text("#speakers")

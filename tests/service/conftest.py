@@ -15,7 +15,9 @@ def make_service(tmp_path):
     "Makes services, by the settings of `server.`; each in a folder of its own"
     made = []
     def make(backend=None, secret=None, **limits):
-        settings = load_settings({"runtime.data_dir": str(tmp_path / str(len(made))), "fetch.media_roots": str(ASSETS)}, "demo")
+        settings = load_settings(
+            {"runtime.data_dir": str(tmp_path / str(len(made))), "fetch.media_roots": str(ASSETS)}, "demo"
+        )
         made.append(Service(settings, ServerSettings(**limits), backend, secret))
         return made[-1]
     yield make

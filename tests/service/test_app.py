@@ -1,4 +1,5 @@
-"""The service over sockets: callbacks, identity, cancel, kill and restart, keys, limits, problem details, the page"""
+"""The service over sockets: callbacks, identity, cancel, kill and restart, keys, limits, problem details, the
+page"""
 import asyncio, hashlib, json, os, shutil, signal, subprocess, sys, time
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,8 +24,9 @@ KEY, OTHER = "a-key-of-some-length", "another-key-of-some-length"
 def media(tmp_path_factory):
     folder = tmp_path_factory.mktemp("media")
     shutil.copy(SAMPLE, folder / "talk.mp4")
-    subprocess.run(["ffmpeg", "-v", "error", "-stream_loop", "3", "-i", SAMPLE, "-vn", folder / "long.wav"], check=True) \
-        if shutil.which("ffmpeg") else _repeat(folder / "long.wav")
+    subprocess.run(
+        ["ffmpeg", "-v", "error", "-stream_loop", "3", "-i", SAMPLE, "-vn", folder / "long.wav"], check=True
+    ) if shutil.which("ffmpeg") else _repeat(folder / "long.wav")
     (folder / "notes.mp4").write_text("no recording")
     return folder
 
@@ -60,14 +62,20 @@ def test_backend_is_told_from_start_to_end(served, media, backend):
     assert {"job_id", "status", "message", "status_url", "estimated_time"} == set(answer.json())
     last = until(lambda: backend.last("talk"))
     told = backend.of("talk")
-    assert [set(b) for b in told] == [{"job_id", "status", "progress", "message", "result", "error_message", "error_code"}] * len(told)
+    assert [set(b) for b in told] == [
+        {"job_id", "status", "progress", "message", "result", "error_message", "error_code"}
+    ] * len(told)
     assert [b["progress"] for b in told] == sorted(b["progress"] for b in told) and len(told) > 2
     assert [b["status"] for b in told] == ["processing"] * (len(told) - 1) + ["completed"]
     assert (last["progress"], last["error_code"], last["error_message"]) == (100, None, None)
     result = last["result"]
-    assert {"segments", "word_segments", "speakers", "text", "language", "duration", "metadata"} == set(result)
+    assert {"segments", "word_segments", "speakers", "text", "language", "duration", "metadata"} == set(
+        result
+    )
     word = result["segments"][0]["words"][0]
-    assert {"word", "start", "end", "acoustic_features"} == set(word) and word["acoustic_features"]["volume_db"] is not None
+    assert {"word", "start", "end", "acoustic_features"} == set(word) and word["acoustic_features"][
+        "volume_db"
+    ] is not None
     assert "speaker_id" in result["segments"][0]["speaker"] and len(result["word_segments"]) > 3
     time.sleep(0.5)
     assert [b["status"] for b in backend.of("talk")].count("completed") == 1
@@ -114,7 +122,9 @@ def test_transcribe_with_silence_marks(served, media):
 
 def test_transcribe_an_upload_which_is_gone_then(served):
     with open(SAMPLE, "rb") as f:
-        answer = served.http.post("/transcribe", files={"file": ("my talk.mp4", f)}, data={"job_id": "up", "language": "en"})
+        answer = served.http.post(
+            "/transcribe", files={"file": ("my talk.mp4", f)}, data={"job_id": "up", "language": "en"}
+        )
     assert answer.status_code == 200, answer.text
     assert "my talk.mp4" in answer.json()["metadata"].values()
     assert until(lambda: not list((served.data / "service/uploads").iterdir()))
@@ -137,9 +147,22 @@ def test_events_end_with_the_job(served, media):
 
 # What is refused, and how
 
-@pytest.mark.parametrize("body", [{}, {"job_id": "x"}, {"job_id": "a b", "video_url": "/x"}, {"job_id": "x", "video_url": "/etc/passwd"},
-    {"job_id": "x", "video_url": "file:///etc/passwd"}, {"job_id": "x", "video_url": "ftp://x.org/a"}, [], "text", None,
-    {"job_id": "x", "video_url": "https://x.org/a", "fastapi_base_url": "backend:80"}, {"job_id": "x", "video_url": "https://x.org/a", "language": "english"}])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"job_id": "x"},
+        {"job_id": "a b", "video_url": "/x"},
+        {"job_id": "x", "video_url": "/etc/passwd"},
+        {"job_id": "x", "video_url": "file:///etc/passwd"},
+        {"job_id": "x", "video_url": "ftp://x.org/a"},
+        [],
+        "text",
+        None,
+        {"job_id": "x", "video_url": "https://x.org/a", "fastapi_base_url": "backend:80"},
+        {"job_id": "x", "video_url": "https://x.org/a", "language": "english"},
+    ],
+)
 def test_invalid_requests_are_problems(served, body):
     answer = served.http.post("/api/upload-video/process-video", json=body)
     assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
@@ -147,13 +170,29 @@ def test_invalid_requests_are_problems(served, body):
     assert served.http.get("/jobs/x").status_code == 404
 
 def test_every_error_is_a_problem(served):
-    asked = [served.http.get("/docs"), served.http.get("/jobs/none"), served.http.post("/transcribe", content=b"\xff"),
-             served.http.put("/health"), served.http.post("/transcribe", content="{", headers={"content-type": "application/json"}),
-             served.http.post("/transcribe", content="x", headers={"content-type": "multipart/form-data; boundary=b"}),
-             served.http.post("/api/upload-video/process-video", content="x" * 70_000, headers={"content-type": "application/json"}),
-             served.http.post("/api/upload-video/process-video", content=iter([b"x" * 40_000] * 2), headers={"content-type": "application/json"}),
-             served.http.get("/health", headers={"x-long": "x" * 20_000}), served.http.get("/health", headers={"host": "evil.example"}),
-             served.http.post("/transcribe", json={}, headers={"origin": "https://evil.example"})]
+    asked = [
+        served.http.get("/docs"),
+        served.http.get("/jobs/none"),
+        served.http.post("/transcribe", content=b"\xff"),
+        served.http.put("/health"),
+        served.http.post("/transcribe", content="{", headers={"content-type": "application/json"}),
+        served.http.post(
+            "/transcribe", content="x", headers={"content-type": "multipart/form-data; boundary=b"}
+        ),
+        served.http.post(
+            "/api/upload-video/process-video",
+            content="x" * 70_000,
+            headers={"content-type": "application/json"},
+        ),
+        served.http.post(
+            "/api/upload-video/process-video",
+            content=iter([b"x" * 40_000] * 2),
+            headers={"content-type": "application/json"},
+        ),
+        served.http.get("/health", headers={"x-long": "x" * 20_000}),
+        served.http.get("/health", headers={"host": "evil.example"}),
+        served.http.post("/transcribe", json={}, headers={"origin": "https://evil.example"}),
+    ]
     assert [a.status_code for a in asked] == [404, 404, 415, 405, 422, 400, 413, 413, 431, 421, 403]
     assert "/openapi.json" in asked[0].json()["detail"] # /docs is not served
     for a in asked:
@@ -162,12 +201,28 @@ def test_every_error_is_a_problem(served):
 
 def test_ready_and_figures(served, media, backend):
     until(lambda: served.http.get("/ready").status_code == 200)
-    assert served.http.get("/ready").json() == {"ready": True, "models": True, "disk": True, "queue": True, "worker": True}
+    assert served.http.get("/ready").json() == {
+        "ready": True,
+        "models": True,
+        "disk": True,
+        "queue": True,
+        "worker": True,
+    }
     until(lambda: backend.last("talk"))
     text = served.http.get("/metrics").text
-    for name in ('ecg_jobs{state="done"}', "ecg_queue_depth", "ecg_queue_age_seconds", 'ecg_stage_seconds_count{stage="transcribe"}',
-                 'ecg_callbacks{state="delivered"}', "ecg_callback_attempts"): assert name in text
-    assert "access-control-allow-origin" not in served.http.get("/health", headers={"origin": f"http://127.0.0.1:{served.port}"}).headers
+    for name in (
+        'ecg_jobs{state="done"}',
+        "ecg_queue_depth",
+        "ecg_queue_age_seconds",
+        'ecg_stage_seconds_count{stage="transcribe"}',
+        'ecg_callbacks{state="delivered"}',
+        "ecg_callback_attempts",
+    ): assert name in text
+    assert (
+        "access-control-allow-origin"
+        not in served.http.get("/health", headers={"origin": f"http://127.0.0.1:{served.port}"}).headers
+    )
+
 
 @pytest.fixture
 def quiet(tmp_path, media):
@@ -176,33 +231,69 @@ def quiet(tmp_path, media):
     def make(keys=None, **limits):
         settings = load_settings({"runtime.data_dir": str(tmp_path), "fetch.media_roots": str(media)}, "demo")
         made.append(Service(settings, ServerSettings(allow_private=True, **limits)))
-        return httpx.AsyncClient(transport=httpx.ASGITransport(build_app(made[-1], read_keys(keys))), base_url="http://127.0.0.1")
+        return httpx.AsyncClient(
+            transport=httpx.ASGITransport(build_app(made[-1], read_keys(keys))), base_url="http://127.0.0.1"
+        )
+
     yield make
     for service in made: service.close()
 
 def asked(client, *requests):
     "Answers to (method, path, more), one after the other"
     async def all_of_them():
-        async with client: return [await client.request(method, path, **more) for method, path, more in requests]
+        async with client:
+            return [await client.request(method, path, **more) for method, path, more in requests]
+
     return asyncio.run(all_of_them())
 
 def submission(job, media, **headers):
-    return "POST", "/api/upload-video/process-video", dict(json={"job_id": job, "video_url": str(media / "talk.mp4")}, headers=headers)
+    return (
+        "POST",
+        "/api/upload-video/process-video",
+        dict(json={"job_id": job, "video_url": str(media / "talk.mp4")}, headers=headers),
+    )
+
 
 def test_keys_see_their_own_jobs_only(quiet, media, caplog):
     caplog.set_level("INFO")
     keys = f"one={KEY},sha256:{hashlib.sha256(OTHER.encode()).hexdigest()}"
     mine, theirs = {"authorization": f"Bearer {KEY}"}, {"x-api-key": OTHER}
-    answers = asked(quiet(keys, max_queued_per_key=2, requests_per_minute=6), submission("a", media), ("GET", "/jobs/a", dict(headers={"x-api-key": "wrong"})),
-        submission("a", media, **mine), ("GET", "/jobs/a", dict(headers=mine)), ("GET", "/jobs/a", dict(headers=theirs)),
-        submission("a", media, **theirs), submission("b", media, **mine), submission("c", media, **mine),
-        *[("GET", "/jobs/a", dict(headers=mine))] * 3, ("GET", "/health", {}), ("GET", "/jobs/a", dict(headers=theirs)))
-    assert [a.status_code for a in answers] == [401, 401, 200, 200, 404, 409, 200, 429, 200, 200, 429, 200, 404]
+    answers = asked(
+        quiet(keys, max_queued_per_key=2, requests_per_minute=6),
+        submission("a", media),
+        ("GET", "/jobs/a", dict(headers={"x-api-key": "wrong"})),
+        submission("a", media, **mine),
+        ("GET", "/jobs/a", dict(headers=mine)),
+        ("GET", "/jobs/a", dict(headers=theirs)),
+        submission("a", media, **theirs),
+        submission("b", media, **mine),
+        submission("c", media, **mine),
+        *[("GET", "/jobs/a", dict(headers=mine))] * 3,
+        ("GET", "/health", {}),
+        ("GET", "/jobs/a", dict(headers=theirs)),
+    )
+    assert [a.status_code for a in answers] == [
+        401,
+        401,
+        200,
+        200,
+        404,
+        409,
+        200,
+        429,
+        200,
+        200,
+        429,
+        200,
+        404,
+    ]
     assert answers[1].headers["www-authenticate"] == "Bearer" and int(answers[10].headers["retry-after"]) >= 1
     assert KEY not in caplog.text and OTHER not in caplog.text
 
 def test_full_queue_says_when(quiet, media):
-    first, full, again = asked(quiet(max_queued=1), submission("a", media), submission("b", media), submission("a", media))
+    first, full, again = asked(
+        quiet(max_queued=1), submission("a", media), submission("b", media), submission("a", media)
+    )
     assert (first.status_code, full.status_code, again.status_code) == (200, 503, 200)
     assert int(full.headers["retry-after"]) > 0 and full.headers["content-type"] == "application/problem+json"
 
@@ -214,7 +305,12 @@ def test_uploads_have_a_limit(quiet):
 
 def test_beyond_loopback_a_key_is_needed(tmp_path):
     env = {**os.environ, "ECG_DATA_DIR": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-m", "ecg_audio_nb", "serve", "--host", "0.0.0.0"], env=env, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "ecg_audio_nb", "serve", "--host", "0.0.0.0"],
+        env=env,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 1 and "ECG_API_KEYS" in done.stderr
 
 
@@ -236,7 +332,9 @@ def test_killed_and_stopped_it_goes_on(tmp_path, media, backend):
         assert any(r["message"] == "stopped before its end: queued" for r in s.lines())
         s.start()
         assert until(lambda: backend.last("hard"))["status"] == "completed"
-        assert [b["progress"] for b in backend.of("hard")] == sorted(b["progress"] for b in backend.of("hard"))
+        assert [b["progress"] for b in backend.of("hard")] == sorted(
+            b["progress"] for b in backend.of("hard")
+        )
         assert [r["attempt"] for r in s.lines() if r["message"] == "started"] == [1, 2, 3]
         assert s.stop() == 0
 
@@ -252,10 +350,36 @@ def test_log_is_json_with_jobs_and_without_folders(served, media, backend):
 @pytest.mark.slow
 def test_no_request_of_the_description_breaks_it(tmp_path, media):
     checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
-    with another(tmp_path, media, "--set", "server.requests_per_minute=1000000", "--set", "fetch.allow_hosts=media.example.org", ECG_SERVER__ALLOW_PRIVATE="1") as s:
+    with another(
+        tmp_path,
+        media,
+        "--set",
+        "server.requests_per_minute=1000000",
+        "--set",
+        "fetch.allow_hosts=media.example.org",
+        ECG_SERVER__ALLOW_PRIVATE="1",
+    ) as s:
         until(lambda: s.http.get("/ready").status_code == 200)
-        command = [sys.executable, "-m", "schemathesis.cli", "run", f"{s.http.base_url}/openapi.json", "--checks", checks, "--max-examples", "20",
-                   "--phases", "examples,fuzzing", "--seed", "1", "--request-timeout", "600", "--suppress-health-check", "all", "--no-color"]
+        command = [
+            sys.executable,
+            "-m",
+            "schemathesis.cli",
+            "run",
+            f"{s.http.base_url}/openapi.json",
+            "--checks",
+            checks,
+            "--max-examples",
+            "20",
+            "--phases",
+            "examples,fuzzing",
+            "--seed",
+            "1",
+            "--request-timeout",
+            "600",
+            "--suppress-health-check",
+            "all",
+            "--no-color",
+        ]
         done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
         assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
         assert not [r for r in s.lines() if r["message"].startswith("unexpected")]

@@ -1,4 +1,5 @@
-"""The service as a whole, against all that a backend and an operator do to it: every job ends right, every final message arrives
+"""The service as a whole, against all that a backend and an operator do to it: every job ends right, every
+final message arrives
 
 The long forms (200 jobs, 50 jobs through ten kills) are in tests/soak/test_service.py."""
 import pytest

@@ -12,7 +12,17 @@ def test_metrics_and_readiness_without_threads(service):
 
 def test_every_path_is_described_with_an_example_to_type(service):
     description = build_app(service).openapi()
-    assert sorted(description["paths"]) == ["/api/upload-video/process-video", "/health", "/jobs/{job_id}", "/jobs/{job_id}/events", "/jobs/{job_id}/report",
-                                            "/jobs/{job_id}/result", "/metrics", "/ready", "/transcribe", "/uploads"]
+    assert sorted(description["paths"]) == [
+        "/api/upload-video/process-video",
+        "/health",
+        "/jobs/{job_id}",
+        "/jobs/{job_id}/events",
+        "/jobs/{job_id}/report",
+        "/jobs/{job_id}/result",
+        "/metrics",
+        "/ready",
+        "/transcribe",
+        "/uploads",
+    ]
     posts = [path["post"] for path in description["paths"].values() if "post" in path]
     assert len(posts) == 3 and all("curl http://127.0.0.1:8080/" in post["description"] for post in posts)

@@ -31,7 +31,11 @@ def test_a_url_signed_anew_is_the_same_job(service):
     assert (one.task["digest"] == two.task["digest"], one.task["upload"]) == (True, None)
 
 def test_the_same_id_is_the_same_job_or_a_conflict(service):
-    asked = [to_job(service, "talk-1", SAMPLE), to_job(service, "talk-1", SAMPLE), to_job(service, "talk-1", SAMPLE, language="ko")]
+    asked = [
+        to_job(service, "talk-1", SAMPLE),
+        to_job(service, "talk-1", SAMPLE),
+        to_job(service, "talk-1", SAMPLE, language="ko"),
+    ]
     [(job, new), (_, again), other] = submit(service, asked)
     assert (job.state, new, again) == ("queued", True, False)
     assert (other.status, "other parameters" in str(other)) == (409, True)
@@ -42,9 +46,21 @@ def test_every_sentence_is_there_in_both_languages():
     assert set(SENTENCES["en"]) == set(SENTENCES["ko"])
     assert describe_job("TIMEOUT", "ko") == "분석 시간이 초과되었습니다"
 
-@pytest.mark.parametrize("body, said", [('{"job_id": "a b", "video_url": "x"}', "job_id: write 1 to 128 letters, digits and ._:@-, beginning with a letter or a digit"),
-    ('{"job_id": "a", "video_url": "x", "language": "english"}', "language: write auto, or a code of two or three small letters such as en or ko"),
-    ('{"job_id": "a"}', "video_url: it is missing"), ("[]", "the body: Input should be an object")])
+@pytest.mark.parametrize(
+    "body, said",
+    [
+        (
+            '{"job_id": "a b", "video_url": "x"}',
+            "job_id: write 1 to 128 letters, digits and ._:@-, beginning with a letter or a digit",
+        ),
+        (
+            '{"job_id": "a", "video_url": "x", "language": "english"}',
+            "language: write auto, or a code of two or three small letters such as en or ko",
+        ),
+        ('{"job_id": "a"}', "video_url: it is missing"),
+        ("[]", "the body: Input should be an object"),
+    ],
+)
 def test_an_invalid_request_is_told_its_rule_and_no_pattern(body, said):
     from pydantic import ValidationError
     with pytest.raises(ValidationError) as e: ProcessRequest.model_validate_json(body)
@@ -54,16 +70,32 @@ def test_an_invalid_request_is_told_its_rule_and_no_pattern(body, said):
 # At the start
 
 def test_without_keys_it_listens_on_loopback_alone(service):
-    with pytest.raises(ServerError, match="Refusing to listen on 0.0.0.0 without API keys. Set ECG_API_KEYS or pass --without-keys."):
+    with pytest.raises(
+        ServerError,
+        match=("Refusing to listen on 0.0.0.0 without API keys. Set ECG_API_KEYS or pass --without-keys."),
+    ):
         serve(service.settings, host="0.0.0.0", environ={})
 
-@pytest.mark.parametrize("environ, said", [({"ECG_BACKEND_URL": "backend:8000"}, "ECG_BACKEND_URL: backend:8000: no URL to send results to"),
-    ({"ECG_WEBHOOK_SECRET": "p@ssword"}, "ECG_WEBHOOK_SECRET: secret 1 is not base64"), ({"ECG_API_KEYS": "short"}, "ECG_API_KEYS: entry 1 is no key")])
+@pytest.mark.parametrize(
+    "environ, said",
+    [
+        ({"ECG_BACKEND_URL": "backend:8000"}, "ECG_BACKEND_URL: backend:8000: no URL to send results to"),
+        ({"ECG_WEBHOOK_SECRET": "p@ssword"}, "ECG_WEBHOOK_SECRET: secret 1 is not base64"),
+        ({"ECG_API_KEYS": "short"}, "ECG_API_KEYS: entry 1 is no key"),
+    ],
+)
 def test_bad_secrets_and_urls_are_told_at_the_start(environ, said, tmp_path):
-    with pytest.raises(ValueError, match=said): serve(load_settings({"runtime.data_dir": str(tmp_path)}), environ=environ)
+    with pytest.raises(ValueError, match=said):
+        serve(load_settings({"runtime.data_dir": str(tmp_path)}), environ=environ)
+
 
 def test_a_refused_backend_is_told_the_way_out(make_service):
     service = make_service(backend="http://127.0.0.1:8000")
-    assert callback_for(service, None) == callback_for(service, "http://127.0.0.1:8000") == "http://127.0.0.1:8000/api/upload-video/result"
-    with pytest.raises(Problem, match="ECG_BACKEND_URL.*fetch.callback_hosts") as e: callback_for(service, "http://127.0.0.1:9000")
+    assert (
+        callback_for(service, None)
+        == callback_for(service, "http://127.0.0.1:8000")
+        == "http://127.0.0.1:8000/api/upload-video/result"
+    )
+    with pytest.raises(Problem, match="ECG_BACKEND_URL.*fetch.callback_hosts") as e:
+        callback_for(service, "http://127.0.0.1:9000")
     assert e.value.status == 422

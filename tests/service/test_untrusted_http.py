@@ -24,7 +24,9 @@ def roots(tmp_path_factory):
     (root / "out.wav").symlink_to(secret)
     (root / "far").symlink_to(base)
     (root / "loop.wav").symlink_to(root / "loop.wav")
-    (root / "list.m3u8").write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n{secret}\n#EXT-X-ENDLIST\n")
+    (root / "list.m3u8").write_text(
+        f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n{secret}\n#EXT-X-ENDLIST\n"
+    )
     (root / "list.txt").write_text(f"ffconcat version 1.0\nfile '{secret}'\n")
     (root / "list.mp4").write_text(f"#EXTM3U\n#EXTINF:2,\nfile://{secret}\n")
     (root / "empty.wav").touch()
@@ -48,20 +50,59 @@ def outside():
 @pytest.fixture(scope="module")
 def served(tmp_path_factory, roots, outside):
     "Open to strangers, but for one that stands for a public host"
-    here = ("fetch.allow_private=127.0.0.1", f"fetch.allow_ports={outside.server_port}", "fetch.max_bytes=1000000", "fetch.timeout=3",
-            "media.max_seconds=60", "server.max_queued=100000", "server.max_queued_per_key=100000", "server.requests_per_minute=100000000", "server.max_attempts=1",
-            "server.max_upload_mb=1", "server.upload_mb_per_hour=100000")
+    here = (
+        "fetch.allow_private=127.0.0.1",
+        f"fetch.allow_ports={outside.server_port}",
+        "fetch.max_bytes=1000000",
+        "fetch.timeout=3",
+        "media.max_seconds=60",
+        "server.max_queued=100000",
+        "server.max_queued_per_key=100000",
+        "server.requests_per_minute=100000000",
+        "server.max_attempts=1",
+        "server.max_upload_mb=1",
+        "server.upload_mb_per_hour=100000",
+    )
     s = Served(tmp_path_factory.mktemp("served"), roots, *[a for h in here for a in ("--set", h)]).start()
     until(lambda: s.http.get("/ready").status_code == 200)
     yield s
     assert s.stop() == 0
 
 
-PATHS = ("{root}/../secret.wav", "{root}/out.wav", "{root}/far/secret.wav", "{root}/loop.wav", "{root}/folder.wav", "{root}/pipe.wav", "{root}/list.m3u8",
-         "{root}/list.txt", "{root}/list.mp4", "{root}/bomb.flac", "{root}/empty.wav", "{root}/none.wav", "/etc/passwd", "/dev/zero", "/proc/self/environ",
-         "secret.wav", "~/.ssh/id_rsa", "{root}/a\0.wav", "{root}/%2e%2e/secret.wav")
-SERVERS = ("endless", "drip", "huge", "bomb", "short", "circle", "nowhere", "moved/302?to=file:///etc/passwd",
-           "moved/301?to=http://169.254.169.254/", "moved/307?to=http://[::ffff:10.0.0.1]/", "moved/308?to=http://2130706433:1/")
+PATHS = (
+    "{root}/../secret.wav",
+    "{root}/out.wav",
+    "{root}/far/secret.wav",
+    "{root}/loop.wav",
+    "{root}/folder.wav",
+    "{root}/pipe.wav",
+    "{root}/list.m3u8",
+    "{root}/list.txt",
+    "{root}/list.mp4",
+    "{root}/bomb.flac",
+    "{root}/empty.wav",
+    "{root}/none.wav",
+    "/etc/passwd",
+    "/dev/zero",
+    "/proc/self/environ",
+    "secret.wav",
+    "~/.ssh/id_rsa",
+    "{root}/a\0.wav",
+    "{root}/%2e%2e/secret.wav",
+)
+SERVERS = (
+    "endless",
+    "drip",
+    "huge",
+    "bomb",
+    "short",
+    "circle",
+    "nowhere",
+    "moved/302?to=file:///etc/passwd",
+    "moved/301?to=http://169.254.169.254/",
+    "moved/307?to=http://[::ffff:10.0.0.1]/",
+    "moved/308?to=http://2130706433:1/",
+)
 
 
 def test_no_hostile_source_is_fetched_and_nothing_stays(served, roots, outside):
@@ -69,17 +110,35 @@ def test_no_hostile_source_is_fetched_and_nothing_stays(served, roots, outside):
     own, asked = psutil.Process(served.process.pid), {}
     before = mb()
     local = [s.replace("{root}", str(roots)) for s in PATHS]
-    for n, source in enumerate((*INNER, *SCHEMES, *local, *(f"http://127.0.0.1:{outside.server_port}/{s}" for s in SERVERS))):
+    for n, source in enumerate(
+        (*INNER, *SCHEMES, *local, *(f"http://127.0.0.1:{outside.server_port}/{s}" for s in SERVERS))
+    ):
         asked[source] = f"hostile-{n}", served.post(f"hostile-{n}", source)
     ended = {}
     for source, (job, answer) in asked.items():
-        if answer.status_code == 200: ended[source] = until(lambda job=job: (s := served.http.get(f"/jobs/{job}").json())["status"] in ("completed", "failed") and s)
-        else: assert (answer.status_code, answer.headers["content-type"], answer.json()["error_code"]) == (422, "application/problem+json", "INVALID_REQUEST")
+        if answer.status_code == 200:
+            ended[source] = until(
+                lambda job=job: (
+                    (s := served.http.get(f"/jobs/{job}").json())["status"] in ("completed", "failed") and s
+                )
+            )
+        else:
+            assert (answer.status_code, answer.headers["content-type"], answer.json()["error_code"]) == (
+                422,
+                "application/problem+json",
+                "INVALID_REQUEST",
+            )
     assert len(asked) >= 60
     assert {s["status"] for s in ended.values()} == {"failed"} # not one was worked on
     assert {s["error_code"] for s in ended.values()} == {"DOWNLOAD_ERROR", "MEDIA_ERROR"}
-    said = [s["error_message"] for s in ended.values()] + [a.json()["detail"] for _, a in asked.values() if a.status_code != 200]
-    assert not [t for t in said if str(roots.parent) in t or "Traceback" in t or "pw@" in t or "inside of the service" in t]
+    said = [s["error_message"] for s in ended.values()] + [
+        a.json()["detail"] for _, a in asked.values() if a.status_code != 200
+    ]
+    assert not [
+        t
+        for t in said
+        if str(roots.parent) in t or "Traceback" in t or "pw@" in t or "inside of the service" in t
+    ]
     assert not any(INNER_[7:] in json.dumps(outside.asked) for INNER_ in INNER)
     data = served.data / "service"
     assert [*(data / "tmp").iterdir(), *(data / "uploads").iterdir(), *(data / "results").iterdir()] == []
@@ -88,8 +147,13 @@ def test_no_hostile_source_is_fetched_and_nothing_stays(served, roots, outside):
 
 
 def test_hostile_uploads_are_told_what_they_are(served, roots):
-    for name, code in (*dict.fromkeys(("list.m3u8", "list.txt", "list.mp4", "bomb.flac"), "MEDIA_ERROR").items(), ("empty.wav", "INVALID_REQUEST")):
-        answer = served.http.post("/transcribe", files={"file": (f"../../{name}", (roots / name).read_bytes())})
+    for name, code in (
+        *dict.fromkeys(("list.m3u8", "list.txt", "list.mp4", "bomb.flac"), "MEDIA_ERROR").items(),
+        ("empty.wav", "INVALID_REQUEST"),
+    ):
+        answer = served.http.post(
+            "/transcribe", files={"file": (f"../../{name}", (roots / name).read_bytes())}
+        )
         assert (answer.status_code, answer.json()["error_code"]) == (422, code), (name, answer.text)
     assert [*(served.data / "service/uploads").iterdir()] == []
 

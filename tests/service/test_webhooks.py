@@ -1,4 +1,5 @@
-"""Callbacks over real sockets: receivers that are slow, busy, broken, moved, gone or down, and deliverers that are killed"""
+"""Callbacks over real sockets: receivers that are slow, busy, broken, moved, gone or down, and deliverers
+that are killed"""
 import json, logging, signal, socket, sqlite3, ssl, subprocess, sys, threading, time
 from collections import Counter
 
@@ -8,8 +9,26 @@ from typer.testing import CliRunner
 
 from backend import SECRET, Receiver, check_told
 from service_load import outbox_for_a_faulty_receiver
-from ecg_audio_nb.service.webhooks import (CallbackError, Deliverer, Delivery, DeliveryResult, _retry_after, backend_result, callback_url, claim_due,
-                                           classify, enqueue, messages, prepare, prune, record_results, reopen, replay, sign, webhook_keys)
+from ecg_audio_nb.service.webhooks import (
+    CallbackError,
+    Deliverer,
+    Delivery,
+    DeliveryResult,
+    _retry_after,
+    backend_result,
+    callback_url,
+    claim_due,
+    classify,
+    enqueue,
+    messages,
+    prepare,
+    prune,
+    record_results,
+    reopen,
+    replay,
+    sign,
+    webhook_keys,
+)
 from ecg_audio_nb.cli import app
 from ecg_audio_nb.batch.queue import Job, Queue, add, claim, fail, finish, owner_name
 from ecg_audio_nb.pipeline import analyze
@@ -17,7 +36,8 @@ from ecg_audio_nb.schema import AcousticFeatures, Analysis, Metadata, Segment, S
 from ecg_audio_nb.settings import load_settings
 
 OTHER = "whsec_" + "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo="
-FAST = Delivery(time_scale=0.005, poll_interval=0.01) # first wait 25 ms, the longest 18 s, given up after 22 minutes
+# first wait 25 ms, the longest 18 s, given up after 22 minutes
+FAST = Delivery(time_scale=0.005, poll_interval=0.01)
 ME = owner_name()
 
 
@@ -30,7 +50,12 @@ def queue(tmp_path):
 
 
 def say(queue, job, url, progress=None, status="completed", **more):
-    body = {"job_id": job, "status": "processing" if progress is not None else status, "progress": 100 if progress is None else progress, **more}
+    body = {
+        "job_id": job,
+        "status": "processing" if progress is not None else status,
+        "progress": 100 if progress is None else progress,
+        **more,
+    }
     with queue.transaction() as db: return enqueue(db, job, url, body, final=progress is None)
 
 def until(true, seconds=60):
@@ -71,7 +96,9 @@ def test_what_passes_is_tried_again_under_the_same_id(queue, fault):
         id = say(queue, "j", r.url, result={"text": "네, 좋아요"})
         deliver(queue)
     assert r.tries == {id: 3} and not [t for t in r.took if t[0] == "GET"]
-    assert r.bodies() == [{"job_id": "j", "status": "completed", "progress": 100, "result": {"text": "네, 좋아요"}}]
+    assert r.bodies() == [
+        {"job_id": "j", "status": "completed", "progress": 100, "result": {"text": "네, 좋아요"}}
+    ]
     m = only(queue)
     assert (m.state, m.tries, m.status) == ("delivered", 3, 200)
 
@@ -84,7 +111,9 @@ def test_ignored_is_delivered(queue):
     assert (m.state, m.tries, m.answer) == ("delivered", 1, '{"status":"ignored","reason":"no such job"}')
 
 
-@pytest.mark.parametrize("status, headers", [(302, {"Location": "/elsewhere"}), (400, {}), (401, {}), (422, {})])
+@pytest.mark.parametrize(
+    "status, headers", [(302, {"Location": "/elsewhere"}), (400, {}), (401, {}), (422, {})]
+)
 def test_what_stays_refused_is_dead_and_can_be_replayed(queue, status, headers, caplog):
     mended = []
     with Receiver(lambda n, body: 200 if mended else (status, headers, b"\x1b[31mno\nno")) as r:
@@ -140,7 +169,12 @@ def test_a_slow_receiver_is_cut_and_holds_up_nobody(queue):
         for i in range(8): say(queue, f"slow{i}", r.url)
         for i in range(4): say(queue, f"quick{i}", quick.url)
         d = Deliverer(queue, Delivery(time_scale=1, poll_interval=0.01, timeout=0.2), SECRET).start()
-        until(lambda: len(messages(queue, "delivered")) == 4 and len([m for m in messages(queue, "waiting") if m.tries]) == 8)
+        until(
+            lambda: (
+                len(messages(queue, "delivered")) == 4
+                and len([m for m in messages(queue, "waiting") if m.tries]) == 8
+            )
+        )
         d.stop(0)
     late = messages(queue, "waiting")
     assert {m.job[:4] for m in late} == {"slow"} and all(m.status is None and m.answer for m in late)
@@ -201,7 +235,9 @@ def test_a_stop_of_the_service_does_not_use_up_the_three_days(queue):
 def test_a_very_long_pause_with_many_tries_overflows_nothing(queue):
     say(queue, "j", "http://h/")
     queue.db.execute("update outbox set tries=100000")
-    record_results(queue, ME, [(claim_due(queue, ME, 1)[0], DeliveryResult(429, "", 10.0))], Delivery(first_wait=5.0))
+    record_results(
+        queue, ME, [(claim_due(queue, ME, 1)[0], DeliveryResult(429, "", 10.0))], Delivery(first_wait=5.0)
+    )
     m = only(queue)
     assert m.state == "waiting" and 9 < m.due - time.time() <= 10
 
@@ -214,8 +250,11 @@ def test_progress_is_merged_and_never_falls(queue):
     assert len(set(ids)) == 4 and only(queue).id == ids[-1]
     assert json.loads(only(queue).body)["progress"] == 40.5
     [m] = claim_due(queue, ME, 1)
-    say(queue, "j", url, 5) # in flight is not replaced
-    assert [(json.loads(m.body)["progress"], m.state) for m in messages(queue)] == [(40.5, "sending"), (40.5, "waiting")]
+    say(queue, "j", url, 5)  # in flight is not replaced
+    assert [(json.loads(m.body)["progress"], m.state) for m in messages(queue)] == [
+        (40.5, "sending"),
+        (40.5, "waiting"),
+    ]
     assert claim_due(queue, ME, 9) == []
     record_results(queue, ME, [(m, DeliveryResult(500))]) # the later one takes its place
     [m] = claim_due(queue, ME, 9)
@@ -261,7 +300,8 @@ def test_progress_is_merged_while_the_receiver_is_down_and_every_last_word_arriv
     assert len(r.bodies()) < 50
 
 
-def test_many_jobs_through_a_receiver_with_every_fault(tmp_path): outbox_for_a_faulty_receiver(tmp_path, 60) # 200 in tests/soak
+# 200 in tests/soak
+def test_many_jobs_through_a_receiver_with_every_fault(tmp_path): outbox_for_a_faulty_receiver(tmp_path, 60)
 
 
 # Kills and stops
@@ -279,7 +319,9 @@ def test_a_killed_deliverer_loses_no_last_word(queue):
     with Receiver(lambda n, body: time.sleep(0.03) or 200) as r:
         for j in range(60): say(queue, f"job{j}", r.url)
         for goal in (5, 20, 35):
-            p = subprocess.Popen([sys.executable, "-c", DELIVER, queue.path, SECRET], stdout=subprocess.PIPE, text=True)
+            p = subprocess.Popen(
+                [sys.executable, "-c", DELIVER, queue.path, SECRET], stdout=subprocess.PIPE, text=True
+            )
             assert p.stdout.readline() == "started\n"
             until(lambda goal=goal: len(messages(queue, "delivered")) >= goal and messages(queue, "sending"))
             p.send_signal(signal.SIGKILL)
@@ -305,7 +347,9 @@ def test_the_lease_of_an_unseen_process_ends(queue):
 def test_a_live_delivery_keeps_its_lease(queue):
     with Receiver(lambda n, body: time.sleep(1) or 200) as r:
         say(queue, "j", r.url)
-        deliverers = [Deliverer(queue, Delivery(poll_interval=0.01, lease=0.3), SECRET).start() for _ in range(2)]
+        deliverers = [
+            Deliverer(queue, Delivery(poll_interval=0.01, lease=0.3), SECRET).start() for _ in range(2)
+        ]
         until(lambda: settled(queue))
         for d in deliverers: d.stop(0)
     assert sum(r.tries.values()) == 1 and only(queue).tries == 1
@@ -313,7 +357,13 @@ def test_a_live_delivery_keeps_its_lease(queue):
 
 def test_stop_delivers_what_is_due_and_keeps_the_rest(queue):
     open_ = threading.Event()
-    with Receiver(lambda n, body: 500 if body["job_id"] == "later" else (open_.wait(20) and 200 if body["job_id"] == "slow" else 200)) as r:
+    with Receiver(
+        lambda n, body: (
+            500
+            if body["job_id"] == "later"
+            else (open_.wait(20) and 200 if body["job_id"] == "slow" else 200)
+        )
+    ) as r:
         d = Deliverer(queue, Delivery(poll_interval=3600), SECRET)
         for job in ("later", *(f"job{i}" for i in range(20))): say(queue, job, r.url)
         d.start()
@@ -351,13 +401,21 @@ def test_the_last_word_and_the_end_of_the_job_are_one(queue):
     [(job, _)] = add(queue, [Job("j1", "talk", "talk.mp4")])
     body = {"job_id": "j1", "status": "completed", "progress": 100}
     mine = claim(queue, ME)
-    queue.db.execute("update jobs set attempt=attempt+1") # the claim went to another
-    with pytest.raises(Exception, match="talk"): finish(queue, mine, lambda db: enqueue(db, "j1", "http://h/", body, final=True))
+    queue.db.execute("update jobs set attempt=attempt+1")  # the claim went to another
+    with pytest.raises(Exception, match="talk"):
+        finish(queue, mine, lambda db: enqueue(db, "j1", "http://h/", body, final=True))
     assert messages(queue) == []
     queue.db.execute("update jobs set attempt=attempt-1")
-    fail(queue, mine, "user", "no speech", lambda db: enqueue(db, "j1", "http://h/", {**body, "status": "failed"}, final=True))
+    fail(
+        queue,
+        mine,
+        "user",
+        "no speech",
+        lambda db: enqueue(db, "j1", "http://h/", {**body, "status": "failed"}, final=True),
+    )
     assert json.loads(only(queue).body)["status"] == "failed"
-    with pytest.raises(CallbackError, match="no transaction"): enqueue(queue.db, "j2", "http://h/", body, final=True)
+    with pytest.raises(CallbackError, match="no transaction"):
+        enqueue(queue.db, "j2", "http://h/", body, final=True)
 
 
 @pytest.mark.parametrize("wrong", [float("nan"), {1, 2}, b"bytes"])
@@ -392,8 +450,12 @@ def test_no_progress_is_lost_or_doubled_by_an_end_that_fails(queue):
     with queue.transaction() as db:
         for percent in (10, 40, 20): enqueue(db, "job-1", url, progress(percent), final=False)
     assert [json.loads(m.body)["progress"] for m in messages(queue)] == [40]
-    with pytest.raises(CallbackError, match="no transaction is open"): enqueue(queue.db, "job-1", url, progress(50), final=False)
-    def completed(db): enqueue(db, "job-1", url, {"job_id": "job-1", "status": "completed", "progress": 100}, final=True)
+    with pytest.raises(CallbackError, match="no transaction is open"):
+        enqueue(queue.db, "job-1", url, progress(50), final=False)
+
+    def completed(db):
+        enqueue(db, "job-1", url, {"job_id": "job-1", "status": "completed", "progress": 100}, final=True)
+
     def full(db):
         completed(db)
         raise OSError("No space left on device")
@@ -440,8 +502,10 @@ def test_signatures_verify_with_every_secret_of_a_rotation(queue):
         deliver(queue, secret=f"{SECRET} {OTHER}")
     headers, raw = r.took[0]
     for secret in (SECRET, OTHER): assert Webhook(secret).verify(raw, headers)["job_id"] == "j"
-    with pytest.raises(Exception, match="No matching signature"): Webhook("whsec_" + "A" * 32).verify(raw, headers)
-    with pytest.raises(Exception, match="No matching signature"): Webhook(SECRET).verify(raw.replace("completed", "failed"), headers)
+    with pytest.raises(Exception, match="No matching signature"):
+        Webhook("whsec_" + "A" * 32).verify(raw, headers)
+    with pytest.raises(Exception, match="No matching signature"):
+        Webhook(SECRET).verify(raw.replace("completed", "failed"), headers)
 
 
 @pytest.mark.parametrize("secret", [SECRET, SECRET.removeprefix("whsec_"), "whsec_QUJD", "whsec_QUI"])
@@ -453,9 +517,16 @@ def test_sign_agrees_with_the_library(secret):
 
 def test_the_example_of_the_standard_has_its_signature():
     body = '{"test": 2432232314}'
-    assert sign(SECRET, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, body) == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
-    assert sign(SECRET, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, body.encode()) == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
-    with pytest.raises(CallbackError, match="secret 1 is not base64"): sign("päss wörd", "msg_1", 1614265330, body)
+    assert (
+        sign(SECRET, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, body)
+        == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+    )
+    assert (
+        sign(SECRET, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, body.encode())
+        == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+    )
+    with pytest.raises(CallbackError, match="secret 1 is not base64"):
+        sign("päss wörd", "msg_1", 1614265330, body)
 
 
 def test_a_backend_names_its_base_url():
@@ -467,7 +538,11 @@ def test_a_backend_names_its_base_url():
 @pytest.mark.parametrize("secret", ["p@ssword!", "whsec_", f"{SECRET} nämlich", "whsec_a"])
 def test_an_unfit_secret_is_refused_and_not_shown(queue, secret):
     with pytest.raises(CallbackError) as e: Deliverer(queue, FAST, secret)
-    assert not [part for part in secret.split() if part.removeprefix("whsec_")[1:] and part.removeprefix("whsec_") in str(e.value)]
+    assert not [
+        part
+        for part in secret.split()
+        if part.removeprefix("whsec_")[1:] and part.removeprefix("whsec_") in str(e.value)
+    ]
     assert webhook_keys(None) == webhook_keys("  ") == []
 
 
@@ -485,15 +560,23 @@ def test_without_a_secret_it_is_unsigned_and_says_so_once(queue, caplog):
     with Receiver() as r:
         for j in range(5): say(queue, f"job{j}", r.url)
         deliver(queue, secret=None)
-    assert [x.getMessage() for x in caplog.records].count("callbacks are sent unsigned: ECG_WEBHOOK_SECRET is not set") == 1
-    assert len(r.took) == 5 and all("webhook-signature" not in {k.lower() for k in h} and h["webhook-id"] for h, _ in r.took)
+    assert [x.getMessage() for x in caplog.records].count(
+        ("callbacks are sent unsigned: ECG_WEBHOOK_SECRET is not set")
+    ) == 1
+    assert len(r.took) == 5 and all(
+        "webhook-signature" not in {k.lower() for k in h} and h["webhook-id"] for h, _ in r.took
+    )
 
 
 def test_a_short_secret_is_said_at_the_start_and_not_shown(queue, caplog):
     for secret in ("whsec_QUJD", SECRET):
         Deliverer(queue, FAST, secret).start().stop(0)
     short = [x.getMessage() for x in caplog.records if "ECG_WEBHOOK_SECRET" in x.getMessage()]
-    assert len(short) == 1 and "secret 1 has 3 bytes, and 24 to 64 are safe" in short[0] and "QUJD" not in short[0]
+    assert (
+        len(short) == 1
+        and ("secret 1 has 3 bytes, and 24 to 64 are safe") in short[0]
+        and "QUJD" not in short[0]
+    )
 
 
 def test_the_check_of_an_address_decides(queue):
@@ -506,7 +589,12 @@ def test_the_check_of_an_address_decides(queue):
         for j in range(3): say(queue, f"job{j}", f"{r.url}?job{j}")
         deliver(queue, check=check)
     found = {m.job: (m.state, m.tries) for m in messages(queue)}
-    assert found["job0"] == ("dead", 1) and found["job2"] == ("delivered", 1) and found["job1"][0] == "delivered" and found["job1"][1] > 1
+    assert (
+        found["job0"] == ("dead", 1)
+        and found["job2"] == ("delivered", 1)
+        and found["job1"][0] == "delivered"
+        and found["job1"][1] > 1
+    )
     assert messages(queue, "dead")[0].answer == "127.0.0.1 is not among callbacks.allow_hosts"
 
 
@@ -538,13 +626,28 @@ def certificate(folder):
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization as to
     from cryptography.hazmat.primitives.asymmetric import ec
-    key, name, now = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "ecg")]), datetime.now(timezone.utc)
-    cert = (x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
-            .not_valid_before(now - timedelta(1)).not_valid_after(now + timedelta(1))
-            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), False)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=None), True).sign(key, hashes.SHA256()))
+
+    key, name, now = (
+        ec.generate_private_key(ec.SECP256R1()),
+        x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "ecg")]),
+        datetime.now(timezone.utc),
+    )
+    cert = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(1))
+        .not_valid_after(now + timedelta(1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
+        .sign(key, hashes.SHA256())
+    )
     (folder / "cert.pem").write_bytes(cert.public_bytes(to.Encoding.PEM))
-    (folder / "key.pem").write_bytes(key.private_bytes(to.Encoding.PEM, to.PrivateFormat.PKCS8, to.NoEncryption()))
+    (folder / "key.pem").write_bytes(
+        key.private_bytes(to.Encoding.PEM, to.PrivateFormat.PKCS8, to.NoEncryption())
+    )
     return str(folder / "cert.pem"), str(folder / "key.pem")
 
 
@@ -581,31 +684,55 @@ def test_a_result_has_the_shape_that_the_backend_reads(sample):
     assert set(told) == {"segments", "word_segments", "speakers", "text", "language", "duration", "metadata"}
     assert told["segments"] and told["duration"] == a.metadata.duration and told["text"] == a.text
     for s in told["segments"]:
-        assert {"start_time", "end_time", "speaker", "text", "words"} <= set(s) and set(s["speaker"]) == {"speaker_id"}
+        assert {"start_time", "end_time", "speaker", "text", "words"} <= set(s) and set(s["speaker"]) == {
+            "speaker_id"
+        }
         for w in s["words"]: assert set(w) == {"word", "start", "end", "acoustic_features"}
     spoken = [w for w in a.words if w.kind == "word"]
-    assert [(w["word"], w["start_time"], w["speaker_id"]) for w in told["word_segments"]] == [(w.word, w.start_time, w.speaker_id) for w in spoken]
+    assert [(w["word"], w["start_time"], w["speaker_id"]) for w in told["word_segments"]] == [
+        (w.word, w.start_time, w.speaker_id) for w in spoken
+    ]
     assert [w["word"] for s in told["segments"] for w in s["words"]] == [w.word for w in spoken]
 
 
 def test_unknown_values_are_null_for_the_backend():
     yes = Word("Yes.", 0.2, 0.5, speaker_id="A", acoustic_features=AcousticFeatures(-27.4, 231.7, 1184.2))
     hm = Word("Hm?", 1.0, 1.2)
-    segments = (Segment(0, 0.2, 0.5, speaker_id="A", text="Yes.", words=(yes,)), Segment(1, 1.0, 1.2, text="Hm?", words=(hm,)))
-    told = backend_result(Analysis(segments, (Turn(0.2, 0.5, "A"),), (Speaker("A"),), Metadata("talk.mp4", duration=2.0, language_detected="en")))
+    segments = (
+        Segment(0, 0.2, 0.5, speaker_id="A", text="Yes.", words=(yes,)),
+        Segment(1, 1.0, 1.2, text="Hm?", words=(hm,)),
+    )
+    told = backend_result(
+        Analysis(
+            segments,
+            (Turn(0.2, 0.5, "A"),),
+            (Speaker("A"),),
+            Metadata("talk.mp4", duration=2.0, language_detected="en"),
+        )
+    )
     assert [s["speaker"] for s in told["segments"]] == [{"speaker_id": "A"}, {"speaker_id": None}]
-    assert told["word_segments"][1] == {"word": "Hm?", "start_time": 1.0, "end_time": 1.2, "speaker_id": None, "confidence": None}
+    assert told["word_segments"][1] == {
+        "word": "Hm?",
+        "start_time": 1.0,
+        "end_time": 1.2,
+        "speaker_id": None,
+        "confidence": None,
+    }
     assert told["segments"][0]["words"][0]["acoustic_features"]["pitch_hz"] == 231.7
 
 
 def test_a_pause_is_read_as_seconds_or_as_a_date():
-    assert [_retry_after(v, 1445412470) for v in ("120", "Wed, 21 Oct 2015 07:28:00 GMT", "soon", None)] == [120, 10, None, None]
+    assert [
+        _retry_after(v, 1445412470) for v in ("120", ("Wed, 21 Oct 2015 07:28:00 GMT"), "soon", None)
+    ] == [120, 10, None, None]
 
 
 def test_answers_are_classified():
     for status in (200, 201, 204, 299): assert classify(DeliveryResult(status)) == "delivered"
-    for status in (None, 408, 425, 429, 500, 502, 503, 504, 599): assert classify(DeliveryResult(status)) == "retry"
-    for status in (301, 302, 307, 308, 400, 401, 403, 404, 409, 413, 422): assert classify(DeliveryResult(status)) == "refused"
+    for status in (None, 408, 425, 429, 500, 502, 503, 504, 599):
+        assert classify(DeliveryResult(status)) == "retry"
+    for status in (301, 302, 307, 308, 400, 401, 403, 404, 409, 413, 422):
+        assert classify(DeliveryResult(status)) == "refused"
     assert classify(DeliveryResult(410)) == "gone" and classify(DeliveryResult(permanent=True)) == "never"
 
 
@@ -614,15 +741,22 @@ def ecg(*args): return CliRunner().invoke(app, list(map(str, args)))
 def test_the_command_lists_and_replays(tmp_path):
     assert ecg("callbacks", "list", "-o", tmp_path).exit_code == 1
     queue = Queue(tmp_path / ".jobs/queue.sqlite")
-    assert (ecg("callbacks", "list", "-o", tmp_path).stdout, ecg("callbacks", "replay", "j", "-o", tmp_path).exit_code) == ("", 1)
+    assert (
+        ecg("callbacks", "list", "-o", tmp_path).stdout,
+        ecg("callbacks", "replay", "j", "-o", tmp_path).exit_code,
+    ) == ("", 1)
     ids = [say(queue, job, "http://user:pw@h/x?key=confidential") for job in ("a", "b")]
-    record_results(queue, ME, [(m, DeliveryResult(s, "no")) for m, s in zip(claim_due(queue, ME, 2), (410, 200))])
+    record_results(
+        queue, ME, [(m, DeliveryResult(s, "no")) for m, s in zip(claim_due(queue, ME, 2), (410, 200))]
+    )
     shown = ecg("callbacks", "list", "-o", tmp_path)
     assert ids[0] in shown.stdout and ids[1] not in shown.stdout and "410" in shown.stdout
     everything = ecg("callbacks", "list", "--all", "-o", tmp_path)
     assert ids[1] in everything.stdout and not [w for w in ("confidential", "pw") if w in everything.stdout]
     rows = json.loads(ecg("callbacks", "list", "--json", "-o", tmp_path).stdout)
-    assert [(r["job"], r["state"], r["url"], r["body"]["status"]) for r in rows] == [("a", "gone", "http://h/x", "completed")]
+    assert [(r["job"], r["state"], r["url"], r["body"]["status"]) for r in rows] == [
+        ("a", "gone", "http://h/x", "completed")
+    ]
     again = ecg("callbacks", "replay", ids[0], "-o", tmp_path)
     assert again.exit_code == 0 and "a" in again.stdout and messages(queue, job="a")[0].state == "waiting"
     assert "no message of this id" in ecg("callbacks", "replay", "nothing", "-o", tmp_path).stderr

@@ -17,20 +17,36 @@ from ecg_audio_nb.service.submission import estimate_seconds, submit, to_job
 
 def test_progress_adds_up_and_never_falls():
     progress = Progress()
-    events = [("fetch", "done", None), ("transcribe", "progress", 0.5), ("transcribe", "progress", 0.2), ("diarize", "done", None)]
+    events = [
+        ("fetch", "done", None),
+        ("transcribe", "progress", 0.5),
+        ("transcribe", "progress", 0.2),
+        ("diarize", "done", None),
+    ]
     assert [progress(StageEvent(*e)) for e in events] == [5, 30, 30, 50]
 
 def test_failures_are_classified():
     assert classify_failure(MediaError("talk.mp4: it has no audio stream")).kind == "user"
-    assert classify_failure(FetchError("https://x.org/a?key=1: no connection to the host; try again")).code == "DOWNLOAD_ERROR"
+    assert (
+        classify_failure(FetchError(("https://x.org/a?key=1: no connection to the host; try again"))).code
+        == "DOWNLOAD_ERROR"
+    )
     unforeseen = classify_failure(RuntimeError("/srv/someone/secret.txt"))
-    assert (unforeseen.kind, unforeseen.code) == ("infra", "PROCESSING_ERROR") and "secret" not in unforeseen.error
+    assert (unforeseen.kind, unforeseen.code) == (
+        "infra",
+        "PROCESSING_ERROR",
+    ) and "secret" not in unforeseen.error
+
 
 def test_a_job_is_done_here_and_now(service):
     submit(service, [to_job(service, "talk-1", str(PACKAGE / "assets/sample.mp4"))])
     work_on(service, claim(service.queue, owner_name()))
     job = service.job("talk-1")
-    assert (job.state, job_status(job).progress, estimate_seconds(service, 2) is not None) == ("done", 100, True)
+    assert (job.state, job_status(job).progress, estimate_seconds(service, 2) is not None) == (
+        "done",
+        100,
+        True,
+    )
     assert isinstance(from_dict(json.loads(service.result_path("talk-1").read_text())), Analysis)
 
 def test_a_locked_file_at_the_first_claim_does_not_end_the_worker(service, monkeypatch):

@@ -24,4 +24,6 @@ def test_two_batches_share_a_queue_of_50_jobs(tmp_path): share_a_queue(tmp_path,
 
 
 def test_chaos_in_a_cluster_with_80_jobs(tmp_path):
-    kill_cluster_parts(tmp_path, 80, ["worker", "coordinator", "scheduler", "worker"], first=8, step=14, seconds=0.2)
+    kill_cluster_parts(
+        tmp_path, 80, ["worker", "coordinator", "scheduler", "worker"], first=8, step=14, seconds=0.2
+    )

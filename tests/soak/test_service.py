@@ -6,7 +6,13 @@ import soundfile
 import numpy as np
 
 from backend import Served, until
-from service_load import jobs_for_a_faulty_backend, jobs_through_kills, make_clips, outbox_for_a_faulty_receiver, requests_of_any_shape
+from service_load import (
+    jobs_for_a_faulty_backend,
+    jobs_through_kills,
+    make_clips,
+    outbox_for_a_faulty_receiver,
+    requests_of_any_shape,
+)
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600)]
 
@@ -15,7 +21,8 @@ pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600)]
 def clips(sample, tmp_path_factory): return make_clips(tmp_path_factory.mktemp("clips"), sample)
 
 
-def test_two_hundred_jobs_for_a_backend_with_every_fault(tmp_path, clips): jobs_for_a_faulty_backend(tmp_path, clips, 200)
+def test_two_hundred_jobs_for_a_backend_with_every_fault(tmp_path, clips):
+    jobs_for_a_faulty_backend(tmp_path, clips, 200)
 
 
 def test_fifty_jobs_through_ten_kills(tmp_path, clips):
@@ -23,15 +30,25 @@ def test_fifty_jobs_through_ten_kills(tmp_path, clips):
     assert at == sorted(at) and at[-1] > at[0] # it went on between the kills
 
 
-def test_two_hundred_jobs_through_a_receiver_with_every_fault(tmp_path): outbox_for_a_faulty_receiver(tmp_path, 200)
+def test_two_hundred_jobs_through_a_receiver_with_every_fault(tmp_path):
+    outbox_for_a_faulty_receiver(tmp_path, 200)
 
 
 def test_ten_thousand_requests_of_any_shape_and_no_500(tmp_path):
     media = tmp_path / "media"
     media.mkdir()
     soundfile.write(media / "out.wav", np.sin(np.arange(32000) / 5), 16000)
-    open_to_strangers = ("fetch.max_bytes=1000000", "fetch.timeout=3", "media.max_seconds=60", "server.max_queued=100000", "server.max_queued_per_key=100000",
-                         "server.requests_per_minute=100000000", "server.max_attempts=1", "server.max_upload_mb=1", "server.upload_mb_per_hour=100000")
+    open_to_strangers = (
+        "fetch.max_bytes=1000000",
+        "fetch.timeout=3",
+        "media.max_seconds=60",
+        "server.max_queued=100000",
+        "server.max_queued_per_key=100000",
+        "server.requests_per_minute=100000000",
+        "server.max_attempts=1",
+        "server.max_upload_mb=1",
+        "server.upload_mb_per_hour=100000",
+    )
     served = Served(tmp_path / "served", media, *[word for s in open_to_strangers for word in ("--set", s)])
     served.data.mkdir()
     served.start()

@@ -7,8 +7,16 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings as hypothesis_settings, strategies as st
 
-from ecg_audio_nb.speech.align import (ALIGNERS, CtcAligner, PhoneAligner, KeepTimes, choose_aligner, interpolate,
-    take_recognized, text_fit)
+from ecg_audio_nb.speech.align import (
+    ALIGNERS,
+    CtcAligner,
+    PhoneAligner,
+    KeepTimes,
+    choose_aligner,
+    interpolate,
+    take_recognized,
+    text_fit,
+)
 from ecg_audio_nb.speech.ctc import words_from_frames
 from ecg_audio_nb.speech.forced_align import align_phones
 from ecg_audio_nb.audio.media import Audio, load_audio
@@ -105,7 +113,9 @@ def test_an_untrusted_passage_never_lies_across_a_pause(clips):
 def test_noise_as_loud_as_speech_leaves_it_to_the_recognizer(clips):
     audio, truth = clips[0]
     rms = np.sqrt(np.mean(audio.samples**2))
-    noisy = audio.samples + np.random.default_rng(0).normal(0, 1.6 * rms, len(audio.samples)).astype(np.float32)
+    noisy = audio.samples + np.random.default_rng(0).normal(0, 1.6 * rms, len(audio.samples)).astype(
+        np.float32
+    )
     rough = [Word(w, s + 0.05, e + 0.05, timing="recognized") for w, s, e in truth]
     found = align(Audio(noisy.astype(np.float32)), transcript(rough, audio.duration))
     assert timings(found) == {"recognized"} and "noise" in found.warnings[0]
@@ -140,7 +150,9 @@ def test_words_without_anything(clips):
 
 def test_a_translation_keeps_the_recognizers_times(clips):
     audio, truth = clips[0]
-    found = align(audio, transcript([Word("Anne", 0.4, 0.6), Word("compte")], audio.duration, "fr", translated=True))
+    found = align(
+        audio, transcript([Word("Anne", 0.4, 0.6), Word("compte")], audio.duration, "fr", translated=True)
+    )
     assert found.words[0].start_time == 0.4 and found.words[1].timing == "interpolated"
     assert "translation" in found.warnings[0] and found.model.engine == "whisper"
 
@@ -162,8 +174,14 @@ def test_a_passage_too_short_for_its_words(clips):
 SCRIPTS = st.text("abz'ABZ 0123456789%$€-.,!?。안녕하세요日本語テスト中文éßжяआदم", min_size=1, max_size=60)
 
 
-@hypothesis_settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(text=SCRIPTS, seconds=st.floats(0.01, 3), language=st.sampled_from(["en", "ko", "ja", "zh", "ru", "xx", None]))
+@hypothesis_settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    text=SCRIPTS,
+    seconds=st.floats(0.01, 3),
+    language=st.sampled_from(["en", "ko", "ja", "zh", "ru", "xx", None]),
+)
 def test_any_text_keeps_its_words_and_order(clips, text, seconds, language):
     words = text.split()
     if not words: return
@@ -209,19 +227,27 @@ def test_interpolated_words_are_in_order_and_in_speech(spans, n):
     found = interpolate([Word(str(i)) for i in range(n)], 0.0, end, speech)
     times = [t for w in found for t in (w.start_time, w.end_time)]
     assert times == sorted(times) and 0 <= times[0] and times[-1] <= end + 1e-3
-    if speech: assert all(any(a - 2e-3 <= w.start_time and w.end_time <= b + 2e-3 for a, b in speech) for w in found)
+    if speech:
+        assert all(any(a - 2e-3 <= w.start_time and w.end_time <= b + 2e-3 for a, b in speech) for w in found)
 
 
 def test_a_letter_network_keeps_the_recognizers_confidence():
     frames, probability = np.array([1, 3, 5]), np.array([.9, .8, 1])
-    kept, new = words_from_frames([Word("a", confidence=0.3), Word("b")], [0, 1, -1], frames, probability, 0, 0.02, 8)
+    kept, new = words_from_frames(
+        [Word("a", confidence=0.3), Word("b")], [0, 1, -1], frames, probability, 0, 0.02, 8
+    )
     assert (kept.confidence, new.confidence) == (0.3, 0.8)
 
 
 # The choice
 
-CHOICES = [({}, PhoneAligner), ({"engine": "whisper"}, PhoneAligner), ({"engine": "embedded"}, PhoneAligner),
-           ({"align.engine": "whisper", "engine": "whisperx"}, PhoneAligner), ({"align.engine": "whisperx"}, CtcAligner)]
+CHOICES = [
+    ({}, PhoneAligner),
+    ({"engine": "whisper"}, PhoneAligner),
+    ({"engine": "embedded"}, PhoneAligner),
+    ({"align.engine": "whisper", "engine": "whisperx"}, PhoneAligner),
+    ({"align.engine": "whisperx"}, CtcAligner),
+]
 
 
 @pytest.mark.parametrize("given, kind", CHOICES)
@@ -240,7 +266,9 @@ def test_an_engine_that_can_not_run_leaves_it_to_the_packaged_one(monkeypatch):
         def check(self): raise ModelError("it is not here")
     monkeypatch.setitem(ALIGNERS, "whisperx", lambda settings: Absent())
     aligner, reason = choose_aligner(load_settings({"engine": "whisperx"}))
-    assert type(aligner) is PhoneAligner and reason == "align: the packaged phone aligner, because it is not here"
+    assert type(aligner) is PhoneAligner and reason == (
+        "align: the packaged phone aligner, because it is not here"
+    )
 
 
 def test_the_chain_without_its_extra_says_why(monkeypatch):
@@ -250,12 +278,15 @@ def test_the_chain_without_its_extra_says_why(monkeypatch):
     aligner, why = choose_aligner(load_settings({"engine": "whisperx"}), "whisper")
     assert type(aligner) is PhoneAligner and "because whisperx is not installed" in why
     with pytest.raises(ModelError, match="not installed"):
-        choose_aligner(load_settings({"engine": "whisperx", "align.model": "WAV2VEC2_ASR_BASE_960H"}), "whisper")
+        choose_aligner(
+            load_settings({"engine": "whisperx", "align.model": "WAV2VEC2_ASR_BASE_960H"}), "whisper"
+        )
 
 
 def test_wav2vec2_that_is_not_at_hand_leaves_it_to_the_phones(clips, monkeypatch, tmp_path):
     "An empty cache and no network: words were spread evenly over the passage"
-    for name in ("HF_HOME", "HF_HUB_CACHE", "TORCH_HOME", "XDG_CACHE_HOME"): monkeypatch.setenv(name, str(tmp_path))
+    for name in ("HF_HOME", "HF_HUB_CACHE", "TORCH_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path))
     audio, truth = clips[0]
     settings = load_settings({"align.engine": "whisperx", "runtime.offline": True, "runtime.device": "cpu"})
     found = CtcAligner(settings).align(audio, transcript([w for w, *_ in truth], audio.duration), [])
@@ -273,7 +304,9 @@ def test_recognizer_times_stay_where_they_are_asked_for(clips):
 @pytest.mark.skipif(not find_spec("whisperx"), reason="needs the extra [whisperx]")
 def test_letters_the_network_can_not_place_take_the_recognizers_time(clips, root):
     audio, truth = clips[0]
-    settings = load_settings({"align.model": str(root / "tests/fixtures/tiny/wav2vec2"), "runtime.device": "cpu"})
+    settings = load_settings(
+        {"align.model": str(root / "tests/fixtures/tiny/wav2vec2"), "runtime.device": "cpu"}
+    )
     words = [Word(w, s, e, timing="recognized") for w, s, e in truth]
     words[5] = replace(words[5], word="...")
     found = CtcAligner(settings).align(audio, transcript(words, audio.duration), [])

@@ -40,7 +40,9 @@ def test_state_scores_are_those_of_the_gaussian_mixtures():
             terms = model.densities[stream].T.reshape(42, 128, 27)[phone].astype(np.float64)
             variance = -0.5 / terms[:, :13]
             mean = terms[:, 13:26] * variance
-            squares = ((cepstra[stream][:, None] - mean) ** 2 / variance + np.log(2 * np.pi * variance)).sum(2)
+            squares = ((cepstra[stream][:, None] - mean) ** 2 / variance + np.log(2 * np.pi * variance)).sum(
+                2
+            )
             total += np.log((np.exp(-squares / 2) * model.mixtures[stream, phone, :, state]).sum(1))
         np.testing.assert_allclose(scores[:, 3 * phone + state], total, rtol=1e-3, atol=0.02)
 
@@ -88,8 +90,12 @@ def every_path(graph, scores):
             if np.isfinite(final[path[-1]]): yield log + final[path[-1]], path
             return
         for node in np.flatnonzero(np.isfinite(moves[path[-1]])):
-            yield from follow([*path, node], log + moves[path[-1], node] + scores[len(path), graph.state[node]])
-    for node in np.flatnonzero(np.isfinite(start)): yield from follow([node], start[node] + scores[0, graph.state[node]])
+            yield from follow(
+                [*path, node], log + moves[path[-1], node] + scores[len(path), graph.state[node]]
+            )
+
+    for node in np.flatnonzero(np.isfinite(start)):
+        yield from follow([node], start[node] + scores[0, graph.state[node]])
 
 
 @hypothesis_settings(max_examples=15, deadline=None)
@@ -113,7 +119,10 @@ def test_occupancy_is_the_mean_over_all_paths(frames, seed):
     found = fa.occupancy(graph, scores, np.array([[0, frames], [0, frames]]))
     logs, paths = zip(*every_path(graph, scores))
     weights = np.exp(np.array(logs) - max(logs))
-    expected = sum(w * np.bincount(path, minlength=len(graph.state)) for w, path in zip(weights, paths)) / weights.sum()
+    expected = (
+        sum(w * np.bincount(path, minlength=len(graph.state)) for w, path in zip(weights, paths))
+        / weights.sum()
+    )
     np.testing.assert_allclose(found, expected, atol=1e-3)
     assert found.sum() == pytest.approx(frames)
 
@@ -151,7 +160,10 @@ def test_there_is_a_path_in_any_noise(clips, snr, most):
 
 def test_rough_times_help_in_noise(clips):
     def off(samples, words, truth, rough):
-        return np.abs(np.array(fa.align_phones(samples, phones(words), rough, measure_margin=False).spans) - truth).mean()
+        return np.abs(
+            np.array(fa.align_phones(samples, phones(words), rough, measure_margin=False).spans) - truth
+        ).mean()
+
     noisy = [(with_noise(samples, -8), words, truth) for samples, words, truth in clips[:5]]
     assert np.mean([off(*one, one[2]) for one in noisy]) < 0.7 * np.mean([off(*one, None) for one in noisy])
 
@@ -193,12 +205,16 @@ def test_words_follow_each_other(clips):
 
 def test_punctuation_keeps_a_word_on_its_side_of_a_pause(clips):
     "A weak first word, drowned, with half a second of pause before it"
-    costs = fa.pause_costs(phones("one two three four five six seven".split()), [False] * 3 + [True] + [False] * 3)
+    costs = fa.pause_costs(
+        phones(("one two three four five six seven").split()), [False] * 3 + [True] + [False] * 3
+    )
     assert costs[3] == costs[0] == costs[-1] == fa.PAUSE_COST and costs[2] == costs[4] == fa.STRAY_COST
     samples, words, truth = clips[0]
     gap = int(truth[4, 0] * 16000)
     paused = np.concatenate([samples[:gap], np.zeros(9600, np.float32), samples[gap:]])
-    found = fa.align_phones(paused, phones(words), after_punctuation=[i == 4 for i in range(len(words))]).spans
+    found = fa.align_phones(
+        paused, phones(words), after_punctuation=[i == 4 for i in range(len(words))]
+    ).spans
     assert found[3][1] < truth[4, 0] + 0.05 and found[4][0] == pytest.approx(truth[4, 0] + 0.6, abs=0.08)
 
 
@@ -206,7 +222,9 @@ def test_a_pause_without_punctuation_is_still_found(clips):
     samples, words, truth = clips[0]
     gap = int(truth[5, 0] * 16000)
     paused = np.concatenate([samples[:gap], np.zeros(9600, np.float32), samples[gap:]])
-    found = fa.align_phones(paused, phones(words), after_punctuation=[i == 4 for i in range(len(words))]).spans
+    found = fa.align_phones(
+        paused, phones(words), after_punctuation=[i == 4 for i in range(len(words))]
+    ).spans
     assert found[4][1] < truth[5, 0] + 0.1 and found[5][0] > truth[5, 0] + 0.5
 
 

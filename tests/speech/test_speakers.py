@@ -1,4 +1,5 @@
-"""The pyannote engine, run for real on a pipeline folder made here; which engine `auto` takes; what is said when it can't"""
+"""The pyannote engine, run for real on a pipeline folder made here; which engine `auto` takes; what is said
+when it can't"""
 import logging
 import subprocess
 import sys
@@ -21,13 +22,22 @@ from ecg_audio_nb.speech.diarize import diarize
 from ecg_audio_nb.speech.pyannote_engine import PyannoteDiarizer, turns_from_pyannote
 from ecg_audio_nb.speech.segments import assign_speakers
 from ecg_audio_nb.catalogue import DEFAULT_PIPELINE
-from ecg_audio_nb.speech.speakers import DIARIZERS, FunctionDiarizer, PackagedDiarizer, as_diarizer, choose_diarizer
+from ecg_audio_nb.speech.speakers import (
+    DIARIZERS,
+    FunctionDiarizer,
+    PackagedDiarizer,
+    as_diarizer,
+    choose_diarizer,
+)
 from ecg_audio_nb.speech.vad import detect_speech
 
 CPU = RuntimeSettings(device="cpu", offline=True)
 
 
-def on_cpu(**bounds): return load_settings({"runtime.device": "cpu", "runtime.offline": True, **{f"diarize.{k}": v for k, v in bounds.items()}})
+def on_cpu(**bounds):
+    return load_settings(
+        {"runtime.device": "cpu", "runtime.offline": True, **{f"diarize.{k}": v for k, v in bounds.items()}}
+    )
 
 
 def pyannote(weights, batch=0, **bounds): return PyannoteDiarizer(weights, on_cpu(**bounds), batch)
@@ -36,7 +46,10 @@ def pyannote(weights, batch=0, **bounds): return PyannoteDiarizer(weights, on_cp
 @pytest.fixture(scope="session")
 def make_pipeline(tmp_path_factory):
     "Writes a pipeline folder"
-    with suppress_warnings(): tiny = pytest.importorskip("tiny_pyannote", reason="the extra whisperx is not installed", exc_type=ImportError)
+    with suppress_warnings():
+        tiny = pytest.importorskip(
+            "tiny_pyannote", reason=("the extra whisperx is not installed"), exc_type=ImportError
+        )
     return lambda **kwargs: tiny.build(tmp_path_factory.mktemp("pyannote"), **kwargs)
 
 
@@ -76,8 +89,11 @@ def test_turns_overlap_and_exclusive_ones_do_not(found):
     assert all(a.end_time <= b.start_time for a, b in zip(found.exclusive, found.exclusive[1:]))
     assert found.word_turns is found.exclusive
     spoken = {s: [t for t in found.turns if t.speaker_id == s] for s in names(found.turns)}
-    for e in found.exclusive: # the same names: who has the word also talks
-        shared = sum(max(0, min(e.end_time, t.end_time) - max(e.start_time, t.start_time)) for t in spoken[e.speaker_id])
+    for e in found.exclusive:  # the same names: who has the word also talks
+        shared = sum(
+            max(0, min(e.end_time, t.end_time) - max(e.start_time, t.start_time))
+            for t in spoken[e.speaker_id]
+        )
         assert shared > 0.9 * (e.end_time - e.start_time)
 
 
@@ -89,13 +105,18 @@ def test_names_are_in_order_of_first_appearance(found, audio):
 
 def test_words_go_to_who_has_the_word(found, sample):
     truth = read_turns(sample.with_suffix(".rttm"))
-    words = [Word("x", (t.start_time + t.end_time) / 2 - 0.1, (t.start_time + t.end_time) / 2 + 0.1) for t in truth]
+    words = [
+        Word("x", (t.start_time + t.end_time) / 2 - 0.1, (t.start_time + t.end_time) / 2 + 0.1) for t in truth
+    ]
     heard = [w.speaker_id for w in assign_speakers(words, found.word_turns)]
     pairs = set(zip([t.speaker_id for t in truth], heard))
     assert len(pairs) == 3 and len({h for _, h in pairs}) == 3
 
 
-@pytest.mark.parametrize("bounds, n", [({"num_speakers": 2}, 2), ({"num_speakers": 1}, 1), ({"max_speakers": 2}, 2), ({"min_speakers": 5}, 5)])
+@pytest.mark.parametrize(
+    "bounds, n",
+    [({"num_speakers": 2}, 2), ({"num_speakers": 1}, 1), ({"max_speakers": 2}, 2), ({"min_speakers": 5}, 5)],
+)
 def test_number_of_speakers_is_honoured(weights, audio, bounds, n):
     assert len(names(pyannote(weights, **bounds).diarize(audio, None).turns)) == n
 
@@ -108,7 +129,8 @@ def test_fewer_voices_than_asked_for_is_a_warning_and_nothing_is_printed(weights
 
 def test_contradictory_bounds_are_the_error_of_the_other_engine(weights, audio):
     bounds = {"min_speakers": 3, "max_speakers": 2}
-    with pytest.raises(ValueError, match="min_speakers = 3") as ours: pyannote(weights, **bounds).diarize(audio, None)
+    with pytest.raises(ValueError, match="min_speakers = 3") as ours:
+        pyannote(weights, **bounds).diarize(audio, None)
     with pytest.raises(ValueError) as other: PackagedDiarizer(on_cpu(**bounds)).diarize(audio, None)
     assert str(ours.value) == str(other.value)
 
@@ -131,7 +153,10 @@ def test_only_the_waveform_is_handed_over(folder, audio, monkeypatch):
     monkeypatch.setattr(pyannote_engine, "get_or_load", lambda key, load, mb: Made(pipeline))
     found = pyannote(Weights("x", folder), max_speakers=4).diarize(audio, None)
     [(file, asked)] = heard
-    assert set(file) == {"waveform", "sample_rate", "uri"} and file["waveform"].shape == (1, len(audio.samples))
+    assert set(file) == {"waveform", "sample_rate", "uri"} and file["waveform"].shape == (
+        1,
+        len(audio.samples),
+    )
     assert file["waveform"].data_ptr() == audio.samples.ctypes.data # not even copied
     assert asked == {"max_speakers"}
     assert (found.turns, found.exclusive) == ([], None)
@@ -159,7 +184,10 @@ def test_names_of_what_pyannote_gives():
     a[Segment(5, 7), 0], a[Segment(-0.01, 2), 0], a[Segment(6, 12), 1] = "SPEAKER_00", "SPEAKER_07", "Z"
     a[Segment(10, 11), 0] = "beyond"
     found = turns_from_pyannote(a, 10.0)
-    assert found.turns == [Turn(0, 2, "SPEAKER_00"), Turn(5, 7, "SPEAKER_01"), Turn(6, 10, "SPEAKER_02")] and found.exclusive is None
+    assert (
+        found.turns == [Turn(0, 2, "SPEAKER_00"), Turn(5, 7, "SPEAKER_01"), Turn(6, 10, "SPEAKER_02")]
+        and found.exclusive is None
+    )
 
 
 # --- memory
@@ -181,7 +209,8 @@ def test_out_of_memory_halves_and_goes_on(folder, audio, monkeypatch):
     monkeypatch.setattr(models, "release", lambda **kwargs: released.extend(kwargs.values()))
     engine = pyannote(Weights("x", folder), batch=16)
     first, second = engine.diarize(audio, None), engine.diarize(audio, None)
-    assert full.tried == [(16, 16), (8, 8), (4, 4), (2, 2), (2, 2)] # the next file begins where this one ended
+    # the next file begins where this one ended
+    assert full.tried == [(16, 16), (8, 8), (4, 4), (2, 2), (2, 2)]
     assert first.warnings == ("diarize: out of memory at batch 16, went on with 2",) and second.warnings == ()
     assert released == [("diarize", str(folder), "cpu", "float32")] * 3
 
@@ -189,7 +218,8 @@ def test_out_of_memory_halves_and_goes_on(folder, audio, monkeypatch):
 def test_out_of_memory_for_one_is_an_error(folder, audio, monkeypatch):
     monkeypatch.setattr(pyannote_engine, "get_or_load", lambda key, load, mb: Full(0))
     monkeypatch.setattr(models, "release", lambda **_: None)
-    with pytest.raises(ModelError, match="one piece at a time"): pyannote(Weights("x", folder)).diarize(audio, None)
+    with pytest.raises(ModelError, match="one piece at a time"):
+        pyannote(Weights("x", folder)).diarize(audio, None)
 
 
 def test_other_errors_come_through(folder, audio, monkeypatch):
@@ -223,11 +253,19 @@ _load(Weights("x", Path("x")), "cpu", RuntimeSettings())
 
 def test_loading_says_nothing_and_leaves_everything_as_it_was(make_pipeline, audio, capfd, caplog):
     logger = logging.getLogger("lightning.pytorch.utilities.migration.utils")
-    before = warnings.filters[:], logger.level, "print" in vars(sys.modules["pyannote.audio.pipelines.clustering"])
+    before = (
+        warnings.filters[:],
+        logger.level,
+        "print" in vars(sys.modules["pyannote.audio.pipelines.clustering"]),
+    )
     capfd.readouterr()
     pyannote_engine._load(Weights("x", make_pipeline()), "cpu", CPU)
     assert capfd.readouterr() == ("", "") and not caplog.records
-    assert (warnings.filters, logger.level, "print" in vars(sys.modules["pyannote.audio.pipelines.clustering"])) == before
+    assert (
+        warnings.filters,
+        logger.level,
+        "print" in vars(sys.modules["pyannote.audio.pipelines.clustering"]),
+    ) == before
 
 
 def test_a_folder_that_is_no_pipeline(tmp_path, audio):
@@ -242,11 +280,15 @@ def test_weights_that_are_cut_short(make_pipeline, audio):
         pyannote(find_weights(str(weights.parents[1]), "diarize", CPU)).diarize(audio, None)
 
 
-def test_networks_that_a_pipeline_names_are_not_fetched_offline(make_pipeline, audio, monkeypatch, tmp_path, capfd):
+def test_networks_that_a_pipeline_names_are_not_fetched_offline(
+    make_pipeline, audio, monkeypatch, tmp_path, capfd
+):
     def no_network(*args, **kwargs): raise AssertionError("the network was asked")
     monkeypatch.setattr("socket.getaddrinfo", no_network)
     config = (folder := make_pipeline()) / "config.yaml"
-    config.write_text(config.read_text().replace("$model/embedding", "pyannote/wespeaker-voxceleb-resnet34-LM"))
+    config.write_text(
+        config.read_text().replace("$model/embedding", "pyannote/wespeaker-voxceleb-resnet34-LM")
+    )
     with pytest.raises(ModelError, match=r"of the hub \(pyannote/wespeaker-voxceleb-resnet34-LM\)"):
         pyannote(find_weights(str(folder), "diarize", CPU)).diarize(audio, None)
     from huggingface_hub import constants
@@ -263,7 +305,8 @@ def test_a_gated_network_within_a_pipeline():
 # --- which engine
 
 
-def chosen(**settings): return choose_diarizer(load_settings({k.replace("__", "."): v for k, v in settings.items()}))
+def chosen(**settings):
+    return choose_diarizer(load_settings({k.replace("__", "."): v for k, v in settings.items()}))
 
 
 def test_auto_takes_pyannote_when_its_weights_are_at_hand(folder):
@@ -276,7 +319,12 @@ def test_auto_without_weights_says_why(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     engine, why = chosen(runtime__offline=True)
     assert type(engine) is PackagedDiarizer
-    assert why.startswith(f"diarize: the packaged networks, because the model {DEFAULT_PIPELINE} is not on this machine") and "\n" not in why
+    assert (
+        why.startswith(
+            (f"diarize: the packaged networks, because the model {DEFAULT_PIPELINE} is not on this machine")
+        )
+        and "\n" not in why
+    )
 
 
 def test_auto_without_the_extra_says_which(monkeypatch, folder):
@@ -296,7 +344,9 @@ def test_the_gated_message_comes_through(monkeypatch, tmp_path):
     class GatedRepoError(OSError): pass
     def refused(self, repo, **kwargs): raise GatedRepoError("403")
     monkeypatch.setattr("huggingface_hub.HfApi.model_info", refused)
-    assert "huggingface.co/pyannote/speaker-diarization-community-1" in chosen()[1] and "HF_TOKEN" in chosen()[1]
+    assert (
+        "huggingface.co/pyannote/speaker-diarization-community-1" in chosen()[1] and "HF_TOKEN" in chosen()[1]
+    )
     with pytest.raises(ModelError, match="is gated"): chosen(diarize__engine="whisperx")
 
 
@@ -308,7 +358,8 @@ def test_asked_for_by_name(monkeypatch, tmp_path, folder):
     engine, why = chosen(engine="whisperx", diarize__engine="embedded")
     assert type(engine) is PackagedDiarizer and why == "diarize: the packaged networks, as asked for"
     with pytest.raises(ModelError, match="runtime.offline"): chosen(engine="whisperx", runtime__offline=True)
-    with pytest.raises(ModelError, match="no such folder"): chosen(diarize__engine="whisperx", diarize__model="/no/where")
+    with pytest.raises(ModelError, match="no such folder"):
+        chosen(diarize__engine="whisperx", diarize__model="/no/where")
 
 
 # --- one shape

