@@ -7,7 +7,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from ecg_audio_nb import analyze; from ecg_audio_nb.speech import transcribe
+from ecg_audio_nb import analyze
+from ecg_audio_nb.speech import transcribe, whisper
 from ecg_audio_nb.research.error_rates import normalize_text, wer
 from ecg_audio_nb.audio.media import load_audio
 from ecg_audio_nb.models import ModelError
@@ -217,7 +218,7 @@ def test_the_same_window_gives_whisperxs_text(real_whisper, utterances, monkeypa
     In float32. In int8 the spectrograms' difference of 1e-5 is enough to round some activation the other way,
     which changed a word or a comma in three of these five (with WhisperX's spectrogram: in none).
     """
-    monkeypatch.setattr(transcribe, "TRAILING", 30.0) # the encoder is given 30 s, as there
+    monkeypatch.setattr(whisper, "TRAILING_SILENCE", 30.0) # the encoder is given 30 s, as there
     monkeypatch.setattr(transcribe, "MIN_UNCOVERED", 60.0) # nothing is decoded again
     weights = real_whisper("tiny.en")
     ours, theirs = (texts(weights, utterances, "float32") for texts in (our_texts, their_texts))

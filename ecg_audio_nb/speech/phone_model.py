@@ -23,8 +23,8 @@ from importlib.resources import files
 import numpy as np
 
 # %% ../../nbs/04_phone_model.ipynb #ac9165e2
-PHONES = tuple("+NSN+ +SPN+ AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH SIL "
-               "T TH UH UW V W Y Z ZH".split()) # in the model's order; +NSN+: noise, +SPN+: spoken noise
+PHONES = tuple("+NSN+ +SPN+ AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH "
+               "SIL T TH UH UW V W Y Z ZH".split()) # in the model's order; +NSN+: noise, +SPN+: spoken noise
 STATES = 3 # of a phone
 SILENCE = PHONES.index("SIL")
 PHONE_IDS = {phone: i for i, phone in enumerate(PHONES)}

@@ -345,7 +345,7 @@ def read_run(
     if name == "hangul": return read_hangul(letters)
     if name == "east asian": return _read_east_asian(letters, language)
     if name == "other": return read_letters(romanize(letters), "romanized")
-    if name == "thai": letters = re.sub("([เ-ไ])([ก-ฮ])", r"\2\1", letters) # written before its consonant, spoken after it
+    if name == "thai": letters = re.sub("([เ-ไ])([ก-ฮ])", r"\2\1", letters) # the vowel is written first
     if name == "cyrillic" and language in CYRILLIC_LANGUAGES: name = language
     return read_letters(letters.lower(), name)
 

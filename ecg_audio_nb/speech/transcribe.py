@@ -210,8 +210,8 @@ def _check_language(whisper, language, settings, name):
     code = "en" if language.lower() in ENGLISH else language.lower()
     if not whisper.multilingual:
         if settings.task == "translate":
-            raise TranscribeError(f"transcribe.task = translate: {name} knows English only and can't translate. "
-                                  "Name another with transcribe.model")
+            raise TranscribeError(f"transcribe.task = translate: {name} knows English only and can't "
+                                  "translate. Name another with transcribe.model")
         if code not in ("auto", "en"):
             raise TranscribeError(f"transcribe.language = {language}: {name} knows English only. "
                                   "Name another with transcribe.model")
