@@ -10,7 +10,8 @@ pytest.importorskip("whisperx", reason="needs the extra [whisperx]")
 
 COUNTED = """
 import sys
-from ecg_audio_nb.speech import align, transcribe; from ecg_audio_nb import models
+from ecg_audio_nb.speech import align, transcribe
+from ecg_audio_nb import models
 def counted(name, load):
     def work(*args): print("loaded", name, file=sys.stderr); return load(*args)
     return work

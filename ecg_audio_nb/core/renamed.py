@@ -70,7 +70,8 @@ def current_keys(values: Mapping, names: Mapping[str, str], warn: bool = True) -
 
 
 def nested(values: Mapping, names: Mapping[str, str] = SETTINGS, warn: bool = True) -> dict:
-    "Rename the keys of a mapping of sections, `{'diarize': {'quiet': 30}}`; a key may move to another section"
+    """Rename the keys of a mapping of sections, `{'diarize': {'quiet': 30}}`; a key may move to another
+    section"""
     flat = {}
     for section, inner in values.items():
         if isinstance(inner, Mapping):

@@ -77,7 +77,16 @@ def _draw_axis(ax, x, places):
         names = [min(places, key=places.get), max(places, key=places.get)]
     background = dict(facecolor="white", edgecolor="none", alpha=0.85, pad=1)
     for name in names:
-        ax.text(x - 0.02, places[name], short_name(name, 12), ha="right", va="center", size=8, bbox=background, zorder=5)
+        ax.text(
+            x - 0.02,
+            places[name],
+            short_name(name, 12),
+            ha="right",
+            va="center",
+            size=8,
+            bbox=background,
+            zorder=5,
+        )
 
 
 def parallel(

@@ -31,7 +31,8 @@ class WorkerPool:
         function: Callable,
         calls: Sequence[tuple[int, tuple]], # group, and arguments of the function
     ) -> Iterator[tuple]: # index of a call and its result, in the order in which the calls end
-        "Run calls, those of a group in one process, in order; raises `BrokenProcessPool` if a process is lost"
+        """Run calls, those of a group in one process, in order; raises `BrokenProcessPool` if a process is
+        lost"""
         if not self.processes:
             for n, (_, arguments) in enumerate(calls):
                 yield n, function(*arguments)

@@ -92,7 +92,8 @@ def page(
         button = _play_button(name, colour_of[link.person], clip, rate)
         cells = "".join(_cell(score, name, other) for score, other in zip(scores[n - 1], names))
         rows.append(
-            f'<tr><th>{n}</th><td class="text">{button}</td><td class="text">{escape(link.person or "–")}</td>'
+            f'<tr><th>{n}</th><td class="text">{button}</td><td '
+            f'class="text">{escape(link.person or "–")}</td>'
             f'{cells}<td class="text">{escape(_answer(link))}</td></tr>'
         )
     head = "".join(f"<th>{n}</th>" for n in range(1, len(links) + 1))

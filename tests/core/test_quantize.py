@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from ecg_audio_nb.core import wheels; from ecg_audio_nb import models
+from ecg_audio_nb.core import wheels
+from ecg_audio_nb import models
 from ecg_audio_nb.core.quantize import (
     FLOAT16,
     FLOAT32,
@@ -236,7 +237,8 @@ def test_what_fails_half_way_leaves_nothing(stand_in, tmp_path, monkeypatch, fau
 
 ANOTHER = """
 import json, os, signal, sys
-from ecg_audio_nb.core import wheels; from ecg_audio_nb import models
+from ecg_audio_nb.core import wheels
+from ecg_audio_nb import models
 models.catalogue()["stand-in"] = json.loads(sys.argv[1])
 real = wheels.quantize
 def killed(data):

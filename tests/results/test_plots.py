@@ -10,7 +10,8 @@ pytest.importorskip("matplotlib")
 from matplotlib import colors
 from matplotlib.figure import Figure
 
-from ecg_audio_nb.results import figures, plots; from ecg_audio_nb.speech import voice_encoder
+from ecg_audio_nb.results import figures, plots
+from ecg_audio_nb.speech import voice_encoder
 from ecg_audio_nb.core.html import PALETTE, colours
 from ecg_audio_nb.voice.acoustics import Frames, frames
 from ecg_audio_nb.audio.media import Audio
