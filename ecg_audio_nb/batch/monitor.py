@@ -99,19 +99,20 @@ def _format_time(seconds):
     return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def describe_settings(
+def changed_settings(
     job: Job,
-) -> str:  # empty: the defaults
-    "Describe the profile, settings and parameters that a job runs with, as they were given"
-    parameters = job.task.get("parameters", {})
-    parts = [f"profile {parameters['profile']}"] if parameters.get("profile") else []
-    own = {
-        k: v
-        for k, v in parameters.items()
-        if k not in ("source", "output_dir", "profile", "overrides", "seed")
-    }
-    parts += [f"{key} = {value}" for key, value in ((parameters.get("overrides") or {}) | own).items()]
-    return ", ".join(parts)
+) -> dict[str, object]:  # empty: the defaults
+    "Collect what a job was given beside its source: profile, settings and parameters of the notebook"
+    parameters = job.task.get("parameters") or {}
+    changed = {"profile": parameters["profile"]} if parameters.get("profile") else {}
+    changed |= parameters.get("overrides") or {}
+    usual = ("source", "output_dir", "profile", "overrides", "seed")
+    return changed | {name: value for name, value in parameters.items() if name not in usual}
+
+
+def format_settings(job: Job) -> str:  # empty: the defaults
+    "Format the changed settings of a job in one line, each as `--set` takes it"
+    return ", ".join(f"{key}={value}" for key, value in changed_settings(job).items())
 
 
 def describe_job(
@@ -120,11 +121,14 @@ def describe_job(
 ) -> str:  # several lines
     "Describe a job for a person: state, error, source, settings, times, and every attempt"
     rows = [("id", job.id), ("state", _describe_state(job)), ("error", job.error)]
-    rows += [("source", redact(job.source)), ("settings", describe_settings(job) or "the defaults")]
+    rows += [("source", redact(job.source)), ("settings", format_settings(job) or "the defaults")]
     for title, seconds in (("added", job.created), ("started", job.started), ("ended", job.ended)):
         rows.append((title, _format_time(seconds) if seconds else None))
     if job.state == "queued" and job.not_before > (job.created or 0):
         rows.append(("not before", _format_time(job.not_before)))
+    for name, value in (job.result or {}).items():
+        if value not in ([], None):
+            rows.append((name, ", ".join(map(str, value)) if isinstance(value, list) else value))
     lines = [job.name, *(f"  {title:<10}  {value}" for title, value in rows if value)]
     lines += [_describe_try(attempt) for attempt in attempts]
     return "\n".join(lines)

@@ -32,7 +32,7 @@ from ecg_audio_nb.batch.monitor import (
     Snapshot,
     describe_attempt,
     describe_job,
-    describe_settings,
+    format_settings,
     describe_stage,
     format_counts,
 )
@@ -76,7 +76,7 @@ __all__ = [
     "content_key",
     "describe_attempt",
     "describe_job",
-    "describe_settings",
+    "format_settings",
     "describe_stage",
     "enqueue",
     "expand",

@@ -31,24 +31,12 @@ from ecg_audio_nb.cli.options import (
 jobs = command_group("List, retry, cancel and delete the jobs of a batch.")
 
 
-def _parameters(job) -> dict:
-    "The parameters that a job's notebook is given"
-    return job.task.get("parameters") or {}
-
-
-def changed_settings(job) -> dict[str, object]:
-    "Collect what was asked of a job beside its source: profile, settings and parameters of the notebook"
-    parameters = _parameters(job)
-    chosen = {"profile": parameters["profile"]} if parameters.get("profile") else {}
-    chosen |= parameters.get("overrides") or {}
-    usual = ("source", "output_dir", "profile", "overrides", "seed")
-    return chosen | {key: value for key, value in parameters.items() if key not in usual}
-
-
 def batch_command(job, output: str) -> str:
     "Compose the command that runs a queued job"
     import json
     import shlex
+
+    from ecg_audio_nb.batch.monitor import changed_settings
 
     if "parameters" not in job.task:
         return "ecg serve"
@@ -99,9 +87,8 @@ def jobs_list(
     Shows the id, the state, the name of the results, the source, and the settings that were changed.
     """
     import json
-    from dataclasses import asdict
 
-    from ecg_audio_nb.batch.queue import STATES, list_jobs
+    from ecg_audio_nb.batch.queue import STATES, as_record, list_jobs
 
     for name in state or []:
         if name not in STATES:
@@ -109,20 +96,18 @@ def jobs_list(
     with exit_on(ValueError, OSError):
         rows = list_jobs(open_queue(output), *(state or []), limit=limit)
     if as_json:
-        typer.echo(json.dumps([asdict(job) for job in rows]))
+        typer.echo(json.dumps([as_record(job) for job in rows]))
     else:
         _print_jobs(rows)
 
 
 def _print_jobs(rows):
     from ecg_audio_nb.audio.fetch import redact
+    from ecg_audio_nb.batch.monitor import format_settings
 
     table = []
     for job in rows:
-        changed = ", ".join(f"{key}={value}" for key, value in changed_settings(job).items())
-        notes = [changed] if changed else []
-        if job.error:
-            notes.append(job.error)
+        notes = [text for text in (format_settings(job), job.error) if text]
         table.append((job.id[:8], job.state, job.name, redact(job.source), "\n".join(notes)))
     print_table(("id", "state", "name", "source", "settings, error"), table)
 
@@ -138,59 +123,18 @@ def jobs_show(
     Shows source, changed settings, times, and result or error.
     """
     import json
-    from dataclasses import asdict
 
     with exit_on(ValueError, OSError):
-        from ecg_audio_nb.batch.queue import attempts, find
+        from ecg_audio_nb.batch.monitor import describe_job
+        from ecg_audio_nb.batch.queue import as_record, attempts, find
 
         queue = open_queue(output)
         job = find(queue, key)
         tried = attempts(queue, job)
     if as_json:
-        typer.echo(json.dumps({**asdict(job), "attempts": tried}, indent=1))
-        return
-    for name, value in _describe(job):
-        typer.echo(f"{name:<10}{value}")
-    for attempt in tried:
-        typer.echo(f"{'attempt ' + str(attempt['n']):<10}{_describe_attempt(attempt)}")
-
-
-def _time(seconds) -> str:
-    "Seconds since 1970 as local date and time"
-    import time
-
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
-
-
-def _describe(job):
-    "Yield the lines of `ecg jobs show`: (name, text)"
-    from ecg_audio_nb.audio.fetch import redact
-
-    yield "name", job.name
-    yield "id", job.id
-    stage = f", stage {job.stage}" if job.stage and job.state == "running" else ""
-    yield "state", job.state + stage
-    yield "source", redact(job.source)
-    for key, value in changed_settings(job).items():
-        yield "setting", f"{key}={value}"
-    for name in ("created", "started", "ended"):
-        if getattr(job, name) is not None:
-            yield name, _time(getattr(job, name))
-    if job.error:
-        yield "error", job.error
-    for key, value in (job.result or {}).items():
-        if value not in ([], None):
-            yield "result", f"{key}: {', '.join(map(str, value)) if isinstance(value, list) else value}"
-
-
-def _describe_attempt(attempt) -> str:
-    began, ended = attempt["began"], attempt["ended"]
-    parts = [f"{_time(began)}, {attempt['outcome'] or 'running'}"]
-    if ended is not None:
-        parts.append(f"after {ended - began:.1f} s")
-    if attempt["error"]:
-        parts.append(attempt["error"])
-    return ": ".join([" ".join(parts[:2]), *parts[2:]]) if ended is not None else ": ".join(parts)
+        typer.echo(json.dumps({**as_record(job), "attempts": tried}, indent=1))
+    else:
+        typer.echo(describe_job(job, tried))
 
 
 @jobs.command("retry")

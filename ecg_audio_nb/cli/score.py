@@ -71,7 +71,7 @@ def scores(
             write_atomic(page, score_report(scored, f"{results.name} against {references.name}"))
     totals = aggregate(scored)
     if as_json:
-        plain = {name: asdict(total) for name, total in totals.items()}
+        plain = {name: total.as_dict() for name, total in totals.items()}
         typer.echo(json.dumps({"scores": plain, "differences": [asdict(d) for d in differences]}))
         return
     _print_scores(totals)

@@ -46,7 +46,7 @@ def serve(
         keep_heaps()
         given = overrides(set_ or [])
         of_service = [key for key in given if key.startswith("server.")]
-        limits = server_settings({key.removeprefix("server."): given.pop(key) for key in of_service})
+        limits = server_settings({key.removeprefix("server."): given.pop(key) for key in of_service}, profile)
         settings = load_settings(given, profile)
         log_as_json()
         run(settings, limits, host, port, without_keys)

@@ -43,7 +43,7 @@ from ecg_audio_nb.core.files import write_part
 from ecg_audio_nb.pipeline import StageEvent, analyze
 from ecg_audio_nb.schema import Analysis, to_dict
 from ecg_audio_nb.service.logs import job_of_log
-from ecg_audio_nb.service.models import callback_body, describe_job, job_error
+from ecg_audio_nb.service.models import callback_body, status_message, job_error
 from ecg_audio_nb.service.problems import redact_text
 from ecg_audio_nb.service.state import Service, clean_up
 from ecg_audio_nb.service.webhooks import backend_result, enqueue, reopen
@@ -129,7 +129,7 @@ def notify_progress(service: Service, job: Job, percent: int, event: str) -> Non
     url = job.task.get("callback")
     if not url:
         return
-    body = callback_body(job.id, "processing", percent, describe_job(event, service.limits.language))
+    body = callback_body(job.id, "processing", percent, status_message(event, service.limits.language))
     try:
         with service.queue.transaction() as db:
             enqueue(db, job.id, url, body, final=False)
@@ -143,7 +143,7 @@ def notify_failed(service: Service, db: sqlite3.Connection, job: Job, code: str,
     url = job.task.get("callback")
     if not url:
         return
-    message = describe_job(code, service.limits.language)
+    message = status_message(code, service.limits.language)
     body = callback_body(job.id, "failed", 0, message, error=error, code=code)
     enqueue(db, job.id, url, body, final=True)
 
@@ -242,7 +242,7 @@ def _finish(service: Service, job: Job, analysis: Analysis) -> None:
     part = target.with_suffix(f".{job.attempt}.part")
     part.unlink(missing_ok=True)  # of a process that was killed
     write_part(part, json.dumps(to_dict(analysis), ensure_ascii=False, allow_nan=False))
-    message = describe_job("done", service.limits.language)
+    message = status_message("done", service.limits.language)
     body = callback_body(job.id, "completed", 100, message, backend_result(analysis))
 
     def publish(db):

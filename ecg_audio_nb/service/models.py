@@ -59,7 +59,7 @@ SENTENCES = {
 }
 
 
-def describe_job(
+def status_message(
     event: str,  # a stage, queued, start, done, or one of `CODES`
     language: str = "en",  # or ko
 ) -> str:  # an event without a sentence as it is
@@ -71,7 +71,7 @@ def callback_body(
     job_id: str,
     status: str,  # processing, completed or failed
     progress: int,  # 0 to 100
-    message: str,  # for people, of `describe_job`
+    message: str,  # for people, of `status_message`
     result: dict | None = None,  # of `webhooks.backend_result`
     error: str | None = None,  # the cause, in English
     code: str | None = None,  # one of `CODES`
@@ -211,7 +211,7 @@ def job_status(job: Job, language: str = "en") -> JobStatus:
         job_id=job.id,
         status=_STATUS[job.state],
         progress=percent,
-        message=describe_job(event, language),
+        message=status_message(event, language),
         stage=stage,
         error_code=code,
         error_message=error,

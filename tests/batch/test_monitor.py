@@ -11,7 +11,7 @@ from ecg_audio_nb.batch.monitor import (
     Snapshot,
     describe_attempt,
     describe_job,
-    describe_settings,
+    format_settings,
     describe_stage,
     format_counts,
 )
@@ -104,7 +104,7 @@ def test_a_job_for_a_person(queue):
     fail(queue, claim(queue, owner_name()), "user", "MediaError: no sound in it")
     job = get(queue, "1f")
     text = describe_job(job, attempts(queue, job))
-    assert describe_settings(job) == "profile t4, diarize.num_speakers = 2, floor = -30"
+    assert format_settings(job) == "profile=t4, diarize.num_speakers=2, floor=-30"
     for part in (
         "talk\n",
         "failed (1 of 3 tries), kind user",

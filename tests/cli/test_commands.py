@@ -282,17 +282,14 @@ def test_a_list_of_jobs_has_source_settings_and_error(queue, tmp_path):
 
 def test_one_job_is_shown_for_people_and_for_programs(queue, tmp_path):
     shown = ecg("jobs", "show", "talk", "-o", tmp_path).stdout
-    assert (
-        "state     failed" in shown and ("setting   diarize.num_speakers=2") in shown and "attempt 1" in shown
-    )
-    assert (
-        re.search(r"created   \d{4}-\d\d-\d\d \d\d:", shown)
-        and ("error     MediaError: my talk.mp4: empty") in shown
-    )
+    assert re.search(r"state +failed", shown) and "diarize.num_speakers=2" in shown and "attempt 1" in shown
+    assert re.search(r"added +\d{4}-\d\d-\d\d \d\d:", shown)
+    assert re.search(r"error +MediaError: my talk.mp4: empty", shown)
     assert not re.search(r"\d{10}\.\d", shown), "no seconds since 1970"
-    assert "result    files: other.json" in ecg("jobs", "show", "other", "-o", tmp_path).stdout
+    assert re.search(r"files +other.json", ecg("jobs", "show", "other", "-o", tmp_path).stdout)
     raw = json.loads(ecg("jobs", "show", "talk", "-o", tmp_path, "--json").stdout)
     assert raw["state"] == "failed" and raw["attempts"][0]["n"] == 1
+    assert {"most", "due", "wish", "share", "kind"} <= set(raw), "the names of the queue's columns, as before"
 
 
 def test_retry_says_how_to_run_what_it_queued(queue, tmp_path):

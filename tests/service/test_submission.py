@@ -5,7 +5,7 @@ import pytest
 
 from ecg_audio_nb.core.files import PACKAGE
 from ecg_audio_nb.service.app import ServerError, Service, serve
-from ecg_audio_nb.service.models import SENTENCES, ProcessRequest, describe_job, explain_invalid, job_status
+from ecg_audio_nb.service.models import SENTENCES, ProcessRequest, status_message, explain_invalid, job_status
 from ecg_audio_nb.service.problems import Problem
 from ecg_audio_nb.service.state import clean_up
 from ecg_audio_nb.service.submission import callback_for, check_source, estimate_seconds, submit, to_job
@@ -44,7 +44,7 @@ def test_the_same_id_is_the_same_job_or_a_conflict(service):
 
 def test_every_sentence_is_there_in_both_languages():
     assert set(SENTENCES["en"]) == set(SENTENCES["ko"])
-    assert describe_job("TIMEOUT", "ko") == "분석 시간이 초과되었습니다"
+    assert status_message("TIMEOUT", "ko") == "분석 시간이 초과되었습니다"
 
 @pytest.mark.parametrize(
     "body, said",
