@@ -110,7 +110,7 @@ def test_a_job_for_a_person(queue):
         "failed (1 of 3 tries), kind user",
         "no sound in it",
         "x.org/talk.mp4",
-        "profile t4",
+        "profile=t4",
         "attempt 1 ",
         "attempt 2 ",
         " UTC",

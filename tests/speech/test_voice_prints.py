@@ -409,7 +409,7 @@ def test_without_the_setting_nothing_changes(friends, talk, monkeypatch):
     "Nothing is computed, and ids and turns are those that the setting leaves"
     asked = analyze(talk, LIGHT | {"diarize.voices": str(friends)})
     monkeypatch.setattr(
-        "ecg_audio_nb.pipeline.hear_voices_of",
+        "ecg_audio_nb.pipeline.embed_speakers",
         lambda *_: pytest.fail("a voice is heard that nobody asked for"),
     )
     plain = analyze(talk, LIGHT)
