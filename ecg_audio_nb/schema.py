@@ -307,9 +307,10 @@ def _frame(analysis, rows):
 
 def _plot(analysis, kind):
     "Draw what a result holds without its recording"
-    if kind not in ("talk_time", "speakers"):
-        raise ValueError(f"kind = {kind!r}: talk_time or speakers; `results.plots` draws recordings as well")
-    return _results("plots", f"plot_{kind}", analysis)
+    functions = {"words": "plot_analysis", "talk_time": "plot_talk_time", "speakers": "plot_speakers"}
+    if kind not in functions:
+        raise ValueError(f"kind = {kind!r}: {', '.join(functions)}; `results.plots` draws recordings as well")
+    return _results("plots", functions[kind], analysis)
 
 def _check_segments(analysis):
     "Check that segments are in time order and lie inside the file"
@@ -350,7 +351,9 @@ class Analysis:
     def to_ctm(self)->str: return _results("export", "to_ctm", self)
     def to_textgrid(self)->str: return _results("export", "to_textgrid", self)
     def to_frame(self, rows="words"): return _frame(self, rows) # -> pandas DataFrame; or rows="segments"
-    def plot(self, kind="talk_time"): return _plot(self, kind) # -> matplotlib Figure; or kind="speakers"
+    def plot(self, kind="words"): # -> matplotlib Figure
+        "Draw words, speakers, level and F0 over time; or kind talk_time, or speakers"
+        return _plot(self, kind)
     def save(self, path, media=None)->list[Path]: # media: the recording, for a page (.html) that plays it
         "Write the result in the format that the path's ending names: talk.json, talk.srt, talk.html"
         return _save(self, Path(path), media)

@@ -448,8 +448,8 @@ def test_a_result_is_a_table_and_a_picture():
     result = read_result(OLD_RESULT)
     assert result.to_frame()["word"].tolist() == [w.word for w in result.words]
     assert len(result.to_frame("segments")) == len(result.segments)
-    for kind in ("talk_time", "speakers"): assert result.plot(kind) is not None
-    with pytest.raises(ValueError, match="talk_time or speakers"): result.plot("waveform")
+    for kind in ("words", "talk_time", "speakers"): assert result.plot(kind) is not None
+    with pytest.raises(ValueError, match="words, talk_time, speakers"): result.plot("waveform")
 
 
 def test_the_schema_loads_no_results():
