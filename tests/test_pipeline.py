@@ -226,8 +226,14 @@ def test_an_engine_is_an_instance_a_name_or_its_settings(sample):
     assert analyze(sample, {**base, "engine": "auto"}, engines={"diarize": "whisper"}).turns == plain.turns
     assert analyze(sample, base, engines={"diarize": {"num_speakers": 2}}).metadata.unique_speakers == 2
     assert analyze(sample, base, engines={"diarize": diarize}).turns == plain.turns
-    with pytest.raises(ValueError, match=(r"engines\['diarize'\]: "
-r"diarize.engine")): analyze(sample, base, engines={"diarize": "nobody"})
+    with pytest.raises(
+        ValueError,
+        match=(
+            r"engines\['diarize'\]: "
+            r"diarize.engine"
+        ),
+    ):
+        analyze(sample, base, engines={"diarize": "nobody"})
     with pytest.raises(TypeError, match="a diarizer has a method"):
         analyze(sample, base, engines={"diarize": 3})
 

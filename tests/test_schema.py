@@ -420,8 +420,14 @@ OLD_RESULT = Path(__file__).parent / "fixtures/of_0.1.0/result.json"
 
 
 def test_a_path_is_not_a_result_and_the_error_names_the_way_to_read_it():
-    with pytest.raises(ResultError, match=(r"own\.json.*read_result\(path\) "
-r"reads the file")): from_dict("own.json")
+    with pytest.raises(
+        ResultError,
+        match=(
+            r"own\.json.*read_result\(path\) "
+            r"reads the file"
+        ),
+    ):
+        from_dict("own.json")
 
 
 def test_every_format_is_a_method_and_a_file(tmp_path):
@@ -439,8 +445,8 @@ def test_every_format_is_a_method_and_a_file(tmp_path):
     [page] = result.save(tmp_path / "talk.html")
     assert page.read_text().startswith("<!")
     with pytest.raises(ValueError, match="no ending says the format"): result.save(tmp_path / "talk")
-    with pytest.raises(ValueError, match=("no format 'srtt'; "
-"the nearest is srt")): result.save(tmp_path / "talk.srtt")
+    with pytest.raises(ValueError, match=("no format 'srtt'; the nearest is srt")):
+        result.save(tmp_path / "talk.srtt")
 
 
 def test_a_result_is_a_table_and_a_picture():
@@ -453,6 +459,13 @@ def test_a_result_is_a_table_and_a_picture():
 
 
 def test_the_schema_loads_no_results():
-    done = subprocess.run([sys.executable, "-c", ("import sys, ecg_audio_nb.schema; print([m for m in "
-"sys.modules if 'results' in m])")], capture_output=True, text=True)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            ("import sys, ecg_audio_nb.schema; print([m for m in sys.modules if 'results' in m])"),
+        ],
+        capture_output=True,
+        text=True,
+    )
     assert done.stdout.strip() == "[]", done.stderr

@@ -157,8 +157,8 @@ def test_a_job_that_ends_while_it_is_waited_for_has_not_failed():
     assert future.waits == [0.5, module.FETCH_TIMEOUT]
     def late(timeout): raise TimeoutError("late")
     future.result = late
-    with pytest.raises(RuntimeError, match=("the worker's answer "
-"did not arrive: late")): DaskWorkers("tcp://nowhere")._wait(client, future, "key", keeper)
+    with pytest.raises(RuntimeError, match=("the worker's answer did not arrive: late")):
+        DaskWorkers("tcp://nowhere")._wait(client, future, "key", keeper)
 
 
 def test_a_stop_of_a_job_that_runs_elsewhere_is_ignored():
@@ -203,9 +203,10 @@ def other_machine():
     cut(bool))"""
     if os.geteuid() or not shutil.which("ip"): pytest.skip("network namespaces need root and iproute2")
     name, here, there = f"ecg{os.getpid()}", "10.213.77.1", "10.213.77.2"
-    try: ip("netns", "add", name)
-    except subprocess.CalledProcessError as e: pytest.skip(("no network namespace can be made here: "
-f"{e.stderr.decode().strip()}"))
+    try:
+        ip("netns", "add", name)
+    except subprocess.CalledProcessError as e:
+        pytest.skip((f"no network namespace can be made here: {e.stderr.decode().strip()}"))
     try:
         ip("link", "add", f"{name}a", "type", "veth", "peer", "name", f"{name}b", "netns", name)
         ip("addr", "add", f"{here}/24", "dev", f"{name}a")
@@ -250,8 +251,13 @@ def test_a_worker_is_cut_off_and_returns(tmp_path, other_machine):
         with Client(address) as client:
             until(lambda: far.supervise() or len(client.scheduler_info()["workers"]) == 2)
         recordings(tmp_path / "more", 8, "more")
-        where = notebook(tmp_path / "where.ipynb", ("import os, pathlib, "
-"time\ntime.sleep(0.5)\npathlib.Path('where.txt').write_text(os.readlink('/proc/self/ns/net'))"))
+        where = notebook(
+            tmp_path / "where.ipynb",
+            (
+                "import os, pathlib, "
+                "time\ntime.sleep(0.5)\npathlib.Path('where.txt').write_text(os.readlink('/proc/self/ns/net'))"
+            ),
+        )
         said = ecg(
             "batch",
             tmp_path / "more",

@@ -265,11 +265,11 @@ def test_references_are_found_by_name(tmp_path):
         "turns": None,
     }
     assert find_references("a.mp4", tmp_path, turns="own.rttm")["turns"] == Path("own.rttm")
-    with pytest.raises(EvaluateError, match=("holds no c.stm, "
-"c.txt or c.rttm")): find_references("c.mp4", tmp_path)
+    with pytest.raises(EvaluateError, match=("holds no c.stm, c.txt or c.rttm")):
+        find_references("c.mp4", tmp_path)
     (tmp_path / "a.json").write_text("{}")
-    with pytest.raises(ValueError, match=("this is no result "
-"of `ecg analyze`")): load_or_analyze(str(tmp_path / "a.json"), load_settings())
+    with pytest.raises(ValueError, match=("this is no result of `ecg analyze`")):
+        load_or_analyze(str(tmp_path / "a.json"), load_settings())
 
 
 # Their parts

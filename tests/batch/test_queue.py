@@ -145,8 +145,8 @@ def test_jobs_are_found_listed_counted_and_pruned(queue):
     fail(queue, claim(queue, ME), "user", "x")
     job = find(queue, "job0")
     assert find(queue, job.id[:12]) == job == get(queue, job.id) and get(queue, "jbo") is None
-    with pytest.raises(QueueError, match=("jbo: no job of this name or id; "
-"`ecg jobs list` shows the names")): find(queue, "jbo")
+    with pytest.raises(QueueError, match=("jbo: no job of this name or id; `ecg jobs list` shows the names")):
+        find(queue, "jbo")
     assert [j.name for j in list_jobs(queue, "done")] == ["job0"] and [
         j.name for j in list_jobs(queue, limit=1)
     ] == ["job1"]
@@ -205,8 +205,10 @@ def test_two_processes_claim_every_job_once(queue):
 
 def test_a_killed_runner_is_seen_at_once_and_the_third_time_ends_the_job(queue):
     add(queue, jobs(1))
-    code = ("import sys, time; from ecg_audio_nb.batch.queue import *; claim(Queue(sys.argv[1]), "
-"owner_name(), 3600); print('claimed', flush=True); time.sleep(60)")
+    code = (
+        "import sys, time; from ecg_audio_nb.batch.queue import *; claim(Queue(sys.argv[1]), "
+        "owner_name(), 3600); print('claimed', flush=True); time.sleep(60)"
+    )
     for n in range(3):
         p = python(code, queue.path)
         assert p.stdout.readline() == "claimed\n"
@@ -324,8 +326,8 @@ def test_a_newer_file_is_left_alone(tmp_path):
 
 def test_what_is_no_queue_is_named(tmp_path):
     (tmp_path / "jobs.sqlite").write_bytes(b"no database at all, but long enough to be looked at" * 30)
-    with pytest.raises(QueueError, match=("jobs.sqlite: no queue "
-"can be kept here")): Queue(tmp_path / "jobs.sqlite")
+    with pytest.raises(QueueError, match=("jobs.sqlite: no queue can be kept here")):
+        Queue(tmp_path / "jobs.sqlite")
 
 
 def test_find_by_the_beginning_of_an_id_and_by_name(queue):

@@ -24,8 +24,10 @@ from ecg_audio_nb.settings import SettingsError
 def test_the_packages_notebooks_are_found_by_name():
     assert parameter_names(job_notebook("analyze"))[:2] == ["source", "output_dir"]
     assert packaged_notebooks() == ["analyze", "benchmark", "environment", "evaluate", "sweep"]
-    with pytest.raises(BatchError, match=("analyse: no such notebook; give a path, or one of analyze, "
-"benchmark")): job_notebook("analyse")
+    with pytest.raises(
+        BatchError, match=("analyse: no such notebook; give a path, or one of analyze, benchmark")
+    ):
+        job_notebook("analyse")
 
 
 def test_the_parameters_of_the_packages_notebook():
@@ -38,8 +40,9 @@ def test_two_files_of_one_content_are_one_job_with_a_note(tmp_path, queue, store
     spec = BatchSpec(job_notebook("analyze"), "demo", {"export.formats": "json"})
     jobs, notes = enqueue(queue, spec, [str(tmp_path / "a.mp4"), str(tmp_path / "b.MP4")], store)
     assert [j.name for j in jobs] == ["a"]
-    assert notes == [(f"note: {tmp_path}/b.MP4 is the same recording "
-f"as {tmp_path}/a.mp4; it is processed once")]
+    assert notes == [
+        (f"note: {tmp_path}/b.MP4 is the same recording as {tmp_path}/a.mp4; it is processed once")
+    ]
 
 
 def test_a_job_is_made_of_a_source_and_a_copy_of_the_notebook(tmp_path, queue, store):
@@ -63,8 +66,10 @@ def test_a_done_job_whose_results_were_removed_runs_again(tmp_path, queue, store
 
 
 def test_what_the_notebook_is_given(tmp_path):
-    path = notebook(tmp_path / "nb.ipynb", parameters=("source = 1\noverrides = None\nprofile = "
-"None\nlanguage = 'x'\nseed = {seconds}"))
+    path = notebook(
+        tmp_path / "nb.ipynb",
+        parameters=("source = 1\noverrides = None\nprofile = None\nlanguage = 'x'\nseed = {seconds}"),
+    )
     assert parameter_names(path) == ["source", "overrides", "profile", "language", "seed"]
     spec = BatchSpec(path, "demo", {"language": "en", "transcribe.language": "ko"})
     assert job_parameters(spec) == {
@@ -112,8 +117,9 @@ def test_the_same_work_is_one_job_and_other_work_another(tmp_path, queue, store,
             queue, BatchSpec(path, None, {"runtime.threads": 1, "fetch.timeout": 5}), sources, store
         )[0]
     }
-    assert not same & {j.id for j in jobs}, ("settings that change no result are still parameters of the "
-"notebook")
+    assert not same & {j.id for j in jobs}, (
+        "settings that change no result are still parameters of the notebook"
+    )
     inbox[0].write_text("changed")
     assert len({j.id for j in enqueue(queue, BatchSpec(path), sources, store)[0]} - {j.id for j in jobs}) == 1
 

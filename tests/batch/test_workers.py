@@ -49,14 +49,24 @@ def test_workers_that_die_at_once_end_the_batch_with_the_end_of_their_log(
     monkeypatch.setattr("sys.executable", "false")
     workers = LocalWorkers(1, max_deaths=1)
     workers.start(queue, store, tmp_path)
-    with pytest.raises(BatchError, match=(r"workers die as soon as they "
-r"start; the end of .*runners\.log")): until(lambda: not workers.poll())
+    with pytest.raises(
+        BatchError,
+        match=(
+            r"workers die as soon as they "
+            r"start; the end of .*runners\.log"
+        ),
+    ):
+        until(lambda: not workers.poll())
 
 
 def test_a_failed_second_run_leaves_the_first_result(tmp_path, queue, store, inbox):
-    path = notebook(tmp_path / "nb.ipynb", ("import os\nif "
-"os.path.exists('") + str(tmp_path / "broken") + ("'): raise "
-"ValueError('x')\nopen('result.txt', 'w').close()"))
+    path = notebook(
+        tmp_path / "nb.ipynb",
+        ("import os\nif os.path.exists('")
+        + str(tmp_path / "broken")
+        + ("'): raise ValueError('x')\nopen('result.txt', 'w').close()"),
+    )
+
     def run(): return work(queue, store, run_locally(queue, None), threading.Event())
     enqueue(queue, BatchSpec(path), [str(inbox[0])], store)
     assert run() == {"done": 1}
@@ -132,8 +142,11 @@ def test_two_batches_on_one_folder_share_the_queue(tmp_path): share_a_queue(tmp_
 
 def test_a_runner_stopped_past_its_lease_is_fenced(tmp_path, queue, store, inbox):
     "The paused one publishes nothing when it goes on; it is paused by its process, as a busy machine would"
-    path = notebook(tmp_path / "toy.ipynb", ("import pathlib, "
-"time\ntime.sleep(seconds)\npathlib.Path('result.txt').write_text('x')"), seconds=3)
+    path = notebook(
+        tmp_path / "toy.ipynb",
+        ("import pathlib, time\ntime.sleep(seconds)\npathlib.Path('result.txt').write_text('x')"),
+        seconds=3,
+    )
     enqueue(queue, BatchSpec(path), [str(inbox[0])], store)
     workers = LocalWorkers(1, lease=1.0)
     workers.start(queue, store, tmp_path)

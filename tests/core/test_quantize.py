@@ -207,8 +207,8 @@ def test_a_file_that_was_changed_is_refused(stand_in, tmp_path, name):
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    with pytest.raises(ModelError, match=("SHA-256.*not used.*pip "
-"install --force-reinstall")) as e: from_wheels("stand-in")
+    with pytest.raises(ModelError, match=("SHA-256.*not used.*pip install --force-reinstall")) as e:
+        from_wheels("stand-in")
     assert PARTS in str(e.value) and written(tmp_path) == []
 
 
@@ -287,8 +287,8 @@ def test_the_catalogues_digests_are_those_of_the_wheels(real_whisper):
     for name in ("tiny.en", "base"):
         real_whisper(name)
         entry = catalogue()[name]
-        if not wheels.installed(entry): pytest.skip((f"the wheels of {name} are not installed: pip install "
-"'.[offline]' brings them"))
+        if not wheels.installed(entry):
+            pytest.skip((f"the wheels of {name} are not installed: pip install '.[offline]' brings them"))
         for file_name, file in entry["wheels"]["files"].items(): assert wheels.read_checked(file_name, file)
 
 

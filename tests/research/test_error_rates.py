@@ -266,14 +266,15 @@ def test_a_file_about_several_recordings_is_read_by_name(file):
     scores = evaluate(result([Turn(0, 2, "X")], "second", name="my talk.mp4"), stm, rttm)
     assert (scores.wer, scores.der, scores.reference_seconds) == (0, 0, 2)
     for read, path in ((read_transcript, stm), (read_turns, rttm)):
-        with pytest.raises(EvaluateError, match=("about 2 recordings .* "
-"none of them 'other'")): read(path, "other")
+        with pytest.raises(EvaluateError, match=("about 2 recordings .* none of them 'other'")):
+            read(path, "other")
+
 
 def test_rttm_passes_over_what_is_no_turn(file):
     path = file(
         "a.rttm",
         ";; c\nSPKR-INFO a 1 <NA> <NA> <NA> unknown A <NA> <NA>\nLEXEME a 1 0 1 hi lex A 0.9\nSPEAKER a 1 "
-"0.5 1.25 <NA> <NA> A\n"
+        "0.5 1.25 <NA> <NA> A\n"
         "SPEAKER a 1 9 0 <NA> <NA> A <NA> <NA>\n",
     )
     assert read_turns(path) == [Turn(.5, 1.75, "A"), Turn(9, 9, "A")]
@@ -329,8 +330,14 @@ def test_a_missing_extra_is_named(monkeypatch, missing, call):
         return importlib.import_module(module)
     monkeypatch.setattr("ecg_audio_nb.core.extras.import_module", absent)
     error_rates._normalizer.cache_clear()
-    with pytest.raises(EvaluateError, match=(rf"scores need {missing}.*pip "
-r"install 'ecg-audio-nb\[eval\]'")): call()
+    with pytest.raises(
+        EvaluateError,
+        match=(
+            rf"scores need {missing}.*pip "
+            r"install 'ecg-audio-nb\[eval\]'"
+        ),
+    ):
+        call()
     error_rates._normalizer.cache_clear()
 
 def test_scoring_loads_no_torch_and_reports_to_nobody():

@@ -214,15 +214,19 @@ def _leave(source, given): os._exit(3)
 
 def test_a_lost_worker_is_reported(monkeypatch, clips, tmp_path, data):
     monkeypatch.setattr(sw, "run_trial", _leave)
-    with pytest.raises(SweepError, match=("a worker was lost: "
-".* fewer `workers`")): tried(clips, {"diarize.threshold": [0.7]}, tmp_path, data, workers=2)
+    with pytest.raises(SweepError, match=("a worker was lost: .* fewer `workers`")):
+        tried(clips, {"diarize.threshold": [0.7]}, tmp_path, data, workers=2)
 
 
 def test_a_log_of_before_is_read(tmp_path):
     "Two keys of a line had another name in 0.1"
     path = tmp_path / "sweep.jsonl"
-    path.write_text(('{"key": "k", "source": "a.wav", "point": {"diarize.threshold": 0.7}, "errors": 3.0, '
-'"over": 12.0, "made": {"diarize": 0.5}, "error": null}\n'))
+    path.write_text(
+        (
+            '{"key": "k", "source": "a.wav", "point": {"diarize.threshold": 0.7}, "errors": 3.0, '
+            '"over": 12.0, "made": {"diarize": 0.5}, "error": null}\n'
+        )
+    )
     assert sw._Log(path).trials == {
         "k": Trial("a.wav", {"diarize.threshold": 0.7}, 3.0, 12.0, {"diarize": 0.5})
     }

@@ -684,8 +684,8 @@ def test_nobody_sees_half_a_file(tmp_path, monkeypatch):
 def test_of_several_files_none_is_written_where_one_cannot_be(tmp_path, monkeypatch):
     write_files({tmp_path / "a": "old", tmp_path / "b": "old"})
     (tmp_path / "c").mkdir()
-    with pytest.raises(ExportError, match=("can't write .*/c: "
-"it is a folder")): write_files({tmp_path / n: "new" for n in "abcd"})
+    with pytest.raises(ExportError, match=("can't write .*/c: it is a folder")):
+        write_files({tmp_path / n: "new" for n in "abcd"})
     assert (left(tmp_path), (tmp_path / "a").read_text()) == (["a", "b", "c"], "old")
     # one name is too long
     with pytest.raises(ExportError, match="can't write"):
@@ -705,8 +705,8 @@ def test_a_folder_a_device_and_a_place_below_a_file_are_errors(tmp_path):
     with pytest.raises(ExportError, match="it is a device"): write("/dev/null", "x")
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
     (tmp_path / "file").write_text("x")
-    with pytest.raises(ExportError, match=("can't write .*is a "
-"file, not a folder")): write(tmp_path / "file/a.json", "x")
+    with pytest.raises(ExportError, match=("can't write .*is a file, not a folder")):
+        write(tmp_path / "file/a.json", "x")
     with pytest.raises(ExportError, match="can't write"): write("/proc/nowhere/a.json", "x")
 
 def test_a_link_stays_a_link_and_the_usual_permissions_hold(tmp_path):

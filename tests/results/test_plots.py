@@ -452,8 +452,14 @@ def test_another_sample_rate():
 
 
 def test_no_square_matrix():
-    with pytest.raises(PlotError, match=(r"2 names and a matrix "
-r"of shape \(3, 3\)")): plot_similarity(talk(), (IDS[:2], np.eye(3)))
+    with pytest.raises(
+        PlotError,
+        match=(
+            r"2 names and a matrix "
+            r"of shape \(3, 3\)"
+        ),
+    ):
+        plot_similarity(talk(), (IDS[:2], np.eye(3)))
 
 
 def test_the_packaged_encoder_knows_a_voice_by_itself(monkeypatch):
