@@ -170,7 +170,7 @@ def test_an_export_shows_how_it_is_called_and_where_it_stands(site):
     assert (
         "names:bool=False, # write the speaker" in plain
         and (")-&gt;list[Cue]: # in time order") in plain
-        and "Captions of an analysis" in plain
+        and "Cut an analysis into cues" in plain
     )
     line = int(re.search(r"ecg_audio_nb/results/export\.py#L(\d+)", api)[1])
     assert (
