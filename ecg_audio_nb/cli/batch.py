@@ -11,7 +11,16 @@ from typing import Annotated, Optional
 
 import typer
 
-from ecg_audio_nb.cli.options import SETTINGS, ProfileOption, argument, exit_on, exit_usage, option, overrides
+from ecg_audio_nb.cli.options import (
+    SETTINGS,
+    ProfileOption,
+    argument,
+    exit_on,
+    exit_usage,
+    option,
+    overrides,
+    set_option,
+)
 from ecg_audio_nb.cli.progress import batch_view, timed_log
 
 RUN = "How jobs run"
@@ -66,15 +75,7 @@ def batch(
         ),
     ] = "analyze",
     profile: ProfileOption = None,
-    set_: Annotated[
-        Optional[list[str]],
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="A setting of `ecg settings`, or a parameter of the notebook; repeatable.",
-            rich_help_panel=SETTINGS,
-        ),
-    ] = None,
+    set_: set_option("A setting of `ecg settings`, or a parameter of the notebook; repeatable.") = None,
     workers: Annotated[
         int,
         option(

@@ -91,15 +91,17 @@ ProfileOption = Annotated[
     Optional[str],
     option("Section of settings.ini: t4, cpu, fast, demo or your own.", "--profile", group=SETTINGS),
 ]
-SetOption = Annotated[
-    Optional[list[str]],
-    typer.Option(
-        "--set",
-        metavar="STAGE.KEY=VALUE",
-        help="Any setting of `ecg settings`; repeatable.",
-        rich_help_panel=SETTINGS,
-    ),
-]
+
+
+def set_option(help: str, metavar: str = "KEY=VALUE") -> Any:
+    "Declare the option --set, with what a command takes there"
+    panel = SETTINGS
+    return Annotated[
+        Optional[list[str]], typer.Option("--set", metavar=metavar, help=help, rich_help_panel=panel)
+    ]
+
+
+SetOption = set_option("Any setting of `ecg settings`; repeatable.", "STAGE.KEY=VALUE")
 OutputOption = Annotated[str, option("Folder of the batch, or s3://bucket/prefix.", "-o", "--output")]
 JobIds = Annotated[list[str], argument("ID...", "Names of jobs, or beginnings of their ids.")]
 JsonObject = Annotated[bool, option("Print one JSON object.", "--json")]

@@ -4,11 +4,10 @@ The service's jobs lie in `ECG_DATA_DIR/service`, a folder like a batch's: `ecg 
 shows them.
 """
 
-from typing import Annotated, Optional
+from typing import Annotated
 
-import typer
 
-from ecg_audio_nb.cli.options import SETTINGS, ProfileOption, exit_on, option, overrides
+from ecg_audio_nb.cli.options import ProfileOption, exit_on, option, overrides, set_option
 
 NETWORK = "Network"
 
@@ -22,15 +21,7 @@ def serve(
         bool, option("Accept requests without an API key.", "--without-keys", group=NETWORK)
     ] = False,
     profile: ProfileOption = None,
-    set_: Annotated[
-        Optional[list[str]],
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="A setting of `ecg settings`, or server.KEY of the service; repeatable.",
-            rich_help_panel=SETTINGS,
-        ),
-    ] = None,
+    set_: set_option("A setting of `ecg settings`, or server.KEY of the service; repeatable.") = None,
 ):
     """Serve transcription over HTTP.
 
