@@ -29,7 +29,7 @@ def cuda_devices():
 
 
 # first, or one process ends long after the other
-LONGEST = ("test_service.py", "test_app.py", "test_runner.py", "test_dask.py")
+LONGEST = ("test_load.py", "test_app.py", "test_local_workers.py", "test_dask.py", "test_webhooks.py")
 
 
 def pytest_collection_modifyitems(items):
