@@ -34,8 +34,8 @@ import ecg_audio_nb
 from .audio.fetch import Source, open_source
 from .audio.media import SAMPLE_RATE, Audio, ChannelAudio, load_audio
 from .channels import (
-    BLOCK, ChannelFrames, LOUD, OneSpeakerDiarizer, block_energy, find_cross_talk, join_activities,
-    join_diarizations, join_words, mute_cross_talk, name_channels)
+    ChannelFrames, OneSpeakerDiarizer, block_energy, find_cross_talk, join_activities, join_diarizations,
+    join_words, loud_seconds, mute_cross_talk, name_channels)
 from .checkpoints import cache_key, open_checkpoints
 from .core.system import single_blas_thread
 from .environment import describe_environment, monitor
@@ -182,8 +182,7 @@ def _run_channels(run, audio, settings, engines, content)->list[tuple[int, Branc
     "Number and results of each channel with speech, the one with most speech first"
     energy = np.stack([block_energy(x) for x in audio.channels])
     muted = find_cross_talk(energy)
-    loud = energy > LOUD * np.quantile(energy, 0.95)
-    seconds = (~muted & loud).sum(1) * BLOCK / SAMPLE_RATE
+    seconds = loud_seconds(energy, muted)
     results, language = [], None
     for position, number in enumerate(np.argsort(-seconds, kind="stable").tolist()):
         own = settings
