@@ -369,13 +369,18 @@ def test_every_name_of_the_register_is_a_value_of_the_setting():
     for name in DIARIZERS: assert load_settings({"diarize.engine": name}).diarize.engine == name
 
 
+def assert_same(one, other):
+    assert one.turns == other.turns and one.certainty.speakers == other.certainty.speakers
+    assert np.array_equal(one.certainty.odds, other.certainty.odds)
+
+
 def test_a_function_is_a_diarizer_too(audio):
     activity, settings = detect_speech(audio), on_cpu(num_speakers=2)
     engine = as_diarizer(diarize, settings)
     assert type(engine) is FunctionDiarizer
-    assert engine.diarize(audio, activity) == PackagedDiarizer(settings).diarize(audio, activity)
+    assert_same(engine.diarize(audio, activity), PackagedDiarizer(settings).diarize(audio, activity))
 
 
 def test_the_packaged_engine_in_two_steps_is_the_engine(audio):
     activity, engine = detect_speech(audio), PackagedDiarizer(on_cpu())
-    assert engine.cluster(engine.embed(audio, activity), activity) == engine.diarize(audio, activity)
+    assert_same(engine.cluster(engine.embed(audio, activity), activity), engine.diarize(audio, activity))
