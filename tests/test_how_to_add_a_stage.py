@@ -121,7 +121,7 @@ def followed(tmp_path_factory):
 
     settings = Notebook(nbs / "01_settings.ipynb")
     settings.insert_before("class Settings(BaseSettings):", settings_class)
-    line = "    acoustics: AcousticsSettings = AcousticsSettings()\n"
+    line = "    acoustics: AcousticsSettings = Field(default_factory=AcousticsSettings)\n"
     settings.change(line, line + settings_line + "\n")
     settings.save()
 
@@ -152,12 +152,9 @@ def followed(tmp_path_factory):
 
     put_after(folder / "_quarto.yml", "          - 18_checkpoints.ipynb\n", "          - 18_emotion.ipynb\n")
     rules = (folder / "pyproject.toml").read_text()
-    if '["ecg_audio_nb.voice"]' in rules:
-        rules = rules.replace(
-            'containers = ["ecg_audio_nb.voice"]\nlayers = [',
-            ('containers = ["ecg_audio_nb.voice"]\nlayers = ["emotion", '),
-        )
-    else: rules += "\n" + contract + "\n"
+    old = 'layers = ["acoustics", "spectrum", "f0"]'
+    assert rules.count(old) == 1
+    rules = rules.replace(old, contract)
     (folder / "pyproject.toml").write_text(rules)
     run(folder, "nbdev-export")
     return folder
