@@ -100,7 +100,9 @@ SetOption = Annotated[
         rich_help_panel=SETTINGS,
     ),
 ]
-OutputOption = Annotated[str, option("Folder of the batch, or s3://bucket/prefix.", "-o", "--output")]
+OutputOption = Annotated[
+    str, option("Folder of the batch or of the service, or s3://bucket/prefix.", "-o", "--output")
+]
 JobIds = Annotated[list[str], argument("ID...", "Names of jobs, or beginnings of their ids.")]
 JsonObject = Annotated[bool, option("Print one JSON object.", "--json")]
 JsonList = Annotated[bool, option("Print one JSON list.", "--json")]
