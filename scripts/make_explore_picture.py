@@ -38,7 +38,9 @@ def main():
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as home, lab(Path(home)) as (address, _), sync_playwright() as p:
         browser = p.chromium.launch(executable_path=chromium_tool(), args=["--no-sandbox", "--mute-audio"])
-        photograph(browser.new_context(viewport={"width": 1400, "height": 1000}).new_page(), address, args.out)
+        page = browser.new_context(viewport={"width": 1400, "height": 1000}).new_page()
+        page.set_default_timeout(120_000)  # a busy machine starts its kernel slowly
+        photograph(page, address, args.out)
         browser.close()
     Image.open(args.out).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(args.out, optimize=True)
 
