@@ -1,4 +1,6 @@
-"""Photograph a batch's page for the guide and the README: python scripts/make_batch_picture.py [--out nbs/images/batch.png]
+"""Photograph a batch's page for the guide and the README
+
+    python scripts/make_batch_picture.py [--out nbs/images/batch.png]
 
 A few clips cut from the packaged sample, one file that is none, run through `ecg batch --profile demo`.
 Needs ffmpeg, the `[jobs]` extra (matplotlib brings Pillow), playwright and a Chromium.
@@ -14,7 +16,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 from browsers import chromium_tool  # noqa: E402
 
-CLIPS = {"interview-01": (0, 6), "interview-02": (7, 5), "panel": (13, 8), "q-and-a": (22, 6)}  # start and length in the sample, seconds
+# start and length in the sample, seconds
+CLIPS = {"interview-01": (0, 6), "interview-02": (7, 5), "panel": (13, 8), "q-and-a": (22, 6)}
 
 
 def record(folder):
@@ -22,7 +25,8 @@ def record(folder):
     folder.mkdir()
     for name, (start, seconds) in CLIPS.items():
         cut = ["-ss", str(start), "-t", str(seconds), "-i", ROOT / "ecg_audio_nb/assets/sample.mp4", "-c:a", "aac"]
-        subprocess.run(["ffmpeg", "-v", "error", *cut, "-c:v", "libx264", "-preset", "ultrafast", folder / f"{name}.mp4"], check=True)
+        encode = ["-c:v", "libx264", "-preset", "ultrafast", folder / f"{name}.mp4"]
+        subprocess.run(["ffmpeg", "-v", "error", *cut, *encode], check=True)
     (folder / "notes.mp4").write_text("Bring cake on Thursday.\n")
 
 

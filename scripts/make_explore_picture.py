@@ -1,4 +1,6 @@
-"""Photograph the explorer in JupyterLab for the guide and the README: python scripts/make_explore_picture.py [--out nbs/images/explore.png]
+"""Photograph the explorer in JupyterLab for the guide and the README
+
+    python scripts/make_explore_picture.py [--out nbs/images/explore.png]
 
 Two settings of the packaged sample side by side, the second with a threshold that takes two voices for one.
 Needs the `[lab]` extra, playwright and a Chromium.
