@@ -1,5 +1,6 @@
-"""Photograph a batch's page for the guide and the README: python scripts/make_batch_picture.py [--out
-nbs/images/batch.png]
+"""Photograph a batch's page for the guide and the README
+
+    python scripts/make_batch_picture.py [--out nbs/images/batch.png]
 
 A few clips cut from the packaged sample, one file that is none, run through `ecg batch --profile demo`.
 Needs ffmpeg, the `[jobs]` extra (matplotlib brings Pillow), playwright and a Chromium.
@@ -33,20 +34,8 @@ def record(folder):
             "-c:a",
             "aac",
         ]
-        subprocess.run(
-            [
-                "ffmpeg",
-                "-v",
-                "error",
-                *cut,
-                "-c:v",
-                "libx264",
-                "-preset",
-                "ultrafast",
-                folder / f"{name}.mp4",
-            ],
-            check=True,
-        )
+        encode = ["-c:v", "libx264", "-preset", "ultrafast", folder / f"{name}.mp4"]
+        subprocess.run(["ffmpeg", "-v", "error", *cut, *encode], check=True)
     (folder / "notes.mp4").write_text("Bring cake on Thursday.\n")
 
 

@@ -1,5 +1,6 @@
-"""Photograph the explorer in JupyterLab for the guide and the README: python scripts/make_explore_picture.py
-[--out nbs/images/explore.png]
+"""Photograph the explorer in JupyterLab for the guide and the README
+
+    python scripts/make_explore_picture.py [--out nbs/images/explore.png]
 
 Two settings of the packaged sample side by side, the second with a threshold that takes two voices for one.
 Needs the `[lab]` extra, playwright and a Chromium.
@@ -26,7 +27,7 @@ def photograph(page, address, out):
     for _ in range(5):
         page.keyboard.press("PageDown")
     until(
-        page, ("new Set([...view.querySelectorAll('.turn[data-layer=B]')].map(t => t.dataset.who)).size == 2")
+        page, "new Set([...view.querySelectorAll('.turn[data-layer=B]')].map(t => t.dataset.who)).size == 2"
     )
     until(page, "view.querySelector('.status').textContent == 'no model ran'")
     view.locator(".w", has_text="captions").first.click()
@@ -41,9 +42,9 @@ def main():
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as home, lab(Path(home)) as (address, _), sync_playwright() as p:
         browser = p.chromium.launch(executable_path=chromium_tool(), args=["--no-sandbox", "--mute-audio"])
-        photograph(
-            browser.new_context(viewport={"width": 1400, "height": 1000}).new_page(), address, args.out
-        )
+        page = browser.new_context(viewport={"width": 1400, "height": 1000}).new_page()
+        page.set_default_timeout(120_000)  # a busy machine starts its kernel slowly
+        photograph(page, address, args.out)
         browser.close()
     Image.open(args.out).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(args.out, optimize=True)
 

@@ -160,8 +160,8 @@ def analyze(
 ):
     """Transcribe recordings: words, speakers, measured voices.
 
-    Writes NAME.json and the other formats into the output folder, and prints one line per recording. Exit
-    status 1 if a recording failed; the others are still done.
+    Writes NAME.json and the other formats into the output folder, and prints one line per recording. A
+    recording that fails does not stop the others; the exit status is then 1.
     """
     from ecg_audio_nb.models import keep_heaps
     from ecg_audio_nb.settings import SettingsError, load_settings

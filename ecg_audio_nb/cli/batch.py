@@ -69,7 +69,7 @@ def batch(
     notebook: Annotated[
         str,
         option(
-            "Notebook to run: analyze, benchmark, environment, evaluate, sweep, or the path of your own.",
+            "Notebook to run: analyze, benchmark, evaluate, or the path of your own.",
             "--notebook",
             group=SETTINGS,
         ),
@@ -79,7 +79,7 @@ def batch(
     workers: Annotated[
         int,
         option(
-            "Number of runner processes, each with a warm kernel; use one per GPU.", "--workers", group=RUN
+            "Number of worker processes, each with a warm kernel; use one per GPU.", "--workers", group=RUN
         ),
     ] = 1,
     timeout: Annotated[
@@ -112,8 +112,9 @@ def batch(
 ):
     """Process many recordings; the same command resumes.
 
-    Every recording becomes a job: a notebook that is run on it. Run the command again to continue after a
-    stop: finished jobs are not repeated. OUTPUT/index.html shows all jobs. Exit status 1 if a job failed.
+    Runs a notebook on every recording; each of these runs is a job. After a stop, run the same command again:
+    it continues, and does not repeat finished jobs. OUTPUT/index.html shows all jobs. Exit status 1 if a job
+    failed.
     """
     import threading
 

@@ -40,7 +40,9 @@ def cache_info(as_json: JsonObject = False):
 
 @cache.command("clear")
 def cache_clear(
-    to_mb: Annotated[float, option("Keep this many MB of the most recently used.", "--to-mb")] = 0,
+    to_mb: Annotated[
+        float, option("Keep the most recently used checkpoints, up to this many MB.", "--to-mb")
+    ] = 0,
 ):
     "Delete checkpoints, least recently used first."
     from ecg_audio_nb.checkpoints import evict

@@ -24,7 +24,7 @@ def _open_outbox(output):
 def callbacks_list(
     output: OutputOption = ".",
     everything: Annotated[bool, option("Also list delivered messages.", "--all")] = False,
-    limit: Annotated[int, option("At most this many, the latest ones.", "--limit")] = 200,
+    limit: Annotated[int, option("List at most this many messages, the latest ones.", "--limit")] = 200,
     as_json: Annotated[bool, option("Print one JSON list, with the messages' content.", "--json")] = False,
 ):
     "List undelivered messages, oldest first."

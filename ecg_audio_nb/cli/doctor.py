@@ -36,7 +36,7 @@ def doctor(
 ):
     """Check this machine: packages, GPU, models, disk.
 
-    Each problem comes with the commands that mend it. Exit status 0 if no check fails, else 1.
+    Prints the commands that fix each problem. Exit status 0 if no check fails, else 1.
     """
     import json
 

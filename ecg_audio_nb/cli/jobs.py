@@ -53,7 +53,7 @@ def batch_command(job, output: str) -> str:
 def jobs_status(output: OutputOption = ".", as_json: JsonObject = False):
     """Count jobs by state, and show the running ones.
 
-    For each running job it shows the stage and how far it is.
+    For each running job, it shows the stage and the progress.
     """
     import json
 
@@ -79,7 +79,7 @@ def jobs_list(
         Optional[list[str]],
         option("Only jobs in this state: queued, running, done, failed or cancelled; repeatable.", "--state"),
     ] = None,
-    limit: Annotated[int, option("At most this many, the latest ones.", "--limit")] = 200,
+    limit: Annotated[int, option("List at most this many jobs, the latest ones.", "--limit")] = 200,
     as_json: JsonList = False,
 ):
     """List jobs in the order they were added.
@@ -147,8 +147,8 @@ def jobs_retry(
 ):
     """Queue finished jobs again (default: the failed ones).
 
-    Nothing runs until the next `ecg batch` into the same folder, which also runs what this command queued;
-    the command is printed. `ecg batch --retry-failed` does both in one step.
+    The jobs run at the next `ecg batch` into the same folder. Prints that command. `ecg batch --retry-failed`
+    does both in one step.
     """
     with exit_on(ValueError, OSError):
         from ecg_audio_nb.batch.queue import find, list_jobs, retry
@@ -191,7 +191,7 @@ def jobs_prune(
 ):
     """Delete finished jobs from the queue; their results stay.
 
-    A deleted job runs again if its source is given again.
+    If you give the source of a deleted job to `ecg batch` again, the job runs again.
     """
     import time
 

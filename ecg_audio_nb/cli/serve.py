@@ -25,8 +25,9 @@ def serve(
 ):
     """Serve transcription over HTTP.
 
-    One process with models kept loaded. ECG_API_KEYS, ECG_BACKEND_URL and ECG_WEBHOOK_SECRET are read from
-    the environment. SIGTERM stops it after the current stage; unfinished jobs continue at the next start.
+    Runs as one process that keeps the models loaded. Reads ECG_API_KEYS, ECG_BACKEND_URL and
+    ECG_WEBHOOK_SECRET from the environment. SIGTERM stops it after the current stage; unfinished jobs run
+    again at the next start.
     """
     with exit_on(ValueError, ImportError, OSError):
         from ecg_audio_nb.models import keep_heaps

@@ -26,8 +26,8 @@ def settings(
 ):
     """List every setting: name, value, default, meaning.
 
-    The value is what `ecg analyze` would use here: defaults, profile, environment (ECG_STAGE__KEY) and
-    --set, where later ones win.
+    The value is the one that `ecg analyze` would use in this folder. It comes from the default, the profile,
+    the environment (ECG_STAGE__KEY) or --set; a later one in this list replaces an earlier one.
     """
     import json
 

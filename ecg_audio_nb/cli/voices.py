@@ -47,7 +47,7 @@ def voices_add(
 ):
     """Add a voice print of a person.
 
-    Add more recordings under the same name to improve it.
+    To improve the voice print, add more recordings under the same name.
     """
     from ecg_audio_nb.speech.person_embeddings import similarity
     from ecg_audio_nb.speech.voice_prints import (
