@@ -134,7 +134,8 @@ def read_hangul(
 # %% ../../nbs/04_east_asian.ipynb #79db937b
 KANA_ROWS = pairs("""
     アイウエオ= カキクケコ=K ガギグゲゴ=G サシスセソ=S ザジズゼゾ=Z
-    タチツテト=T ダヂヅデド=D ナニヌネノ=N ハヒフヘホ=HH バビブベボ=B パピプペポ=P マミムメモ=M ラリルレロ=D ァィゥェォ=
+    タチツテト=T ダヂヅデド=D ナニヌネノ=N ハヒフヘホ=HH バビブベボ=B
+    パピプペポ=P マミムメモ=M ラリルレロ=D ァィゥェォ=
 """)
 OTHER_KANA = pairs("""
     シ=SH_IY ジ=JH_IY チ=CH_IY ヂ=JH_IY ツ=T_S_UH ヅ=Z_UH フ=F_UH ヴ=V_UH ヤ=Y_AA ユ=Y_UW ヨ=Y_OW
