@@ -45,7 +45,7 @@ class FetchError(ValueError):
 @dataclass(frozen=True)
 class Source:
     "A file to read, wherever it came from"
-    path: Path
+    path: Path # a local file
     name: str # for display: the file's name, or the last part of the URL
     sha256: str # of its bytes, hexadecimal
 
@@ -54,7 +54,8 @@ def redact(
     source:object, # any source
 )->str: # fit for a message: at most 300 characters, on one line
     "Return a source without its secrets"
-    text = os.fsdecode(source) if isinstance(source, (str, bytes, os.PathLike)) else repr(source)
+    is_path = isinstance(source, (str, bytes, os.PathLike))
+    text = os.fsdecode(source) if is_path else repr(source)
     text = re.sub(r"[\x00-\x1f\x7f]", "_", text)
     scheme, mark, rest = text.partition("://")
     if mark:
@@ -67,33 +68,36 @@ _SIGNATURE = re.compile(r"x-amz-|x-goog-|"
     r"(signature|expires|key-pair-id|policy|awsaccesskeyid|googleaccessid)$", re.I)
 
 def strip_signature(url:str)->str:
-    "Remove credentials and signature from a URL: the same object has the same URL, whenever it was signed"
+    "Remove credentials and signature, so that an object has one URL, whenever it was signed"
     parts = urlsplit(url)
     query = [(k, v) for k, v in parse_qsl(parts.query, keep_blank_values=True) if not _SIGNATURE.match(k)]
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit(parts._replace(netloc=host, query=urlencode(query), fragment=""))
 
 def source_stem(source:str)->str: # never empty, no slashes
-    "Return the name that a source's results have"
+    "Return the base name for the results of a source"
     path = unquote(urlsplit(source).path) if "://" in source else source
     return Path(path.rstrip("/")).stem.strip() or "result"
 
+# %% ../../nbs/10_fetch.ipynb #2d35e2c7
+def _file_type(mode): # of a file that is neither regular nor a directory
+    return {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}.get(stat.S_IFMT(mode), "a device")
+
+def _open_nonblocking(path):
+    return open(path, "rb", opener=lambda p, flags: os.open(p, flags | os.O_NONBLOCK))
+
 # %% ../../nbs/10_fetch.ipynb #bb844daa
-def _kind(mode): return {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}.get(stat.S_IFMT(mode), "a device")
-
-def _opened(path): return open(path, "rb", opener=lambda p, flags: os.open(p, flags|os.O_NONBLOCK))
-
 def read_problem(
     path:str|os.PathLike, # a local path
 )->str|None: # the problem and the way out; None if the file can be read
-    "Tell why a local path can't be read as a file"
+    "Describe why a local path can't be read as a file"
     try:
         status = os.stat(path)
-        kind = status.st_mode
-        if stat.S_ISDIR(kind): return "this is a directory; name a file inside it"
-        if not stat.S_ISREG(kind): return f"this is {_kind(kind)}; save its content to a file first"
+        mode = status.st_mode
+        if stat.S_ISDIR(mode): return "this is a directory; name a file inside it"
+        if not stat.S_ISREG(mode): return f"this is {_file_type(mode)}; save its content to a file first"
         if status.st_size == 0: return "the file is empty (0 bytes); was its copy or download finished?"
-        with _opened(path): return None
+        with _open_nonblocking(path): return None
     except FileNotFoundError: return "no such file; check the spelling and the folder"
     except PermissionError: return "no permission to read it; change its mode or its owner"
     except (OSError, ValueError) as e: return f"it can't be opened ({getattr(e, 'strerror', None) or e})"
@@ -134,8 +138,9 @@ _EXTRAS = {"http": ("aiohttp", "http"), "https": ("aiohttp", "http"), # module, 
            "s3": ("s3fs", "cluster")}
 
 def _scheme(source): # in lower case; None for a path
-    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", source) if isinstance(source, str) else None
-    return found and found[1].lower()
+    if not isinstance(source, str): return None
+    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", source)
+    return scheme[1].lower() if scheme else None
 
 def _check_scheme(url, guarded=False):
     "Check that the scheme is known and its package is installed"
@@ -167,7 +172,8 @@ def _check_host(
 # %% ../../nbs/10_fetch.ipynb #66883ea6
 _RULES = "allow_hosts", "allow_private", "allow_ports", "max_redirects"
 
-def _rules(s): return {k: getattr(s, k) for k in _RULES} # FetchSettings -> what `public_fetch` asks for
+def _rules(settings): # FetchSettings -> arguments of `public_fetch.Rules`
+    return {name: getattr(settings, name) for name in _RULES}
 
 def resolve_public(
     url:str, # of the callback
@@ -184,6 +190,7 @@ def check_callback(url:str, settings:FetchSettings=FetchSettings())->None:
     "Refuse a callback's URL that may not be called; checked again before each callback"
     resolve_public(url, settings)
 
+# %% ../../nbs/10_fetch.ipynb #455e2942
 def _check_bucket(url, settings): # under `public_only`
     bucket = url[5:].partition("/")[0] # as s3fs reads it
     if bucket in settings.allow_buckets and re.fullmatch(r"[a-z0-9][a-z0-9.-]{2,62}", bucket): return
@@ -216,6 +223,7 @@ def _transfer(request, _): # {"url", "guarded", rules} -> {"size": bytes or None
         yield {"size": size}, b""
         while block := file.read(1 << 20): yield {}, block
 
+# %% ../../nbs/10_fetch.ipynb #715b6c35
 @contextmanager
 def _open_s3(url, request):
     import fsspec
@@ -242,6 +250,14 @@ def _open_http(url, request):
         size = file.r.headers.get("Content-Length", "")
         yield file, int(size) if size.isdecimal() and "Content-Encoding" not in file.r.headers else None
 
+# %% ../../nbs/10_fetch.ipynb #a9a5a2ef
+def _too_large(most):
+    return f"larger than fetch.max_bytes = {most}; raise the limit, or fetch something smaller"
+
+def _check_size(n, most, folder): # `folder` before the first byte: must n bytes fit there?
+    if n > most: raise FetchError(_too_large(most))
+    if folder and n > shutil.disk_usage(folder).free: raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
 # %% ../../nbs/10_fetch.ipynb #14e8937f
 def _download(
     url:str,
@@ -249,26 +265,21 @@ def _download(
     settings:FetchSettings,
 )->str: # SHA-256 of what was written
     "Download a URL into a file, within the limits"
-    digest, got, size = hashlib.sha256(), 0, None
+    digest, received, size = hashlib.sha256(), 0, None
     request = {"url": url, "guarded": settings.public_only, **_rules(settings)}
     child = Child("ecg_audio_nb.audio.fetch:_transfer", settings.timeout, memory_mb=2048)
     with child, open(path, "wb") as out:
         for header, block in child.stream(request):
-            size, got = header.get("size", size), got + len(block)
-            _check_size(max(got, size or 0), settings.max_bytes, path.parent if size and not got else None)
+            size = header.get("size", size)
+            received += len(block)
+            is_announced = size and not received # before the first byte: is there room for all of it?
+            _check_size(max(received, size or 0), settings.max_bytes, path.parent if is_announced else None)
             digest.update(block)
             out.write(block)
-    if not got: raise FetchError("the answer is empty (0 bytes)")
-    if got < (size or 0):
-        raise FetchError(f"the connection ended early, after {got} of {size} bytes; try again")
+    if not received: raise FetchError("the answer is empty (0 bytes)")
+    if received < (size or 0):
+        raise FetchError(f"the connection ended early, after {received} of {size} bytes; try again")
     return digest.hexdigest()
-
-def _too_large(most):
-    return f"larger than fetch.max_bytes = {most}; raise the limit, or fetch something smaller"
-
-def _check_size(n, most, folder): # `folder` before the first byte: must n bytes fit there?
-    if n > most: raise FetchError(_too_large(most))
-    if folder and n > shutil.disk_usage(folder).free: raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 # %% ../../nbs/10_fetch.ipynb #f21aad84
 _NO_CONNECTION = "no connection to the host; check the URL and the network"
@@ -311,13 +322,7 @@ def _folder(parent): # None: the system's temporary folder
         raise FetchError(f"no folder for downloads ({e.strerror}: {e.filename}); set data_dir") from None
     with folder: yield Path(folder.name)
 
-# %% ../../nbs/10_fetch.ipynb #5384b5ba
-def _check_youtube(url, settings):
-    if not settings.youtube:
-        raise FetchError(f"{redact(url)}: YouTube is off; "
-                         "set fetch.youtube = true if you may fetch from there")
-    require_installed("yt_dlp", "youtube", f"{redact(url)}: YouTube URLs need", FetchError)
-
+# %% ../../nbs/10_fetch.ipynb #f7b41e3f
 def _from_youtube(url, folder, settings): # -> the path of the sound
     request = {"url": url, "folder": str(folder), "max_bytes": settings.max_bytes,
                "guarded": settings.public_only}
@@ -331,7 +336,14 @@ def _from_youtube(url, folder, settings): # -> the path of the sound
     return path
 
 def _hash(path):
-    with _opened(path) as file: return hashlib.file_digest(file, "sha256").hexdigest()
+    with _open_nonblocking(path) as file: return hashlib.file_digest(file, "sha256").hexdigest()
+
+# %% ../../nbs/10_fetch.ipynb #5384b5ba
+def _check_youtube(url, settings):
+    if not settings.youtube:
+        raise FetchError(f"{redact(url)}: YouTube is off; "
+                         "set fetch.youtube = true if you may fetch from there")
+    require_installed("yt_dlp", "youtube", f"{redact(url)}: YouTube URLs need", FetchError)
 
 # %% ../../nbs/10_fetch.ipynb #51e5b5f4
 @contextmanager
@@ -354,6 +366,16 @@ def _downloaded(url, settings, temp_dir):
         if problem: raise FetchError(f"{redact(url)}: {problem}") # not in the handler, for its traceback
         yield Source(path, path.name, sha256)
 
+# %% ../../nbs/10_fetch.ipynb #00d9becf
+@contextmanager
+def _held(path, temp_dir): # what `_local_path` gave -> the very file that was checked, as (path, file)
+    with ExitStack() as stack:
+        folder = stack.enter_context(_folder(temp_dir))
+        try: path, file = stack.enter_context(public_fetch.held(str(path), str(folder)))
+        except OSError as e: raise FetchError(f"{redact(path)}: it can't be opened ({e.strerror})") from None
+        except public_fetch.Refused as e: raise FetchError(f"{redact(path)}: {e}") from None
+        yield Path(path), file
+
 # %% ../../nbs/10_fetch.ipynb #197da9d0
 @contextmanager
 def open_source(
@@ -369,17 +391,9 @@ def open_source(
         return
     path = _local_path(source, settings)
     if problem := read_problem(path): raise FetchError(f"{redact(path)}: {problem}")
-    with _held(path, temp_dir) if settings.public_only else nullcontext((path, None)) as (path, file):
+    opened = _held(path, temp_dir) if settings.public_only else nullcontext((path, None))
+    with opened as (path, file):
         try: sha256 = hashlib.file_digest(file, "sha256").hexdigest() if file else _hash(path)
         except OSError as e:
             raise FetchError(f"{redact(path)}: it can't be read ({e.strerror}); is its disk fine?") from None
         yield Source(path, path.name, sha256)
-
-@contextmanager
-def _held(path, temp_dir): # what `_local_path` gave -> the very file that was checked, as (path, file)
-    with ExitStack() as stack:
-        folder = stack.enter_context(_folder(temp_dir))
-        try: path, file = stack.enter_context(public_fetch.held(str(path), str(folder)))
-        except OSError as e: raise FetchError(f"{redact(path)}: it can't be opened ({e.strerror})") from None
-        except public_fetch.Refused as e: raise FetchError(f"{redact(path)}: {e}") from None
-        yield Path(path), file

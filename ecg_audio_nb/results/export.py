@@ -225,10 +225,12 @@ def to_textgrid(analysis:Analysis)->str:
     "Write Praat's long text format: interval tiers of segments and words for each speaker"
     from praatio.utilities.textgrid_io import getTextgridAsStr
     analysis = with_names(analysis)
-    end = max([analysis.metadata.duration, 0.001, *(t.end_time for t in analysis.turns)]) # Praat wants a length
+    # Praat needs a length above 0
+    end = max([analysis.metadata.duration, 0.001, *(t.end_time for t in analysis.turns)])
     tiers = [{"class": "IntervalTier", "name": name, "xmin": 0, "xmax": end, "entries": intervals}
              for name, intervals in _tiers(analysis, end).items()]
-    return getTextgridAsStr({"xmin": 0, "xmax": end, "tiers": tiers}, "long_textgrid", includeBlankSpaces=False)
+    grid = {"xmin": 0, "xmax": end, "tiers": tiers}
+    return getTextgridAsStr(grid, "long_textgrid", includeBlankSpaces=False)
 
 # %% ../../nbs/32_export.ipynb #1e1048f7
 def to_tsv(analysis:Analysis)->str:

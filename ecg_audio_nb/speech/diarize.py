@@ -30,7 +30,8 @@ from ..audio.media import Audio
 from ..schema import ModelInfo, Turn
 from ..settings import DiarizeSettings, RuntimeSettings
 from .clustering import MAX_SPEAKERS, MIN_CLEAN, cluster_speakers
-from .speaker_embeddings import SLIDING_RATE, SpeakerEmbeddings, extract_embeddings, span_mask
+from .speaker_embeddings import SLIDING_RATE, SpeakerEmbeddings
+from .speaker_embeddings import extract_embeddings, span_mask
 from .vad import Activity, FRAME_START, FRAME_STEP, overlap_mean, true_runs
 
 # %% ../../nbs/15_diarize.ipynb #58764f28

@@ -78,7 +78,8 @@ def group_speakers(
         table = np.delete(np.delete(table, gone, 0), gone, 1)
         for other in range(len(groups)):
             if other == kept: continue
-            table[max(kept, other), min(kept, other)] = _margin(groups[max(kept, other)], groups[min(kept, other)])
+            later, earlier = max(kept, other), min(kept, other)
+            table[later, earlier] = _margin(groups[later], groups[earlier])
     return sorted(sorted(group.members) for group in groups)
 
 # %% ../../nbs/22_linked_speakers.ipynb #48c8f9ba

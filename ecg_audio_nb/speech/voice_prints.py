@@ -110,7 +110,8 @@ def clean_name(
     name = unicodedata.normalize("NFC", " ".join(str(name).split()))
     if not name: raise VoiceError("a voice print needs a name, such as Anna")
     if len(name) > 100:
-        raise VoiceError(f"{name[:30]!r}…: {len(name)} characters; names have at most 100, take a shorter one")
+        raise VoiceError(f"{name[:30]!r}…: {len(name)} characters; "
+                         "names have at most 100, take a shorter one")
     odd = [c for c in name if unicodedata.category(c) in ("Cc", "Cs", "Co", "Cn")]
     if odd: raise VoiceError(f"{name!r}: a name holds no control characters ({odd[0]!a}); leave them out")
     if SPEAKER_ID.fullmatch(name):
@@ -237,8 +238,8 @@ def add_sample(
     if path.exists():
         old = read_print(path)
         if old.encoder != encoder_digest():
-            raise VoiceError(f"{old.name}: this voice print is of another voice encoder; `ecg voices remove` it, "
-                             "then add the voice again")
+            raise VoiceError(f"{old.name}: this voice print is of another voice encoder; "
+                             "`ecg voices remove` it, then add the voice again")
         kept = tuple(s for s in old.samples if not _overlap(s, sample))
         name, score = old.name, similarity(old.embedding, sample.embedding)
         if kept and answer_for(score, seconds, old.seconds) == "unknown":

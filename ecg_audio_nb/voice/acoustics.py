@@ -24,7 +24,8 @@ from collections.abc import Sequence
 import numpy as np
 from ..schema import AcousticFeatures, FullFeatures, Range
 from ..settings import AcousticsSettings
-from .f0 import VOICING_THRESHOLD, Candidates, FramePlan, autocorrelation, find_maxima, frame_windows
+from .f0 import VOICING_THRESHOLD, Candidates, FramePlan
+from .f0 import autocorrelation, find_maxima, frame_windows
 from .f0 import power_spectrum, running_sums, strongest_candidates, taper, track_f0
 from .spectrum import N_COEFFICIENTS, cepstrum, mel_bands, sign_changes, spectral_centroid
 

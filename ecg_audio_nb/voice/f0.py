@@ -36,8 +36,9 @@ class FramePlan:
     ceiling: float # highest F0, Hz
 
     def __post_init__(self):
-        if not self.floor < self.ceiling: raise ValueError(
-            f"acoustics.f0_floor is {self.floor:g} Hz; it must lie below acoustics.f0_ceiling, {self.ceiling:g} Hz")
+        if not self.floor < self.ceiling:
+            raise ValueError(f"acoustics.f0_floor is {self.floor:g} Hz; "
+                             f"it must lie below acoustics.f0_ceiling, {self.ceiling:g} Hz")
 
     @property
     def tick(self)->int: return round(self.sample_rate/1000)

@@ -225,10 +225,10 @@ def test_a_clock_that_jumps_past_the_end_is_not_believed():
             frame = av.AudioFrame.from_ndarray(tone(0.02), "fltp", "mono")
             frame.rate, frame.time_base, frame.pts = 48000, Fraction(1, 48000), int(at * 48000)
             yield frame
-    found = media._Found()
-    parts = list(media._timeline(media._placed(frames(), 0.0, 10.0, found), found))
-    assert sum(len(p) for p in parts) == 4 * 320 and found.jumps == 1 and found.end == pytest.approx(0.08)
-    assert "jumps past the file's end (1 x)" in media._warnings(found, None)[0]
+    log = media._StreamLog()
+    parts = list(media._timeline(media._place_frames(frames(), 0.0, 10.0, log), log))
+    assert sum(len(p) for p in parts) == 4 * 320 and log.n_jumps == 1 and log.end == pytest.approx(0.08)
+    assert "jumps past the file's end (1 x)" in media._warnings(log, None)[0]
 
 
 def test_the_track_that_was_asked_for(tmp_path):
