@@ -24,16 +24,8 @@ def record(folder):
     "The inbox: clips of the sample, and notes that someone named .mp4"
     folder.mkdir()
     for name, (start, seconds) in CLIPS.items():
-        cut = [
-            "-ss",
-            str(start),
-            "-t",
-            str(seconds),
-            "-i",
-            ROOT / "ecg_audio_nb/assets/sample.mp4",
-            "-c:a",
-            "aac",
-        ]
+        sample = ROOT / "ecg_audio_nb/assets/sample.mp4"
+        cut = ["-ss", str(start), "-t", str(seconds), "-i", sample, "-c:a", "aac"]
         encode = ["-c:v", "libx264", "-preset", "ultrafast", folder / f"{name}.mp4"]
         subprocess.run(["ffmpeg", "-v", "error", *cut, *encode], check=True)
     (folder / "notes.mp4").write_text("Bring cake on Thursday.\n")

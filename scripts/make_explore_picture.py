@@ -26,9 +26,8 @@ def photograph(page, address, out):
     page.locator(".widget-slider:has-text('threshold') .noUi-handle").locator("visible=true").focus()
     for _ in range(5):
         page.keyboard.press("PageDown")
-    until(
-        page, "new Set([...view.querySelectorAll('.turn[data-layer=B]')].map(t => t.dataset.who)).size == 2"
-    )
+    turns = "[...view.querySelectorAll('.turn[data-layer=B]')]"
+    until(page, f"new Set({turns}.map(t => t.dataset.who)).size == 2")
     until(page, "view.querySelector('.status').textContent == 'no model ran'")
     view.locator(".w", has_text="captions").first.click()
     until(page, "view.dataset.playing == 'true'")

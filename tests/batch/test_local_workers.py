@@ -108,12 +108,12 @@ def test_a_lost_lease_stops_the_work(queue, store, tmp_path, inbox):
 def test_of_several_cards_each_runner_has_its_own(monkeypatch):
     from ecg_audio_nb.batch import workers as module
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setattr(module, "cards", lambda: ("570", ("T4", "T4")))
+    monkeypatch.setattr(module, "gpus", lambda: ("570", ("T4", "T4")))
     assert [module._worker_env(i)["CUDA_VISIBLE_DEVICES"] for i in range(3)] == ["0", "1", "0"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
     assert module._worker_env(0)["CUDA_VISIBLE_DEVICES"] == "3"
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
-    monkeypatch.setattr(module, "cards", lambda: (None, ()))
+    monkeypatch.setattr(module, "gpus", lambda: (None, ()))
     assert "CUDA_VISIBLE_DEVICES" not in module._worker_env(0)
 
 
