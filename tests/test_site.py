@@ -507,7 +507,7 @@ def test_search_finds_by_keyboard(visit):
     page.keyboard.press("/")
     page.keyboard.type("to_srt")
     page.wait_for_selector("#found li")
-    assert page.locator("#found li").first.inner_text().startswith("export › to_srt")
+    assert page.locator("#found li").first.inner_text().startswith("Export › to_srt")
     assert page.get_attribute("input[type=search]", "aria-expanded") == "true"
     page.keyboard.press("Enter")
     page.wait_for_url("**/export.html#to_srt")
@@ -530,7 +530,7 @@ def test_the_menu_of_a_phone(visit):
         page.is_visible("#menu")
         and page.evaluate("document.activeElement.getAttribute('aria-current')") == "page"
     )
-    page.click("#menu a:text-is('export')")
+    page.click("#menu a:text-is('Export')")
     page.wait_for_url("**/export.html")
     assert page.is_hidden("#menu")
 
