@@ -215,7 +215,7 @@ def test_a_settings_class_shows_its_fields(site):
     plain = re.sub("<[^>]+>", "", api)
     assert (
         "threshold: float" in plain
-        and ("voices more alike than this are one") in plain
+        and ("embeddings more alike (cosine) are one speaker") in plain
         and "**data" not in plain
     )
 

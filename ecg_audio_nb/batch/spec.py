@@ -45,8 +45,9 @@ def job_notebook(
 
 
 def packaged_notebooks() -> list[str]:
-    "Names of the package's job notebooks"
-    return sorted(path.stem for path in Path(str(files("ecg_audio_nb") / "assets/jobs")).glob("*.ipynb"))
+    "Names of the package's job notebooks that take a `source`: a batch gives them one recording each"
+    folder = Path(str(files("ecg_audio_nb") / "assets/jobs"))
+    return sorted(path.stem for path in folder.glob("*.ipynb") if "source" in parameter_names(path))
 
 
 def _cells(path):

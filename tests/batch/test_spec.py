@@ -23,7 +23,7 @@ from ecg_audio_nb.settings import SettingsError
 
 def test_the_packages_notebooks_are_found_by_name():
     assert parameter_names(job_notebook("analyze"))[:2] == ["source", "output_dir"]
-    assert packaged_notebooks() == ["analyze", "benchmark", "environment", "evaluate", "sweep"]
+    assert packaged_notebooks() == ["analyze", "benchmark", "evaluate"]
     with pytest.raises(
         BatchError, match=("analyse: no such notebook; give a path, or one of analyze, benchmark")
     ):
