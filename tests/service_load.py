@@ -25,6 +25,18 @@ ROOMY = (
     "server.requests_per_minute=100000",
 )
 
+OPEN_LIMITS = (  # of a service that takes whatever comes
+    "fetch.max_bytes=1000000",
+    "fetch.timeout=3",
+    "media.max_seconds=60",
+    "server.max_queued=100000",
+    "server.max_queued_per_key=100000",
+    "server.requests_per_minute=100000000",
+    "server.max_attempts=1",
+    "server.max_upload_mb=1",
+    "server.upload_mb_per_hour=100000",
+)
+
 
 def make_clips(folder, sample):
     "Short clips of the sample; by path, what a backend must be told of each"

@@ -32,9 +32,9 @@ from ecg_audio_nb.batch.monitor import (
     Snapshot,
     describe_attempt,
     describe_job,
-    format_settings,
     describe_stage,
     format_counts,
+    format_settings,
 )
 from ecg_audio_nb.batch.queue import Job, Queue, find, list_jobs, owner_exited, retry
 from ecg_audio_nb.batch.sources import content_key, expand, is_media
@@ -76,11 +76,11 @@ __all__ = [
     "content_key",
     "describe_attempt",
     "describe_job",
-    "format_settings",
     "describe_stage",
     "enqueue",
     "expand",
     "format_counts",
+    "format_settings",
     "is_media",
     "job_hook",
     "job_notebook",

@@ -4,6 +4,7 @@ behind.
 Servers on loopback count who reaches them. Under `fetch.public_only` nobody does, but for the hosts a test
 lets in by name.
 """
+import ssl
 import os
 import socket
 import subprocess
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 
 import ecg_audio_nb.audio.fetch as fetch
+from certificates import write_certificate
 from ecg_audio_nb.audio import public_fetch
 from ecg_audio_nb.core.workers import ChildError
 from counting_server import BODY, serving
@@ -349,30 +351,10 @@ def test_what_may_come_in_comes_in_whole(outside, temp, monkeypatch):
 
 def test_tls_verifies_the_name(names, tmp_path, monkeypatch):
     "The connection goes to the pinned address; the certificate must be for the name"
-    import datetime, ssl
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "good.org")])
-    cert = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(1))
-        .not_valid_after(now + datetime.timedelta(1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("good.org")]), False)
-        .add_extension(x509.BasicConstraints(True, None), True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = tmp_path / "cert.pem"
-    pem.write_bytes(cert.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+    cert, key = write_certificate(tmp_path, "good.org")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pem)
-    monkeypatch.setenv("SSL_CERT_FILE", str(pem))
+    context.load_cert_chain(cert, key)
+    monkeypatch.setenv("SSL_CERT_FILE", cert)
     names["good.org"] = names["other.org"] = [["127.0.0.1"]]
     with serving() as server:
         server.socket = context.wrap_socket(server.socket, server_side=True)

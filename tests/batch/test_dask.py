@@ -1,7 +1,5 @@
 """Jobs on many machines, played by processes over TCP: kills, a lost scheduler, TLS, stopping"""
 import os, shutil, subprocess, threading, time
-from datetime import datetime, timedelta, timezone
-from ipaddress import ip_address
 from types import SimpleNamespace
 
 import psutil
@@ -24,6 +22,7 @@ from batch_helpers import (
     open_queue,
     recordings,
 )
+from certificates import write_certificate
 from dask_loopback import cluster, free_port, scheduler, worker
 
 
@@ -276,34 +275,8 @@ def test_a_worker_is_cut_off_and_returns(tmp_path, other_machine):
 
 
 def certificate(folder):
-    "A certificate for this machine, signed by itself"
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key, name, now = (
-        ec.generate_private_key(ec.SECP256R1()),
-        x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "ecg")]),
-        datetime.now(timezone.utc),
-    )
-    cert = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "cert.pem").write_bytes(cert.public_bytes(serialization.Encoding.PEM))
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
+    "A certificate for this machine, as Dask's environment names it"
+    write_certificate(folder)
     sides = {
         f"DASK_DISTRIBUTED__COMM__TLS__{side}__{what}": str(folder / f"{what.lower()}.pem")
         for side in ("SCHEDULER", "WORKER", "CLIENT")

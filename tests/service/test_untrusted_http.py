@@ -9,7 +9,7 @@ import soundfile
 
 from backend import Served, until
 from counting_server import serving
-from service_load import INNER, SCHEMES, requests_of_any_shape
+from service_load import INNER, OPEN_LIMITS, SCHEMES, requests_of_any_shape
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -53,15 +53,7 @@ def served(tmp_path_factory, roots, outside):
     here = (
         "fetch.allow_private=127.0.0.1",
         f"fetch.allow_ports={outside.server_port}",
-        "fetch.max_bytes=1000000",
-        "fetch.timeout=3",
-        "media.max_seconds=60",
-        "server.max_queued=100000",
-        "server.max_queued_per_key=100000",
-        "server.requests_per_minute=100000000",
-        "server.max_attempts=1",
-        "server.max_upload_mb=1",
-        "server.upload_mb_per_hour=100000",
+        *OPEN_LIMITS,
     )
     s = Served(tmp_path_factory.mktemp("served"), roots, *[a for h in here for a in ("--set", h)]).start()
     until(lambda: s.http.get("/ready").status_code == 200)

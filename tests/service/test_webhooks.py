@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from backend import SECRET, Receiver, check_told
 from service_load import outbox_for_a_faulty_receiver
+from certificates import write_certificate
 from ecg_audio_nb.service.webhooks import (
     CallbackError,
     Deliverer,
@@ -619,40 +620,8 @@ def test_cookies_and_proxies_change_nothing(queue, monkeypatch):
     assert len(r.took) == 6 and not [h for h, _ in r.took if "cookie" in {k.lower() for k in h}]
 
 
-def certificate(folder):
-    "A certificate for this machine, signed by itself"
-    from datetime import datetime, timedelta, timezone
-    from ipaddress import ip_address
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization as to
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key, name, now = (
-        ec.generate_private_key(ec.SECP256R1()),
-        x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "ecg")]),
-        datetime.now(timezone.utc),
-    )
-    cert = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(1))
-        .not_valid_after(now + timedelta(1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "cert.pem").write_bytes(cert.public_bytes(to.Encoding.PEM))
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(to.Encoding.PEM, to.PrivateFormat.PKCS8, to.NoEncryption())
-    )
-    return str(folder / "cert.pem"), str(folder / "key.pem")
-
-
 def test_https_is_checked_and_can_be_cut(queue, tmp_path, monkeypatch):
-    cert, key = certificate(tmp_path)
+    cert, key = write_certificate(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(cert, key)
     with Receiver(lambda n, body: (time.sleep(1) if body["job_id"] == "slow" else None) or 200) as r:

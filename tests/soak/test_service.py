@@ -7,6 +7,7 @@ import numpy as np
 
 from backend import Served, until
 from service_load import (
+    OPEN_LIMITS,
     jobs_for_a_faulty_backend,
     jobs_through_kills,
     make_clips,
@@ -38,18 +39,7 @@ def test_ten_thousand_requests_of_any_shape_and_no_500(tmp_path):
     media = tmp_path / "media"
     media.mkdir()
     soundfile.write(media / "out.wav", np.sin(np.arange(32000) / 5), 16000)
-    open_to_strangers = (
-        "fetch.max_bytes=1000000",
-        "fetch.timeout=3",
-        "media.max_seconds=60",
-        "server.max_queued=100000",
-        "server.max_queued_per_key=100000",
-        "server.requests_per_minute=100000000",
-        "server.max_attempts=1",
-        "server.max_upload_mb=1",
-        "server.upload_mb_per_hour=100000",
-    )
-    served = Served(tmp_path / "served", media, *[word for s in open_to_strangers for word in ("--set", s)])
+    served = Served(tmp_path / "served", media, *[word for s in OPEN_LIMITS for word in ("--set", s)])
     served.data.mkdir()
     served.start()
     until(lambda: served.http.get("/ready").status_code == 200)
