@@ -36,7 +36,7 @@ def options(text: str, **more) -> argparse.Namespace:
     "The command line all benchmarks share"
     parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--quick", action="store_true", help=("a part of it, within 60 s on 2 cores; nothing is kept")
+        "--quick", action="store_true", help="a part of it, within 60 s on 2 cores; nothing is kept"
     )
     for name, settings in more.items():
         parser.add_argument(f"--{name.replace('_', '-')}", **settings)

@@ -98,7 +98,7 @@ def nothing_said() -> tuple[Clip, ...]:
     for part in truth["segments"]:
         if part["label"] in ("music", "noise"):
             clips.append(
-                Clip((f"musanmix.mp3 {part['label']}"), mixed.cut(part["start"], part["end"]), "", "en")
+                Clip(f"musanmix.mp3 {part['label']}", mixed.cut(part["start"], part["end"]), "", "en")
             )
     return tuple(clips)
 

@@ -61,7 +61,7 @@ def run(path: Path, out: Path, model: str) -> dict:
         time.sleep(0.1)
     if process.returncode:
         sys.exit(
-            (f"{' '.join(command)} ended with status {process.returncode}: {process.stderr.read()[-800:]}")
+            f"{' '.join(command)} ended with status {process.returncode}: {process.stderr.read()[-800:]}"
         )
     timing = json.loads((out / f"{path.stem}.json").read_text(encoding="utf-8"))["metadata"]["timing"]
     return {

@@ -3,7 +3,7 @@
     python benchmarks/sweep.py [--quick]
 
 Three talks of a minute each (`../shared/data/librispeech`), embedded engines, as many workers as the machine
-has cores. Of the four knobs two lie before a model (`voice.onset`, `acoustics.f0_floor`), two after
+has cores. Of the four settings two lie before a model (`voice.onset`, `acoustics.f0_floor`), two after
 (`diarize.num_speakers`, `diarize.min_turn`).
 
 - `distinct_s`: the 4 points that differ before a model, with empty checkpoints: each stage once for each of

@@ -95,7 +95,7 @@ __all__ = [*_PUBLIC, "__version__"]
 
 
 def __getattr__(name):
-    "What users need is here, and is imported when it is first asked for"
+    "Import a public name when it is first used"
     if name in _PUBLIC:
         from importlib import import_module
         return getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)

@@ -55,7 +55,7 @@ def main():
             if changed:
                 print("".join(shown(p, before.get(p), after.get(p)) for p in changed))
                 sys.exit(
-                    (f"{command} changes {', '.join(map(str, changed))}: run it, look at the change, keep it")
+                    f"{command} changes {', '.join(map(str, changed))}: run it, look at the change, keep it"
                 )
 
 

@@ -31,7 +31,7 @@ def interpreter(version):
     "The path of that Python on this machine, or None"
     for path in filter(None, (sys.executable, shutil.which(f"python{version}"))):
         said = subprocess.run(
-            [path, "-c", ("import sys; print('%d.%d' % sys.version_info[:2])")],
+            [path, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"],
             capture_output=True,
             text=True,
         )

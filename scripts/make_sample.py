@@ -227,7 +227,7 @@ def speak(line):
     samples, rate, words = (speak_flite if voice.engine == "flite" else speak_espeak)(line.text, voice)
     if [w for w, _, _ in words] != plain_words(line.text):
         raise SystemExit(
-            (f"{voice.name} spoke {[w for w, _, _ in words]} for {line.text!r}: choose other words")
+            f"{voice.name} spoke {[w for w, _, _ in words]} for {line.text!r}: choose other words"
         )
     first, last = audible(samples, rate)
     clip = lambda t: float(np.clip(t - first / rate, 0, (last - first) / rate))
@@ -443,12 +443,12 @@ def main(out):
     rows = [(t["speaker_id"], t["start_time"], t["end_time"], t["text"]) for t in known["turns"]]
     (out / "sample.rttm").write_text(
         "".join(
-            (f"SPEAKER sample 1 {start:.3f} {end - start:.3f} <NA> <NA> {who} <NA> <NA>\n")
+            f"SPEAKER sample 1 {start:.3f} {end - start:.3f} <NA> <NA> {who} <NA> <NA>\n"
             for who, start, end, _ in rows
         )
     )
     (out / "sample.stm").write_text(
-        "".join((f"sample 1 {who} {start:.3f} {end:.3f} {text}\n") for who, start, end, text in rows)
+        "".join(f"sample 1 {who} {start:.3f} {end:.3f} {text}\n" for who, start, end, text in rows)
     )
     print(
         f"{out}/sample.mp4: {seconds:.1f} s, {(out / 'sample.mp4').stat().st_size / 1000:.0f} kB, "
@@ -461,6 +461,6 @@ if __name__ == "__main__":
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--out", type=Path, default=ASSETS, help=("folder to write into (default: the package's assets)")
+        "--out", type=Path, default=ASSETS, help="folder to write into (default: the package's assets)"
     )
     main(parser.parse_args().out)

@@ -425,7 +425,7 @@ class Site:
         return (
             ""
             if not text or NO_TEXT.fullmatch(text)
-            else (f'<pre class="output" tabindex="0">{ansi2html(text)}</pre>')
+            else f'<pre class="output" tabindex="0">{ansi2html(text)}</pre>'
         )
 
     def picture(self, page, png):
@@ -571,7 +571,7 @@ def build(out):
         and not (out / "search.json").exists()
     ):
         raise SiteError(
-            (f"{out} is not a site of ours, and it is not empty: name another folder, or remove it")
+            f"{out} is not a site of ours, and it is not empty: name another folder, or remove it"
         )
     site = Site()
     site.render()

@@ -536,7 +536,7 @@ def train(name, modules, phases, scale, seed, loss_of):
             if step % 50 == 0 or step == sum(lengths):
                 means = "  ".join(f"{key} {np.mean([s[key] for s in shown]):.3f}" for key in numbers)
                 print(
-                    (f"{name}: step {step} of {sum(lengths)}, {time.monotonic() - began:.0f} s  {means}"),
+                    f"{name}: step {step} of {sum(lengths)}, {time.monotonic() - began:.0f} s  {means}",
                     flush=True,
                 )
                 shown = []
@@ -1342,13 +1342,13 @@ if __name__ == "__main__":
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--out", type=Path, default=OUT, help=("folder to write into (default: tests/fixtures/tiny)")
+        "--out", type=Path, default=OUT, help="folder to write into (default: tests/fixtures/tiny)"
     )
     parser.add_argument(
         "--work",
         type=Path,
         default=Path(tempfile.gettempdir()) / "tiny-models",
-        help=("folder for what a run can go on from"),
+        help="folder for what a run can go on from",
     )
     parser.add_argument("--stage", choices=[*STAGES, "all"], default="all")
     parser.add_argument(
@@ -1356,12 +1356,12 @@ if __name__ == "__main__":
         type=float,
         default=1.0,
         metavar="X",
-        help=("so many times the steps and sentences; 0.01 to try it out"),
+        help="so many times the steps and sentences; 0.01 to try it out",
     )
     parser.add_argument(
-        "--models", type=Path, help=("evaluate the models of this folder (default: those of --out)")
+        "--models", type=Path, help="evaluate the models of this folder (default: those of --out)"
     )
     parser.add_argument(
-        "--clips", type=Path, help=("evaluate on the clips of this folder (default: those of --out)")
+        "--clips", type=Path, help="evaluate on the clips of this folder (default: those of --out)"
     )
     main(parser.parse_args())

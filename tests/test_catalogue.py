@@ -17,7 +17,7 @@ def test_what_a_folder_lacks(tmp_path):
     assert cat.missing_files(tmp_path, "transcribe") == [
         "config.json",
         "tokenizer.json",
-        ("vocabulary.json or vocabulary.txt"),
+        "vocabulary.json or vocabulary.txt",
     ]
 
 

@@ -262,7 +262,7 @@ def test_the_command_tells_and_clears(talk, tmp_path, monkeypatch):
     run(talk, tmp_path)
     said = CliRunner().invoke(app, ["cache", "info"]).stdout
     assert (
-        said.startswith((f"{len(ck.entries(ck.Checkpoints(tmp_path / 'checkpoints')))} files, "))
+        said.startswith(f"{len(ck.entries(ck.Checkpoints(tmp_path / 'checkpoints')))} files, ")
         and str(tmp_path) in said
     )
     assert CliRunner().invoke(app, ["cache", "clear"]).stdout.endswith(" MB removed\n")

@@ -131,7 +131,7 @@ def run_guide(
     guide.cells = [c for c in guide.cells if not set(without) & set(c.metadata.get("tags", []))]
     at = next(i for i, c in enumerate(guide.cells) if "parameters" in c.metadata.get("tags", []))
     guide.cells.insert(
-        at + 1, nbformat.v4.new_code_cell((f"models_dir, write_to_package = {str(folder)!r}, False"))
+        at + 1, nbformat.v4.new_code_cell(f"models_dir, write_to_package = {str(folder)!r}, False")
     )
     NotebookClient(
         guide, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(GUIDE.parent)}}

@@ -224,7 +224,7 @@ def test_an_older_nvjitlink_on_the_path(tmp_path):
     harmless.mkdir()
     compiled(
         old / "libnvJitLink.so.12",
-        ("int nothing(void) { return 0; }"),
+        "int nothing(void) { return 0; }",
         "-shared",
         "-fPIC",
         "-Wl,-soname,libnvJitLink.so.12",
@@ -263,7 +263,7 @@ def test_where_an_entry_is_set(tmp_path, monkeypatch):
 def test_a_library_that_crashes_is_an_answer(tmp_path):
     bad = compiled(
         tmp_path / "libbad.so",
-        ("#include <stdlib.h>\n__attribute__((constructor)) void f(void) { abort(); }"),
+        "#include <stdlib.h>\n__attribute__((constructor)) void f(void) { abort(); }",
         "-shared",
         "-fPIC",
     )
@@ -293,7 +293,7 @@ def test_another_ctranslate2_in_a_side_folder(tmp_path, record):
     if record:
         (tmp_path / "ctranslate2-4.4.0.dist-info").mkdir()
         (tmp_path / "ctranslate2-4.4.0.dist-info/METADATA").write_text(
-            ("Metadata-Version: 2.1\nName: ctranslate2\nVersion: 4.4.0\n")
+            "Metadata-Version: 2.1\nName: ctranslate2\nVersion: 4.4.0\n"
         )
     status, found = doctor(
         "--only",
@@ -305,7 +305,7 @@ def test_another_ctranslate2_in_a_side_folder(tmp_path, record):
     assert status == 1 and found["versions"]["status"] == "fail"
     assert (
         "but you have ctranslate2 4.4.0" in found["versions"]["why"]
-        and ("ctranslate2 4.4.0 (tested: 4.8)") in found["versions"]["why"]
+        and "ctranslate2 4.4.0 (tested: 4.8)" in found["versions"]["why"]
     )
     if not record: assert f"imported from {tmp_path}" in found["versions"]["why"]
     assert "wants cuDNN 8, and no libcudnn_ops_infer.so.8 is here" in found["ctranslate2"]["why"]
@@ -339,7 +339,7 @@ def test_an_ffmpeg_that_lacks_a_library(tmp_path, monkeypatch, name, cure):
     )
     compiled(
         tmp_path / "bin/ffmpeg",
-        ("int gl(void); int main(void) { return gl(); }"),
+        "int gl(void); int main(void) { return gl(); }",
         str(lib),
         f"-Wl,-rpath,{lib.parent}",
     )
@@ -647,7 +647,7 @@ def test_cublas_matters_on_a_gpu_only(monkeypatch, problem, device, status):
     )
     found = env.check_ctranslate2(load_settings({"runtime.device": device}))
     assert found.status == status and (
-        status == "ok" or found.remedy == (("pip install 'ecg-audio-nb[cuda]'"),)
+        status == "ok" or found.remedy == ("pip install 'ecg-audio-nb[cuda]'",)
     )
 
 
@@ -685,7 +685,7 @@ def test_the_description_is_plain_and_cheap():
 def test_monitor_sees_the_peak_also_of_a_child():
     with env.monitor(every=.02) as usage:
         subprocess.run(
-            [sys.executable, "-c", ("import time; b = bytearray(b'x') * 200_000_000; time.sleep(.5)")],
+            [sys.executable, "-c", "import time; b = bytearray(b'x') * 200_000_000; time.sleep(.5)"],
             check=True,
         )
     taken = usage.as_dict()

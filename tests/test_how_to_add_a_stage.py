@@ -101,7 +101,7 @@ def run(folder, *command):
 def followed(tmp_path_factory):
     "A copy of the repository in which the recipe was followed"
     if not shutil.which("nbdev-export", path=str(Path(sys.executable).parent)):
-        pytest.skip(("nbdev is not installed: the extra dev"))
+        pytest.skip("nbdev is not installed: the extra dev")
     folder = tmp_path_factory.mktemp("repository")
     for name in COPIED:
         subprocess.run(["cp", "-R", ROOT / name, folder / name], check=True)

@@ -149,7 +149,7 @@ def test_offline_names_model_folder_and_command(tmp_path, monkeypatch):
         find_weights("large-v3-turbo", "transcribe", RuntimeSettings(offline=True))
     assert all(
         part in str(e.value)
-        for part in ("large-v3-turbo", str(tmp_path), ("ecg models pull large-v3-turbo"), "ECG_OFFLINE=1")
+        for part in ("large-v3-turbo", str(tmp_path), "ecg models pull large-v3-turbo", "ECG_OFFLINE=1")
     )
 
 

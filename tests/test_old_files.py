@@ -81,7 +81,7 @@ def test_every_setting_has_its_old_name(tmp_path, monkeypatch):
 def test_a_renamed_setting_works_in_every_source_and_says_its_new_name(old, new, tmp_path, monkeypatch):
     def told(*args, **kwargs):
         with pytest.warns(
-            renamed.RenamedKey, match=(f"{old.split('.')[-1]} is now called .*{new.split('.')[-1]}")
+            renamed.RenamedKey, match=f"{old.split('.')[-1]} is now called .*{new.split('.')[-1]}"
         ):
             return as_text(load_settings(*args, **kwargs))[new]
 

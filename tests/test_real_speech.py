@@ -170,7 +170,7 @@ def test_with_the_extra_but_without_its_aligner_times_are_measured_all_the_same(
 
 def test_without_pyannotes_weights_the_way_out_is_named(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(ModelError, match=("diarize.engine = whisper goes without")):
+    with pytest.raises(ModelError, match="diarize.engine = whisper goes without"):
         choose_diarizer(load_settings({"engine": "whisperx", "runtime.offline": True}))
 
 

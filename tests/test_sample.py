@@ -115,7 +115,7 @@ def test_the_script_makes_the_sample_again(truth, tmp_path):
     missing = [p for p in ("flite", "espeak-ng") if not (shutil.which(p) and find_library(p))]
     if missing:
         pytest.skip(
-            (f"{' and '.join(missing)} not on this system: without the voices the sample can't be made again")
+            f"{' and '.join(missing)} not on this system: without the voices the sample can't be made again"
         )
     same = lambda other: (
         {k: v for k, v in other.items() if k != "made_with"}

@@ -445,7 +445,7 @@ def test_every_format_is_a_method_and_a_file(tmp_path):
     [page] = result.save(tmp_path / "talk.html")
     assert page.read_text().startswith("<!")
     with pytest.raises(ValueError, match="no ending says the format"): result.save(tmp_path / "talk")
-    with pytest.raises(ValueError, match=("no format 'srtt'; the nearest is srt")):
+    with pytest.raises(ValueError, match="no format 'srtt'; the nearest is srt"):
         result.save(tmp_path / "talk.srtt")
 
 
@@ -463,7 +463,7 @@ def test_the_schema_loads_no_results():
         [
             sys.executable,
             "-c",
-            ("import sys, ecg_audio_nb.schema; print([m for m in sys.modules if 'results' in m])"),
+            "import sys, ecg_audio_nb.schema; print([m for m in sys.modules if 'results' in m])",
         ],
         capture_output=True,
         text=True,

@@ -169,7 +169,7 @@ def test_an_export_shows_how_it_is_called_and_where_it_stands(site):
     plain = re.sub("<[^>]+>", "", api)
     assert (
         "names:bool=False, # write the speaker" in plain
-        and (")-&gt;list[Cue]: # in time order") in plain
+        and ")-&gt;list[Cue]: # in time order" in plain
         and "Cut an analysis into cues" in plain
     )
     line = int(re.search(r"ecg_audio_nb/results/export\.py#L(\d+)", api)[1])
@@ -215,7 +215,7 @@ def test_a_settings_class_shows_its_fields(site):
     plain = re.sub("<[^>]+>", "", api)
     assert (
         "threshold: float" in plain
-        and ("embeddings more alike (cosine) are one speaker") in plain
+        and "embeddings more alike (cosine) are one speaker" in plain
         and "**data" not in plain
     )
 
@@ -347,12 +347,12 @@ def test_a_link_that_leads_nowhere_is_named(site):
     )
     html = one.markdown(
         page,
-        ("[here](../index.ipynb) [gone](gone.ipynb) [file](../../LICENSE) ![picture](../images/none.png)"),
+        "[here](../index.ipynb) [gone](gone.ipynb) [file](../../LICENSE) ![picture](../images/none.png)",
     )
     assert 'href="../index.html"' in html and f"{REPOSITORY}/blob/main/LICENSE" in html
     assert one.faults == [
         "nbs/guides/x.ipynb: gone.ipynb: no such page or file",
-        ("nbs/guides/x.ipynb: ../images/none.png: no such page or file"),
+        "nbs/guides/x.ipynb: ../images/none.png: no such page or file",
     ]
     with pytest.raises(make_site.SiteError, match="none.png has no description"):
         one.markdown(page, "![](none.png)")

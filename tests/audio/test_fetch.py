@@ -362,7 +362,7 @@ def test_hosts_are_checked_at_every_step(base, server, temp):
     assert get(f"{base}/ok", temp, allow_hosts="127.0.0.1, other.org").sha256
     for url in (f"{base}/ok", base.replace("http://", "http://other.org@") + "/ok"):
         server.asked.clear()
-        assert ("127.0.0.1 is not among fetch.allow_hosts (other.org)") in refusal(
+        assert "127.0.0.1 is not among fetch.allow_hosts (other.org)" in refusal(
             url, temp, allow_hosts="other.org"
         )
         assert server.asked == []

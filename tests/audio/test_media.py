@@ -270,7 +270,7 @@ def test_clipping_is_told(tmp_path, codec):
     assert (
         len(told) == 1
         and told[0].startswith("clipped: ")
-        and told[0].endswith((" % of the samples sit at full scale"))
+        and told[0].endswith(" % of the samples sit at full scale")
     )
 
 
@@ -425,7 +425,7 @@ def test_a_name_that_is_no_text(tmp_path):
 
 def test_a_file_that_declares_too_much_is_refused_at_once(tmp_path):
     path = write(tmp_path / "a.mp4", tone(12))
-    assert ("it lasts 12 s, over the limit media.max_seconds = 10; cut it, or raise the limit") in refusal(
+    assert "it lasts 12 s, over the limit media.max_seconds = 10; cut it, or raise the limit" in refusal(
         path, max_seconds=10
     )
     assert load_audio(path, MediaSettings(max_seconds=12)).duration == pytest.approx(12, abs=0.03)

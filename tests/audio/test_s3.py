@@ -89,7 +89,7 @@ def test_an_object_is_its_etag(s3, tmp_path):
     first = content_key(queue, "s3://media/a.mp4")
     s3.put_object(Bucket="media", Key="a.mp4", Body=b"another")
     assert content_key(queue, "s3://media/a.mp4") != first
-    with pytest.raises(BatchError, match=("s3://media/none.mp4: S3 gives no information about it")):
+    with pytest.raises(BatchError, match="s3://media/none.mp4: S3 gives no information about it"):
         content_key(queue, "s3://media/none.mp4")
 
 

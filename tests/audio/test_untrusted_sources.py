@@ -328,7 +328,7 @@ def test_an_answer_that_will_not_do(path, settings, rule, outside, temp, monkeyp
 
 
 def test_a_drip_ends_with_the_whole_timeout(outside, temp):
-    assert ("longer than fetch.timeout = 3 s") in refusal(
+    assert "longer than fetch.timeout = 3 s" in refusal(
         f"http://127.0.0.1:{outside.server_port}/drip", temp, let_in(outside, timeout=3)
     )
 
@@ -384,7 +384,7 @@ def test_callbacks(names):
         with pytest.raises(FetchError, match=rule): check_callback(url)
     mine = service(callback_hosts="inner.org")
     assert resolve_public("http://inner.org:8080/done", mine) == ("10.0.0.7", 8080, "inner.org")
-    with pytest.raises(FetchError, match=("public.org is not among fetch.callback_hosts")):
+    with pytest.raises(FetchError, match="public.org is not among fetch.callback_hosts"):
         check_callback("https://public.org/", mine)
 
 
@@ -514,7 +514,7 @@ def test_a_flac_bomb_ends_at_the_limit(tmp_path):
     path = tone_file(tmp_path / "bomb.flac", 1800, 8000, "flac", silent=True)
     data = bytearray(path.read_bytes())
     assert len(data) < 400_000 # for 28.8 MB of samples
-    with pytest.raises(MediaError, match=("it lasts 1800 s, over the limit media.max_seconds = 60")):
+    with pytest.raises(MediaError, match="it lasts 1800 s, over the limit media.max_seconds = 60"):
         load_audio(path, MediaSettings(max_seconds=60))
     at = data.index(b"fLaC") + 8 + 13 # 36 bits: how many samples there are
     for low in (b"\0\0\0\0\0", (8000 * 9).to_bytes(5, "big")):
@@ -522,7 +522,7 @@ def test_a_flac_bomb_ends_at_the_limit(tmp_path):
         data[at + 1:at + 5] = low[1:]
         path.write_bytes(data)
         tracemalloc.start()
-        with pytest.raises(MediaError, match=("over the limit media.max_seconds = 60")):
+        with pytest.raises(MediaError, match="over the limit media.max_seconds = 60"):
             load_audio(path, MediaSettings(max_seconds=60))
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()

@@ -99,7 +99,7 @@ def test_a_worker_whose_coordinator_is_gone_ends_after_the_stage_in_hand(tmp_pat
         tmp_path / "stages.ipynb",
         STAGES.replace(
             "time.sleep(seconds / 10)",
-            (f"time.sleep(seconds / 10); open({str(tmp_path / 'alive')!r}, 'a').write('.')"),
+            f"time.sleep(seconds / 10); open({str(tmp_path / 'alive')!r}, 'a').write('.')",
         ),
         seconds=1.0,
     )
@@ -122,7 +122,7 @@ def test_three_notebooks_through_one_worker(tmp_path):
     queue = Queue(store.queue_file())
     path = notebook(
         tmp_path / "double.ipynb",
-        ("open('result.txt', 'w').write(open(source).read() * 2)"),
+        "open('result.txt', 'w').write(open(source).read() * 2)",
         parameters="source = None",
     )
     enqueue(queue, BatchSpec(path), map(str, sources), store)
@@ -156,7 +156,7 @@ def test_a_job_that_ends_while_it_is_waited_for_has_not_failed():
     assert future.waits == [0.5, module.FETCH_TIMEOUT]
     def late(timeout): raise TimeoutError("late")
     future.result = late
-    with pytest.raises(RuntimeError, match=("the worker's answer did not arrive: late")):
+    with pytest.raises(RuntimeError, match="the worker's answer did not arrive: late"):
         DaskWorkers("tcp://nowhere")._wait(client, future, "key", keeper)
 
 
@@ -205,7 +205,7 @@ def other_machine():
     try:
         ip("netns", "add", name)
     except subprocess.CalledProcessError as e:
-        pytest.skip((f"no network namespace can be made here: {e.stderr.decode().strip()}"))
+        pytest.skip(f"no network namespace can be made here: {e.stderr.decode().strip()}")
     try:
         ip("link", "add", f"{name}a", "type", "veth", "peer", "name", f"{name}b", "netns", name)
         ip("addr", "add", f"{here}/24", "dev", f"{name}a")

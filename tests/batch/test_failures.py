@@ -46,7 +46,7 @@ def test_what_may_pass_is_the_same_for_batch_and_service(name, text, fetching, t
 
 def test_a_failure_is_a_kind_and_a_line():
     assert classify_error(OSError(28, "No space left on device")) == Failure(
-        "infra", ("OSError: [Errno 28] No space left on device")
+        "infra", "OSError: [Errno 28] No space left on device"
     )
     assert classify_error(TimedOut("it took longer than 60 s")) == Failure(
         "timeout", "it took longer than 60 s"

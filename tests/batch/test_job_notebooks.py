@@ -149,7 +149,7 @@ def test_the_second_command_gives_the_same_file_but_for_its_timing(analyzed, tmp
     command = printed(analyzed).strip().splitlines()[-1]
     assert command.startswith("papermill ")
     done = subprocess.run(
-        ["sh", "-c", (f"{shlex.quote(sys.executable)} -m {command}")],
+        ["sh", "-c", f"{shlex.quote(sys.executable)} -m {command}"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -185,7 +185,7 @@ def test_benchmark_tells_what_each_stage_takes(clip, tmp_path):
         assert s["best"] <= s["median"] <= s["worst"] and s["first"] >= s["best"]
     assert found["real_time_factor"] == pytest.approx(found["whole"]["median"] / found["duration"])
     assert found["peak_rss_mb"] > 100 and any(
-        ("every run gave the same result") in t for t in shown(job, "text/html")
+        "every run gave the same result" in t for t in shown(job, "text/html")
     )
 
 
@@ -265,10 +265,10 @@ def test_references_are_found_by_name(tmp_path):
         "turns": None,
     }
     assert find_references("a.mp4", tmp_path, turns="own.rttm")["turns"] == Path("own.rttm")
-    with pytest.raises(EvaluateError, match=("holds no c.stm, c.txt or c.rttm")):
+    with pytest.raises(EvaluateError, match="holds no c.stm, c.txt or c.rttm"):
         find_references("c.mp4", tmp_path)
     (tmp_path / "a.json").write_text("{}")
-    with pytest.raises(ValueError, match=("this is no result of `ecg analyze`")):
+    with pytest.raises(ValueError, match="this is no result of `ecg analyze`"):
         load_or_analyze(str(tmp_path / "a.json"), load_settings())
 
 

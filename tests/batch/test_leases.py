@@ -65,6 +65,6 @@ def test_the_hook_reports_each_stage_and_stops_between_two(tmp_path, monkeypatch
     assert read_stage(tmp_path) == ["voice", None] and len(seen) == 2
     (tmp_path / STOP).touch()
     hook(event("voice", "progress", 0.7)) # a stage is not cut
-    with pytest.raises(JobStopped, match=("asked to stop; the last stage was voice")):
+    with pytest.raises(JobStopped, match="asked to stop; the last stage was voice"):
         hook(event("voice", "done"))
     assert (tmp_path / STAGE).exists()

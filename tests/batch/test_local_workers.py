@@ -62,9 +62,9 @@ def test_workers_that_die_at_once_end_the_batch_with_the_end_of_their_log(
 def test_a_failed_second_run_leaves_the_first_result(tmp_path, queue, store, inbox):
     path = notebook(
         tmp_path / "nb.ipynb",
-        ("import os\nif os.path.exists('")
+        "import os\nif os.path.exists('"
         + str(tmp_path / "broken")
-        + ("'): raise ValueError('x')\nopen('result.txt', 'w').close()"),
+        + "'): raise ValueError('x')\nopen('result.txt', 'w').close()",
     )
 
     def run(): return work(queue, store, run_locally(queue, None), threading.Event())
@@ -144,7 +144,7 @@ def test_a_runner_stopped_past_its_lease_is_fenced(tmp_path, queue, store, inbox
     "The paused one publishes nothing when it goes on; it is paused by its process, as a busy machine would"
     path = notebook(
         tmp_path / "toy.ipynb",
-        ("import pathlib, time\ntime.sleep(seconds)\npathlib.Path('result.txt').write_text('x')"),
+        "import pathlib, time\ntime.sleep(seconds)\npathlib.Path('result.txt').write_text('x')",
         seconds=3,
     )
     enqueue(queue, BatchSpec(path), [str(inbox[0])], store)

@@ -114,7 +114,7 @@ def test_a_job_for_a_person(queue):
         "attempt 1 ",
         "attempt 2 ",
         " UTC",
-        (f"by process {os.getpid()} on "),
+        f"by process {os.getpid()} on ",
     ):
         assert part in text, part
     assert "secret" not in text and str(int(job.created)) not in text

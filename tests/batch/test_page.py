@@ -81,7 +81,7 @@ def test_what_failed_comes_first_with_its_reason():
                 job("late", "failed", failure_kind="timeout", error="TimedOut: 60 s", attempt=3))
     assert seen.text.index("bad") < seen.text.index("fine")
     assert (
-        ("MediaError: no picture in it") in seen.text
+        "MediaError: no picture in it" in seen.text
         and "not tried again" in seen.text
         and "It was tried 3 times." in seen.text
     )
@@ -131,7 +131,7 @@ def test_warnings_and_earlier_tries_are_folded():
     seen = page(done)
     assert (
         "2 notes" in seen.text
-        and ("truncated: it ends after 0.3 s") in seen.text
+        and "truncated: it ends after 0.3 s" in seen.text
         and "before: KernelDied: gone" in seen.text
     )
     assert "note" not in page(job(result={"files": []})).text

@@ -54,7 +54,7 @@ def test_a_file_that_can_be_a_queue_and_one_that_cannot(queue):
     assert queue.db.execute("select count(*) from jobs").fetchone()[0] == 0
     with pytest.raises(
         QueueError,
-        match=("/dev/null/jobs.sqlite: no queue can be kept here .*; choose another folder, or make room"),
+        match="/dev/null/jobs.sqlite: no queue can be kept here .*; choose another folder, or make room",
     ):
         Queue("/dev/null/jobs.sqlite")
 
@@ -145,7 +145,7 @@ def test_jobs_are_found_listed_counted_and_pruned(queue):
     fail(queue, claim(queue, ME), "user", "x")
     job = find(queue, "job0")
     assert find(queue, job.id[:12]) == job == get(queue, job.id) and get(queue, "jbo") is None
-    with pytest.raises(QueueError, match=("jbo: no job of this name or id; `ecg jobs list` shows the names")):
+    with pytest.raises(QueueError, match="jbo: no job of this name or id; `ecg jobs list` shows the names"):
         find(queue, "jbo")
     assert [j.name for j in list_jobs(queue, "done")] == ["job0"] and [
         j.name for j in list_jobs(queue, limit=1)
@@ -326,7 +326,7 @@ def test_a_newer_file_is_left_alone(tmp_path):
 
 def test_what_is_no_queue_is_named(tmp_path):
     (tmp_path / "jobs.sqlite").write_bytes(b"no database at all, but long enough to be looked at" * 30)
-    with pytest.raises(QueueError, match=("jobs.sqlite: no queue can be kept here")):
+    with pytest.raises(QueueError, match="jobs.sqlite: no queue can be kept here"):
         Queue(tmp_path / "jobs.sqlite")
 
 
@@ -455,7 +455,7 @@ def test_a_full_disk_leaves_the_queue_whole(tmp_path):
     if subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], capture_output=True
     ).returncode:
-        pytest.skip(("no tmpfs can be mounted here"))
+        pytest.skip("no tmpfs can be mounted here")
     try:
         q = Queue(disk / "jobs.sqlite")
         add(q, jobs(5))

@@ -28,12 +28,12 @@ def test_a_batch_from_the_command_line_and_again(tmp_path):
     said, log = first.communicate(timeout=120)
     assert (first.returncode, said) == (
         1,
-        (f"3 of 4 done, 1 failed, 1 source not read: {out}/index.html\n"),
+        f"3 of 4 done, 1 failed, 1 source not read: {out}/index.html\n",
     ), log
     assert (
         "nowhere.mp4: no such file" in log
         and "failed bad" in log
-        and ("this recording is bad; take another") in log
+        and "this recording is bad; take another" in log
         and "%" not in log
     )
     for source in (tmp_path / "in").glob("rec*"):

@@ -25,7 +25,7 @@ def test_the_packages_notebooks_are_found_by_name():
     assert parameter_names(job_notebook("analyze"))[:2] == ["source", "output_dir"]
     assert packaged_notebooks() == ["analyze", "benchmark", "evaluate"]
     with pytest.raises(
-        BatchError, match=("analyse: no such notebook; give a path, or one of analyze, benchmark")
+        BatchError, match="analyse: no such notebook; give a path, or one of analyze, benchmark"
     ):
         job_notebook("analyse")
 
@@ -41,7 +41,7 @@ def test_two_files_of_one_content_are_one_job_with_a_note(tmp_path, queue, store
     jobs, notes = enqueue(queue, spec, [str(tmp_path / "a.mp4"), str(tmp_path / "b.MP4")], store)
     assert [j.name for j in jobs] == ["a"]
     assert notes == [
-        (f"note: {tmp_path}/b.MP4 is the same recording as {tmp_path}/a.mp4; it is processed once")
+        f"note: {tmp_path}/b.MP4 is the same recording as {tmp_path}/a.mp4; it is processed once"
     ]
 
 
@@ -68,7 +68,7 @@ def test_a_done_job_whose_results_were_removed_runs_again(tmp_path, queue, store
 def test_what_the_notebook_is_given(tmp_path):
     path = notebook(
         tmp_path / "nb.ipynb",
-        parameters=("source = 1\noverrides = None\nprofile = None\nlanguage = 'x'\nseed = {seconds}"),
+        parameters="source = 1\noverrides = None\nprofile = None\nlanguage = 'x'\nseed = {seconds}",
     )
     assert parameter_names(path) == ["source", "overrides", "profile", "language", "seed"]
     spec = BatchSpec(path, "demo", {"language": "en", "transcribe.language": "ko"})
@@ -108,7 +108,7 @@ def test_the_same_work_is_one_job_and_other_work_another(tmp_path, queue, store,
     for other in (
         BatchSpec(path, "demo"),
         BatchSpec(path, None, {"voice.onset": 0.6}),
-        BatchSpec(notebook(tmp_path / "c.ipynb", "1 + 1", parameters=("source = 1\noverrides = None"))),
+        BatchSpec(notebook(tmp_path / "c.ipynb", "1 + 1", parameters="source = 1\noverrides = None")),
     ):
         assert not {j.id for j in enqueue(queue, other, sources, store)[0]} & {j.id for j in jobs}
     same = {

@@ -95,7 +95,7 @@ def test_the_watch_says_what_to_raise():
 
 def test_a_second_notebook_runs_in_the_first_ones_process(run):
     told = [
-        run(("import os\nprint(who, os.getpid())\nleft = 1"), parameters={"who": who})[0].split()
+        run("import os\nprint(who, os.getpid())\nleft = 1", parameters={"who": who})[0].split()
         for who in ("Ada", "Bo")
     ]
     assert [name for name, _ in told] == ["Ada", "Bo"] and told[0][1] == told[1][1]
@@ -313,7 +313,7 @@ def test_an_import_that_patches_others_is_no_taint(run):
             "torch.set_grad_enabled(False); None"
         )
     ) == ["torch.float32\n"]
-    assert run(("import torch; print(torch.get_default_dtype(), torch.is_grad_enabled())")) == [
+    assert run("import torch; print(torch.get_default_dtype(), torch.is_grad_enabled())") == [
         "torch.float32 True\n"
     ]
     assert pid() == before
@@ -324,7 +324,7 @@ def test_a_module_of_the_notebooks_folder_is_its_own(run, tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "helper_of_a_job.py").write_text(f"name = {name!r}")
         told = run(
-            ("import sys; sys.path.insert(0, '.'); import helper_of_a_job; print(helper_of_a_job.name)"),
+            "import sys; sys.path.insert(0, '.'); import helper_of_a_job; print(helper_of_a_job.name)",
             cwd=tmp_path / name,
         )
         assert told == [f"{name}\n"]
@@ -344,7 +344,7 @@ def test_what_a_job_gives(run, tmp_path, monkeypatch):
     monkeypatch.setenv("LATER", "than the kernel's start")
     (tmp_path / "job").mkdir()
     told = run(
-        ("import os; print(os.environ['ECG_JOB_DIR'], os.environ['LATER'], os.getcwd())"),
+        "import os; print(os.environ['ECG_JOB_DIR'], os.environ['LATER'], os.getcwd())",
         cwd=tmp_path / "job",
         env={"ECG_JOB_DIR": "here"},
     )

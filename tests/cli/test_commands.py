@@ -221,7 +221,7 @@ def test_a_batch_without_its_extra_is_one_line(tmp_path, sample):
     )
     lines = done.stderr.strip().splitlines()
     assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
-    assert ("pip install 'ecg-audio-nb[jobs]'") in lines[-1] and sum(
+    assert "pip install 'ecg-audio-nb[jobs]'" in lines[-1] and sum(
         line.startswith("ecg:") for line in lines
     ) == 1
 

@@ -72,7 +72,7 @@ def cublas():
             str(
                 library(
                     folder / "libcublas.so.12",
-                    ("int cublas_lt(void); int cublas(void) { return cublas_lt(); }"),
+                    "int cublas_lt(void); int cublas(void) { return cublas_lt(); }",
                     lt,
                 )
             ),
@@ -86,7 +86,7 @@ def test_without_cublas_one_message_names_the_extra():
     assert seen["loaded"] == [] and not seen["by_name"]
     assert (
         "libcublasLt.so.12 is not installed" in seen["problem"]
-        and ("pip install 'ecg-audio-nb[cuda]'") in seen["problem"]
+        and "pip install 'ecg-audio-nb[cuda]'" in seen["problem"]
     )
 
 
@@ -138,7 +138,7 @@ def test_a_library_that_lacks_its_own_is_named(tmp_path, cublas):
     library(
         main,
         "int gone(void); int cublas(void) { return gone(); }",
-        library(tmp_path / "libgone.so.1", ("int gone(void) { return 1; }")),
+        library(tmp_path / "libgone.so.1", "int gone(void) { return 1; }"),
     )
     seen = child(tmp_path)
     assert seen["loaded"] == [str(lt)] and "libgone.so.1: cannot open shared object file" in seen["problem"]

@@ -207,7 +207,7 @@ def test_a_file_that_was_changed_is_refused(stand_in, tmp_path, name):
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    with pytest.raises(ModelError, match=("SHA-256.*not used.*pip install --force-reinstall")) as e:
+    with pytest.raises(ModelError, match="SHA-256.*not used.*pip install --force-reinstall") as e:
         from_wheels("stand-in")
     assert PARTS in str(e.value) and written(tmp_path) == []
 
@@ -288,7 +288,7 @@ def test_the_catalogues_digests_are_those_of_the_wheels(real_whisper):
         real_whisper(name)
         entry = catalogue()[name]
         if not wheels.installed(entry):
-            pytest.skip((f"the wheels of {name} are not installed: pip install '.[offline]' brings them"))
+            pytest.skip(f"the wheels of {name} are not installed: pip install '.[offline]' brings them")
         for file_name, file in entry["wheels"]["files"].items(): assert wheels.read_checked(file_name, file)
 
 

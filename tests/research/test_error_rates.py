@@ -221,7 +221,7 @@ def test_silence_marks_are_no_words():
 def test_stretches_the_reference_leaves_out_do_not_count(tmp_path):
     path = tmp_path / "t.stm"
     path.write_text(
-        ("t 1 A 0 2 <o,f0,male> good morning\nt 1 x 2 4 IGNORE_TIME_SEGMENT_IN_SCORING\nt 1 A 4 6 everyone\n")
+        "t 1 A 0 2 <o,f0,male> good morning\nt 1 x 2 4 IGNORE_TIME_SEGMENT_IN_SCORING\nt 1 A 4 6 everyone\n"
     )
     words = (Word("good", 0, 1), Word("morning", 1, 2), Word("blah", 2, 3), Word("everyone", 4, 5))
     assert evaluate(result(words=words), path).wer == 0
@@ -254,19 +254,19 @@ def test_plain_text_is_one_utterance(file):
 
 def test_stm_in_its_order_with_comments_and_empty_lines(file):
     path = file(
-        "a.stm", (";; comment\r\n\r\na 1 B 5 6 world\r\na 1 A 1.5 2\r\na 1 A 0 1 <NA> hello   there\r\n")
+        "a.stm", ";; comment\r\n\r\na 1 B 5 6 world\r\na 1 A 1.5 2\r\na 1 A 0 1 <NA> hello   there\r\n"
     )
     assert [u.text for u in read_transcript(path)] == ["hello there", "", "world"]
 
 def test_a_file_about_several_recordings_is_read_by_name(file):
     stm = file("a.stm", "one 1 A 0 1 first\nmy_talk 1 A 0 1 second\n")
     rttm = file(
-        "a.rttm", ("SPEAKER one 1 0 1 <NA> <NA> A <NA> <NA>\nSPEAKER my_talk 1 0 2 <NA> <NA> B <NA> <NA>\n")
+        "a.rttm", "SPEAKER one 1 0 1 <NA> <NA> A <NA> <NA>\nSPEAKER my_talk 1 0 2 <NA> <NA> B <NA> <NA>\n"
     )
     scores = evaluate(result([Turn(0, 2, "X")], "second", name="my talk.mp4"), stm, rttm)
     assert (scores.wer, scores.der, scores.reference_seconds) == (0, 0, 2)
     for read, path in ((read_transcript, stm), (read_turns, rttm)):
-        with pytest.raises(EvaluateError, match=("about 2 recordings .* none of them 'other'")):
+        with pytest.raises(EvaluateError, match="about 2 recordings .* none of them 'other'"):
             read(path, "other")
 
 

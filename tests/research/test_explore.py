@@ -330,7 +330,7 @@ def browser():
 
 def turns(page, layer="A"):
     return page.eval_on_selector_all(
-        f".ecg-explore .turn[data-layer={layer}]", ("found => found.map(t => t.dataset.who)")
+        f".ecg-explore .turn[data-layer={layer}]", "found => found.map(t => t.dataset.who)"
     )
 
 
@@ -351,7 +351,7 @@ def test_the_desk_in_jupyterlab(browser, served, tmp_path):
     page.locator(".widget-slider:has-text('threshold') .noUi-handle").locator("visible=true").focus()
     for _ in range(5): page.keyboard.press("PageDown")
     until(
-        page, ("new Set([...view.querySelectorAll('.turn[data-layer=A]')].map(t => t.dataset.who)).size == 2")
+        page, "new Set([...view.querySelectorAll('.turn[data-layer=A]')].map(t => t.dataset.who)).size == 2"
     )
     until(page, "view.querySelector('.status').textContent == 'no model ran'")
 
@@ -362,7 +362,7 @@ def test_the_desk_in_jupyterlab(browser, served, tmp_path):
     number.fill("3")
     number.press("Enter")
     until(
-        page, ("new Set([...view.querySelectorAll('.turn[data-layer=B]')].map(t => t.dataset.who)).size == 3")
+        page, "new Set([...view.querySelectorAll('.turn[data-layer=B]')].map(t => t.dataset.who)).size == 3"
     )
     assert page.locator(".ecg-explore .moved").count() and view.locator(".w.changed").count()
     assert re.search(r"differ in [1-9]\d* words and [1-9]", view.locator(".differences").inner_text())

@@ -249,7 +249,7 @@ def test_the_command_scores_folders_and_compares_them(sample, tmp_path):
     assert (
         "wer " in said.stdout
         and "3 files" in said.stdout
-        and ("not significant on these files") in said.stdout
+        and "not significant on these files" in said.stdout
     )
     assert "By file" in (tmp_path / "page.html").read_text()
     found = json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout)

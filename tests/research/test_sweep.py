@@ -34,7 +34,7 @@ def clips(sample, tmp_path_factory):
             if s < end and e > start
         ]
         (folder / f"c{n}.rttm").write_text(
-            "".join((f"SPEAKER c{n} 1 {s:.3f} {d:.3f} <NA> <NA> {who} <NA> <NA>\n") for s, d, who in inside)
+            "".join(f"SPEAKER c{n} 1 {s:.3f} {d:.3f} <NA> <NA> {who} <NA> <NA>\n" for s, d, who in inside)
         )
     return [folder / f"c{n}.wav" for n in range(len(SPANS))]
 
@@ -214,7 +214,7 @@ def _leave(source, given): os._exit(3)
 
 def test_a_lost_worker_is_reported(monkeypatch, clips, tmp_path, data):
     monkeypatch.setattr(sw, "run_trial", _leave)
-    with pytest.raises(SweepError, match=("a worker was lost: .* fewer `workers`")):
+    with pytest.raises(SweepError, match="a worker was lost: .* fewer `workers`"):
         tried(clips, {"diarize.threshold": [0.7]}, tmp_path, data, workers=2)
 
 

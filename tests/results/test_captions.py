@@ -150,7 +150,7 @@ def test_urdu_sentences_end_a_caption():
 
 
 def test_a_style_that_is_not_there(tmp_path):
-    with pytest.raises(CaptionError, match=("no caption style 'dinamic'; the nearest is dynamic")):
+    with pytest.raises(CaptionError, match="no caption style 'dinamic'; the nearest is dynamic"):
         caption_style("dinamic")
     with pytest.raises(CaptionError, match="no such file"): caption_style(tmp_path / "none.toml")
 
@@ -214,20 +214,20 @@ def test_pauses_sentences_and_speakers_end_a_caption():
         end_time=2.3,
     )
     assert at_once(analysis(pause)) == ["one two", "three four"]
-    assert at_once(analysis(talk(("We came late. Then we left again.")))) == [
+    assert at_once(analysis(talk("We came late. Then we left again."))) == [
         "We came late.",
         "Then we left again.",
     ]
     assert at_once(analysis(talk("I did,"), talk("so did I", 0.8, who="B", id=1))) == ["I did,", "so did I"]
     # too short to flash by
     assert at_once(analysis(talk("Yes. No. Who knows what they did?", step=0.3))) == [
-        ("Yes. No. Who knows what they did?")
+        "Yes. No. Who knows what they did?"
     ]
 
 
 def test_lines_are_balanced_and_captions_evenly_full():
     (one,) = caption_lines(
-        analysis(talk(("a fairly long sentence that needs two lines of text here"), step=0.2)), "plain"
+        analysis(talk("a fairly long sentence that needs two lines of text here", step=0.2)), "plain"
     )
     widths = [display_width(line) for line in one.text.split("\n")]
     assert len(widths) == 2 and max(widths) - min(widths) < 12
@@ -261,7 +261,7 @@ def test_a_segment_without_words_is_cut_too():
         0,
         20,
         speaker_id="A",
-        text=("nobody knows when each of these words was said but the captions still fit the screen ") * 3,
+        text="nobody knows when each of these words was said but the captions still fit the screen " * 3,
     )
     shown = caption_lines(analysis(s))
     assert len(shown) > 2 and all(display_width(line) <= 42 for c in shown for line in c.text.split("\n"))
@@ -600,10 +600,10 @@ def test_sound_that_does_not_fit_says_that_there_is_no_picture(tmp_path):
     source = clip(tmp_path / "talk.wav", picture=False, sound="pcm_s16le")
     ass = write_captions(SAID, tmp_path / "a.ass")
     with pytest.raises(
-        CaptionError, match=("talk.wav: it has no picture.*mp4 can't hold its sound.*mkv.*untouched")
+        CaptionError, match="talk.wav: it has no picture.*mp4 can't hold its sound.*mkv.*untouched"
     ):
         burn(source, ass, tmp_path / "talk.captions.mp4")
-    with pytest.raises(CaptionError, match=("captions are burnt into a video; its name ends in .mp4")):
+    with pytest.raises(CaptionError, match="captions are burnt into a video; its name ends in .mp4"):
         burn(source, ass, tmp_path / "b.wav")
 
 
@@ -613,7 +613,7 @@ def test_what_stood_there_stays_when_it_fails(tmp_path):
     ass = write_captions(SAID, tmp_path / "a.ass")
     out.write_text("before")
     # webm takes no AAC
-    with pytest.raises(CaptionError, match=("can't burn captions into b.webm: .*untouched.*mkv")):
+    with pytest.raises(CaptionError, match="can't burn captions into b.webm: .*untouched.*mkv"):
         burn(source, ass, out)
     with pytest.raises(RuntimeError, match="stop"):
         def stop(share): raise RuntimeError("stop")
@@ -626,7 +626,7 @@ def test_what_stood_there_stays_when_it_fails(tmp_path):
     with pytest.raises(CaptionError, match="no such file"):
         burn(tmp_path / "none.mp4", ass, tmp_path / "b.mp4")
     with pytest.raises(CaptionError, match="neither picture nor sound"): burn(ass, ass, tmp_path / "b.mp4")
-    with pytest.raises(CaptionError, match=("b.webm: no picture can be read")):
+    with pytest.raises(CaptionError, match="b.webm: no picture can be read"):
         burn(out, ass, tmp_path / "b.mp4")
     assert len(pictures(source)) == 20
 

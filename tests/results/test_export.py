@@ -458,7 +458,7 @@ def test_praat_itself_reads_the_grid(tmp_path):
         'A "b" words',
     ]
     words = [
-        (ask(("Get start time of interval..."), 2, i + 1), ask("Get label of interval...", 2, i + 1))
+        (ask("Get start time of interval...", 2, i + 1), ask("Get label of interval...", 2, i + 1))
         for i in range(int(ask("Get number of intervals...", 2)))
     ]
     assert [w for w in words if w[1]] == list(enumerate(said)) and ask("Get end time") == 100
@@ -653,7 +653,7 @@ def test_a_failure_at_any_step_leaves_what_stood_there(tmp_path, monkeypatch, st
     expected = (
         (KeyboardInterrupt, None)
         if isinstance(error, KeyboardInterrupt)
-        else (ExportError, (f"can't write .*a.json: {error.strerror}"))
+        else (ExportError, f"can't write .*a.json: {error.strerror}")
     )
     with pytest.raises(expected[0], match=expected[1]): write(path, "new" * 1000)
     assert (left(tmp_path), path.read_text()) == (["a.json"], "old")
@@ -684,7 +684,7 @@ def test_nobody_sees_half_a_file(tmp_path, monkeypatch):
 def test_of_several_files_none_is_written_where_one_cannot_be(tmp_path, monkeypatch):
     write_files({tmp_path / "a": "old", tmp_path / "b": "old"})
     (tmp_path / "c").mkdir()
-    with pytest.raises(ExportError, match=("can't write .*/c: it is a folder")):
+    with pytest.raises(ExportError, match="can't write .*/c: it is a folder"):
         write_files({tmp_path / n: "new" for n in "abcd"})
     assert (left(tmp_path), (tmp_path / "a").read_text()) == (["a", "b", "c"], "old")
     # one name is too long
@@ -705,7 +705,7 @@ def test_a_folder_a_device_and_a_place_below_a_file_are_errors(tmp_path):
     with pytest.raises(ExportError, match="it is a device"): write("/dev/null", "x")
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
     (tmp_path / "file").write_text("x")
-    with pytest.raises(ExportError, match=("can't write .*is a file, not a folder")):
+    with pytest.raises(ExportError, match="can't write .*is a file, not a folder"):
         write(tmp_path / "file/a.json", "x")
     with pytest.raises(ExportError, match="can't write"): write("/proc/nowhere/a.json", "x")
 

@@ -115,7 +115,7 @@ def outside_or_overlapping(fig):
     def over(a, b): return min(a.x1, b.x1) - max(a.x0, b.x0) > 1 and min(a.y1, b.y1) - max(a.y0, b.y0) > 3
     straight = [(t, b) for t, b in zip(labels, boxes) if t.get_rotation() in (0, 90)]
     faults += [
-        (f"over: {t.get_text()} / {u.get_text()}")
+        f"over: {t.get_text()} / {u.get_text()}"
         for i, (t, a) in enumerate(straight)
         for u, b in straight[:i]
         if over(a, b)
@@ -319,7 +319,7 @@ def test_too_many_words_are_left_out_and_counted():
     ten = tuple(Word("burst", 60 + k/20, 60 + k/20 + 0.04, speaker_id=IDS[0]) for k in range(10))
     burst = Segment(1, 60, 60.5, speaker_id=IDS[0], words=ten)
     some = plot_waveform(replace(a, segments=(*a.segments, burst)), Audio(tone(60.5)))
-    assert 99 <= len(texts(some)) < 110 and (f"{110 - len(texts(some))} of 110 words have no room") in notes(
+    assert 99 <= len(texts(some)) < 110 and f"{110 - len(texts(some))} of 110 words have no room" in notes(
         some
     )
     assert outside_or_overlapping(some) == []

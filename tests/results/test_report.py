@@ -384,7 +384,7 @@ def test_search_counts_steps_and_folds(visit):
     page.click("#prev")
     assert page.inner_text("#count") == "12 of 12"
     assert page.evaluate(
-        ("[CSS.highlights.get('hits').size, String([...CSS.highlights.get('this-hit')][0])]")
+        "[CSS.highlights.get('hits').size, String([...CSS.highlights.get('this-hit')][0])]"
     ) == [12, "the"]
     page.focus("#query")
     page.keyboard.press("Escape")
@@ -415,7 +415,7 @@ def test_filter_shows_only_whom_one_asked_for(visit):
     only.click()
     assert only.get_attribute("aria-pressed") == "true"
     assert set(
-        page.eval_on_selector_all(".seg:not([hidden]) .who span", ("all => all.map(x => x.textContent)"))
+        page.eval_on_selector_all(".seg:not([hidden]) .who span", "all => all.map(x => x.textContent)")
     ) == {"SPEAKER_01"}
     assert page.inner_text("#count") == "1 of 6"
     page.click("#everyone")
@@ -511,7 +511,7 @@ def test_the_theme_is_kept(visit):
 def test_it_can_be_read_aloud(visit):
     page = visit(talk())
     assert (
-        page.locator(("main, header, footer, aside, search")).count() == 5 and page.locator("h1").count() == 1
+        page.locator("main, header, footer, aside, search").count() == 5 and page.locator("h1").count() == 1
     )
     unnamed = (
         "[...document.querySelectorAll('button, select, input, [role=slider]')].filter(e => "

@@ -17,7 +17,7 @@ def profile(tmp_path, *lines):
 
 def test_values_are_read_from_text():
     assert server_settings({"max_queued": "50"}).max_queued == 50
-    assert ServerSettings(cors_origins=("https://a.org, https://b.org")).cors_origins == (
+    assert ServerSettings(cors_origins="https://a.org, https://b.org").cors_origins == (
         "https://a.org",
         "https://b.org",
     )
@@ -46,7 +46,7 @@ def test_a_renamed_key_works_in_every_source_and_says_its_new_name(old, new, tmp
 
     def text(value): return ",".join(value) if isinstance(value, tuple) else str(value)
     def told(written, now, *args, **kwargs):
-        with pytest.warns(renamed.RenamedKey, match=(f"{written} is now called {now};")):
+        with pytest.warns(renamed.RenamedKey, match=f"{written} is now called {now};"):
             return getattr(server_settings(*args, **kwargs), new_key)
 
     assert told(old, new, {old_key: first}) == first
@@ -71,7 +71,7 @@ def test_the_variable_of_before_works_for_every_key(key, monkeypatch):
     monkeypatch.setenv(
         f"ECG_SERVER_{key}".upper(), ",".join(value) if isinstance(value, tuple) else str(value)
     )
-    with pytest.warns(renamed.RenamedKey, match=(f"is now called ECG_SERVER__{key.upper()};")):
+    with pytest.warns(renamed.RenamedKey, match=f"is now called ECG_SERVER__{key.upper()};"):
         assert server_settings() == ServerSettings()
 
 
@@ -83,12 +83,12 @@ def test_a_misspelt_key_is_an_error_that_names_the_nearest(tmp_path, monkeypatch
         ),
     ):
         server_settings({"max_queud": 50})
-    with pytest.raises(SettingsError, match=("server.zzz is not a setting; The service has")):
+    with pytest.raises(SettingsError, match="server.zzz is not a setting; The service has"):
         server_settings({"zzz": 50})
-    with pytest.raises(SettingsError, match=("server.max_queued = 0: .*greater than or equal to 1")):
+    with pytest.raises(SettingsError, match="server.max_queued = 0: .*greater than or equal to 1"):
         server_settings({"max_queued": 0})
     profile(tmp_path, "server.keep_dais = 3")
-    with pytest.raises(SettingsError, match=("the nearest is server.keep_days")):
+    with pytest.raises(SettingsError, match="the nearest is server.keep_days"):
         server_settings(profile="mine")
     monkeypatch.setenv("ECG_SERVER__MAX_QUEUEDD", "3")
     with pytest.raises(SettingsError, match="the nearest is server.max_queued"): server_settings()

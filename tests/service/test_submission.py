@@ -72,7 +72,7 @@ def test_an_invalid_request_is_told_its_rule_and_no_pattern(body, said):
 def test_without_keys_it_listens_on_loopback_alone(service):
     with pytest.raises(
         ServerError,
-        match=("Refusing to listen on 0.0.0.0 without API keys. Set ECG_API_KEYS or pass --without-keys."),
+        match="Refusing to listen on 0.0.0.0 without API keys. Set ECG_API_KEYS or pass --without-keys.",
     ):
         serve(service.settings, host="0.0.0.0", environ={})
 

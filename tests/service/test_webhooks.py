@@ -562,7 +562,7 @@ def test_without_a_secret_it_is_unsigned_and_says_so_once(queue, caplog):
         for j in range(5): say(queue, f"job{j}", r.url)
         deliver(queue, secret=None)
     assert [x.getMessage() for x in caplog.records].count(
-        ("callbacks are sent unsigned: ECG_WEBHOOK_SECRET is not set")
+        "callbacks are sent unsigned: ECG_WEBHOOK_SECRET is not set"
     ) == 1
     assert len(r.took) == 5 and all(
         "webhook-signature" not in {k.lower() for k in h} and h["webhook-id"] for h, _ in r.took
@@ -575,7 +575,7 @@ def test_a_short_secret_is_said_at_the_start_and_not_shown(queue, caplog):
     short = [x.getMessage() for x in caplog.records if "ECG_WEBHOOK_SECRET" in x.getMessage()]
     assert (
         len(short) == 1
-        and ("secret 1 has 3 bytes, and 24 to 64 are safe") in short[0]
+        and "secret 1 has 3 bytes, and 24 to 64 are safe" in short[0]
         and "QUJD" not in short[0]
     )
 
@@ -692,7 +692,7 @@ def test_unknown_values_are_null_for_the_backend():
 
 def test_a_pause_is_read_as_seconds_or_as_a_date():
     assert [
-        _retry_after(v, 1445412470) for v in ("120", ("Wed, 21 Oct 2015 07:28:00 GMT"), "soon", None)
+        _retry_after(v, 1445412470) for v in ("120", "Wed, 21 Oct 2015 07:28:00 GMT", "soon", None)
     ] == [120, 10, None, None]
 
 

@@ -28,7 +28,7 @@ def test_progress_adds_up_and_never_falls():
 def test_failures_are_classified():
     assert classify_failure(MediaError("talk.mp4: it has no audio stream")).kind == "user"
     assert (
-        classify_failure(FetchError(("https://x.org/a?key=1: no connection to the host; try again"))).code
+        classify_failure(FetchError("https://x.org/a?key=1: no connection to the host; try again")).code
         == "DOWNLOAD_ERROR"
     )
     unforeseen = classify_failure(RuntimeError("/srv/someone/secret.txt"))

