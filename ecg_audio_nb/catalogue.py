@@ -22,6 +22,19 @@ from ecg_audio_nb.core.cuda import cuda_free_mb
 from ecg_audio_nb.core.system import has_nvidia_driver, hub_cache, probe, torch_cache
 from ecg_audio_nb.settings import Settings
 
+__all__ = [
+    "RequiredModel",
+    "Weights",
+    "align_model",
+    "cached",
+    "catalogue",
+    "default_whisper",
+    "is_available",
+    "missing_files",
+    "required_models",
+    "where",
+]
+
 DEFAULT_WHISPER = {"cuda": "large-v3-turbo", "cpu": "base"}  # by device
 DEFAULT_PIPELINE = "pyannote/speaker-diarization-community-1"
 _ALIASES = {"large": "large-v3", "turbo": "large-v3-turbo"}

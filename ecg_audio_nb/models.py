@@ -18,8 +18,8 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/models.html.md"""
 # %% auto #0
 __all__ = ['ModelError', 'packaged_models', 'available_threads', 'get_or_load', 'release', 'is_oom', 'AdaptiveBatch',
            'keep_heaps', 'return_freed_memory', 'suppress_warnings', 'pick_device', 'free_mb', 'onnx_session',
-           'packaged_info', 'from_wheels', 'at_hand', 'require_extra', 'disable_telemetry', 'find_weights', 'pull',
-           'gated_message', 'weights_info']
+           'packaged_info', 'at_hand', 'require_extra', 'disable_telemetry', 'find_weights', 'pull', 'gated_message',
+           'weights_info']
 
 # %% ../nbs/03_models.ipynb #7895ec63
 import difflib, errno, gc, json, logging, os, sys, threading, warnings

@@ -35,6 +35,7 @@ LOOKS = ROOT / "scripts/site"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 REPOSITORY = PROJECT["project"]["urls"]["Repository"]
 GENERATED = {
+    "api.qmd": "tree/main/ecg_audio_nb",
     "benchmarks.qmd": "tree/main/benchmarks",
     "changelog.qmd": "blob/main/CHANGELOG.md",
     "job_notebooks.qmd": "tree/main/nbs/jobs",
@@ -60,6 +61,7 @@ WORDS = {  # what stands around a page, by its language
         "other": "한국어",
         "nothing": "Nothing found",
         "results": "{} found",
+        "helper": "Helper",
     },
     "ko": {
         "search": "검색",
@@ -75,6 +77,7 @@ WORDS = {  # what stands around a page, by its language
         "other": "English",
         "nothing": "찾지 못했습니다",
         "results": "{}건",
+        "helper": "내부 함수",
     },
 }
 
@@ -191,6 +194,11 @@ def exported(cell):
     return cell.cell_type == "code" and bool({"export", "exports"} & set(cell.metadata.get("directives", ())))
 
 
+def helper(cell):
+    "Whether a cell exports what only its own module needs: it is in no `__all__`"
+    return cell.cell_type == "code" and "exporti" in cell.metadata.get("directives", ())
+
+
 def definitions(code):
     "Public functions and classes of a cell"
     kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
@@ -283,7 +291,7 @@ class Site:
             if not p.module:
                 continue
             found[p.module] = p.url
-            for name in (n for c in p.cells if exported(c) for n in definitions(c.source)):
+            for name in (n for c in p.cells if exported(c) or helper(c) for n in definitions(c.source)):
                 found[f"{p.module}.{name}"] = f"{p.url}#{identifier(name)}"
                 if name in found:
                     twice.add(name)
@@ -343,6 +351,8 @@ class Site:
             return ""
         if exported(cell):
             return self.exported(page, cell)
+        if helper(cell):
+            return self.helper(page, cell)
         if "parameters" in cell.metadata.get("tags", ()):
             return self.markdown(page, parameter_table(cell.source)) + self.folded(page, cell.source)
         if not cell.source:
@@ -371,6 +381,40 @@ class Site:
         )
         return docs + self.folded(page, cell.source, what="" if docs else named)
 
+    def helper(self, page, cell):
+        "What only its own module needs: a line in sight, signature, documentation and code folded"
+        names = definitions(cell.source)
+        if not names:
+            return self.exported(page, cell)
+        ids = [i for n in names if (i := identifier(n)) not in page.ids]
+        page.ids.update(ids)
+        anchors = "".join(f'<span id="{i}"></span>' for i in ids)
+        lines, nodes = module_source(page.module)
+        docs = "".join(self.described_body(page, nodes[n], lines) for n in names)
+        named = ", ".join(f"<code>{n}</code>" for n in names)
+        line = self.inline(page, summary(nodes[names[0]]))
+        return (
+            f'{anchors}<details class="fold helper"><summary>{WORDS[page.lang]["helper"]} {named}: {line}'
+            f"</summary>{docs}{coloured(cell.source, 'python')}</details>\n"
+        )
+
+    def offers(self, page):
+        "What a module offers to others: name and first sentence, the last one defined first"
+        lines, nodes = module_source(page.module)
+        names = [n for c in page.cells if exported(c) for n in definitions(c.source)]
+        if len(names) < 2:
+            return ""
+        rows = "".join(
+            f'<li><a href="#{identifier(n)}"><code>{n}</code></a> {self.inline(page, summary(nodes[n]))}</li>'
+            for n in reversed(names)
+        )
+        title = f"<code>from ecg_audio_nb.{page.module} import ...</code>"
+        return f'<nav class="offers" aria-label="{page.module}"><p>{title}</p><ul>{rows}</ul></nav>\n'
+
+    def inline(self, page, text):
+        "One line of Markdown, without the paragraph around it"
+        return re.sub(r"^<p>|</p>\n?$", "", self.markdown(page, text).strip())
+
     def api(self, page, name):
         """As nbdev's `show_doc`: signature with its comments, docstring, the place in the source; public
         methods a line each"""
@@ -381,11 +425,14 @@ class Site:
             f'<a class="to-source" href="{link}" aria-label="{name} on '
             f'GitHub">{WORDS[page.lang]["source"]}</a>'
         )
-        told = "\n\n".join(part for part in (ast.get_docstring(node) or "").partition("\n\n")[::2] if part)
-        body = coloured(signature(lines, node), "python") + self.markdown(page, told)
-        if isinstance(node, ast.ClassDef):
-            body += self.methods(page, node)
+        body = self.described_body(page, node, lines)
         return f'<section class="api">{where}{self.markdown(page, f"### {name}")}{body}</section>\n'
+
+    def described_body(self, page, node, lines):
+        "Signature, docstring and public methods of a definition"
+        text = ast.get_docstring(node) or ""
+        body = coloured(signature(lines, node), "python") + self.markdown(page, text)
+        return body + (self.methods(page, node) if isinstance(node, ast.ClassDef) else "")
 
     def methods(self, page, node):
         rows = []
@@ -443,7 +490,8 @@ class Site:
 
     def render(self):
         for page in self.pages:
-            page.body = "".join(self.cell(page, c) for c in page.cells)
+            first, *others = (self.cell(page, c) for c in page.cells)
+            page.body = first + (self.offers(page) if page.module else "") + "".join(others)
         for page, other, part in self.fragments:
             if part not in other.ids:
                 self.faults.append(f"nbs/{page.source}: no heading #{part} in {other.source}")
@@ -513,6 +561,11 @@ def module_source(module):
     "Lines of a module, and name to node of what it defines"
     text = (ROOT / f"ecg_audio_nb/{module.replace('.', '/')}.py").read_text()
     return text.splitlines(), {n.name: n for n in ast.parse(text).body if hasattr(n, "name")}
+
+
+def summary(node):
+    "The first sentence of a docstring"
+    return (ast.get_docstring(node) or "").partition("\n\n")[0]
 
 
 def head(lines, node):

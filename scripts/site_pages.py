@@ -248,7 +248,89 @@ def changelog_page():
     return page("Changelog", "What changed, version by version", text)
 
 
-PAGES = {"job_notebooks.qmd": job_page, "benchmarks.qmd": benchmark_page, "changelog.qmd": changelog_page}
+# What Python can import
+
+PACKAGE = ROOT / "ecg_audio_nb"
+LAYERS = {  # heading: modules below `ecg_audio_nb`, those first that most programs start with
+    "Analyze": "pipeline settings schema stages features reproduce channels checkpoints catalogue",
+    "Results": "results",
+    "Research": "research",
+    "Speech": "speech",
+    "Voice": "voice",
+    "Audio": "audio",
+    "Models and machine": "models environment",
+    "Batch": "batch",
+    "Service": "service",
+}
+
+
+def offered(tree):
+    "Functions and classes that `__all__` of a module names; the whole before its parts: the last one first"
+    listed = next((n.value for n in tree.body if ast.unparse(n).startswith("__all__ =")), None)
+    names = {e.value for e in listed.elts} if listed else set()
+    return [n for n in reversed(tree.body) if getattr(n, "name", None) in names]
+
+
+def notebooks_by_module():
+    "Module to the notebook that defines it"
+    found = {}
+    for path in sorted(NBS.glob("*.ipynb")):
+        m = re.search(r"#\| default_exp ([\w.]+)", path.read_text())
+        if m:
+            found[m[1]] = path.name
+    return found
+
+
+def api_module(path, notebooks):
+    "One module: what it is, then what it offers, a line each; nothing if it offers nothing"
+    tree = ast.parse(path.read_text())
+    module = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+    names = offered(tree)
+    if not names:
+        return ""
+    here = notebooks.get(module)
+    place = f"ecg_audio_nb/{path.relative_to(PACKAGE).as_posix()}"
+    link = here or f"../{place}"
+    text = f"### [{module}]({link})\n\n{ast.get_docstring(tree).partition(chr(10))[0]}\n\n"
+    for n in names:
+        line = (ast.get_docstring(n) or "").partition("\n\n")[0]
+        to = f"{here}#{n.name.lower()}" if here else f"../{place}#L{n.lineno}"
+        text += f"- [`{n.name}`]({to}) {' '.join(line.split())}\n"
+    return text
+
+
+def api_page():
+    notebooks, parts = notebooks_by_module(), []
+    for heading, modules in LAYERS.items():
+        paths = [
+            path
+            for m in modules.split()
+            for path in sorted((PACKAGE / m).glob("*.py")) or [PACKAGE / f"{m}.py"]
+        ]
+        parts += [f"## {heading}", *filter(None, (api_module(path, notebooks) for path in paths))]
+    body = """\
+Most programs need six names, and the package itself has them:
+
+```python
+from ecg_audio_nb import Analysis, Settings, analyze, explore, load_settings, read_result
+
+result = analyze("talk.mp4", num_speakers=2)
+result.to_frame()      # a row a word
+result.save("out")     # talk.json, talk.srt and the other formats
+```
+
+Below is what each module offers beyond them, in the order of the layers. What a module keeps to itself stands
+folded on its page. A module without a notebook leads to its source.
+"""
+    return page("Python API", "What Python can import, module by module", "\n\n".join([body, *parts]))
+
+
+PAGES = {
+    "api.qmd": api_page,
+    "job_notebooks.qmd": job_page,
+    "benchmarks.qmd": benchmark_page,
+    "changelog.qmd": changelog_page,
+}
 
 
 def main():

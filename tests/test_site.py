@@ -220,17 +220,50 @@ def test_a_settings_class_shows_its_fields(site):
     )
 
 
-def test_every_public_definition_is_described_once(site):
+def exported_names(page, directive):
+    "Functions and classes of the cells of a notebook that have a directive"
+    cells = nbformat.read(ROOT / "nbs" / page.source, as_version=4).cells
+    return [
+        n
+        for c in cells
+        if c.cell_type == "code" and re.search(rf"^#\| *{directive} *$", c.source, re.M)
+        for n in make_site.definitions(c.source)
+    ]
+
+
+def test_what_others_need_is_described_once_and_listed_first(site):
     for page in (p for p in site.pages if p.module):
-        cells = nbformat.read(ROOT / "nbs" / page.source, as_version=4).cells
-        names = {
-            n
-            for c in cells
-            if c.cell_type == "code" and re.search(r"^#\| *export", c.source)
-            for n in make_site.definitions(c.source)
-        }
-        described = re.findall(r'aria-label="(\w+) on GitHub"', site.text[page.url])
-        assert sorted(described) == sorted(names), page.source
+        names, text = exported_names(page, "export"), site.text[page.url]
+        assert sorted(re.findall(r'aria-label="(\w+) on GitHub"', text)) == sorted(names), page.source
+        listed = re.search(r'<nav class="offers".*?</nav>', text, re.S)
+        if len(names) > 1:
+            assert re.findall(r"<li><a[^>]*><code>(\w+)</code>", listed[0]) == names[::-1]
+            assert listed.start() < text.index('<section class="api">')
+        exported = ast.parse((ROOT / f"ecg_audio_nb/{page.module.replace('.', '/')}.py").read_text()).body
+        public = next(ast.literal_eval(n.value) for n in exported if ast.unparse(n).startswith("__all__"))
+        assert set(names) <= set(public) and not set(exported_names(page, "exporti")) & set(public)
+
+
+def test_helpers_are_folded(site):
+    helpers = 0
+    for page in (p for p in site.pages if p.module):
+        folded = "".join(
+            re.findall(r'<details class="fold helper"><summary>.*?</summary>', site.text[page.url], re.S)
+        )
+        for name in exported_names(page, "exporti"):
+            helpers += 1
+            assert f"<code>{name}</code>" in folded, (page.source, name)
+    assert helpers > 50
+
+
+def test_the_python_api_names_every_module_that_offers_something(site):
+    plain = re.sub("<[^>]+>", "", site.text["api.html"])
+    for path in (ROOT / "ecg_audio_nb").rglob("*.py"):
+        parts = path.relative_to(ROOT / "ecg_audio_nb").with_suffix("").parts
+        if parts[0] in ("cli", "core") or parts[-1].startswith("_"): continue
+        names = [n.name for n in site_pages.offered(ast.parse(path.read_text()))]
+        assert not names or f"\n{'.'.join(parts)} " in plain, path
+        for name in names: assert name in plain, (path, name)
 
 
 def test_a_page_tells_nothing_of_the_machine_it_was_built_on(site):

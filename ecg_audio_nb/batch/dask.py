@@ -38,6 +38,8 @@ from ecg_audio_nb.batch.warm_kernel import close_kernels, run_notebook, warm_up
 from ecg_audio_nb.batch.workers import PRELOAD, has_open_jobs, run_job
 from ecg_audio_nb.core.extras import require
 
+__all__ = ["DaskWorkers"]
+
 FETCH_TIMEOUT = 300  # seconds in which the files of a job that ended must arrive
 STOP_TIMEOUT = 60  # seconds in which a worker that was told to stop must answer
 _STAGES = "ecg-stages"  # Dask's topic for the stages that jobs report

@@ -12,6 +12,8 @@
 import re
 from dataclasses import dataclass
 
+__all__ = ["BatchError", "KernelDied", "KernelError", "Stopped", "TimedOut"]
+
 
 class BatchError(ValueError):
     "A batch can't be planned or started: the message names the value, the rule and the way out"

@@ -21,6 +21,8 @@ from ecg_audio_nb.batch.failures import JobStopped
 from ecg_audio_nb.batch.queue import LEASE, Job, LeaseLost, Queue, heartbeat
 from ecg_audio_nb.core.files import write_atomic
 
+__all__ = ["job_hook", "read_stage", "write_stage"]
+
 STAGE, STOP = "stage", "stop"  # files of the folder
 HOOK_INTERVAL = 0.5  # seconds between two reports of progress
 

@@ -53,6 +53,28 @@ from pathlib import Path
 
 from ecg_audio_nb.core.digests import digest_of
 
+__all__ = [
+    "Job",
+    "LeaseLost",
+    "Queue",
+    "QueueError",
+    "add",
+    "attempts",
+    "cancel",
+    "claim",
+    "counts",
+    "fail",
+    "find",
+    "finish",
+    "get",
+    "heartbeat",
+    "list_jobs",
+    "owner_name",
+    "prune",
+    "release",
+    "retry",
+]
+
 STATES = ("queued", "running", "done", "failed", "cancelled")
 ENDED = ("done", "failed", "cancelled")
 LEASE = 30.0  # seconds that a claim holds without a heartbeat

@@ -30,6 +30,8 @@ from ecg_audio_nb.batch.stores import Store
 from ecg_audio_nb.core.files import safe_name, write_atomic
 from ecg_audio_nb.settings import NOT_IN_RESULTS, load_settings
 
+__all__ = ["BatchSpec", "job_notebook", "packaged_notebooks", "parameter_names"]
+
 _SET_BY_THE_BATCH = ("source", "output_dir", "overrides", "seed")
 
 

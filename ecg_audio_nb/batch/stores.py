@@ -25,6 +25,8 @@ from ecg_audio_nb.batch.queue import Job
 from ecg_audio_nb.batch.sources import s3_filesystem
 from ecg_audio_nb.core.files import write_atomic
 
+__all__ = ["FolderStore", "S3Store", "open_store"]
+
 
 def job_files(
     folder: Path,  # a job ran in it

@@ -55,6 +55,8 @@ from ecg_audio_nb.batch.failures import KernelDied, KernelError, Stopped, TimedO
 from ecg_audio_nb.core.extras import require_installed
 from ecg_audio_nb.core.files import code_files, write_atomic
 
+__all__ = ["close_kernels", "run_notebook", "warm_up"]
+
 PRELOAD = "import ecg_audio_nb"  # cheap: a first notebook must not wait for imports that it may never use
 START_TIMEOUT = 60  # seconds in which a new process must answer
 PRELOAD_TIMEOUT = 600  # seconds in which a new kernel must have run its preload

@@ -49,6 +49,8 @@ from ecg_audio_nb.batch.stores import Store, job_files, open_store
 from ecg_audio_nb.batch.warm_kernel import close_kernels, run_notebook, warm_up
 from ecg_audio_nb.core.system import die_with_parent, gpus
 
+__all__ = ["LocalWorkers"]
+
 PRELOAD = (  # what our notebooks import
     "import ecg_audio_nb.results.export, ecg_audio_nb.batch.runner, ecg_audio_nb.pipeline, "
     "ecg_audio_nb.results.report"

@@ -27,7 +27,7 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/export.html.md"""
 # %% auto #0
 __all__ = ['SUBTITLE_RULES', 'Content', 'WRITERS', 'EXTENSIONS', 'Cue', 'cues', 'to_srt', 'to_vtt', 'to_txt', 'to_audacity',
            'recording_id', 'to_rttm', 'timed_words', 'to_ctm', 'to_textgrid', 'to_tsv', 'words_table', 'segments_table',
-           'to_csv', 'to_parquet', 'to_json', 'render', 'render_files', 'write_files', 'export']
+           'to_csv', 'to_parquet', 'to_json', 'render', 'write_files', 'export']
 
 # %% ../../nbs/32_export.ipynb #f450467c
 import csv, difflib, io, json, re

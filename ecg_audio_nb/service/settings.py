@@ -23,6 +23,8 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from ecg_audio_nb.core import renamed
 from ecg_audio_nb.settings import SettingsError, profiles
 
+__all__ = ["ServerSettings", "server_settings"]
+
 _profile_values = ContextVar("profile_values", default=None)  # by name, for `_ProfileSource`
 
 

@@ -12,8 +12,7 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/phone_model.html.md"""
 __all__ = ['PHONES', 'STATES', 'SILENCE', 'PHONE_IDS', 'SAMPLE_RATE', 'HOP', 'FRAME_LENGTH', 'FFT_SIZE', 'FRAME', 'FILTERS',
            'LOWEST', 'HIGHEST', 'CEPSTRA', 'LIFTER', 'LEVEL', 'DITHER_DB', 'PREEMPHASIS', 'SMOOTHING', 'RISE', 'FALL',
            'PEAK_DECAY', 'MASKED', 'GAIN_FLOOR', 'GAIN_CEILING', 'GAIN_WIDTH', 'PhoneModel', 'phone_model_of',
-           'phone_model', 'filter_bank', 'cosines', 'frames_of', 'filter_powers', 'remove_noise', 'Features',
-           'features', 'state_scores']
+           'phone_model', 'cosines', 'Features', 'features', 'state_scores']
 
 # %% ../../nbs/04_phone_model.ipynb #6fc769da
 from collections.abc import Sequence

@@ -15,9 +15,8 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/vad.html.md"""
 
 # %% auto #0
 __all__ = ['SAMPLE_RATE', 'WINDOW', 'STEP', 'SPEECH_STEP', 'FRAMES', 'FRAME_STEP', 'FRAME_START', 'LOCAL_SPEAKERS', 'Spans',
-           'SILERO_STEP', 'POSSIBLE', 'peak_gain', 'n_windows', 'segmentation_scores', 'n_frames', 'coverage',
-           'overlap_mean', 'true_runs', 'hysteresis', 'merge_spans', 'silero_scores', 'VadScores', 'run_networks',
-           'Activity', 'binarize', 'detect_speech']
+           'SILERO_STEP', 'peak_gain', 'n_frames', 'coverage', 'overlap_mean', 'true_runs', 'merge_spans',
+           'silero_scores', 'VadScores', 'run_networks', 'Activity', 'binarize', 'detect_speech']
 
 # %% ../../nbs/12_vad.ipynb #6237d21e
 from collections.abc import Iterable

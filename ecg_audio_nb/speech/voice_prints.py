@@ -20,9 +20,9 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/voice_prints.html.md"""
 
 # %% auto #0
 __all__ = ['MIN_SECONDS', 'MIN_PRINT_SECONDS', 'ENOUGH_SECONDS', 'PERHAPS', 'SAME', 'SHORT_MARGIN', 'SPEAKER_ID', 'EXTENSION',
-           'FORMAT', 'VERSION', 'answer_for', 'VoiceError', 'Sample', 'VoicePrint', 'encoder_digest', 'timestamp',
-           'clean_name', 'print_path', 'read_print', 'write_print', 'read_prints', 'prints_digest', 'add_sample',
-           'remove_print', 'match_prints', 'apply_matches', 'embed_single_speaker']
+           'FORMAT', 'VERSION', 'answer_for', 'VoiceError', 'Sample', 'VoicePrint', 'timestamp', 'clean_name',
+           'print_path', 'read_print', 'write_print', 'read_prints', 'prints_digest', 'add_sample', 'remove_print',
+           'match_prints', 'apply_matches', 'embed_single_speaker']
 
 # %% ../../nbs/19_voice_prints.ipynb #0c3ddb28
 import base64, hashlib, json, re, unicodedata
