@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from .core.digests import digest_of
 from .core.files import PACKAGE, atomic_path, code_files
+from .core.numeric import load_arrays
 from .schema import AcousticFeatures, FullFeatures, ModelInfo, Turn, Word
 from .settings import Settings
 from .speech.align import Aligned
@@ -95,8 +96,8 @@ def _write(path, artifact):
         np.savez(f, tree=np.array(tree), **{f"a{n}": array for n, array in enumerate(arrays)})
 
 def _read(path):
-    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
-        return _from_tree(json.loads(stored["tree"].item()), stored)
+    stored = load_arrays(io.BytesIO(path.read_bytes()))
+    return _from_tree(json.loads(stored["tree"].item()), stored)
 
 # %% ../nbs/18_checkpoints.ipynb #c732fb27
 _UNREADABLE = (OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, RuntimeError,

@@ -1,7 +1,31 @@
-"""Transform lengths, assignment and average linkage without scipy, which is 110 MB and a second of import"""
+"""Transform lengths, assignment and average linkage without scipy, which is 110 MB and a second of import;
+arrays read from a file by several threads"""
 from math import inf
+from threading import Lock
 
 import numpy as np
+
+_READING = Lock()
+_PARSER_ATTEMPTS = 8
+
+
+def load_arrays(
+    file, # a path or an open binary file of `numpy.savez`
+)->dict[str, np.ndarray]: # each array by its name
+    """Read every array of an `.npz` file, in any number of threads
+
+    numpy parses the header of an array with `ast`. While one thread parses, the garbage collector may run Python
+    code and let another thread parse; CPython 3.11 and 3.12 then raise SystemError ("AST constructor recursion
+    depth mismatch"). So threads that call this function take turns, and a SystemError that a thread elsewhere
+    brought about leads to another attempt.
+    """
+    for attempt in range(_PARSER_ATTEMPTS):
+        try:
+            with _READING:
+                if hasattr(file, "seek"): file.seek(0)
+                with np.load(file, allow_pickle=False) as stored: return dict(stored)
+        except SystemError:
+            if attempt == _PARSER_ATTEMPTS - 1: raise
 
 
 def next_fast_length(

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 import numpy as np
+from ..core.numeric import load_arrays
 
 # %% ../../nbs/04_phone_model.ipynb #ac9165e2
 PHONES = tuple("+NSN+ +SPN+ AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH "
@@ -63,7 +64,7 @@ def phone_model_of(
 @lru_cache(1)
 def phone_model()->PhoneModel:
     "Load the packaged model"
-    with (files("ecg_audio_nb") / "assets/models/phones.npz").open("rb") as f: stored = dict(np.load(f))
+    with (files("ecg_audio_nb") / "assets/models/phones.npz").open("rb") as f: stored = load_arrays(f)
     means = _unquantized(stored["means"], stored["mean_range"])
     log_variances = _unquantized(stored["log_variances"], stored["log_variance_range"])
     return phone_model_of(means, log_variances, stored["mixtures"], stored["stay"], stored["leave"])

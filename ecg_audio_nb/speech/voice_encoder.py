@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 import numpy as np
+from ..core.numeric import load_arrays
 
 # %% ../../nbs/06_voice_encoder.ipynb #de53af0c
 HOP, FRAME_LENGTH, N_FFT, N_MELS = 160, 400, 512, 80 # samples, samples, samples, bands
@@ -128,7 +129,7 @@ class Head:
 @lru_cache(1)
 def load_head()->Head:
     "Load the packaged head"
-    with (files("ecg_audio_nb") / "assets/models/voice_head.npz").open("rb") as f: return Head(**np.load(f))
+    with (files("ecg_audio_nb") / "assets/models/voice_head.npz").open("rb") as f: return Head(**load_arrays(f))
 
 # %% ../../nbs/06_voice_encoder.ipynb #61256a48
 MIN_FRAMES = 8 # for an embedding: 0.16 s

@@ -42,7 +42,9 @@ def write(
             file.add_stream(codec, rate=rate, layout=layout or ("mono", "stereo")[len(x) - 1]) for x in tracks
         ]
         video = file.add_stream("mpeg4", rate=25, width=64, height=64, pix_fmt="yuv420p") if picture else None
-        for _ in range(round(25 * picture)): file.mux(video.encode(av.VideoFrame(64, 64, "yuv420p")))
+        grey = np.full((96, 64), 128, np.uint8) # 64 x 64 pixels in yuv420p; a new frame holds what was in memory
+        for _ in range(round(25 * picture)):
+            file.mux(video.encode(av.VideoFrame.from_ndarray(grey, "yuv420p")))
         for sound, x in zip(sounds, tracks):
             for i in range(0, x.shape[1], 1024):
                 part = np.ascontiguousarray(x[:, i:i + 1024].T, np.float32).reshape(1, -1)

@@ -1,10 +1,10 @@
-"""The package's own assignment, clustering and transform length, against scipy's"""
-import time
+"""The package's own assignment, clustering and transform length, against scipy's; arrays read by threads"""
+import gc, sys, threading, time
 
 import numpy as np
 import pytest
 
-from ecg_audio_nb.core.numeric import assign, average_clusters, next_fast_length
+from ecg_audio_nb.core.numeric import assign, average_clusters, load_arrays, next_fast_length
 
 scipy = pytest.importorskip("scipy")
 
@@ -69,3 +69,36 @@ def test_an_embedding_that_points_nowhere_is_refused(row):
     vectors = people(np.random.default_rng(2), 5, 1, .5)
     vectors[3] = row
     with pytest.raises(ValueError, match="not finite or all zero"): average_clusters(vectors, .4)
+
+
+# Arrays in a file
+
+def test_arrays_are_read_in_several_threads_while_the_collector_runs_python_code(tmp_path):
+    np.savez(tmp_path / "a.npz", **{f"a{i}": np.arange(i) for i in range(20)})
+    read, failed = [], []
+
+    def work():
+        try:
+            for _ in range(40): read.append(load_arrays(tmp_path / "a.npz"))
+        except SystemError as e:
+            failed.append(e)
+
+    before, interval, callback = gc.get_threshold(), sys.getswitchinterval(), lambda *_: time.sleep(0)
+    gc.callbacks.append(callback)
+    gc.set_threshold(20)
+    sys.setswitchinterval(1e-5)
+    try:
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for t in threads: t.start()
+        for t in threads: t.join()
+    finally:
+        gc.callbacks.remove(callback)
+        gc.set_threshold(*before)
+        sys.setswitchinterval(interval)
+    assert not failed and len(read) == 160
+    assert all([*r] == [f"a{i}" for i in range(20)] and len(r["a7"]) == 7 for r in read)
+
+
+def test_a_file_that_pickles_is_refused(tmp_path):
+    np.savez(tmp_path / "a.npz", a=np.array([{}], object))
+    with pytest.raises(ValueError, match="pickle"): load_arrays(tmp_path / "a.npz")
