@@ -140,8 +140,8 @@ def choose_mix(
     correlation = levels.products[loudest] / np.sqrt(np.maximum(levels.products[loudest, loudest] * np.diag(levels.products), 1e-30))
     others = [i for i in range(len(names)) if i != loudest]
     if levels.products.sum() / len(names) ** 2 < 10 ** (-_CANCELLED_DB / 10) * np.trace(levels.products) / len(names):
-        return _single_channel(names, loudest, "the channels cancel each other (one is wired with its poles "
-                              f"exchanged): only {names[loudest]} is heard")
+        return _single_channel(names, loudest, "inverted: the channels cancel each other, as with exchanged poles; "
+                              f"only {names[loudest]} is heard")
     for i in others:
         is_copy = abs(correlation[i]) > _SAME and (correlation[i] < 0 or total[i] < 0.8 * total[loudest])
         if not is_copy and not is_silent_beside(energy[:, i], energy[:, loudest]): return default
