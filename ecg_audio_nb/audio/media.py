@@ -343,14 +343,15 @@ class _Clock:
         begin = time - self.start
         if self.before_jump is not None and abs(time - self.before_jump - expected) < _MIN_GAP:
             self.start, begin = self.before_jump, time - self.before_jump # one odd time, no jump
+            self.log.jumps.pop()
         self.before_jump = None
-        jumps_back = self.expected is not None and begin < expected - 5 * _MIN_GAP
-        if jumps_back or begin > max(self.limit, expected + _MIN_GAP):
+        if self.expected is not None and begin < expected - 5 * _MIN_GAP:
             self.before_jump = self.start
-            self.start += begin - expected
-            self.log.n_jumps += 1
-            begin = expected
-        return begin
+            self.log.jumps.append(begin - expected)
+        elif begin > max(self.limit, expected + _MIN_GAP): self.log.n_jumps += 1
+        else: return begin
+        self.start += begin - expected
+        return expected
 
 def _place_frames(
     frames,
