@@ -17,6 +17,7 @@ __all__ = ['MediaError', 'open_container', 'language_code', 'Track', 'select_tra
 import csv, os, re
 from collections import Counter
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cache
 from importlib.resources import files
 from math import isfinite
@@ -273,6 +274,14 @@ def _rotation(container, stream)->int: # degrees clockwise, 0 to 359
 def _ratio(fraction)->str|None: # such as 30000/1001
     return f"{fraction.numerator}/{fraction.denominator}" if fraction else None
 
+def _frame_rate(stream)->Fraction|None: # frames per second
+    "Return the frame rate, 60000/1001 for the 19001/317 that FFmpeg makes of Matroska's nanoseconds"
+    rate = stream.guessed_rate or stream.average_rate
+    if not rate or not 0 < rate <= 1000: return None # above, it is the unit of its times
+    for standard in (round(rate), Fraction(round(rate * 1001 / 1000) * 1000, 1001)):
+        if standard and abs(rate / standard - 1) < 1e-6: return Fraction(standard)
+    return rate
+
 def _video_facts(container)->dict|None: # None: no moving picture
     "Return facts of the picture; covers and other stills are none"
     from av.stream import Disposition
@@ -280,8 +289,7 @@ def _video_facts(container)->dict|None: # None: no moving picture
     videos = [s for s in container.streams.video if not s.disposition & still]
     if not videos: return None
     video = next((s for s in videos if s.disposition & Disposition.default), videos[0])
-    codec, rate = video.codec_context, video.guessed_rate or video.average_rate
-    if rate and not 0 < rate <= 1000: rate = None # the unit of its times
+    codec, rate = video.codec_context, _frame_rate(video)
     return {
         "codec": codec.codec.canonical_name if codec else None,
         "width": codec and codec.width or None,
