@@ -38,7 +38,7 @@ from .checkpoints import cache_key, open_checkpoints
 from .core.system import single_blas_thread
 from .environment import describe_environment, monitor
 from .features import attach_features, build_segments, to_speakers
-from .schema import Analysis, Metadata, RunTiming, Segment, Speaker, Turn
+from .schema import Analysis, MediaInfo, Metadata, RunTiming, Segment, Speaker, Turn
 from .settings import NOT_IN_METADATA, Settings, SettingsError, known_keys, load_settings
 from .speech.align import Aligned, KeepTimes, choose_aligner, clip_monotonic, interpolate
 from .speech.diarize import Diarization
@@ -326,6 +326,7 @@ def to_metadata(
         models=models,
         settings=settings.model_dump(mode="json", exclude=NOT_IN_METADATA),
         warnings=_warnings(audio, branches, settings, run),
+        media=MediaInfo(**audio.media) if audio.media else None,
         versions=_versions(models),
         environment=describe_environment(),
     )
@@ -433,10 +434,10 @@ def _load_ahead(engine):
 
 # %% ../nbs/20_pipeline.ipynb #3f489959
 class _LazyAudio(Audio):
-    "Audio of known length and warnings that is decoded when its samples are needed"
-    def __init__(self, decode, n_samples, warnings):
-        values = {"_decode": decode, "_n": n_samples, "warnings": warnings, "sample_rate": SAMPLE_RATE,
-                  "_lock": threading.Lock(), "_decoded": []}
+    "Audio of known length, warnings and facts that is decoded when its samples are needed"
+    def __init__(self, decode, n_samples, warnings, media):
+        values = {"_decode": decode, "_n": n_samples, "warnings": warnings, "media": media,
+                  "sample_rate": SAMPLE_RATE, "_lock": threading.Lock(), "_decoded": []}
         for name, value in values.items(): object.__setattr__(self, name, value) # the class is frozen
 
     @property
@@ -448,21 +449,39 @@ class _LazyAudio(Audio):
     @property
     def duration(self)->float: return self._n / self.sample_rate
 
+# %% ../nbs/20_pipeline.ipynb #6a2cfea9
 def _summary(audio)->dict:
     "What a checkpoint holds of decoded audio: enough for a `_LazyAudio` or a `ChannelAudio`"
-    summary = {"n_samples": round(audio.duration * audio.sample_rate), "warnings": audio.warnings}
+    n_samples = round(audio.duration * audio.sample_rate)
+    summary = {"n_samples": n_samples, "warnings": audio.warnings, "media": audio.media}
     return {"count": audio.count, **summary} if isinstance(audio, ChannelAudio) else summary
 
-def _load(run, content, path, settings, lazy)->Computed:
+def _summary_keys(source, settings)->tuple[str, str]: # of a file with one audio track; of one with several
+    "Keys of a recording's summary"
+    key = cache_key("media", source.sha256, settings.media.model_dump(mode="json"))
+    return key, cache_key("tracks", key, settings.transcribe.language)
+
+def _content_key(source, audio, settings)->str:
+    "Key of the track that was decoded, whatever chose it"
+    media = settings.media.model_dump(mode="json")
+    if audio.media: media["audio_track"] = audio.media["audio_track"]
+    return cache_key("media", source.sha256, media)
+
+# %% ../nbs/20_pipeline.ipynb #73fbf950
+def _load(run, keys, path, settings, lazy)->Computed: # keys: of its summary; empty: nothing is cached
     "Decode a recording; with a checkpoint and `lazy`, when its samples are needed"
-    def decode(): return load_audio(path, settings)
-    summary = None if content is None else run.checkpoints.get(content)
+    def decode(): return load_audio(path, settings.media, settings.transcribe.language)
+    cached = (run.checkpoints.get(key) for key in keys)
+    summary = next((s for s in cached if s is not None), None)
     if summary is not None and lazy:
         if "count" in summary:
             return Computed(ChannelAudio(lambda: decode().channels, **summary), from_cache=True)
         return Computed(_LazyAudio(decode, **summary), from_cache=True)
     audio = decode()
-    if content is not None and summary is None: run.checkpoints.put(content, _summary(audio))
+    if keys and summary is None:
+        single, several = keys
+        n_tracks = len(audio.media["audio_tracks"]) if audio.media else 1
+        run.checkpoints.put(several if n_tracks > 1 else single, _summary(audio))
     return Computed(audio)
 
 # %% ../nbs/20_pipeline.ipynb #d563745b
@@ -472,13 +491,13 @@ def _run_stages(source, settings, engines, run)->Analysis: # without its timing
     downloads = settings.runtime.data_dir / "tmp"
     with ExitStack() as stack:
         source = run.stage("fetch", stack.enter_context, open_source(source, settings.fetch, downloads))
-        content, media = None, settings.media.model_dump(mode="json")
-        if run.checkpoints: content = cache_key("media", source.sha256, media)
+        keys = _summary_keys(source, settings) if run.checkpoints else ()
         # a hook may keep the audio for longer than a downloaded file exists
         lazy = run.on_event is None or not source.path.is_relative_to(downloads)
-        if content is None: _load_ahead(engines["transcribe"])
-        audio = run.stage("media", _load, run, content, source.path, settings.media, lazy)
-        if content is None: stack.close() # deletes a downloaded file
+        if not keys: _load_ahead(engines["transcribe"])
+        audio = run.stage("media", _load, run, keys, source.path, settings, lazy)
+        content = _content_key(source, audio, settings) if keys else None
+        if not keys: stack.close() # deletes a downloaded file
         by_channel = isinstance(audio, ChannelAudio) and settings.diarize.enabled
         work = run_branches_by_channel if by_channel else run_branches
         branches = work(run, audio, settings, engines, content)

@@ -16,8 +16,8 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/schema.html.md"""
 # %% auto #0
 __all__ = ['Seconds', 'Measure', 'Fraction', 'Timing', 'Features', 'AcousticFeatures', 'FullFeatures', 'Word', 'WordError',
            'as_number', 'normalize_word', 'Turn', 'Segment', 'VoiceMatch', 'Range', 'VoiceRanges', 'Speaker',
-           'ModelInfo', 'RunTiming', 'Metadata', 'Analysis', 'renamed', 'with_names', 'to_dict', 'ResultError',
-           'from_dict', 'read_result', 'json_schema']
+           'ModelInfo', 'RunTiming', 'AudioTrack', 'VideoInfo', 'Chapter', 'MediaInfo', 'Metadata', 'Analysis',
+           'renamed', 'with_names', 'to_dict', 'ResultError', 'from_dict', 'read_result', 'json_schema']
 
 # %% ../nbs/00_schema.ipynb #b05d2d27
 import json, math
@@ -261,6 +261,52 @@ class RunTiming:
         from ecg_audio_nb.core.html import timing_html
         return timing_html(self)
 
+# %% ../nbs/00_schema.ipynb #8870c2a3
+@dataclass(frozen=True)
+class AudioTrack:
+    "What a file tells about one of its audio tracks"
+    number: int # from 0
+    codec: str|None = None # such as aac; None: there is no decoder for it
+    language: str|None = None # as the file writes it, such as eng
+    title: str|None = None
+    channels: int|None = None # number of channels
+    layout: str|None = None # such as 5.1; None: the positions of the channels are unknown
+    sample_rate: int|None = None # Hz
+    default: bool = False # whether players take it
+    purpose: str|None = None # such as commentary or audio description; None: an ordinary track
+
+@dataclass(frozen=True)
+class VideoInfo:
+    "What a file tells about its picture"
+    codec: str|None = None # such as h264
+    width: int|None = None # pixels, before the rotation
+    height: int|None = None # pixels, before the rotation
+    rotation: int = 0 # degrees clockwise by which players turn the picture
+    sample_aspect_ratio: str|None = None # width of a pixel / its height, such as 4/3
+    frame_rate: str|None = None # exact, such as 30000/1001
+    frames_per_second: Measure|None = None # the same as a number
+
+@dataclass(frozen=True)
+class Chapter:
+    "A chapter of a file"
+    start: Seconds
+    end: Seconds|None = None
+    title: str|None = None
+
+# %% ../nbs/00_schema.ipynb #a60daf71
+@dataclass(frozen=True)
+class MediaInfo:
+    "What a file tells about itself, and what was done to its sound"
+    container: str|None = None # FFmpeg's name of the format, such as matroska,webm
+    duration: Seconds|None = None # as the file declares it
+    audio_track: int|None = None # number of the track that was analyzed, from 0
+    audio_tracks: tuple[AudioTrack, ...] = () # the first 100
+    video: VideoInfo|None = None # None: no moving picture
+    chapters: tuple[Chapter, ...] = () # the first 1000
+    channels_heard: str|None = None # which channels the sound was taken from
+    channel_gain_db: Measure|None = None # gain that was applied to them, dB
+    timeline: dict[str, Any]|None = None # what was done to the file's time line
+
 # %% ../nbs/00_schema.ipynb #28c6bde8
 @dataclass(frozen=True)
 class Metadata:
@@ -277,6 +323,7 @@ class Metadata:
     models: dict[str, ModelInfo] = field(default_factory=dict) # by stage
     settings: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    media: MediaInfo|None = None # what the file tells; None: not known
     versions: dict[str, str] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
     timing: RunTiming = RunTiming()

@@ -19,11 +19,11 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/settings.html.md"""
 
 # %% auto #0
 __all__ = ['NonNegative', 'Positive', 'Probability', 'LogProbability', 'Names', 'Ports', 'Temperatures', 'OptionalText', 'Count',
-           'Seconds', 'Decibels', 'ChunkSize', 'Folder', 'Engine', 'StageEngine', 'DiarizeEngine', 'FORMATS',
-           'DEFAULT_FORMATS', 'Formats', 'NOT_IN_RESULTS', 'NOT_IN_METADATA', 'SettingsError', 'StageSettings',
-           'RuntimeSettings', 'FetchSettings', 'MediaSettings', 'VoiceSettings', 'TranscribeSettings', 'AlignSettings',
-           'DiarizeSettings', 'AcousticsSettings', 'SegmentsSettings', 'ExportSettings', 'Settings', 'profiles',
-           'known_keys', 'load_settings', 'format_value', 'as_text', 'default_settings', 'non_defaults',
+           'Seconds', 'Decibels', 'ChunkSize', 'AudioTrack', 'Folder', 'Engine', 'StageEngine', 'DiarizeEngine',
+           'FORMATS', 'DEFAULT_FORMATS', 'Formats', 'NOT_IN_RESULTS', 'NOT_IN_METADATA', 'SettingsError',
+           'StageSettings', 'RuntimeSettings', 'FetchSettings', 'MediaSettings', 'VoiceSettings', 'TranscribeSettings',
+           'AlignSettings', 'DiarizeSettings', 'AcousticsSettings', 'SegmentsSettings', 'ExportSettings', 'Settings',
+           'profiles', 'known_keys', 'load_settings', 'format_value', 'as_text', 'default_settings', 'non_defaults',
            'setting_comments', 'SettingInfo', 'describe_settings', 'changes_results', 'as_analyzed']
 
 # %% ../nbs/01_settings.ipynb #269193f2
@@ -56,6 +56,14 @@ def _split(value):
 
 def _current(value): return "whisper" if value == "embedded" else value # its name before 0.2
 
+def _track(value):
+    "Read digits as the number of a track"
+    text = value.strip() if isinstance(value, str) else value
+    track = int(text) if isinstance(text, str) and re.fullmatch(r"[+-]?\d+", text) else text
+    if isinstance(track, int) and track < 0:
+        raise ValueError("tracks are counted from 0; or give a language, such as eng, or a part of the title")
+    return track
+
 def _absolute(path): return Path(os.path.abspath(path.expanduser()))
 
 # %% ../nbs/01_settings.ipynb #e4037b19
@@ -73,6 +81,7 @@ Count = Annotated[Annotated[int, Field(ge=1)]|None, BeforeValidator(_no_value)]
 Seconds = Annotated[NonNegative|None, BeforeValidator(_no_value)]
 Decibels = Annotated[Positive|None, BeforeValidator(_no_value)]
 ChunkSize = Annotated[Annotated[float, Field(ge=1, le=30)]|None, BeforeValidator(_no_value)]
+AudioTrack = Annotated[int|str|None, BeforeValidator(_track), BeforeValidator(_no_value)]
 Folder = Annotated[Annotated[Path, AfterValidator(_absolute)]|None, BeforeValidator(_no_value)]
 Engine = Annotated[Literal["auto", "whisper", "whisperx"], BeforeValidator(_current)]
 StageEngine = Annotated[Engine|None, BeforeValidator(_no_value)]
@@ -125,7 +134,7 @@ class MediaSettings(StageSettings):
     "How a file is decoded"
     max_seconds: Positive = 6 * 3600 # seconds of the longest recording that is accepted
     channels: Literal["auto", "mix", "speakers"] = "auto" # one speaker per channel, or mixed; auto: by signal
-    audio_track: int = Field(default=0, ge=0) # audio stream of the file, counted from 0
+    audio_track: AudioTrack = None # number from 0, language or part of a title; None: the default one
     timeout: Positive = 900 # seconds that decoding may take
 
 class VoiceSettings(StageSettings):
@@ -141,7 +150,7 @@ class TranscribeSettings(StageSettings):
     enabled: bool = True # False: no words; speaker turns and voice measures only
     engine: StageEngine = None # engine of this stage; None: the setting `engine`
     model: OptionalText = None # name or folder; None: base on a CPU, large-v3-turbo on a GPU
-    language: str = "auto" # spoken language, such as en; auto: detected
+    language: str = "auto" # spoken, such as en; an audio track in it is preferred; auto: detected
     compute_type: OptionalText = None # number type of the weights, such as int8; None: by device and memory
     batch_size: Count = None # chunks decoded at a time; None: as many as memory allows
     beam_size: int = Field(default=5, ge=1, le=50) # hypotheses that the search keeps

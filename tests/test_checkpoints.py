@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -24,6 +25,7 @@ class QuietHandler(SimpleHTTPRequestHandler):
     def log_message(self, *_): pass
 
 
+LANGUAGES = ("auto", "en", "fr")
 INFERENCE = {"voice", "transcribe", "align", "diarize", "acoustics"}
 
 
@@ -99,6 +101,27 @@ def test_nothing_is_decoded_when_nothing_is_asked_of_the_sound(talk, folder, mon
     monkeypatch.setattr(pipeline, "load_audio", none)
     assert run(talk, folder, diarize__threshold=0.5).metadata.duration == 7
     with pytest.raises(AssertionError, match="decoded"): run(talk, folder, acoustics__f0_ceiling=400.0)
+
+
+def test_the_language_chooses_a_track_and_decodes_nothing_else_anew(talk, sample, tmp_path):
+    film, data, audio = tmp_path / "film.mkv", tmp_path / "data", load_audio(sample)
+    with av.open(film, "w") as file:
+        sounds = {name: file.add_stream("pcm_s16le", rate=16000, layout="mono") for name in ("spa", "eng")}
+        for (name, sound), start in zip(sounds.items(), (8, 1)):
+            sound.metadata["language"] = name
+            sound.disposition = av.stream.Disposition.default if name == "spa" else av.stream.Disposition(0)
+            x = (audio.cut(start, start + 7).samples * 32767).astype(np.int16)
+            sounds[name] = sound, av.AudioFrame.from_ndarray(x[None], "s16", "mono")
+        for sound, frame in sounds.values():
+            frame.rate = 16000
+            for part in (frame, None): file.mux(sound.encode(part))
+    more = {"transcribe__enabled": False}
+    tracks = [run(film, data, transcribe__language=code, **more).metadata.media.audio_track for code in LANGUAGES]
+    assert tracks == [0, 1, 0]
+    for code in LANGUAGES: assert made(film, data, transcribe__language=code, **more) == set()
+    assert made(film, data, transcribe__language="en", media__audio_track=1, **more) == {"media"}
+    assert made(talk, data, **more) == INFERENCE - {"transcribe", "align"} | {"media"}
+    assert made(talk, data, transcribe__language="en", **more) == set()
 
 
 def test_another_recording_of_the_same_name_is_another(talk, folder, tmp_path):

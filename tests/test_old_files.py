@@ -38,6 +38,7 @@ def test_a_result_reads_and_loses_nothing():
         if k != "words"
     )
     assert to_dict(result)["metadata"]["settings"] == plain["metadata"]["settings"]
+    assert "media" not in plain["metadata"] and result.metadata.media is None
     assert all(render(result, name) for name in ("json", "srt", "vtt", "txt", "rttm"))
 
 
@@ -67,13 +68,14 @@ def test_every_setting_has_its_old_name(tmp_path, monkeypatch):
         return {k: v for k, v in as_text(load_settings(*args, **kwargs)).items() if k != "runtime.data_dir"}
 
     was, usual = lines("settings.ini"), said({})
-    assert said(profile="everything") == usual
-    for key, text in was.items(): assert said({key: text}) == usual, key
+    track = {"media.audio_track": was["media.audio_track"]} # the default is no number any more; 0 is still 0
+    assert usual["media.audio_track"] == "none" and said(profile="everything") == usual | track
+    for key, text in was.items(): assert said({key: text}) == usual | (track if key in track else {}), key
     for key in was:
         name = "ECG_" + key.upper().replace(".", "__")
         with monkeypatch.context() as patch:
             patch.setenv(name, was[key])
-            assert said() == usual, name
+            assert said() == usual | (track if key in track else {}), name
     assert said({"export.pause": "2"}) != usual
 
 

@@ -125,7 +125,11 @@ def analyze(
     ] = None,
     language: Annotated[
         Optional[str],
-        option("Spoken language, such as en; auto detects it.", "--language", group=MODELS),
+        option(
+            "Spoken language, such as en; auto detects it. An audio track in this language is preferred.",
+            "--language",
+            group=MODELS,
+        ),
     ] = None,
     engine: Annotated[
         Optional[str], option("Engine of all stages: auto, whisper or whisperx.", "--engine", group=MODELS)
