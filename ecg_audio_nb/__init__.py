@@ -2,7 +2,7 @@
 
 Modules:
 
-- `ecg_audio_nb.audio.container`: Open a media file, and choose one of its audio tracks
+- `ecg_audio_nb.audio.container`: Open a media file, choose one of its audio tracks, and tell what the file holds
 - `ecg_audio_nb.audio.downmix`: Make one channel of many, so that a voice keeps the level it has in its own channel
 - `ecg_audio_nb.audio.fetch`: Open a path or URL as a local file, within limits: every source enters here
 - `ecg_audio_nb.audio.media`: Decode any media file to 16 kHz mono float32, in a child process that may crash or hang
