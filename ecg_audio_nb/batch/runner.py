@@ -6,7 +6,7 @@ sources ─ expand ─ enqueue ─► queue ─► workers with a warm kernel ea
 
 | module of `batch` | subject |
 | --- | --- |
-| `sources` | which recordings are meant, and what identifies their content |
+| `sources`, `media_files` | which recordings are meant, and what identifies their content |
 | `spec` | notebook, settings and parameters; jobs made from them |
 | `queue`, `leases`, `failures` | states of jobs, leases, kinds of failure; shared with the service |
 | `stores` | where results appear |
@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
+from ecg_audio_nb.audio.fetch import redact
 from ecg_audio_nb.batch.failures import BatchError
 from ecg_audio_nb.batch.leases import job_hook
 from ecg_audio_nb.batch.monitor import (
@@ -37,7 +38,13 @@ from ecg_audio_nb.batch.monitor import (
     format_settings,
 )
 from ecg_audio_nb.batch.queue import Job, Queue, find, list_jobs, owner_exited, retry
-from ecg_audio_nb.batch.sources import content_key, expand, is_media
+from ecg_audio_nb.batch.sources import (
+    content_key,
+    describe_left_out,
+    expand,
+    find_sources,
+    is_media,
+)
 from ecg_audio_nb.batch.spec import (
     BatchSpec,
     enqueue,
@@ -76,9 +83,11 @@ __all__ = [
     "content_key",
     "describe_attempt",
     "describe_job",
+    "describe_left_out",
     "describe_stage",
     "enqueue",
     "expand",
+    "find_sources",
     "format_counts",
     "format_settings",
     "is_media",
@@ -191,8 +200,8 @@ class SourceWatcher:
         self.queue, self.spec, self.store, self.sources = queue, spec, store, list(sources)
         self.retry_failed, self.log, self.watch, self.settle = retry_failed, log, watch, settle
         self._ids, self.errors = {}, []
-        self._logged, self._taken = set(), set()
-        self._seen = {}  # by source: its size and time, and since when they have been the same
+        self._logged, self._taken, self._left_out = set(), set(), set()
+        self._seen = {}  # by path: its size and time, and since when they have been the same
         self._next_look = 0.0
 
     @property
@@ -204,17 +213,17 @@ class SourceWatcher:
         if time.monotonic() < self._next_look:
             return
         exclude = self.store.path if isinstance(self.store, FolderStore) else None
-        recordings, missing = expand(self.sources, exclude)
-        new = [source for source in recordings if source not in self._taken and self._ready(source)]
+        listing = find_sources(self.sources, exclude)
+        new = [source for source in listing.recordings if source not in self._taken and self._ready(source)]
         jobs, notes = enqueue(self.queue, self.spec, new, self.store) if new else ([], [])
         if self.retry_failed:
             retry(self.queue, [job for job in jobs if job.state in ("failed", "cancelled")])
         self._taken |= set(new)
         self._ids |= dict.fromkeys(job.id for job in jobs)
-        if not self.watch:
-            notes = missing + notes
-        for note in notes:
+        missing = [] if self.watch else listing.missing
+        for note in missing + listing.unreadable + notes:
             self._note(note)
+        self._note_left_out(listing.left_out)
         self._next_look = time.monotonic() + min(2.0, self.settle)
 
     def _note(self, note):
@@ -225,17 +234,33 @@ class SourceWatcher:
         if not note.startswith("note:"):
             self.errors.append(note)
 
+    def _note_left_out(self, left_out):
+        "Log in one line what is left out; of a watched folder, what has stopped growing"
+        new = [item for item in left_out if item not in self._left_out and self._settled(item.path, False)]
+        self._left_out |= set(new)
+        if new:
+            self._note(f"note: {describe_left_out(new)}")
+
     def _ready(self, source):
+        "Whether a file can be processed; an empty one of a watched folder waits for its content"
+        if not self._settled(source):
+            return False
+        if source in self._seen and self._seen[source][0][0] == 0:
+            self._note(f"note: {redact(source)}: the file is empty (0 bytes); it waits for its content")
+            return False
+        return True
+
+    def _settled(self, path, follow_links=True):
         "Whether a file of a watched folder has stopped growing: its size and time stayed the same"
-        if not self.watch or "://" in source:
+        if not self.watch or "://" in path:
             return True
         try:
-            status = os.stat(source)
+            status = os.stat(path, follow_symlinks=follow_links)
         except OSError:
             return False
         now = status.st_size, status.st_mtime_ns
-        before, since = self._seen.get(source, (None, 0.0))
+        before, since = self._seen.get(path, (None, 0.0))
         if now != before:
-            self._seen[source] = now, time.monotonic()
+            self._seen[path] = now, time.monotonic()
             return False
         return time.monotonic() - since >= self.settle
