@@ -299,7 +299,9 @@ def _fill(template, parts):
 def _measure(analysis, media, audio, measured):
     "Decode and measure the recording where that is not done yet"
     settings = analysis.metadata.settings
-    if audio is None and media is not None: audio = load_audio(media, as_analyzed(settings, "media"))
+    if audio is None and media is not None:
+        language = analysis.metadata.language_requested # it may have chosen the audio track
+        audio = load_audio(media, as_analyzed(settings, "media"), language)
     if audio is not None and measured is None:
         measured = frames(audio.samples, audio.sample_rate, as_analyzed(settings, "acoustics"))
     return audio, measured

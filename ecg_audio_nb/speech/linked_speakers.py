@@ -202,7 +202,8 @@ def _speakers_of(file, analysis, recording, runtime): # -> `FileSpeaker`s of one
     if recording is None:
         raise VoiceError(f"its recording {analysis.metadata.filename} is not found, "
                          "or is another one by its SHA-256; --media names the folder where it lies")
-    audio = load_audio(recording, as_analyzed(analysis.metadata.settings, "media"))
+    metadata = analysis.metadata # the language may have chosen the audio track
+    audio = load_audio(recording, as_analyzed(metadata.settings, "media"), metadata.language_requested)
     names = {s.speaker_id: s.name for s in analysis.speakers}
     channels, out = {s.speaker_id: s.channel for s in analysis.speakers}, []
     for speaker, (spans, channel) in speaker_spans(audio, analysis.turns, channels).items():
