@@ -41,7 +41,16 @@ from ecg_audio_nb.batch.media_files import (
 from ecg_audio_nb.batch.queue import Queue, file_digest
 from ecg_audio_nb.core.extras import require
 
-__all__ = ["LeftOut", "Reason", "Sources", "content_key", "describe_left_out", "expand", "find_sources", "is_media"]
+__all__ = [
+    "LeftOut",
+    "Reason",
+    "Sources",
+    "content_key",
+    "describe_left_out",
+    "expand",
+    "find_sources",
+    "is_media",
+]
 
 _log = logging.getLogger("ecg_audio_nb")
 

@@ -60,14 +60,15 @@ WRITTEN = {
     "wtv": ("wtv", "mp2", 48000),
     "wv": ("wv", "wavpack", 16000),
 }
+BIT_RATES = {"wmav2": 32000, "libopencore_amrnb": 12200}  # of encoders that have no default
 
 
 def convert(source, target, container, codec, rate, options=None):
     "Write the speech of a file in another container"
     with av.open(source) as speech, av.open(target, "w", format=container, options=options or {}) as file:
         stream = file.add_stream(codec, rate=rate, layout="mono")
-        if codec in ("wmav2", "libopencore_amrnb"): stream.bit_rate = {"wmav2": 32000}.get(codec, 12200)
-        resampler = av.AudioResampler(stream.codec_context.format, "mono", rate, stream.codec_context.frame_size)
+        if codec in BIT_RATES: stream.bit_rate = BIT_RATES[codec]
+        resampler = av.AudioResampler(stream.codec_context.format, "mono", rate)
         for frame in [*speech.decode(audio=0), None]:
             for piece in resampler.resample(frame): file.mux(stream.encode(piece))
         file.mux(stream.encode(None))
