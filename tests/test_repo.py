@@ -106,7 +106,7 @@ def test_the_sidebar_shows_every_notebook_once():
     shown = list(leaves(yaml.safe_load((ROOT / "_quarto.yml").read_text())["website"]["sidebar"]["contents"]))
     pages = [p.relative_to(ROOT / "nbs") for p in NOTEBOOKS]
     # by scripts/site_pages.py, when the site is built
-    written = ["job_notebooks.qmd", "benchmarks.qmd", "changelog.qmd"]
+    written = ["api.qmd", "job_notebooks.qmd", "benchmarks.qmd", "changelog.qmd"]
     assert sorted(shown) == sorted([*map(str, pages), *written])
 
 

@@ -246,6 +246,9 @@ def _is_discontinuous(container):
     import av
     return bool(container.format.flags & av.format.Flags.ts_discont.value)
 
+def _is_untimed(container): # FFmpeg counts the packets, whatever their sample rate
+    return bool({"aac", "mp3", "loas"} & set(container.format.name.split(",")))
+
 # %% ../../nbs/11_media.ipynb #97a00457
 def _decode_packet(packet):
     if packet.has_sidedata("encryption_info"):
@@ -324,17 +327,18 @@ _MIN_GAP = 0.1 # seconds
 class _Clock:
     "The times of a stream's frames, made believable"
     def __init__(self,
-        start, # time of a frame at which the presentation begins, seconds
+        start, # time of a frame at which the presentation begins, seconds; None: the times are only counted
         limit, # seconds; a later time is not believed
         log,
+        priming=0.0, # seconds before the sound, where the times are only counted
     ):
-        self.start, self.limit, self.log = start, limit, log
+        self.start, self.limit, self.log, self.priming = start, limit, log, priming
         self.expected, self.before_jump = None, None
 
     def begin(self, frame): # -> seconds of the presentation at which it begins
         "Return when a frame begins"
-        expected = self.expected or 0.0
-        if frame.time is None: begin = expected
+        expected = -self.priming if self.expected is None else self.expected
+        if frame.time is None or self.start is None: begin = expected
         else: begin = self._believable(frame.time, expected)
         self.expected = begin + frame.samples / frame.sample_rate
         return begin
@@ -619,14 +623,16 @@ def _decode_track(container, track, estimated, request): # -> as `_decode_stream
     pieces = [Piece(**p) for p in request.get("pieces") or ()]
     if pieces: parts = _stretched(_by_piece(frames, pieces, log), log, count, mix)
     else:
-        clock = _Clock(start, (declared or max_seconds) + 1, log)
+        clock = _Clock(None if _is_untimed(container) else start, (declared or max_seconds) + 1, log,
+                       priming)
         parts = _resampled(_place_frames(frames, clock, log), log, count == 1, mix, levels)
     yield from _messages(parts, count, max_seconds, log)
     if not log.n_samples: raise MediaError(_no_samples_problem(log))
-    yield _last_header(container, track, request, log, names, count, mix, levels, declared, priming), b""
+    yield _last_header(container, track, estimated, request, log, names, count, mix, levels, declared,
+                       priming), b""
 
 # %% ../../nbs/11_media.ipynb #4cea797e
-def _last_header(container, track, request, log, names, count, mix, levels, declared, priming):
+def _last_header(container, track, estimated, request, log, names, count, mix, levels, declared, priming):
     "Tell about a decoded track: warnings, facts, and what to do better in a second decoding"
     wanted = request.get("channels", "mix")
     alternate = (wanted == "auto" and levels is not None and levels.n == 2 and not levels.changed
@@ -645,7 +651,7 @@ def _last_header(container, track, request, log, names, count, mix, levels, decl
     if alternate: better["channels"] = "speakers"
     elif best.weights != mix.weights and count == 1: better["mix"] = asdict(best)
     if pieces: better |= {"pieces": [asdict(p) for p in pieces], "timeline": facts["timeline"]}
-    return {"warnings": warnings, "better": better, "media": media_facts(container, track) | facts}
+    return {"warnings": warnings, "better": better, "media": media_facts(container, track, estimated) | facts}
 
 # %% ../../nbs/11_media.ipynb #6f67a321
 def _decode_stream(

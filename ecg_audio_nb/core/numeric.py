@@ -14,10 +14,10 @@ def load_arrays(
 )->dict[str, np.ndarray]: # each array by its name
     """Read every array of an `.npz` file, in any number of threads
 
-    numpy parses the header of an array with `ast`. While one thread parses, the garbage collector may run Python
-    code and let another thread parse; CPython 3.11 and 3.12 then raise SystemError ("AST constructor recursion
-    depth mismatch"). So threads that call this function take turns, and a SystemError that a thread elsewhere
-    brought about leads to another attempt.
+    numpy parses the header of an array with `ast`. While one thread parses, the garbage collector may run
+    Python code and let another thread parse; CPython 3.11 and 3.12 then raise SystemError ("AST constructor
+    recursion depth mismatch"). So threads that call this function take turns, and a SystemError that a thread
+    elsewhere brought about leads to another attempt.
     """
     for attempt in range(_PARSER_ATTEMPTS):
         try:

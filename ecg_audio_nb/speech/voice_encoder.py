@@ -129,7 +129,8 @@ class Head:
 @lru_cache(1)
 def load_head()->Head:
     "Load the packaged head"
-    with (files("ecg_audio_nb") / "assets/models/voice_head.npz").open("rb") as f: return Head(**load_arrays(f))
+    path = files("ecg_audio_nb") / "assets/models/voice_head.npz"
+    with path.open("rb") as f: return Head(**load_arrays(f))
 
 # %% ../../nbs/06_voice_encoder.ipynb #61256a48
 MIN_FRAMES = 8 # for an embedding: 0.16 s
