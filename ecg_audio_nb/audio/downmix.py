@@ -40,7 +40,9 @@ class ChannelLevels:
         rate:int, # Hz
     ):
         "Add the samples of a frame"
-        if not self.n: self.n, self.products, self.partial = x.shape[1], np.zeros((x.shape[1],) * 2), np.zeros(x.shape[1])
+        if not self.n:
+            self.n = x.shape[1]
+            self.products, self.partial = np.zeros((self.n, self.n)), np.zeros(self.n)
         self.changed = self.changed or x.shape[1] != self.n
         if self.changed: return
         size = max(1, rate // 10)
@@ -137,12 +139,14 @@ def choose_mix(
     total = energy.sum(0)
     loudest = int(total.argmax())
     if default.weights: return _centre_or_front(names, energy, default)
-    correlation = levels.products[loudest] / np.sqrt(np.maximum(levels.products[loudest, loudest] * np.diag(levels.products), 1e-30))
-    others = [i for i in range(len(names)) if i != loudest]
-    if levels.products.sum() / len(names) ** 2 < 10 ** (-_CANCELLED_DB / 10) * np.trace(levels.products) / len(names):
-        return _single_channel(names, loudest, "inverted: the channels cancel each other, as with exchanged poles; "
-                              f"only {names[loudest]} is heard")
-    for i in others:
+    products, n = levels.products, len(names)
+    both = products[loudest, loudest] * np.diag(products)
+    correlation = products[loudest] / np.sqrt(np.maximum(both, 1e-30))
+    if products.sum() / n**2 < 10 ** (-_CANCELLED_DB / 10) * np.trace(products) / n:
+        return _single_channel(names, loudest, "inverted: the channels cancel each other, as with exchanged "
+                               f"poles; only {names[loudest]} is heard")
+    for i in range(n):
+        if i == loudest: continue
         is_copy = abs(correlation[i]) > _SAME and (correlation[i] < 0 or total[i] < 0.8 * total[loudest])
         if not is_copy and not is_silent_beside(energy[:, i], energy[:, loudest]): return default
     return _single_channel(names, loudest)

@@ -208,7 +208,7 @@ def _channel_names(frame): # such as ("FL", "FR")
 
 # %% ../../nbs/11_media.ipynb #bee8ef05
 _PRIMING = {"aac": 1024, "mp3": 1105, "mp2": 481, "ac3": 256} # samples that an encoder puts before the sound
-_COUNTED = {"aac", "mp3", "avi", "loas", "wav"} # formats without times: the first sample, of the priming, is at 0
+_COUNTED = {"aac", "mp3", "avi", "loas", "wav"} # formats without times: the first sample of all is at 0
 _TIMED = {"mpegts", "mpeg", "flv", "asf"} # formats with times that don't tell what is priming
 
 def _priming(container, stream, first_packet): # seconds
@@ -216,9 +216,12 @@ def _priming(container, stream, first_packet): # seconds
     formats = set(container.format.name.split(","))
     if not formats & (_COUNTED | _TIMED): return 0.0
     if first_packet is None or first_packet.has_sidedata("skip_samples"): return 0.0
-    return _PRIMING.get(stream.codec_context.codec.canonical_name, 0) / (stream.rate or 48000)
+    codec = stream.codec_context.codec.canonical_name
+    header = bytes(first_packet)[:2]
+    if codec == "mp3" and len(header) == 2 and header[1] & 6 == 4: codec = "mp2" # layer II
+    return _PRIMING.get(codec, 0) / (stream.rate or 48000)
 
-def _presentation_start(container, stream, priming): # time of a frame at which the presentation begins, seconds
+def _presentation_start(container, stream, priming): # time of a frame, seconds
     "Return when the first picture, or the first sound that is no priming, is due"
     if priming and _COUNTED & set(container.format.name.split(",")):
         return presentation_start(container) + priming
@@ -338,7 +341,9 @@ class _Clock:
     def begin(self, frame): # -> seconds of the presentation at which it begins
         "Return when a frame begins"
         expected = -self.priming if self.expected is None else self.expected
-        if frame.time is None or self.start is None: begin = expected
+        if self.start is None: # counted: the first time tells how much the decoder has left out
+            begin = expected + (frame.time or 0.0) * (self.expected is None)
+        elif frame.time is None: begin = expected
         else: begin = self._believable(frame.time, expected)
         self.expected = begin + frame.samples / frame.sample_rate
         return begin
@@ -361,7 +366,7 @@ def _place_frames(
     frames,
     clock, # a _Clock
     log,
-): # -> iterator of (frame, time in seconds at which the gap before it ends, or None); below 0: begins too early
+): # -> iterator of (frame, time in seconds at which the gap before it ends, or None)
     "Compare each frame's time with the end of the one before"
     end = None
     for frame in frames:
@@ -488,7 +493,8 @@ def _timeline_facts(log, pieces, priming):
     else: starts, ends = np.array(log.placed), np.array(log.placed) + np.diff([*log.sound, log.n_seconds])
     gaps = np.maximum(starts[1:] - ends[:-1], 0)
     return {"begins": round(max(0.0, float(starts[0])), 3), "gaps": int((gaps > 1e-3).sum()),
-            "silence": round(float(gaps[gaps > 1e-3].sum()), 3), "drift_percent": round(100 * _drift(pieces), 3),
+            "silence": round(float(gaps[gaps > 1e-3].sum()), 3),
+            "drift_percent": round(100 * _drift(pieces), 3),
             "jumps": [round(j, 3) for j in log.jumps], "priming": round(priming, 4)}
 
 # %% ../../nbs/11_media.ipynb #3111427c
@@ -497,7 +503,7 @@ _SIGNATURES = (b"RIFF", b"FORM", b"caff\0\1", b"FLV\x01", b"ftyp", # of files th
 _MAX_SEARCHED = 1 << 26 # bytes
 
 def _left_out(path, position): # -> a warning, or ""
-    "Tell whether another file was joined behind the end of the first, as `cat a b` does; FFmpeg does not read it"
+    "Tell whether another file was joined behind the first, as `cat a b` does: FFmpeg does not read it"
     with open(path, "rb") as file:
         head, size = file.read(16), os.fstat(file.fileno()).st_size
         own = [s for s in _SIGNATURES if head.startswith(s) or head[4:8] == s]
@@ -562,7 +568,7 @@ def _check_channel_count(frames, count): # the same frames
         yield frame
 
 # %% ../../nbs/11_media.ipynb #6a8d737b
-def _channels_to_send(frames, wanted): # -> (names of the first frame's channels, number to send, the same frames)
+def _channels_to_send(frames, wanted): # -> (names of the channels, number to send, the same frames)
     "Take the number of channels from the first frame, if every channel is a speaker"
     first = next(frames, None)
     if first is None: return ("FC",), 1, frames
@@ -655,9 +661,9 @@ def _last_header(container, track, estimated, request, log, names, count, mix, l
 
 # %% ../../nbs/11_media.ipynb #6f67a321
 def _decode_stream(
-    request, # {"path", "audio_track", "language", "max_seconds", "channels"}, and what a first decoding found better
+    request, # "path", "audio_track", "language", "max_seconds", "channels", and what a first decoding advised
     _,
-): # -> iterator of (header, data): seconds, channels, then silences and samples, last what is known of the file
+): # -> iterator of (header, data): seconds, channels, then silences and samples, last facts
     "Decode one file"
     container, estimated = open_container(request["path"])
     with container:

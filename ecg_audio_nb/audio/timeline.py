@@ -117,10 +117,10 @@ def fit_pieces(
     pieces = []
     for first, after in zip(borders[:-1], borders[1:]):
         last = end if after == len(sound) else sound[after]
-        x, offset = smooth_offsets(sound[first:after], time[first:after] - sound[first:after], last, tolerance)
-        if np.ptp(offset) <= 2 * tolerance: # steady: begins where its first frame says, unless that one is off
-            middle = np.median(time[first:after] - sound[first:after])
-            begin = time[first] - sound[first]
+        own = time[first:after] - sound[first:after]
+        x, offset = smooth_offsets(sound[first:after], own, last, tolerance)
+        if np.ptp(offset) <= 2 * tolerance: # steady: begins where its first frame says, if that is likely
+            begin, middle = own[0], np.median(own)
             x, offset = x[[0, -1]], np.full(2, begin if abs(begin - middle) < 2 * tolerance else middle)
         if abs(x[0] - x[-1]) < 1e-9: continue
         if (np.diff(x + offset) <= 0.9 * np.diff(x)).any() or (np.diff(x + offset) >= 1.1 * np.diff(x)).any():
@@ -174,7 +174,7 @@ class Stretcher:
         first:int=0, # number of the first sample of the presentation that is still free
     ):
         self.sound, self.time = np.subtract(piece.sound, piece.sound[0]), np.array(piece.time, float)
-        if np.allclose(np.diff(self.sound), np.diff(self.time), rtol=0, atol=1e-9): # only moved: by whole samples
+        if np.allclose(np.diff(self.sound), np.diff(self.time), rtol=0, atol=1e-9): # moved by whole samples
             self.time += round(piece.time[0] * SAMPLE_RATE) / SAMPLE_RATE - piece.time[0]
         begin, end = (int(np.ceil(round(t * SAMPLE_RATE, 6))) for t in self.time[[0, -1]])
         self.next, self.last = max(begin, first), end

@@ -219,8 +219,9 @@ def test_holes_are_filled_and_small_ones_too(tmp_path):
         -20, abs=0.1
     )
     assert level(audio.cut(0.5, 1.0).samples) == pytest.approx(-20, abs=0.1)
-    assert level(audio.cut(1.01, 1.045).samples) < -60 # the 50 ms that are missing there
-    assert level(audio.cut(1.06, 2.0).samples) == pytest.approx(-20, abs=0.1)
+    silent = [n for n in range(900, 1200, 5) if level(audio.cut(n / 1000, n / 1000 + 0.005).samples) < -60]
+    assert 40 <= 5 * len(silent) <= 50 # the 50 ms that are missing there
+    assert level(audio.cut(1.2, 2.0).samples) == pytest.approx(-20, abs=0.1)
 
 
 def test_a_clock_that_jumps_past_the_end_is_not_believed():
