@@ -334,19 +334,31 @@ class _Clock:
         limit, # seconds; a later time is not believed
         log,
         priming=0.0, # seconds before the sound, where the times are only counted
+        first=0.0, # time of the first frame, where the times are only counted, seconds
     ):
-        self.start, self.limit, self.log, self.priming = start, limit, log, priming
+        self.start, self.limit, self.log = start, limit, log
+        self.priming, self.first, self.rate, self.before = priming, first, 0, (None, None)
         self.expected, self.before_jump = None, None
 
     def begin(self, frame): # -> seconds of the presentation at which it begins
         "Return when a frame begins"
         expected = -self.priming if self.expected is None else self.expected
         if self.start is None: # counted: the first time tells how much the decoder has left out
-            begin = expected + (frame.time or 0.0) * (self.expected is None)
+            left_out = max(0.0, (frame.time or 0.0) - self.first) if self.expected is None else 0.0
+            begin = expected + left_out
         elif frame.time is None: begin = expected
-        else: begin = self._believable(frame.time, expected)
+        else:
+            if self._is_miscounted(frame): self.start = frame.time - expected
+            begin = self._believable(frame.time, expected)
         self.expected = begin + frame.samples / frame.sample_rate
+        self.before = frame.time, frame.samples
         return begin
+
+    def _is_miscounted(self, frame): # the sample rate has changed, and FFmpeg still counts with the first one
+        self.rate = self.rate or frame.sample_rate
+        if frame.sample_rate == self.rate or None in self.before: return False
+        time, samples = self.before
+        return frame.time < time or abs(frame.time - time - samples / self.rate) < 1e-3
 
     def _believable(self, time, expected):
         begin = time - self.start
@@ -630,7 +642,7 @@ def _decode_track(container, track, estimated, request): # -> as `_decode_stream
     if pieces: parts = _stretched(_by_piece(frames, pieces, log), log, count, mix)
     else:
         clock = _Clock(None if _is_untimed(container) else start, (declared or max_seconds) + 1, log,
-                       priming)
+                       priming, presentation_start(container))
         parts = _resampled(_place_frames(frames, clock, log), log, count == 1, mix, levels)
     yield from _messages(parts, count, max_seconds, log)
     if not log.n_samples: raise MediaError(_no_samples_problem(log))
