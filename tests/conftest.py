@@ -12,6 +12,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
+# hundreds of child processes import the same modules: compiled once, also where the caller's environment forbids
+# bytecode beside the sources
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+os.environ.setdefault("PYTHONPYCACHEPREFIX", str(ROOT / "build/bytecode"))
+
 
 @cache
 def cuda_devices():

@@ -27,7 +27,7 @@ ROOMY = (
 
 OPEN_LIMITS = (  # of a service that takes whatever comes
     "fetch.max_bytes=1000000",
-    "fetch.timeout=3",
+    "fetch.timeout=1",
     "media.max_seconds=60",
     "server.max_queued=100000",
     "server.max_queued_per_key=100000",

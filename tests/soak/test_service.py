@@ -5,7 +5,7 @@ import pytest
 import soundfile
 import numpy as np
 
-from backend import Served, until
+from backend import Quick, until
 from service_load import (
     OPEN_LIMITS,
     jobs_for_a_faulty_backend,
@@ -39,7 +39,7 @@ def test_ten_thousand_requests_of_any_shape_and_no_500(tmp_path):
     media = tmp_path / "media"
     media.mkdir()
     soundfile.write(media / "out.wav", np.sin(np.arange(32000) / 5), 16000)
-    served = Served(tmp_path / "served", media, *[word for s in OPEN_LIMITS for word in ("--set", s)])
+    served = Quick(tmp_path / "served", media, *[word for s in OPEN_LIMITS for word in ("--set", s)])
     served.data.mkdir()
     served.start()
     until(lambda: served.http.get("/ready").status_code == 200)

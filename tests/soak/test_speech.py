@@ -1,0 +1,18 @@
+"""Long forms of what tests/speech does with few voices and short recordings"""
+import pytest
+
+from named_talks import check_links, check_names, talks_through_a_batch
+
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600)]
+
+
+@pytest.fixture(scope="module")
+def ten_talks(shared_data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("talks")
+    return talks_through_a_batch(folder, shared_data, talks=10, seconds=45, known_from=(1, 3, 5, 7, 9))
+
+
+def test_ten_talks_get_ten_right_names(ten_talks): check_names(ten_talks)
+
+
+def test_link_finds_the_same_people_in_ten_talks(ten_talks, tmp_path): check_links(ten_talks, tmp_path)
