@@ -6,15 +6,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import pytest
 import soundfile
 from typer.testing import CliRunner
 
-from ecg_audio_nb.audio.media import Audio
 from ecg_audio_nb.cli import app
 from ecg_audio_nb.schema import read_result
+from readers import conversations, read_utterance
 
-ROOT = Path(__file__).resolve().parents[1]
 RATE = 16000
 LIGHT = {"engine": "whisper", "transcribe.enabled": False, "runtime.offline": True}
 
@@ -22,18 +20,11 @@ LIGHT = {"engine": "whisper", "transcribe.enabled": False, "runtime.offline": Tr
 def ecg(*args): return CliRunner().invoke(app, [str(a) for a in args])
 
 
-def read_flac(path):
-    "An utterance of LibriSpeech, mono at 16 kHz: read here, because a decoding process a file takes longer"
-    samples, rate = soundfile.read(path, dtype="float32")
-    assert rate == RATE and samples.ndim == 1
-    return Audio(samples)
-
-
 def reader_says(folder, reader, numbers, pause=0.3):
     "Utterances of a LibriSpeech reader, one after the other"
     paths = sorted(folder.glob(f"{reader}-*.flac"))
     between = np.zeros(int(pause * RATE), np.float32)
-    return np.concatenate([x for n in numbers for x in (read_flac(paths[n]).samples, between)])
+    return np.concatenate([x for n in numbers for x in (read_utterance(paths[n]).samples, between)])
 
 
 def write_wav(path, samples):
@@ -44,10 +35,7 @@ def write_wav(path, samples):
 def write_talks(folder, n, seconds):
     "Talks of two LibriSpeech readers by three channels; by name, their true turns"
     people = {}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT / "benchmarks"))
-        import _conversations as talk
-        patch.setattr(talk, "load_audio", read_flac)
+    with conversations() as talk:
         bank = {k: paths[::2] for k, paths in talk.librispeech_voices().items()}
         for i in range(n):
             channel = ("clean", "telephone", "room")[i % 3]

@@ -2,6 +2,8 @@
 import pytest
 
 from named_talks import check_links, check_names, talks_through_a_batch
+from readers import speakers_of_a_talk
+from whisperx_texts import check_no_worse, check_same_text, long_utterances
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600)]
 
@@ -16,3 +18,13 @@ def test_ten_talks_get_ten_right_names(ten_talks): check_names(ten_talks)
 
 
 def test_link_finds_the_same_people_in_ten_talks(ten_talks, tmp_path): check_links(ten_talks, tmp_path)
+
+
+@pytest.mark.parametrize("voices, channel, seconds", [(8, "clean", 240), (5, "telephone", 200)])
+def test_long_talks_of_many_people(shared_data, voices, channel, seconds):
+    assert speakers_of_a_talk(voices, channel, seconds) == voices
+
+
+@pytest.mark.parametrize("check", [check_same_text, check_no_worse])
+def test_five_utterances_beside_whisperx(real_whisper, shared_data, check):
+    check(real_whisper("tiny.en"), long_utterances(shared_data, 5))
