@@ -132,14 +132,14 @@ def test_silence_marks_fill_the_gaps(sample, result):
     assert any(s.text.startswith("[SILENCE] ") for s in marked.segments)
 
 
-def test_turns_without_words_and_words_without_turns(clip):
-    turns = analyze(clip, {**EMBEDDED, "transcribe.enabled": False})
+def test_turns_without_words_and_words_without_turns(sample):
+    turns = analyze(sample, {**EMBEDDED, "transcribe.enabled": False})
     assert (
         not turns.words
         and len(turns.segments) == len(turns.turns) > 2
         and "transcribe" not in turns.metadata.models
     )
-    neither = analyze(clip, {**EMBEDDED, "transcribe.enabled": False, "diarize.enabled": False})
+    neither = analyze(sample, {**EMBEDDED, "transcribe.enabled": False, "diarize.enabled": False})
     assert neither.segments and not neither.turns and not neither.speakers
     assert all(s.acoustic_features.volume_db is not None and s.speaker_id is None for s in neither.segments)
 
@@ -154,8 +154,8 @@ class Counting:
         return Transcript(tuple(words), ModelInfo("counting", "1"), language="xx", language_probability=0.5)
 
 
-def test_words_without_a_time_are_interpolated_and_marked(clip):
-    result = analyze(clip, EMBEDDED, engines={"transcribe": Counting()})
+def test_words_without_a_time_are_interpolated_and_marked(sample):
+    result = analyze(sample, EMBEDDED, engines={"transcribe": Counting()})
     assert {w.timing for w in result.words[1::2]} == {"interpolated"} and {
         w.timing for w in result.words[::2]
     } == {"recognized"}
