@@ -172,15 +172,16 @@ def test_without_pyannotes_weights_the_way_out_is_named(monkeypatch, tmp_path):
         choose_diarizer(load_settings({"engine": "whisperx", "runtime.offline": True}))
 
 
-# Parity: two utterances; five in tests/soak/test_speech.py
+# Parity
 
 @pytest.fixture(scope="module")
-def utterances(shared_data): return long_utterances(shared_data, 2)
+def utterances(shared_data): return long_utterances(shared_data, 5)
 
 
 @pytest.mark.slow
 def test_the_same_window_gives_whisperxs_text(real_whisper, utterances):
-    check_same_text(real_whisper("tiny.en"), utterances)
+    "Of two; of all five in tests/soak/test_speech.py"
+    check_same_text(real_whisper("tiny.en"), utterances[:2])
 
 
 @pytest.mark.slow

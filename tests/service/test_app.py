@@ -15,6 +15,7 @@ from ecg_audio_nb.service.limits import read_keys
 from ecg_audio_nb.schema import json_schema
 from ecg_audio_nb.service.app import ServerSettings, Service, build_app
 from ecg_audio_nb.settings import load_settings
+from service_load import requests_of_the_description
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "ecg_audio_nb/assets/sample.mp4"
@@ -343,40 +344,11 @@ def test_log_is_json_with_jobs_and_without_folders(served, media, backend):
 
 @pytest.mark.slow
 def test_no_request_of_the_description_breaks_it(tmp_path, media):
-    checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
-    with another(
-        tmp_path,
-        media,
-        "--set",
-        "server.requests_per_minute=1000000",
-        "--set",
-        "fetch.allow_hosts=media.example.org",
-        ECG_SERVER__ALLOW_PRIVATE="1",
-    ) as s:
+    "Three examples a request; twenty in tests/soak/test_service.py"
+    limits = "server.requests_per_minute=1000000", "fetch.allow_hosts=media.example.org"
+    with another(tmp_path, media, *[a for s in limits for a in ("--set", s)]) as s:
         until(lambda: s.http.get("/ready").status_code == 200)
-        command = [
-            sys.executable,
-            "-m",
-            "schemathesis.cli",
-            "run",
-            f"{s.http.base_url}/openapi.json",
-            "--checks",
-            checks,
-            "--max-examples",
-            "3",
-            "--phases",
-            "examples,fuzzing",
-            "--seed",
-            "1",
-            "--request-timeout",
-            "600",
-            "--suppress-health-check",
-            "all",
-            "--no-color",
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-        assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
-        assert not [r for r in s.lines() if r["message"].startswith("unexpected")]
+        requests_of_the_description(s, tmp_path, 3)
 
 
 # The page
