@@ -45,7 +45,7 @@ lint: $(DEV)/.installed ## ruff, and the import rule
 
 unit: $(DEV)/.installed ## pytest in two processes, slow tests too
 	@echo "== unit: pytest"
-	@PATH="$(CURDIR)/$(DEV)/bin:$$PATH" $(DEV)/bin/python -m pytest -n 2 --dist loadfile
+	@PATH="$(CURDIR)/$(DEV)/bin:$$PATH" $(DEV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 soak: $(DEV)/.installed ## the long tests: hundreds of jobs, thousands of requests, hours of audio
 	@PATH="$(CURDIR)/$(DEV)/bin:$$PATH" $(DEV)/bin/python -m pytest tests/soak -m soak

@@ -1,5 +1,6 @@
 """Long forms of what tests/speech does with few voices and short recordings"""
 import pytest
+from test_model_reuse import load_each_model_once
 
 from named_talks import check_links, check_names, talks_through_a_batch
 from readers import speakers_of_a_talk
@@ -27,3 +28,6 @@ def test_long_talks_of_many_people(shared_data, voices, channel, seconds):
 
 def test_the_same_window_gives_whisperxs_text_of_five_utterances(real_whisper, shared_data):
     check_same_text(real_whisper("tiny.en"), long_utterances(shared_data, 5))
+
+
+def test_twelve_files_load_each_model_once(root, tmp_path): load_each_model_once(root, tmp_path, 12)
