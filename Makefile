@@ -13,6 +13,11 @@ export DEMO_SOURCE := $(value SOURCE)
 export DEMO_OUT := $(value OUT)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
+# hundreds of processes of the tests import the same modules: compiled once, also where the caller's environment
+# forbids bytecode beside the sources
+unexport PYTHONDONTWRITEBYTECODE
+notebooks unit soak: export PYTHONPYCACHEPREFIX := $(CURDIR)/build/bytecode
+
 .PHONY: help demo test soak in-step notebooks lint unit readme docs lock clean
 .NOTPARALLEL:
 
@@ -40,7 +45,7 @@ lint: $(DEV)/.installed ## ruff, and the import rule
 
 unit: $(DEV)/.installed ## pytest in two processes, slow tests too
 	@echo "== unit: pytest"
-	@PATH="$(CURDIR)/$(DEV)/bin:$$PATH" $(DEV)/bin/python -m pytest -n 2 --dist loadfile
+	@PATH="$(CURDIR)/$(DEV)/bin:$$PATH" $(DEV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 soak: $(DEV)/.installed ## the long tests: hundreds of jobs, thousands of requests, hours of audio
 	@PATH="$(CURDIR)/$(DEV)/bin:$$PATH" $(DEV)/bin/python -m pytest tests/soak -m soak

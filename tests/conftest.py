@@ -12,6 +12,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
+# hundreds of child processes import the same modules: compiled once, also where the caller's environment forbids
+# bytecode beside the sources
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+os.environ.setdefault("PYTHONPYCACHEPREFIX", str(ROOT / "build/bytecode"))
+
 
 @cache
 def cuda_devices():
@@ -28,8 +33,18 @@ def cuda_devices():
     )
 
 
-# first, or one process ends long after the other
-LONGEST = ("test_load.py", "test_app.py", "test_local_workers.py", "test_dask.py", "test_webhooks.py")
+# first, or one process ends long after the other (`--no-loadscope-reorder` in the Makefile keeps this order)
+LONGEST = (
+    "test_dask.py",
+    "test_app.py",
+    "test_warm_kernel.py",
+    "test_voice_prints.py",
+    "test_repo.py",
+    "test_explore.py",
+    "test_local_workers.py",
+    "test_load.py",
+    "test_webhooks.py",
+)
 
 
 def pytest_collection_modifyitems(items):

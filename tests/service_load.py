@@ -2,7 +2,7 @@
 
 The lengths are the callers' choice: short in `tests/service/test_load.py`, long in
 `tests/soak/test_service.py`."""
-import json, random, signal, string, time, zlib
+import json, random, signal, string, subprocess, sys, time, zlib
 from collections import Counter
 from urllib.parse import quote
 
@@ -27,7 +27,7 @@ ROOMY = (
 
 OPEN_LIMITS = (  # of a service that takes whatever comes
     "fetch.max_bytes=1000000",
-    "fetch.timeout=3",
+    "fetch.timeout=1",
     "media.max_seconds=60",
     "server.max_queued=100000",
     "server.max_queued_per_key=100000",
@@ -274,6 +274,24 @@ def requests_of_any_shape(served, n):
     assert sum(seen.values()) >= n and len(seen) >= 6 # of many kinds
     assert not [r for r in served.lines() if r["message"].startswith("unexpected")]
     assert served.http.get("/health").json() == {"status": "ok"}
+
+
+def requests_of_the_description(served, folder, n):
+    "What the service's own description allows and what it does not, n examples each: no answer breaks it"
+    checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+    command = [sys.executable, "-m", "schemathesis.cli", "run", f"{served.http.base_url}/openapi.json"]
+    options = {
+        "checks": checks,
+        "max-examples": n,
+        "phases": "examples,fuzzing",
+        "seed": 1,
+        "request-timeout": 600,
+        "suppress-health-check": "all",
+    }
+    command += [str(word) for name, value in options.items() for word in (f"--{name}", value)]
+    done = subprocess.run([*command, "--no-color"], capture_output=True, text=True, cwd=folder)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
+    assert not [r for r in served.lines() if r["message"].startswith("unexpected")]
 
 
 # The outbox alone

@@ -14,6 +14,7 @@ from ecg_audio_nb.reproduce import same_result
 from ecg_audio_nb.schema import Turn, from_dict, to_dict
 from ecg_audio_nb.settings import MediaSettings, load_settings
 from ecg_audio_nb.speech.person_embeddings import embed_spans, embed_speakers, similarity
+from readers import conversations
 
 RATE = 16000
 SETTINGS = {
@@ -33,21 +34,23 @@ def write(path, channels):
 
 
 @pytest.fixture(scope="module")
-def made(root, shared_data): # -> makes calls of LibriSpeech's readers
-    import sys
-    sys.path.insert(0, str(root / "benchmarks"))
-    from _conversations import call, librispeech_voices
-    sys.path.pop(0)
-    bank = librispeech_voices()
-
-    def make(number=40, pair=(1, 3), **more):
-        return call(number, bank, [sorted(bank)[i] for i in pair], **more)
-    return make
+def made(shared_data): # -> makes calls of LibriSpeech's readers
+    with conversations() as talk:
+        bank = talk.librispeech_voices()
+        def make(number=40, pair=(1, 3), **more):
+            return talk.call(number, bank, [sorted(bank)[i] for i in pair], **more)
+        yield make
 
 
 @pytest.fixture(scope="module")
 def talk(made, tmp_path_factory): # a call of a minute, as a file
     channels, turns, short = made()
+    return write(tmp_path_factory.mktemp("call") / "call.wav", channels), channels, turns, short
+
+
+@pytest.fixture(scope="module")
+def short_talk(made, tmp_path_factory): # a call of a third of that
+    channels, turns, short = made(seconds=20, backchannels=2)
     return write(tmp_path_factory.mktemp("call") / "call.wav", channels), channels, turns, short
 
 
@@ -90,8 +93,8 @@ def test_a_call_has_the_speakers_of_its_channels(talk):
 
 
 @pytest.mark.slow
-def test_words_over_words_are_both_kept_and_measured_on_their_own_channel(talk, tmp_path):
-    path, channels, _, _ = talk
+def test_words_over_words_are_both_kept_and_measured_on_their_own_channel(short_talk, tmp_path):
+    path, channels, _, _ = short_talk
     kept = ArtifactHook()
     apart = analyze(path, WORDS, kept)
     assert {w.speaker_id for w in apart.words} == {"SPEAKER_00", "SPEAKER_01"}
@@ -116,12 +119,12 @@ def test_words_over_words_are_both_kept_and_measured_on_their_own_channel(talk, 
 
 
 @pytest.mark.slow
-def test_checkpoints_give_the_same(talk, tmp_path):
+def test_checkpoints_give_the_same(short_talk, tmp_path):
     on = WORDS | {"runtime.checkpoints": True, "runtime.data_dir": tmp_path}
-    first, kept = analyze(talk[0], on), []
-    again = analyze(talk[0], on, lambda e: kept.append((e.stage, e.status)))
+    first, kept = analyze(short_talk[0], on), []
+    again = analyze(short_talk[0], on, lambda e: kept.append((e.stage, e.status)))
     assert same_result(first, again) and same_result(
-        first, analyze(talk[0], WORDS | {"runtime.data_dir": tmp_path})
+        first, analyze(short_talk[0], WORDS | {"runtime.data_dir": tmp_path})
     )
     for stage in ("voice", "transcribe", "align", "acoustics"): # for whoever watches, one run
         assert [k for s, k in kept if s == stage and k != "progress"] == ["start", "done"]
@@ -129,7 +132,7 @@ def test_checkpoints_give_the_same(talk, tmp_path):
 
 @pytest.mark.slow
 def test_one_silent_channel_is_no_speaker(made, tmp_path):
-    channels, turns, _ = made(cross_talk=None, backchannels=0)
+    channels, turns, _ = made(cross_talk=None, backchannels=0, seconds=20)
     for speaks in (0, 1):
         silent = channels.copy()
         silent[1 - speaks] = 0
@@ -194,10 +197,10 @@ def test_the_leak_is_found_and_only_the_leak_is_silenced(made, db):
 
 
 @pytest.mark.slow
-def test_who_gets_another_name_keeps_the_channel(talk):
+def test_who_gets_another_name_keeps_the_channel(short_talk):
     from ecg_audio_nb.results.corrections import apply_corrections, draft_of, reassign_speaker
     kept = ArtifactHook()
-    result = analyze(talk[0], SETTINGS, kept)
+    result = analyze(short_talk[0], SETTINGS, kept)
     speech, settings = kept.artifacts["voice"].speech, load_settings(SETTINGS)
     draft = reassign_speaker(draft_of(result), 0.0, result.metadata.duration, "Anna", "SPEAKER_01")
     renamed = apply_corrections(draft, result, kept.frames, speech, settings)

@@ -22,10 +22,10 @@ main()
 """
 
 
-@pytest.mark.slow
-def test_twelve_files_load_each_model_once(root, tmp_path):
+def load_each_model_once(root, tmp_path, n):
+    "Analyze n files with one command, which counts what it loads"
     tiny = root / "tests/fixtures/tiny"
-    for i in range(12): shutil.copy(tiny / f"clips/clip{i:02}.flac", tmp_path)
+    for i in range(n): shutil.copy(tiny / f"clips/clip{i:02}.flac", tmp_path)
     files = sorted(map(str, tmp_path.glob("*.flac")))
     more = [
         f"--set={k}={v}"
@@ -60,4 +60,10 @@ def test_twelve_files_load_each_model_once(root, tmp_path):
     # segmentation and silero; recognizer; aligner
     assert sorted(loaded) == ["onnx", "onnx", "wav2vec2", "whisper"]
     results = [json.loads(p.read_text()) for p in sorted((tmp_path / "out").glob("*.json"))]
-    assert len(results) == 12 and all(r["metadata"]["models"]["align"]["engine"] == "ctc" for r in results)
+    assert len(results) == n and all(r["metadata"]["models"]["align"]["engine"] == "ctc" for r in results)
+
+
+@pytest.mark.slow
+def test_three_files_load_each_model_once(root, tmp_path):
+    "Twelve in tests/soak/test_speech.py"
+    load_each_model_once(root, tmp_path, 3)

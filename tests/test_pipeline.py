@@ -11,6 +11,7 @@ import threading
 
 import numpy as np
 import pytest
+import soundfile
 
 from ecg_audio_nb import analyze
 from ecg_audio_nb.research.error_rates import wer
@@ -33,6 +34,14 @@ def but_timing(analysis):
 @pytest.fixture(scope="module")
 def result(sample):
     return analyze(sample, EMBEDDED)
+
+
+@pytest.fixture(scope="module")
+def clip(sample, tmp_path_factory):
+    "Nine seconds of the sample, in which two speak"
+    path, audio = tmp_path_factory.mktemp("clip") / "clip.wav", load_audio(sample)
+    soundfile.write(path, audio.cut(0, 9).samples, audio.sample_rate)
+    return path
 
 
 def test_every_word_has_a_time_a_speaker_and_a_voice(result):
@@ -153,18 +162,18 @@ def test_words_without_a_time_are_interpolated_and_marked(sample):
     assert (result.metadata.language_detected, result.metadata.language_probability) == ("xx", 0.5)
 
 
-def test_a_failing_engine_fails_the_analysis_and_leaves_no_thread(sample):
+def test_a_failing_engine_fails_the_analysis_and_leaves_no_thread(clip):
     class Broken:
         def transcribe(self, *_): raise RuntimeError("the engine broke")
     before = threading.active_count()
     with pytest.raises(RuntimeError, match="the engine broke"):
-        analyze(sample, EMBEDDED, engines={"transcribe": Broken()})
+        analyze(clip, EMBEDDED, engines={"transcribe": Broken()})
     assert threading.active_count() <= before
 
 
-def test_events_are_told_in_order(sample):
+def test_events_are_told_in_order(clip):
     told = []
-    analyze(sample, {**EMBEDDED, "transcribe.enabled": False}, told.append)
+    analyze(clip, {**EMBEDDED, "transcribe.enabled": False}, told.append)
     for stage in ("fetch", "media", "voice", "diarize", "acoustics"):
         assert [e.status for e in told if e.stage == stage and e.status != "progress"] == ["start", "done"]
         assert [e.fraction for e in told if e.stage == stage and e.status == "progress"] == sorted(
@@ -174,17 +183,17 @@ def test_events_are_told_in_order(sample):
     assert all(e.artifact is not None and e.seconds >= 0 for e in told if e.status == "done")
 
 
-def test_number_of_speakers_can_be_given(sample):
+def test_number_of_speakers_can_be_given(clip):
     base = {**EMBEDDED, "transcribe.enabled": False}
-    assert analyze(sample, {**base, "diarize.num_speakers": 1}).metadata.unique_speakers == 1
-    assert analyze(sample, {**base, "diarize.max_speakers": 2}).metadata.unique_speakers <= 2
+    assert analyze(clip, {**base, "diarize.num_speakers": 1}).metadata.unique_speakers == 1
+    assert analyze(clip, {**base, "diarize.max_speakers": 2}).metadata.unique_speakers <= 2
     with pytest.raises(ValueError, match="min_speakers"):
-        analyze(sample, {**base, "diarize.min_speakers": 3, "diarize.max_speakers": 2})
+        analyze(clip, {**base, "diarize.min_speakers": 3, "diarize.max_speakers": 2})
 
 
-def test_the_options_of_the_command_line_work_as_keywords(sample):
+def test_the_options_of_the_command_line_work_as_keywords(clip):
     result = analyze(
-        sample, {**EMBEDDED, "diarize.num_speakers": 1}, num_speakers=2, no_transcribe=True, language=None
+        clip, {**EMBEDDED, "diarize.num_speakers": 1}, num_speakers=2, no_transcribe=True, language=None
     )
     assert (
         len(result.speakers) == 2
@@ -192,7 +201,7 @@ def test_the_options_of_the_command_line_work_as_keywords(sample):
         and result.metadata.settings["diarize"]["num_speakers"] == 2
     )
     settings = load_settings({**EMBEDDED, "diarize.threshold": 0.5})
-    asked = analyze(sample, settings, no_transcribe=True, no_diarize=True).metadata.settings
+    asked = analyze(clip, settings, no_transcribe=True, no_diarize=True).metadata.settings
     assert (asked["diarize"]["threshold"], asked["diarize"]["enabled"]) == (0.5, False)
 
 
@@ -220,12 +229,12 @@ def test_a_bad_value_of_a_keyword_names_its_setting(sample):
     with pytest.raises(ValueError, match="diarize.num_speakers"): analyze(sample, num_speakers=-1)
 
 
-def test_an_engine_is_an_instance_a_name_or_its_settings(sample):
+def test_an_engine_is_an_instance_a_name_or_its_settings(clip):
     base = {**EMBEDDED, "transcribe.enabled": False}
-    plain = analyze(sample, base)
-    assert analyze(sample, {**base, "engine": "auto"}, engines={"diarize": "whisper"}).turns == plain.turns
-    assert analyze(sample, base, engines={"diarize": {"num_speakers": 2}}).metadata.unique_speakers == 2
-    assert analyze(sample, base, engines={"diarize": diarize}).turns == plain.turns
+    plain = analyze(clip, base)
+    assert analyze(clip, {**base, "engine": "auto"}, engines={"diarize": "whisper"}).turns == plain.turns
+    assert analyze(clip, base, engines={"diarize": {"num_speakers": 2}}).metadata.unique_speakers == 2
+    assert analyze(clip, base, engines={"diarize": diarize}).turns == plain.turns
     with pytest.raises(
         ValueError,
         match=(
@@ -233,9 +242,9 @@ def test_an_engine_is_an_instance_a_name_or_its_settings(sample):
             r"diarize.engine"
         ),
     ):
-        analyze(sample, base, engines={"diarize": "nobody"})
+        analyze(clip, base, engines={"diarize": "nobody"})
     with pytest.raises(TypeError, match="a diarizer has a method"):
-        analyze(sample, base, engines={"diarize": 3})
+        analyze(clip, base, engines={"diarize": 3})
 
 
 def test_an_event_has_the_attributes_of_version_0_1():
@@ -243,11 +252,11 @@ def test_an_event_has_the_attributes_of_version_0_1():
     assert (event.share, event.artefact, event.kept) == (0.5, "sound", True)
 
 
-def test_the_language_is_checked(sample):
+def test_the_language_is_checked(clip):
     with pytest.raises(ValueError, match="tiny.en knows English only"):
-        analyze(sample, {**EMBEDDED, "transcribe.model": "tiny.en", "transcribe.language": "ko"})
+        analyze(clip, {**EMBEDDED, "transcribe.model": "tiny.en", "transcribe.language": "ko"})
     with pytest.raises(ValueError, match="Whisper knows no such language"):
-        analyze(sample, {**EMBEDDED, "transcribe.language": "xx"})
+        analyze(clip, {**EMBEDDED, "transcribe.language": "xx"})
 
 
 def test_loudness_of_the_whole_chain(tmp_path):

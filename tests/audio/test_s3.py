@@ -5,8 +5,10 @@ from pathlib import Path
 
 import boto3
 import pytest
+import soundfile
 from moto.server import ThreadedMotoServer
 
+from ecg_audio_nb.audio.media import load_audio
 from ecg_audio_nb.batch.queue import Queue, attempts, list_jobs
 from ecg_audio_nb.batch.runner import (
     BatchError, BatchSpec, S3Store, batch, content_key, enqueue, expand, open_store, run_locally, work)
@@ -93,23 +95,23 @@ def test_an_object_is_its_etag(s3, tmp_path):
         content_key(queue, "s3://media/none.mp4")
 
 
-def test_ten_jobs_in_and_out_with_few_puts(s3, server, tmp_path, bucket_batch):
-    put(s3, *(f"in/{i}.wav" for i in range(10)))
+def test_jobs_in_and_out_with_few_puts(s3, server, tmp_path, bucket_batch):
+    put(s3, *(f"in/{i}.wav" for i in range(4)))
     server.seen.clear()
     queue, place = bucket_batch
     jobs, notes = enqueue(
         queue, BatchSpec(notebook(tmp_path / "nb.ipynb", TOY)), expand(["s3://media/in/"])[0], place
     )
-    assert not notes and work(queue, place, run_locally(queue, None), threading.Event()) == {"done": 10}
+    assert not notes and work(queue, place, run_locally(queue, None), threading.Event()) == {"done": 4}
     out = {k for k in keys(s3) if k.startswith("out/")}
-    assert out == {f"out/night/{i}/{n}" for i in range(10) for n in (f"{i}.ipynb", "result.txt")}
+    assert out == {f"out/night/{i}/{n}" for i in range(4) for n in (f"{i}.ipynb", "result.txt")}
     assert (
         s3.get_object(Bucket="media", Key="out/night/3/result.txt")["Body"].read() == b"s3://media/in/3.wav"
     )
     puts = Counter(p.rpartition("/")[2] for m, p, _ in server.seen if m == "PUT")
-    assert {n: k for n, k in puts.items() if n.endswith(".ipynb")} == {f"{i}.ipynb": 2 for i in range(10)}
+    assert {n: k for n, k in puts.items() if n.endswith(".ipynb")} == {f"{i}.ipynb": 2 for i in range(4)}
     again, _ = enqueue(queue, BatchSpec(tmp_path / "nb.ipynb"), expand(["s3://media/in/"])[0], place)
-    assert [j.state for j in again] == ["done"] * 10
+    assert [j.state for j in again] == ["done"] * 4
 
 
 def test_a_failed_job_shows_its_notebook_alone(s3, tmp_path, bucket_batch):
@@ -167,7 +169,8 @@ def test_a_bucket_that_refuses_is_the_infrastructures_fault(s3, tmp_path, bucket
 @pytest.mark.slow
 def test_a_whole_batch_of_analyses_over_s3(s3, tmp_path, sample, monkeypatch):
     monkeypatch.setenv("ECG_DATA_DIR", str(tmp_path))
-    s3.upload_file(str(sample), "media", "in/talk.mp4")
+    soundfile.write(tmp_path / "talk.wav", load_audio(sample).cut(0, 9).samples, 16000)
+    s3.upload_file(str(tmp_path / "talk.wav"), "media", "in/talk.wav")
     from ecg_audio_nb.batch.runner import job_notebook
 
     [job], faults = batch(
@@ -187,6 +190,6 @@ def test_a_whole_batch_of_analyses_over_s3(s3, tmp_path, sample, monkeypatch):
         json.loads(s3.get_object(Bucket="media", Key="out/talk/talk.json")["Body"].read())["metadata"][
             "unique_speakers"
         ]
-        == 3
+        == 2
     )
     assert Path(tmp_path / "batches").is_dir()

@@ -10,6 +10,7 @@ import papermill
 import pytest
 from papermill.exceptions import PapermillExecutionError
 
+from ecg_audio_nb.batch.warm_kernel import WarmEngine, close_kernels
 from ecg_audio_nb.core.html import (
     benchmark_html, metadata_html, resource_usage_html, settings_html, timing_html)
 from ecg_audio_nb.research.metrics import load_or_analyze
@@ -45,19 +46,27 @@ def clip(tmp_path_factory, sample):
     return folder / "my clip.wav"
 
 
-def run(name, folder, **parameters):
-    "A job notebook through papermill's own engine, in a folder of its own"
+def run(name, folder, engine="warm", **parameters):
+    "A job notebook in a folder of its own; `engine` None: papermill's own"
     folder.mkdir(parents=True)
+    papermill.engines.papermill_engines.register("warm", WarmEngine)
     nb = papermill.execute_notebook(
         JOBS / f"{name}.ipynb",
         folder / "job.ipynb",
         {"profile": "demo", **parameters},
+        engine_name=engine,
         cwd=folder,
         progress_bar=False,
     )
     return SimpleNamespace(
         folder=folder, outputs=[o for c in nb.cells if c.cell_type == "code" for o in c.outputs]
     )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ended():
+    yield
+    close_kernels()
 
 
 def shown(job, kind): return ["".join(o["data"][kind]) for o in job.outputs if kind in o.get("data", {})]
@@ -70,6 +79,7 @@ def analyzed(tmp_path_factory, clip):
     return run(
         "analyze",
         tmp_path_factory.mktemp("analyze") / "job",
+        engine=None,
         source=str(clip),
         output_dir=".",
         seed=7,

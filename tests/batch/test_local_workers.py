@@ -134,7 +134,7 @@ def test_one_kernel_does_all_jobs_though_their_folders_go(tmp_path, queue, store
 
 @pytest.mark.slow
 def test_kills_of_runner_kernel_and_batch_lose_and_double_nothing(tmp_path):
-    kill_batch_parts(tmp_path, 12, ["runner", "kernel", "batch"], first=2, step=3, seconds=0.5, compare=False)
+    kill_batch_parts(tmp_path, 8, ["runner", "kernel", "batch"], first=1, step=2, seconds=0.5, compare=False)
 
 
 def test_two_batches_on_one_folder_share_the_queue(tmp_path): share_a_queue(tmp_path, 12, seconds=0.5)

@@ -5,38 +5,16 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-import soundfile
 
 from ecg_audio_nb.research import sweep_plots, sweep as sw
 from ecg_audio_nb.research.references import EvaluateError
-from ecg_audio_nb.audio.media import load_audio
-from ecg_audio_nb.settings import SettingsError, VoiceSettings
-from ecg_audio_nb.research.sweep import Range, Trial, Sweep, SweepError, grid, search, sweep
-from ecg_audio_nb.speech.vad import binarize, run_networks
-
-SPANS = (0, 10), (8, 18), (17, 27) # of the sample, seconds
-QUIET = {"engine": "whisper", "transcribe.enabled": False}
+from ecg_audio_nb.settings import SettingsError
+from ecg_audio_nb.research.sweep import Range, Trial, Sweep, SweepError, grid, search
+from sweep_points import QUIET, check_stage_runs, clips_of_the_sample, tried
 
 
 @pytest.fixture(scope="module")
-def clips(sample, tmp_path_factory):
-    "Three clips of the sample, with who spoke when"
-    folder, audio = tmp_path_factory.mktemp("clips"), load_audio(sample)
-    turns = [
-        (float(f[3]), float(f[3]) + float(f[4]), f[7])
-        for f in map(str.split, sample.with_suffix(".rttm").read_text().splitlines())
-    ]
-    for n, (start, end) in enumerate(SPANS):
-        soundfile.write(folder / f"c{n}.wav", audio.cut(start, end).samples, audio.sample_rate)
-        inside = [
-            (max(s, start) - start, min(e, end) - max(s, start), who)
-            for s, e, who in turns
-            if s < end and e > start
-        ]
-        (folder / f"c{n}.rttm").write_text(
-            "".join(f"SPEAKER c{n} 1 {s:.3f} {d:.3f} <NA> <NA> {who} <NA> <NA>\n" for s, d, who in inside)
-        )
-    return [folder / f"c{n}.wav" for n in range(len(SPANS))]
+def clips(sample, tmp_path_factory): return clips_of_the_sample(tmp_path_factory.mktemp("clips"), sample)
 
 
 @pytest.fixture(scope="module")
@@ -45,45 +23,12 @@ def data(tmp_path_factory):
     return str(tmp_path_factory.mktemp("data"))
 
 
-def tried(clips, space, folder, data, **more):
-    given = {
-        "metric": "der",
-        "references": None if isinstance(clips, dict) else clips[0].parent,
-        "settings": QUIET | {"runtime.data_dir": data},
-        "workers": 1,
-    } | more
-    return sweep(clips, space, folder=folder, **given)
-
-
 # What runs
 
 @pytest.mark.slow
-def test_of_48_points_each_stage_runs_where_its_settings_differ(clips, tmp_path):
-    onsets, offset = (0.4, 0.9), 0.35
-    space = {
-        "voice.onset": list(onsets),
-        "acoustics.f0_floor": [60.0, 80.0],
-        "diarize.num_speakers": [None, 1, 2, 3],
-        "diarize.min_turn": [0.1, 2.0, 3.0],
-    }
-    settings = {"engine": "whisper", "voice.offset": offset, "runtime.data_dir": str(tmp_path / "data")}
-    found = tried(clips, space, tmp_path / "sweep", None, settings=settings, workers=2)
-    assert (
-        len(found.trials) == 48 * 3 and len(found.ranking()) == 48 and not any(r.error for r in found.trials)
-    )
-    heard = [
-        len({tuple(binarize(s, VoiceSettings(onset=on, offset=offset)).speech) for on in onsets})
-        for s in (run_networks(load_audio(c)) for c in clips)
-    ]
-    assert found.stage_runs == {
-        "media": 3,
-        "voice": 3,
-        "diarize": 3,
-        "acoustics": 6,
-        "transcribe": sum(heard),
-        "align": sum(heard),
-    }
-    assert len(set(found.ranking()["der"])) > 3
+def test_of_16_points_each_stage_runs_where_its_settings_differ(clips, tmp_path):
+    "48 points of three recordings in tests/soak/test_research.py"
+    check_stage_runs(clips[:2], tmp_path, speakers=[None, 1], shortest=[0.1, 3.0], model="tiny.en")
 
 
 def test_a_grid_and_workers_give_the_same(clips, tmp_path, data):
@@ -126,7 +71,7 @@ def until(holds, process=None):
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
 def test_killed_and_resumed(clips, tmp_path, data):
-    space = {"diarize.threshold": [0.1 * n for n in range(1, 9)], "diarize.min_turn": [0.1, 2.0, 3.0]}
+    space = {"diarize.threshold": [0.1 * n for n in range(1, 5)], "diarize.min_turn": [0.1, 2.0]}
     script = tmp_path / "script.py"
     script.write_text(f"""
 from ecg_audio_nb.research.sweep import sweep
@@ -141,11 +86,11 @@ if __name__ == "__main__":
     assert len(workers) >= 2
     until(lambda: not any(map(alive, workers)))
     known, said = lines(state), []
-    assert 5 <= known < 72
+    assert 5 <= known < 24
     found = tried(
         clips, space, tmp_path / "sweep", data, on_trial=lambda row, done, total: said.append((done, total))
     )
-    assert said == [(n, 72) for n in range(1, 73)] and lines(state) == 72
+    assert said == [(n, 24) for n in range(1, 25)] and lines(state) == 24
     whole = tried(clips, space, tmp_path / "new", data)
     assert [(r.source, r.point, r.value) for r in found.trials] == [
         (r.source, r.point, r.value) for r in whole.trials

@@ -1,18 +1,21 @@
 """The service over sockets: callbacks, identity, cancel, kill and restart, keys, limits, problem details, the
 page"""
-import asyncio, hashlib, json, os, shutil, signal, subprocess, sys, time
+import asyncio, hashlib, json, os, signal, subprocess, sys, time
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
+import soundfile
 from browsers import chromium_browser
 
-from backend import Backend, Served, until
+from backend import Backend, Quick, Served, until
+from ecg_audio_nb.audio.media import load_audio
 from ecg_audio_nb.service.limits import read_keys
 from ecg_audio_nb.schema import json_schema
 from ecg_audio_nb.service.app import ServerSettings, Service, build_app
 from ecg_audio_nb.settings import load_settings
+from service_load import requests_of_the_description
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "ecg_audio_nb/assets/sample.mp4"
@@ -22,20 +25,12 @@ KEY, OTHER = "a-key-of-some-length", "another-key-of-some-length"
 
 @pytest.fixture(scope="module")
 def media(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("media")
-    shutil.copy(SAMPLE, folder / "talk.mp4")
-    subprocess.run(
-        ["ffmpeg", "-v", "error", "-stream_loop", "3", "-i", SAMPLE, "-vn", folder / "long.wav"], check=True
-    ) if shutil.which("ffmpeg") else _repeat(folder / "long.wav")
+    "Ten seconds of the sample, the whole of it, and what is no recording"
+    folder, audio = tmp_path_factory.mktemp("media"), load_audio(SAMPLE)
+    soundfile.write(folder / "talk.wav", audio.cut(0, 10).samples, audio.sample_rate)
+    soundfile.write(folder / "long.wav", audio.samples, audio.sample_rate)
     (folder / "notes.mp4").write_text("no recording")
     return folder
-
-def _repeat(path, times=4):
-    "The sample's sound, several times over"
-    import numpy as np, soundfile
-    from ecg_audio_nb.audio.media import load_audio
-    audio = load_audio(SAMPLE)
-    soundfile.write(path, np.tile(audio.samples, times), audio.sample_rate)
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory, media):
@@ -49,7 +44,7 @@ def backend():
 
 @contextmanager
 def another(tmp_path, media, *args, **env):
-    s = Served(tmp_path, media, "--set", "server.allow_private=true", *args, **env).start()
+    s = Quick(tmp_path, media, "--set", "server.allow_private=true", *args, **env).start()
     try: yield s
     finally: s.stop(signal.SIGKILL)
 
@@ -57,7 +52,7 @@ def another(tmp_path, media, *args, **env):
 # A job and its backend
 
 def test_backend_is_told_from_start_to_end(served, media, backend):
-    answer = served.post("talk", media / "talk.mp4", backend)
+    answer = served.post("talk", media / "talk.wav", backend)
     assert answer.status_code == 200
     assert {"job_id", "status", "message", "status_url", "estimated_time"} == set(answer.json())
     last = until(lambda: backend.last("talk"))
@@ -85,8 +80,8 @@ def test_backend_is_told_from_start_to_end(served, media, backend):
 def test_same_id_is_the_same_job(served, media, backend):
     until(lambda: backend.last("talk"))
     before = len(backend.of("talk"))
-    assert served.post("talk", media / "talk.mp4", backend).json()["status"] == "completed"
-    refused = served.post("talk", media / "talk.mp4", backend, language="ko")
+    assert served.post("talk", media / "talk.wav", backend).json()["status"] == "completed"
+    refused = served.post("talk", media / "talk.wav", backend, language="ko")
     assert (refused.status_code, refused.headers["content-type"]) == (409, "application/problem+json")
     assert len([r for r in served.lines() if r["message"] == "started" and r["job_id"] == "talk"]) == 1
     assert len(backend.of("talk")) == before
@@ -114,7 +109,7 @@ def test_cancel_while_it_runs_and_while_it_waits(served, media, backend):
 
 def test_transcribe_with_silence_marks(served, media):
     import jsonschema
-    answer = served.http.post("/transcribe", json={"video_path": str(media / "talk.mp4")})
+    answer = served.http.post("/transcribe", json={"video_path": str(media / "talk.wav")})
     assert answer.status_code == 200, answer.text
     jsonschema.validate(answer.json(), json_schema())
     assert any(w["word"] == "[SILENCE]" for s in answer.json()["segments"] for w in s["words"])
@@ -137,7 +132,7 @@ def test_failed_transcription_is_a_problem(served, media):
     assert (answer.status_code, answer.json()["error_code"]) == (422, "MEDIA_ERROR")
 
 def test_events_end_with_the_job(served, media):
-    served.post("seen", media / "talk.mp4", language="en")
+    served.post("seen", media / "talk.wav", language="en")
     with served.http.stream("GET", "/jobs/seen/events") as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
         told = [json.loads(line[6:]) for line in answer.iter_lines() if line.startswith("data: ")]
@@ -250,7 +245,7 @@ def submission(job, media, **headers):
     return (
         "POST",
         "/api/upload-video/process-video",
-        dict(json={"job_id": job, "video_url": str(media / "talk.mp4")}, headers=headers),
+        dict(json={"job_id": job, "video_url": str(media / "talk.wav")}, headers=headers),
     )
 
 
@@ -349,40 +344,11 @@ def test_log_is_json_with_jobs_and_without_folders(served, media, backend):
 
 @pytest.mark.slow
 def test_no_request_of_the_description_breaks_it(tmp_path, media):
-    checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
-    with another(
-        tmp_path,
-        media,
-        "--set",
-        "server.requests_per_minute=1000000",
-        "--set",
-        "fetch.allow_hosts=media.example.org",
-        ECG_SERVER__ALLOW_PRIVATE="1",
-    ) as s:
+    "Three examples a request; twenty in tests/soak/test_service.py"
+    limits = "server.requests_per_minute=1000000", "fetch.allow_hosts=media.example.org"
+    with another(tmp_path, media, *[a for s in limits for a in ("--set", s)]) as s:
         until(lambda: s.http.get("/ready").status_code == 200)
-        command = [
-            sys.executable,
-            "-m",
-            "schemathesis.cli",
-            "run",
-            f"{s.http.base_url}/openapi.json",
-            "--checks",
-            checks,
-            "--max-examples",
-            "20",
-            "--phases",
-            "examples,fuzzing",
-            "--seed",
-            "1",
-            "--request-timeout",
-            "600",
-            "--suppress-health-check",
-            "all",
-            "--no-color",
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-        assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
-        assert not [r for r in s.lines() if r["message"].startswith("unexpected")]
+        requests_of_the_description(s, tmp_path, 3)
 
 
 # The page
@@ -400,7 +366,7 @@ def test_page_takes_a_file_and_shows_what_came_of_it(served, media, chromium):
     page.goto(f"{served.http.base_url}/")
     page.get_by_role("button", name="Transcribe").click()
     page.get_by_role("alert").get_by_text("Choose a file").wait_for()
-    page.get_by_label("File").set_input_files(str(media / "talk.mp4"))
+    page.get_by_label("File").set_input_files(str(media / "talk.wav"))
     page.get_by_role("button", name="Transcribe").click()
     page.locator(".job.completed").wait_for(timeout=600_000)
     assert "SPEAKER_" in page.get_by_role("region", name="Transcript").inner_text()

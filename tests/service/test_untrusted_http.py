@@ -7,7 +7,7 @@ import psutil
 import pytest
 import soundfile
 
-from backend import Served, until
+from backend import Quick, until
 from counting_server import serving
 from service_load import INNER, OPEN_LIMITS, SCHEMES, requests_of_any_shape
 
@@ -55,7 +55,7 @@ def served(tmp_path_factory, roots, outside):
         f"fetch.allow_ports={outside.server_port}",
         *OPEN_LIMITS,
     )
-    s = Served(tmp_path_factory.mktemp("served"), roots, *[a for h in here for a in ("--set", h)]).start()
+    s = Quick(tmp_path_factory.mktemp("served"), roots, *[a for h in here for a in ("--set", h)]).start()
     until(lambda: s.http.get("/ready").status_code == 200)
     yield s
     assert s.stop() == 0

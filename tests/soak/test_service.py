@@ -5,7 +5,7 @@ import pytest
 import soundfile
 import numpy as np
 
-from backend import Served, until
+from backend import Quick, until
 from service_load import (
     OPEN_LIMITS,
     jobs_for_a_faulty_backend,
@@ -13,6 +13,7 @@ from service_load import (
     make_clips,
     outbox_for_a_faulty_receiver,
     requests_of_any_shape,
+    requests_of_the_description,
 )
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600)]
@@ -35,13 +36,22 @@ def test_two_hundred_jobs_through_a_receiver_with_every_fault(tmp_path):
     outbox_for_a_faulty_receiver(tmp_path, 200)
 
 
-def test_ten_thousand_requests_of_any_shape_and_no_500(tmp_path):
+@pytest.fixture
+def served(tmp_path):
+    "A service with open limits"
     media = tmp_path / "media"
     media.mkdir()
     soundfile.write(media / "out.wav", np.sin(np.arange(32000) / 5), 16000)
-    served = Served(tmp_path / "served", media, *[word for s in OPEN_LIMITS for word in ("--set", s)])
-    served.data.mkdir()
-    served.start()
-    until(lambda: served.http.get("/ready").status_code == 200)
-    try: requests_of_any_shape(served, 10_000)
-    finally: assert served.stop() == 0
+    s = Quick(tmp_path / "served", media, *[word for limit in OPEN_LIMITS for word in ("--set", limit)])
+    s.data.mkdir()
+    s.start()
+    until(lambda: s.http.get("/ready").status_code == 200)
+    yield s
+    assert s.stop() == 0
+
+
+def test_ten_thousand_requests_of_any_shape_and_no_500(served): requests_of_any_shape(served, 10_000)
+
+
+def test_no_request_of_the_description_breaks_it_in_twenty_examples(served, tmp_path):
+    requests_of_the_description(served, tmp_path, 20)

@@ -7,17 +7,12 @@ from ecg_audio_nb.speech import diarize as d
 from ecg_audio_nb.research.references import read_turns
 from ecg_audio_nb.audio.media import Audio, load_audio
 from ecg_audio_nb.models import onnx_session
-from ecg_audio_nb.settings import DiarizeSettings
 from ecg_audio_nb.speech.vad import detect_speech, peak_gain
 from ecg_audio_nb.speech import speaker_embeddings as e
 from ecg_audio_nb.speech.voice_encoder import FrameSums, embed_frames, n_trunk_frames, trunk_frames
+from readers import read_utterance, speakers, speakers_of_a_talk
 
 RATE = 16000
-
-
-def speakers(samples, **settings):
-    audio = Audio(np.ascontiguousarray(samples, dtype=np.float32))
-    return {t.speaker_id for t in d.diarize(audio, detect_speech(audio), DiarizeSettings(**settings)).turns}
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +20,7 @@ def readers(shared_data): # id -> the first two utterances
     found = {}
     for path in sorted((shared_data / "librispeech").glob("*.flac")):
         voice = found.setdefault(path.name.split("-")[0], [])
-        if len(voice) < 2: voice.append(load_audio(path).samples)
+        if len(voice) < 2: voice.append(read_utterance(path).samples)
     return found
 
 
@@ -126,13 +121,11 @@ def test_a_lone_sound_that_only_silero_hears_has_no_confidence():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "voices, channel, seconds", [(8, "clean", 240), (5, "telephone", 200), (1, "room", 40)]
+    "voices, channel, seconds", [(4, "clean", 80), (3, "telephone", 60), (1, "room", 40)]
 )
-def test_long_talks_of_many_people(root, shared_data, monkeypatch, voices, channel, seconds):
-    monkeypatch.syspath_prepend(str(root / "benchmarks"))
-    from _conversations import conversation, test_voices as people
-    audio, _ = conversation(9000 + voices, people(), voices, seconds, channel, turn=(3, 9))
-    assert len(speakers(audio.samples)) == voices
+def test_talks_of_many_people(shared_data, voices, channel, seconds):
+    "Longer ones, of eight and five people, are in tests/soak/test_speech.py"
+    assert speakers_of_a_talk(voices, channel, seconds) == voices
 
 
 def test_frames_of_a_stretch_are_those_of_the_file(readers):

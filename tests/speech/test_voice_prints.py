@@ -1,5 +1,5 @@
 """Voice prints: names for known speakers, who is who over many files, and nothing left of what was removed"""
-import json, os, stat, sys
+import json, os, stat
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,12 +7,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from browsers import chromium_browser
-from typer.testing import CliRunner
+from named_talks import check_links, check_names, ecg, reader_says, talks_through_a_batch
 
 from ecg_audio_nb.speech import linked_speakers, person_embeddings, voice_prints as v
-from ecg_audio_nb.cli import app
 from ecg_audio_nb.results.export import render_files
-from ecg_audio_nb.audio.media import Audio, load_audio
+from ecg_audio_nb.audio.media import Audio
 from ecg_audio_nb.pipeline import analyze
 from ecg_audio_nb.reproduce import same_result
 from ecg_audio_nb.schema import (
@@ -53,20 +52,6 @@ def known(name, own, source="a" * 64, start=0.0, end=20.0):
 
 def sample(own, source="a" * 64, start=0.0, end=20.0): return v.Sample(own, source, start, end, v.timestamp())
 
-def ecg(*args):
-    return CliRunner().invoke(app, [str(a) for a in args])
-
-def write_wav(path, samples):
-    import soundfile
-    soundfile.write(path, samples, SECOND, subtype="PCM_16")
-    return path
-
-def said(folder, reader, numbers, pause=0.3):
-    "Utterances of a LibriSpeech reader, one after the other"
-    parts = [load_audio(p).samples for p in sorted(folder.glob(f"{reader}-*.flac"))]
-    between = np.zeros(int(pause * SECOND), np.float32)
-    return np.concatenate([x for n in numbers for x in (parts[n], between)])
-
 
 # The voice
 
@@ -90,7 +75,7 @@ def test_no_speech_has_no_voice():
 def test_one_reader_is_alike_and_two_are_not(shared_data):
     folder = shared_data / "librispeech"
     def heard(reader, numbers):
-        y = said(folder, reader, numbers)
+        y = reader_says(folder, reader, numbers)
         return person_embeddings.embed_spans(Audio(y), [(0, len(y) / SECOND)])
     one, again, other = heard("2033", (0, 1, 2)), heard("2033", (6, 7)), heard("367", (2,))
     assert (
@@ -506,67 +491,16 @@ def test_list_and_remove_leave_nothing(shared_data, tmp_path, monkeypatch):
     assert gone.exit_code == 1 and "no voice print in" in gone.output
 
 
-@pytest.fixture(scope="module")
-def talks(shared_data, tmp_path_factory):
-    "Ten talks of two LibriSpeech readers, 45 s each, by three channels: folder, who is in each"
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    try: from _conversations import conversation, librispeech_voices
-    finally: sys.path.remove(str(ROOT / "benchmarks"))
-    folder, people = tmp_path_factory.mktemp("talks"), {}
-    bank = {k: paths[::2] for k, paths in librispeech_voices().items()}
-    for n in range(10):
-        audio, turns = conversation(900 + n, bank, 2, 45, ("clean", "telephone", "room")[n % 3])
-        write_wav(folder / f"talk{n}.wav", audio.samples)
-        people[f"talk{n}"] = turns
-    return folder, people
-
-def true_person(turns, truth):  # of the speaker of these turns
-    def shared(name):
-        return sum(
-            max(0, min(t.end_time, e) - max(t.start_time, s)) for t in turns for s, e, w in truth if w == name
-        )
-    return max(sorted({w for *_, w in truth}), key=shared)
+# Talks whose speakers are known; ten of them, longer, in tests/soak/test_speech.py
 
 @pytest.fixture(scope="module")
-def batch(talks, shared_data, tmp_path_factory):
-    "The talks as `ecg batch` leaves them, with the five readers known from their other utterances"
-    folder, truth = talks
-    out, prints = tmp_path_factory.mktemp("batch") / "out", tmp_path_factory.mktemp("readers") / "voices"
-    for reader in sorted({w for turns in truth.values() for *_, w in turns}):
-        wav = write_wav(
-            tmp_path_factory.mktemp("reader") / f"{reader}.wav",
-            said(shared_data / "librispeech", reader, (1, 3, 5, 7, 9)),
-        )
-        done = ecg("voices", "add", f"Reader {reader}", wav, "--voices", prints)
-        assert done.exit_code == 0, done.output
-    sets = [x for k, value in LIGHT.items() for x in ("--set", f"{k}={value}")]
-    done = ecg(
-        "batch",
-        folder,
-        "-o",
-        out,
-        *sets,
-        "--set",
-        f"diarize.voices={prints}",
-        "--set",
-        "export.formats=json,csv",
-    )
-    assert done.exit_code == 0, done.output
-    return SimpleNamespace(out=out, prints=prints, truth=truth, media=folder,
-                           results={n: read_result(out / n / f"{n}.json") for n in truth})
+def batch(shared_data, tmp_path_factory):
+    "A talk a channel, as `ecg batch` leaves them"
+    folder = tmp_path_factory.mktemp("talks")
+    return talks_through_a_batch(folder, shared_data, talks=3, seconds=25, known_from=(1, 3))
 
 @pytest.mark.slow
-def test_ten_talks_get_ten_right_names(batch):
-    wrong = {}
-    for n, a in batch.results.items():
-        real = {
-            s.speaker_id: "Reader "
-            + true_person([t for t in a.turns if t.speaker_id == s.speaker_id], batch.truth[n])
-            for s in a.speakers
-        }
-        if {s.speaker_id: s.name for s in a.speakers} != real:
-            wrong[n] = [(s.name, real[s.speaker_id], s.match) for s in a.speakers]
-    assert not wrong
+def test_talks_get_the_right_names(batch): check_names(batch)
 
 @pytest.mark.slow
 def test_the_batchs_database_holds_no_name(batch):
@@ -575,31 +509,7 @@ def test_the_batchs_database_holds_no_name(batch):
         if path.is_file(): assert not any(p.name.encode() in path.read_bytes() for p in prints), path
 
 @pytest.mark.slow
-def test_link_finds_the_same_people_without_prints(batch, tmp_path):
-    import shutil
-    out = tmp_path / "results"
-    shutil.copytree(batch.out, out)
-    for n in batch.truth: # as if nobody had been known
-        path = out / n / f"{n}.json"
-        d = json.loads(path.read_text())
-        for s in d["speakers"]: s["name"] = s["match"] = None
-        path.write_text(json.dumps(d))
-    before = {p for p in out.rglob("*")}
-    done = ecg("voices", "link", out, "--media", batch.media, "--rename")
-    assert done.exit_code == 0, done.output
-    assert {p for p in out.rglob("*")} - before == {out / "voices.csv"}
-    import csv
-    rows = list(csv.DictReader((out / "voices.csv").open(encoding="utf-8")))
-    people = {}
-    for r in rows:
-        n = Path(r["file"]).name
-        turns = [t for t in batch.results[n].turns if t.speaker_id == r["speaker_id"]]
-        if r["person"]: people.setdefault(r["person"], set()).add(true_person(turns, batch.truth[n]))
-        name = {s.speaker_id: s.name for s in read_result(out / f"{r['file']}.json").speakers}
-        assert name[r["speaker_id"]] == (r["person"] or None)
-    assert all(len(real) == 1 for real in people.values()) # nobody is two people
-    readers = {w for turns in batch.truth.values() for *_, w in turns}
-    assert len(people) <= len(readers) + 2 # and few are torn
+def test_link_finds_the_same_people_without_prints(batch, tmp_path): check_links(batch, tmp_path)
 
 @pytest.mark.slow
 def test_link_finds_recordings_through_the_batch(batch, tmp_path):
