@@ -384,12 +384,13 @@ class Recording:
 
 
 SOUND_ONLY = {"ogg", "opus"} # of those with packet times; their picture would be Theora
+LONG_PACKETS = {"wavpack", "tta"} # of half a second and more: a gap within one has no place
 MAY_JUMP = {"ts", "vob"} # formats whose clock is allowed to
 
 
 def timed_pairs(): # -> list of (ending, codec): where packet times are kept
     return [(ending, codec) for ending, container in CONTAINERS.items() for codec in container.codecs.split()
-            if container.has_times and not {(ending, codec)} & ({*REFUSED} | NO_TIMES)]
+            if container.has_times and (ending, codec) not in {*REFUSED} | NO_TIMES and codec not in LONG_PACKETS]
 
 
 def recordings(): # -> Hypothesis's strategy
@@ -417,6 +418,6 @@ def recordings(): # -> Hypothesis's strategy
 
 _ANY_RATE, _MPEG_RATES = [22050, 32000, 44100, 48000, 96000], [32000, 44100, 48000]
 RATES = { # encoder -> sample rates, Hz; of others, their usual one
-    **dict.fromkeys(["flac", "alac", "pcm_s16le", "pcm_f32le", "wavpack", "tta"], _ANY_RATE),
+    **dict.fromkeys(["flac", "alac", "pcm_s16le", "pcm_f32le"], _ANY_RATE),
     **dict.fromkeys(["aac", "mp2", "libmp3lame", "ac3", "eac3"], _MPEG_RATES),
 }
