@@ -245,7 +245,9 @@ def test_many_jumps_are_told_once(tmp_path):
 def test_a_clock_that_starts_again(tmp_path, codec, begin, restart):
     "Back by 2 s, 1 s, 102 s and 50,000 s; forward by 29,978 s"
     path = write_jump_back(tmp_path / "a.ts", bursts(), codec, 2.35, begin, restart)
-    audio = check(path, DUE, SECONDS, tolerance("ts", codec))
+    # of AAC's priming, 21.3 ms, ffmpeg keeps all where there is no picture
+    peer_limit = 0.025 if codec == "aac" else 0.020
+    audio = check(path, DUE, SECONDS, tolerance("ts", codec), peer_limit)
     jump = restart - begin - 2.35
     assert len(warned(audio, "jump")) == (1 if abs(jump) > 10 else len(warned(audio, "jump")))
 
@@ -295,8 +297,8 @@ def test_an_edit_list(tmp_path, ending, codec, edits):
     entries, due = EDITS[edits]
     delay = {"aac": 1024, "libopus": 312}.get(codec, 0) / 48000
     path = set_edit_list(make(tmp_path, ending, codec), [(n, at + delay) for n, at in entries])
-    limit = 0.090 if (codec, edits) == ("alac", "leaves out the middle") else 0.010 # FFmpeg begins the second
-    # edit with a whole packet, and those of ALAC last 85 ms
+    # FFmpeg begins the second edit with a whole packet: one of ALAC lasts 85 ms, one of Opus 20 ms
+    limit = {"alac": 0.090, "libopus": 0.020}.get(codec, 0.010) if edits == "leaves out the middle" else 0.010
     check(path, due, sum(n for n, _ in entries), limit,
           None if edits == "leaves out the middle" else 0.020) # ffmpeg 5.1 is off: AAC -8, Opus -12, ALAC -63 ms
 
@@ -466,7 +468,7 @@ def test_level_does_not_depend_on_the_wiring(tmp_path, talk, name, ending, codec
     assert level(audio.samples) == pytest.approx(level(talk), abs=0.5)
     assert abs(lag(audio.samples, talk * np.sign(np.dot(audio.samples[:len(talk)], talk[:len(audio.samples)])))) < 0.010
     assert len(warned(audio, "invert")) == (name in INVERTED)
-    if name in ("mono", "both"): assert audio.warnings == ()
+    if name not in INVERTED: assert audio.warnings == ()
 
 
 def test_wide_stereo_is_not_inverted(tmp_path):
