@@ -197,7 +197,7 @@ class CannotWrite(Exception):
     "This FFmpeg's muxer or encoder refuses the combination"
 
 
-def _grey(): return av.VideoFrame.from_ndarray(np.full((96, 64), 128, np.uint8), "yuv420p")
+def _grey(size): return av.VideoFrame.from_ndarray(np.full((3 * size // 2, size), 128, np.uint8), "yuv420p")
 
 
 def plain(t): return t
@@ -213,6 +213,7 @@ def write(
     clock:Callable=plain, # seconds of the sound -> seconds of the file's time line
     picture:tuple|None=None, # None, or the first and last second of a picture
     picture_clock:Callable=plain, # as `clock`, for the picture
+    size:int=64, # of the picture, pixels
     options:dict|None=None, # of the muxer
     keep:Callable|None=None, # time of a packet, seconds -> whether it is written; None: all are
     codec_options:dict|None=None, # of the encoder
@@ -222,7 +223,7 @@ def write(
     experimental = {"strict": "-2"}
     try:
         with av.open(str(path), "w", format=muxer, options={**experimental, **(options or {})}) as file:
-            video = _add_picture(file, muxer or path.suffix[1:]) if picture else None
+            video = _add_picture(file, muxer or path.suffix[1:], size) if picture else None
             sound = file.add_stream(codec, rate=rate, options={**experimental, **(codec_options or {})})
             sound.layout = layout
             if codec in ("wmav1", "wmav2"): sound.bit_rate = 128000 # these have no usual one
@@ -244,7 +245,7 @@ def _move(packet, clock):
     packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
 
 
-def _add_picture(file, name):
+def _add_picture(file, name, size):
     "Add a small picture, as the container takes it"
     if name in ("webm",): codec, rate = "libvpx", 25
     elif name in ("mxf", "vob", "mpg", "mpeg", "dvd"): codec, rate = "mpeg2video", 25
@@ -252,12 +253,12 @@ def _add_picture(file, name):
     elif name in ("flv",): codec, rate = "flv", 25
     elif name in ("wmv", "asf"): codec, rate = "msmpeg4", 25
     else: codec, rate = "mpeg4", 25
-    return file.add_stream(codec, rate=rate, width=64, height=64, pix_fmt="yuv420p")
+    return file.add_stream(codec, rate=rate, width=size, height=size, pix_fmt="yuv420p")
 
 
 def _encode_picture(video, first, last): # seconds
     for n in range(round(25 * first), round(25 * last)):
-        frame = _grey()
+        frame = _grey(video.width)
         frame.pts, frame.time_base = n, Fraction(1, 25)
         yield from video.encode(frame)
     yield from video.encode(None)

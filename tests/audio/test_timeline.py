@@ -16,6 +16,7 @@ import re
 from contextlib import contextmanager
 from importlib import import_module
 
+import av
 import numpy as np
 import pytest
 from audio.clock_files import (
@@ -36,6 +37,7 @@ from audio.clock_files import (
     offset,
     peer,
     peer_tolerance,
+    plain,
     recordings,
     sample_rate,
     set_edit_list,
@@ -49,6 +51,8 @@ from ecg_audio_nb import analyze
 from ecg_audio_nb.audio import media
 from ecg_audio_nb.audio.media import ChannelAudio, load_audio
 from ecg_audio_nb.research.error_rates import normalize_text, wer
+from ecg_audio_nb.results.captions import burn, write_captions
+from ecg_audio_nb.schema import Analysis, Metadata, Segment, Word
 
 DUE = np.array(BURSTS)
 needs_peer = pytest.mark.skipif(not has_peer(), reason="no ffmpeg on this machine to compare with")
@@ -553,3 +557,33 @@ def test_speech_in_the_centre_is_understood_between_louder_music(tmp_path, real_
     alone, _, _ = words(wire(tmp_path, "mono", talk))
     between, _, _ = words(write(tmp_path / "film.wav", film, "pcm_s16le", RATE, layout="5.1"))
     assert wer(" ".join(alone), " ".join(between), "en").wer <= 0.02
+
+
+# -- captions in the picture
+
+CLOCKS = {
+    "drifts": ("mkv", drift(0.98), plain),
+    "drifts the other way": ("mkv", drift(1.02), plain),
+    "jumps by an hour": ("ts", gap(2.35, 3600), gap(2.36, 3600)),
+}
+
+@pytest.mark.slow
+@pytest.mark.skipif(not has_peer(), reason="no ffmpeg to burn captions with")
+@pytest.mark.parametrize("clock", CLOCKS)
+def test_a_burnt_word_is_on_the_screen_when_it_is_heard(tmp_path, clock):
+    "A word where the sound has a burst; in the burnt film, the first picture that differs is not two off"
+    ending, sound_clock, picture_clock = CLOCKS[clock]
+    source = write(tmp_path / f"film.{ending}", bursts(), "aac", muxer=CONTAINERS[ending].muxer,
+                   clock=sound_clock, picture=(0, SECONDS), picture_clock=picture_clock, size=320)
+    audio = load_audio(source)
+    word = burst_times(audio.samples)[5]
+    spoken = Segment(0, word, word + 0.3, text="Here", words=(Word("Here", word, word + 0.3),))
+    result = Analysis((spoken,), (), (), Metadata(source.name, duration=audio.duration))
+    ass = write_captions(result, tmp_path / "a.ass", size=(320, 320))
+    film = burn(source, ass, tmp_path / "burnt.mkv")
+    heard = burst_times(peer(film, with_picture=True))[5]
+    with av.open(str(film)) as container:
+        start = container.start_time / 1e6
+        pictures = [(f.time - start, f.to_ndarray(format="gray").astype(int)) for f in container.decode(video=0)]
+    first = next(t for t, x in pictures if np.abs(x - pictures[0][1]).max() > 60)
+    assert abs(first - heard) <= 2 / 25
