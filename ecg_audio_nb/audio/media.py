@@ -154,9 +154,9 @@ class _StreamLog:
     first_error: str = "" # FFmpeg's message about the first damaged packet
     n_jumps: int = 0 # of the clock, past the end of the file
     jumps: list = field(default_factory=list) # of the clock, that were closed, seconds each
-    sound: array = field(default_factory=lambda: array("d")) # seconds of sound before each frame
-    times: array = field(default_factory=lambda: array("d")) # that each frame should begin at, seconds
-    placed: array = field(default_factory=lambda: array("d")) # at which each frame was placed, seconds
+    sound: array = field(default_factory=lambda: array("d"), repr=False) # seconds of sound before each frame
+    times: array = field(default_factory=lambda: array("d"), repr=False) # that each frame should begin at, seconds
+    placed: array = field(default_factory=lambda: array("d"), repr=False) # at which each frame was placed, seconds
     n_seconds: float = 0.0 # of sound
     link_begins: float = 0.0 # seconds of sound before the part of a chained Ogg file that is decoded
     link: int = 0 # byte at which the part of a chained Ogg file begins that is decoded
