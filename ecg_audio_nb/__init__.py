@@ -6,6 +6,7 @@ Modules:
 - `ecg_audio_nb.audio.downmix`: Make one channel of many, so that a voice keeps the level it has in its own channel
 - `ecg_audio_nb.audio.fetch`: Open a path or URL as a local file, within limits: every source enters here
 - `ecg_audio_nb.audio.media`: Decode any media file to 16 kHz mono float32, in a child process that may crash or hang
+- `ecg_audio_nb.audio.packets`: Decode a track's packets, past damage, and tell when each of their frames begins
 - `ecg_audio_nb.audio.public_fetch`: Fetch untrusted URLs: only from public addresses, each checked and then connected to as it was checked
 - `ecg_audio_nb.audio.timeline`: Put the sound where its packets say, whatever the clock of the container did
 - `ecg_audio_nb.audio.youtube`: The sound of one video of YouTube, by yt-dlp: run in a child process, with a limit of its size

@@ -15,16 +15,17 @@ __all__ = ['Audio', 'ChannelAudio', 'load_audio']
 
 # %% ../../nbs/11_media.ipynb #b19fd673
 import html, math, os, threading
-from array import array
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
 import numpy as np
 from .downmix import ChannelLevels, Mix, channels_alternate, choose_mix, default_mix
-from .timeline import SAMPLE_RATE, JumpCloser, Piece, Stretcher, fit_pieces, times_of
+from .packets import (Clock, StreamLog, decode_frames, first_packet, is_discontinuous,
+    is_untimed, left_out_warning, place_frames, priming_seconds, read_packets, sound_start)
+from .timeline import SAMPLE_RATE, Piece, Stretcher, fit_pieces, times_of
 from ..core.workers import ChildCrashed, ChildError, ChildTimeout, fresh
 from .container import (MediaError, media_facts, open_container, plural, presentation_start,
                                           select_track)
@@ -143,27 +144,6 @@ def _pull_samples(graph, end=False): # -> float32 arrays of shape (n,), channels
         while True: yield graph.pull().to_ndarray().ravel()
     except (av.error.BlockingIOError, av.error.EOFError): return
 
-# %% ../../nbs/11_media.ipynb #d3cbe1d2
-@dataclass
-class _StreamLog:
-    "Counts of what happened while a stream was decoded"
-    n_samples: int = 0 # of all channels
-    n_invalid: int = 0 # samples that are not numbers
-    n_clipped: int = 0 # samples at full scale, like both their neighbours
-    n_damaged: int = 0 # packets that could not be decoded
-    first_error: str = "" # FFmpeg's message about the first damaged packet
-    n_jumps: int = 0 # of the clock, past the end of the file
-    jumps: list = field(default_factory=list) # of the clock, that were closed, seconds each
-    sound: array = field(default_factory=lambda: array("d"), repr=False) # seconds of sound before each frame
-    times: array = field(default_factory=lambda: array("d"), repr=False) # that each frame should begin at, seconds
-    placed: array = field(default_factory=lambda: array("d"), repr=False) # at which each frame was placed, seconds
-    n_seconds: float = 0.0 # of sound
-    link_begins: float = 0.0 # seconds of sound before the part of a chained Ogg file that is decoded
-    link: int = 0 # byte at which the part of a chained Ogg file begins that is decoded
-    position: int = 0 # of the end of the last packet in the file, bytes
-    preroll: float = 0.0 # seconds that the declared duration may count, though nothing is presented
-    end: float = 0.0 # seconds, end of the content
-
 # %% ../../nbs/11_media.ipynb #5e80b803
 _FULL_SCALE = { # sample format -> dtype, lowest and highest value
     "u8": (np.uint8, 1, 255), "s16": (np.int16, -32767, 32767),
@@ -206,197 +186,9 @@ def _channel_names(frame): # such as ("FL", "FR")
         return tuple(f"channel {i}" for i in range(frame.layout.nb_channels))
     return tuple(c.name for c in frame.layout.channels)
 
-# %% ../../nbs/11_media.ipynb #bee8ef05
-_PRIMING = {"aac": 1024, "mp3": 1105, "mp2": 481, "ac3": 256} # samples that an encoder puts before the sound
-_COUNTED = {"aac", "mp3", "avi", "loas", "wav"} # formats without times: the first sample of all is at 0
-_TIMED = {"mpegts", "mpeg", "flv", "asf"} # formats with times that don't tell what is priming
-
-def _priming(container, stream, first_packet): # seconds
-    "Return how much of a stream is its encoder's priming, if neither container nor decoder takes it away"
-    formats = set(container.format.name.split(","))
-    if not formats & (_COUNTED | _TIMED): return 0.0
-    if first_packet is None or first_packet.has_sidedata("skip_samples"): return 0.0
-    codec = stream.codec_context.codec.canonical_name
-    header = bytes(first_packet)[:2]
-    if codec == "mp3" and len(header) == 2 and header[1] & 6 == 4: codec = "mp2" # layer II
-    return _PRIMING.get(codec, 0) / (stream.rate or 48000)
-
-def _presentation_start(container, stream, priming): # time of a frame, seconds
-    "Return when the first picture, or the first sound that is no priming, is due"
-    if priming and _COUNTED & set(container.format.name.split(",")):
-        return presentation_start(container) + priming
-    if not priming: return presentation_start(container)
-    starts = {s.index: float(s.start_time * s.time_base) for s in container.streams
-              if s.start_time is not None and s.type in ("audio", "video")}
-    if stream.index in starts: starts[stream.index] += priming
-    return min(starts.values(), default=0.0)
-
-# %% ../../nbs/11_media.ipynb #96b5cec4
-def _read_packets(container, stream):
-    """Yield a stream's packets; those of others, too, where only they tell when the file ends or by how much
-    its clock jumps"""
-    import av
-    streams = list(container.streams)
-    needed = [stream]
-    if not stream.duration: needed = streams
-    elif _is_discontinuous(container): needed += container.streams.video[:1]
-    for other in streams:
-        if other not in needed: other.discard = av.stream.Discard.all # not even read
-    try: yield from container.demux(needed)
-    except IndexError: return # PyAV, at the end of a file in which streams appeared late; all was read
-
-def _is_discontinuous(container):
-    import av
-    return bool(container.format.flags & av.format.Flags.ts_discont.value)
-
-def _is_untimed(container): # FFmpeg counts the packets, whatever their sample rate
-    return bool({"aac", "mp3", "loas"} & set(container.format.name.split(",")))
-
-# %% ../../nbs/11_media.ipynb #97a00457
-def _decode_packet(packet):
-    if packet.has_sidedata("encryption_info"):
-        raise MediaError("it is encrypted (DRM); get a copy that is not")
-    return packet.decode()
-
-# %% ../../nbs/11_media.ipynb #59f661b0
-class _Link:
-    "The part of an Ogg file that begins at a byte, as a file"
-    def __init__(self, path, offset):
-        self.file, self.offset, self.name = open(path, "rb"), offset, f"file:{path}"
-        self.file.seek(offset)
-
-    def read(self, n): return self.file.read(n)
-    def tell(self): return self.file.tell() - self.offset
-    def close(self): self.file.close()
-
-    def seek(self, position, whence=0):
-        return self.file.seek(position + (self.offset if whence == 0 else 0), whence) - self.offset
-
-def _link_position(path, after): # -> byte, or None
-    "Return where an Ogg file has its next beginning: the first page of a stream behind a byte"
-    with open(path, "rb") as file:
-        file.seek(after)
-        block = file.read(1 << 16)
-        while block:
-            at = block.find(b"OggS\0")
-            while at >= 0:
-                if len(block) > at + 5 and block[at + 5] & 2: return after + at
-                at = block.find(b"OggS\0", at + 1)
-            more = file.read(1 << 16)
-            after, block = after + max(0, len(block) - 5), block[-5:] + more if more else b""
-
-def _next_link(container, stream, log):
-    "Decode what follows in a chained Ogg file whose channels or rate change, which FFmpeg does not"
-    import av
-    path = container.name.removeprefix("file:")
-    offset = _link_position(path, log.link + max(log.position - log.link, 1))
-    if offset is None: return
-    log.link = log.position = offset
-    link = _Link(path, offset)
-    length, log.link_begins = log.n_seconds - log.link_begins, log.n_seconds # seconds of the part before
-    with av.open(link, format="ogg", metadata_errors="replace") as following:
-        if not following.streams.audio: return
-        next_stream = following.streams.audio[0]
-        for frame in _decode_frames(following, next_stream, following.demux(next_stream), 0.0, log):
-            if frame.time is not None: frame.pts += round(length / frame.time_base)
-            yield frame
-
-# %% ../../nbs/11_media.ipynb #d9150dec
-def _decode_frames(container, stream, packets, start, log): # -> iterator of av.AudioFrame
-    "Decode a stream, past damaged packets and jumps of the clock"
-    import av
-    stream.codec_context.thread_count = 1 # more threads speed up no audio decoder
-    closer = JumpCloser(stream.index) if _is_discontinuous(container) else None
-    while True:
-        try:
-            packet = next(packets, None)
-            if packet is None: break
-            log.position = max(log.position, log.link + (packet.pos or 0) + packet.size)
-            if closer: closer.correct(packet)
-            if packet.stream is stream: yield from _decode_packet(packet)
-            elif not stream.duration:
-                log.end = max(log.end, float((packet.pts or 0) * packet.time_base) - start)
-        except av.error.FFmpegError as e:
-            if isinstance(e, av.error.PatchWelcomeError) and container.format.name == "ogg":
-                yield from _next_link(container, stream, log)
-                break
-            log.n_damaged += 1
-            log.first_error = log.first_error or (e.log[2].strip() if e.log else e.strerror)
-    if closer: log.jumps += closer.jumps
-
-# %% ../../nbs/11_media.ipynb #4e574c74
-_MIN_GAP = 0.1 # seconds
-
-class _Clock:
-    "The times of a stream's frames, made believable"
-    def __init__(self,
-        start, # time of a frame at which the presentation begins, seconds; None: the times are only counted
-        limit, # seconds; a later time is not believed
-        log,
-        priming=0.0, # seconds before the sound, where the times are only counted
-        first=0.0, # time of the first frame, where the times are only counted, seconds
-    ):
-        self.start, self.limit, self.log = start, limit, log
-        self.priming, self.first, self.rate, self.before = priming, first, 0, (None, None)
-        self.expected, self.before_jump = None, None
-
-    def begin(self, frame): # -> seconds of the presentation at which it begins
-        "Return when a frame begins"
-        expected = -self.priming if self.expected is None else self.expected
-        if self.start is None: # counted: the first time tells how much the decoder has left out
-            left_out = max(0.0, (frame.time or 0.0) - self.first) if self.expected is None else 0.0
-            begin = expected + left_out
-        elif frame.time is None: begin = expected
-        else:
-            if self._is_miscounted(frame): self.start = frame.time - expected
-            begin = self._believable(frame.time, expected)
-        self.expected = begin + frame.samples / frame.sample_rate
-        self.before = frame.time, frame.samples
-        return begin
-
-    def _is_miscounted(self, frame): # the sample rate has changed, and FFmpeg still counts with the first one
-        self.rate = self.rate or frame.sample_rate
-        if frame.sample_rate == self.rate or None in self.before: return False
-        time, samples = self.before
-        return frame.time < time or abs(frame.time - time - samples / self.rate) < 1e-3
-
-    def _believable(self, time, expected):
-        begin = time - self.start
-        if self.before_jump is not None and abs(time - self.before_jump - expected) < _MIN_GAP:
-            self.start, begin = self.before_jump, time - self.before_jump # one odd time, no jump
-            self.log.jumps.pop()
-        self.before_jump = None
-        if self.expected is not None and begin < expected - 5 * _MIN_GAP:
-            self.before_jump = self.start
-            self.log.jumps.append(begin - expected)
-        elif begin > max(self.limit, expected + _MIN_GAP): self.log.n_jumps += 1
-        else: return begin
-        self.start += begin - expected
-        return expected
-
-def _place_frames(
-    frames,
-    clock, # a _Clock
-    log,
-): # -> iterator of (frame, time in seconds at which the gap before it ends, or None)
-    "Compare each frame's time with the end of the one before"
-    end = None
-    for frame in frames:
-        if not frame.samples or not frame.sample_rate: continue
-        begin = clock.begin(frame)
-        moved = abs(begin) > 0.5 / SAMPLE_RATE if end is None else begin - end > _MIN_GAP
-        if end is None or moved: end = begin
-        log.times.append(begin)
-        log.placed.append(end)
-        log.sound.append(log.n_seconds)
-        yield frame, begin if moved else None
-        end += frame.samples / frame.sample_rate
-        log.n_seconds += frame.samples / frame.sample_rate
-        log.end = max(log.end, end)
-
 # %% ../../nbs/11_media.ipynb #be2e6855
 def _resampled(
-    placed, # from `_place_frames`
+    placed, # from `place_frames`
     log,
     mono=True, # False: all channels, interleaved
     mix=None, # Mix; None: FFmpeg's
@@ -431,6 +223,7 @@ def _better_pieces(log): # -> list of Piece; None if every frame was placed well
     misplaced = np.abs(times_of(pieces, sound) - placed).max()
     return pieces if misplaced > _MAX_MISPLACED else None
 
+# %% ../../nbs/11_media.ipynb #ecde4f6f
 def _by_piece(frames, pieces, log): # -> iterator of (frame, the piece that begins with it, or None)
     "Pair frames with the pieces of the time line"
     begun = 0
@@ -489,6 +282,7 @@ def _warnings(log, declared): # declared: duration in seconds, or None
         warnings.append(f"the clock jumps past the file's end ({log.n_jumps} x); later times may be off")
     return warnings
 
+# %% ../../nbs/11_media.ipynb #0318797b
 def _drift(pieces): # -> fraction by which the times run slower than the samples; 0 without pieces
     sound = sum(p.sound[-1] - p.sound[0] for p in pieces or ())
     return sum(p.time[-1] - p.time[0] for p in pieces or ()) / sound - 1 if sound else 0.0
@@ -499,6 +293,7 @@ def _timeline_warnings(log):
     jumps = ", ".join(f"{jump:+.0f} s" for jump in log.jumps[:5]) + ", ..." * (len(log.jumps) > 5)
     return [f"the file's clock jumps ({jumps}): what follows a jump was moved to the end of what precedes it"]
 
+# %% ../../nbs/11_media.ipynb #83c36f95
 def _timeline_facts(log, pieces, priming):
     "Return what was done to the time line, as numbers"
     if pieces: starts, ends = np.array([p.time[0] for p in pieces]), np.array([p.time[-1] for p in pieces])
@@ -508,26 +303,6 @@ def _timeline_facts(log, pieces, priming):
             "silence": round(float(gaps[gaps > 1e-3].sum()), 3),
             "drift_percent": round(100 * _drift(pieces), 3),
             "jumps": [round(j, 3) for j in log.jumps], "priming": round(priming, 4)}
-
-# %% ../../nbs/11_media.ipynb #3111427c
-_SIGNATURES = (b"RIFF", b"FORM", b"caff\0\1", b"FLV\x01", b"ftyp", # of files that hold one recording
-               bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"))
-_MAX_SEARCHED = 1 << 26 # bytes
-
-def _left_out(path, position): # -> a warning, or ""
-    "Tell whether another file was joined behind the first, as `cat a b` does: FFmpeg does not read it"
-    with open(path, "rb") as file:
-        head, size = file.read(16), os.fstat(file.fileno()).st_size
-        own = [s for s in _SIGNATURES if head.startswith(s) or head[4:8] == s]
-        if not own or position >= size: return ""
-        file.seek(position)
-        rest = file.read(_MAX_SEARCHED)
-    at = rest.find(own[0])
-    is_list = own[0] in (b"RIFF", b"FORM") and rest[at + 8:at + 12] != head[8:12]
-    if at < 0 or is_list: return ""
-    megabytes = (size - position - at) / 1e6
-    return (f"left out: another file is joined behind the end of the first, {megabytes:.1f} MB; "
-            "give the files one by one, or join them with ffmpeg")
 
 # %% ../../nbs/11_media.ipynb #9931b6b6
 def _no_samples_problem(log):
@@ -609,31 +384,19 @@ def _messages(parts, count, max_seconds, log): # from `_timeline` -> iterator of
 _ONE_CHANNEL = ("media.channels = speakers, but there is one channel only: "
                 "its speakers are told apart by their voices")
 
-def _first_packet(packets, stream): # -> (the stream's first packet or None; all packets)
-    "Look ahead to the first packet of a stream"
-    import av
-    head = []
-    try:
-        for packet in packets:
-            head.append(packet)
-            if packet.stream is stream or len(head) > 500: break
-    except av.error.FFmpegError: pass # `_decode_frames` meets it, too
-    first = head[-1] if head and head[-1].stream is stream else None
-    return first, chain(head, packets)
-
 # %% ../../nbs/11_media.ipynb #87a57d49
 def _decode_track(container, track, estimated, request): # -> as `_decode_stream`
     "Decode one track, as the first decoding found best if this is the second one"
     stream, max_seconds, wanted = track.stream, request["max_seconds"], request.get("channels", "mix")
     declared = _declared_seconds(container, stream, estimated)
-    if declared and declared > max_seconds and not _is_discontinuous(container):
+    if declared and declared > max_seconds and not is_discontinuous(container):
         raise MediaError(_too_long_problem(max_seconds, declared))
     yield {"seconds": declared}, b""
-    log = _StreamLog(preroll=5.0 if container.format.name == "asf" else 0.0)
-    first, packets = _first_packet(_read_packets(container, stream), stream)
-    priming = _priming(container, stream, first)
-    start = _presentation_start(container, stream, priming)
-    frames = _decode_frames(container, stream, packets, start, log)
+    log = StreamLog(preroll=5.0 if container.format.name == "asf" else 0.0)
+    first, packets = first_packet(read_packets(container, stream), stream)
+    priming = priming_seconds(container, stream, first)
+    start = sound_start(container, stream, priming)
+    frames = decode_frames(container, stream, packets, start, log)
     names, count, frames = _channels_to_send(frames, wanted)
     yield {"channels": count}, b""
     mix = Mix(**request["mix"]) if request.get("mix") else default_mix(names, wanted == "auto")
@@ -641,9 +404,9 @@ def _decode_track(container, track, estimated, request): # -> as `_decode_stream
     pieces = [Piece(**p) for p in request.get("pieces") or ()]
     if pieces: parts = _stretched(_by_piece(frames, pieces, log), log, count, mix)
     else:
-        clock = _Clock(None if _is_untimed(container) else start, (declared or max_seconds) + 1, log,
+        clock = Clock(None if is_untimed(container) else start, (declared or max_seconds) + 1, log,
                        priming, presentation_start(container))
-        parts = _resampled(_place_frames(frames, clock, log), log, count == 1, mix, levels)
+        parts = _resampled(place_frames(frames, clock, log), log, count == 1, mix, levels)
     yield from _messages(parts, count, max_seconds, log)
     if not log.n_samples: raise MediaError(_no_samples_problem(log))
     yield _last_header(container, track, estimated, request, log, names, count, mix, levels, declared,
@@ -660,7 +423,8 @@ def _last_header(container, track, estimated, request, log, names, count, mix, l
     if count > 1: best = Mix(None, "each for itself", 0.0)
     warnings = [*track.notes, *_warnings(log, declared)]
     warnings += _timeline_warnings(log)
-    if left_out := _left_out(container.name.removeprefix("file:"), log.position): warnings.append(left_out)
+    left_out = left_out_warning(container.name.removeprefix("file:"), log.position)
+    if left_out: warnings.append(left_out)
     if best.warning: warnings.append(best.warning)
     if wanted == "speakers" and count == 1: warnings.append(_ONE_CHANNEL)
     facts = {"channels_heard": best.heard, "channel_gain_db": best.gain_db,

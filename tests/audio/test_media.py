@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 import ecg_audio_nb.audio.media as media
 from ecg_audio_nb.core.workers import Child, ChildError
+from ecg_audio_nb.audio import packets
 from ecg_audio_nb.audio.media import SAMPLE_RATE, Audio, MediaError, load_audio
 from ecg_audio_nb.settings import MediaSettings
 
@@ -230,9 +231,9 @@ def test_a_clock_that_jumps_past_the_end_is_not_believed():
             frame = av.AudioFrame.from_ndarray(tone(0.02), "fltp", "mono")
             frame.rate, frame.time_base, frame.pts = 48000, Fraction(1, 48000), int(at * 48000)
             yield frame
-    log = media._StreamLog()
-    clock = media._Clock(0.0, 10.0, log)
-    parts = list(media._resampled(media._place_frames(frames(), clock, log), log))
+    log = packets.StreamLog()
+    clock = packets.Clock(0.0, 10.0, log)
+    parts = list(media._resampled(packets.place_frames(frames(), clock, log), log))
     assert sum(len(p) for p in parts) == 4 * 320 and log.n_jumps == 1 and log.end == pytest.approx(0.08)
     assert "jumps past the file's end (1 x)" in media._warnings(log, None)[0]
 
