@@ -116,7 +116,7 @@ def test_frame_times_follow_from_the_strides():
 
 
 def test_silero_is_its_original_byte_for_byte():
-    "The other two are made anew and compared with their originals in tests/soak/test_embedded_models.py"
+    "The other two are made anew and compared with their originals in tests/soak/test_embedded_models_guide.py"
     spec = find_spec("faster_whisper")
     if not spec: pytest.skip("faster_whisper, which brings the original, is not installed")
     original = Path(spec.submodule_search_locations[0]) / "assets/silero_vad_v6.onnx"

@@ -210,6 +210,7 @@ class JumpCloser:
     "Closes the jumps of a clock that may be discontinuous, as ffmpeg does: every stream goes on where it was"
     def __init__(self, stream_index): # of the sound
         self.stream_index, self.offset = stream_index, 0.0
+        self.moved_by_picture = False
         self.expected = {} # stream index -> seconds at which its next packet is due
         self.offsets = [0.0] # that the sound had, each once
 
@@ -222,9 +223,13 @@ class JumpCloser:
             return
         time = float(stamp * packet.time_base) + self.offset
         step = time - self.expected.get(index, time)
-        if abs(step) > MAX_CLOCK_STEP or step < -MAX_STEP_BACK:
+        is_sound = index == self.stream_index
+        # a picture's jump is known to the length of a picture: the sound goes on where it was
+        joins = is_sound and self.moved_by_picture and abs(step) < MAX_STEP_BACK
+        if abs(step) > MAX_CLOCK_STEP or step < -MAX_STEP_BACK or joins:
             self.offset -= step
             time -= step
+            self.moved_by_picture = not is_sound
         self.expected[index] = time + duration
         if index == self.stream_index and all(abs(self.offset - o) > MAX_STEP_BACK for o in self.offsets):
             self.offsets.append(self.offset)

@@ -68,6 +68,7 @@ __all__ = [
     "finish",
     "get",
     "heartbeat",
+    "job_id",
     "list_jobs",
     "owner_name",
     "prune",

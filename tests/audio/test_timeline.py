@@ -26,6 +26,7 @@ from audio.clock_files import (
     REFUSED,
     SECONDS,
     WRAP,
+    CannotWrite,
     after,
     burst_times,
     bursts,
@@ -45,7 +46,7 @@ from audio.clock_files import (
     write,
     write_jump_back,
 )
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, note, reject, settings
 
 from ecg_audio_nb import analyze
 from ecg_audio_nb.audio import media
@@ -373,10 +374,12 @@ def test_nothing_is_said_to_be_left_out_of_one_file(tmp_path, ending, codec):
 
 def check_recording(recording, folder):
     "Compare a random file's bursts and duration with what is due"
-    path = recording.write(folder)
+    try: path = recording.write(folder)
+    except CannotWrite: reject() # two packets would have one time
     limit = tolerance(recording.ending, recording.codec, recording.late)
     if recording.ending in ("ogg", "opus") and recording.scale != 1: limit = 0.015 # a time a page
     due = np.array([recording.heard(t) for t in BURSTS])
+    note(repr(recording))
     check(path, due, recording.heard(SECONDS), limit, peer_limit=None)
 
 
