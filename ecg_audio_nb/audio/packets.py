@@ -3,7 +3,7 @@
 A decoder turns packets into frames of sound. This module hands them out with a time each, in seconds of the presentation: from the first picture, or the first sound, whichever comes first. Four things a container leaves to its reader:
 
 - **priming**: an encoder puts up to 25 ms before the sound. MP4, Matroska and Ogg tell how much, and FFmpeg leaves it out. Transport streams, AVI, FLV and raw AAC don't; here the amount that the codec's common encoders use is left out;
-- **jumps**: see [Time line](10_timeline.ipynb);
+- **jumps**: see [Time line](09_timeline.ipynb);
 - **chained Ogg files**, whose second part has another number of channels: FFmpeg stops there, so the parts are decoded one by one;
 - **damage**: a packet that can't be decoded is counted and skipped; the next ones keep their times.
 
