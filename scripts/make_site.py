@@ -29,7 +29,7 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
-from site_pages import NBS, PAGES, in_cell, parameter_table
+from site_pages import NBS, PAGES, in_cell, parameter_table, summary
 
 LOOKS = ROOT / "scripts/site"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -561,11 +561,6 @@ def module_source(module):
     "Lines of a module, and name to node of what it defines"
     text = (ROOT / f"ecg_audio_nb/{module.replace('.', '/')}.py").read_text()
     return text.splitlines(), {n.name: n for n in ast.parse(text).body if hasattr(n, "name")}
-
-
-def summary(node):
-    "The first sentence of a docstring"
-    return (ast.get_docstring(node) or "").partition("\n\n")[0]
 
 
 def head(lines, node):

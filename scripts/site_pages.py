@@ -271,6 +271,11 @@ def offered(tree):
     return [n for n in reversed(tree.body) if getattr(n, "name", None) in names]
 
 
+def summary(node):
+    "The first sentence of a docstring"
+    return (ast.get_docstring(node) or "").partition("\n\n")[0]
+
+
 def notebooks_by_module():
     "Module to the notebook that defines it"
     found = {}
@@ -293,9 +298,8 @@ def api_module(path, notebooks):
     link = here or f"../{place}"
     text = f"### [{module}]({link})\n\n{ast.get_docstring(tree).partition(chr(10))[0]}\n\n"
     for n in names:
-        line = (ast.get_docstring(n) or "").partition("\n\n")[0]
         to = f"{here}#{n.name.lower()}" if here else f"../{place}#L{n.lineno}"
-        text += f"- [`{n.name}`]({to}) {' '.join(line.split())}\n"
+        text += f"- [`{n.name}`]({to}) {' '.join(summary(n).split())}\n"
     return text
 
 

@@ -27,8 +27,8 @@ from .packets import (Clock, StreamLog, decode_frames, first_packet, is_disconti
     is_untimed, left_out_warning, place_frames, priming_seconds, read_packets, sound_start)
 from .timeline import SAMPLE_RATE, Piece, Stretcher, fit_pieces, times_of
 from ..core.workers import ChildCrashed, ChildError, ChildTimeout, fresh
-from .container import (MediaError, media_facts, open_container, plural, presentation_start,
-                                          select_track)
+from .container import (MediaError, container_path, media_facts, open_container, plural,
+                                          presentation_start, select_track)
 
 # %% ../../nbs/11_media.ipynb #a2a7f457
 def _waveform_svg(samples, columns=300, width=600, height=48):
@@ -188,24 +188,24 @@ def _channel_names(frame): # such as ("FL", "FR")
 
 # %% ../../nbs/11_media.ipynb #be2e6855
 def _resampled(
-    placed, # from `place_frames`
+    marked, # pairs of a frame and a mark; None: it follows the frame before
     log,
     mono=True, # False: all channels, interleaved
     mix=None, # Mix; None: FFmpeg's
     levels=None, # ChannelLevels to be filled
-): # -> iterator of float32 arrays; a float is the time in seconds at which the next array begins
-    "Resample frames, with a new resampler after every gap and every change of format"
+): # -> iterator of float32 arrays; a mark stands before the array that begins with its frame
+    "Resample frames, with a new resampler at every mark and every change of format"
     graph = previous_kind = None
     weights = mix.weights if mix else None
-    for i, (frame, gap_end) in enumerate(placed):
+    for i, (frame, mark) in enumerate(marked):
         _clean_frame(frame, log)
         if levels is not None and not levels.changed: levels.add(_channel_samples(frame), frame.sample_rate)
         kind = (frame.format.name, frame.layout.name, frame.sample_rate)
-        if graph and (gap_end is not None or kind != previous_kind):
+        if graph and (mark is not None or kind != previous_kind):
             yield from _pull_samples(graph, end=True)
             graph = None
         previous_kind = kind
-        if gap_end is not None: yield gap_end
+        if mark is not None: yield mark
         if graph is None: graph = _resampler_graph(frame, mono, weights)
         frame.pts = None
         graph.push(frame)
@@ -236,34 +236,22 @@ def _by_piece(frames, pieces, log): # -> iterator of (frame, the piece that begi
 
 # %% ../../nbs/11_media.ipynb #6f7dae46
 def _stretched(
-    paired, # from `_by_piece`
+    parts, # from `_resampled`, with the pieces of `_by_piece` as marks
     log,
     count=1, # of channels that are sent
-    mix=None, # Mix; None: FFmpeg's
 ): # -> as `_resampled`
-    "Resample frames so that each piece is heard at its time"
-    graph = stretcher = previous_kind = None
-    weights, free = mix.weights if mix else None, 0
-    for i, (frame, piece) in enumerate(paired):
-        _clean_frame(frame, log)
-        kind = (frame.format.name, frame.layout.name, frame.sample_rate)
-        if graph and (piece or kind != previous_kind):
-            for x in _pull_samples(graph, end=True): yield stretcher.push(x)
-            graph = None
-        if piece:
+    "Resample once more, by very little, so that each piece is heard at its time"
+    nothing, stretcher, free = np.zeros(0, np.float32), None, 0
+    for part in parts:
+        if isinstance(part, Piece):
             if stretcher:
-                yield stretcher.push(np.zeros(0, np.float32), end=True)
+                yield stretcher.push(nothing, end=True)
                 free = stretcher.next
-            stretcher = Stretcher(piece, count, free)
+            stretcher = Stretcher(part, count, free)
             yield stretcher.next / SAMPLE_RATE
-        previous_kind, frame.pts = kind, None
-        if graph is None: graph = _resampler_graph(frame, count == 1, weights)
-        graph.push(frame)
-        if i % 64 == 63:
-            for x in _pull_samples(graph): yield stretcher.push(x)
-    if graph:
-        for x in _pull_samples(graph, end=True): yield stretcher.push(x)
-        yield stretcher.push(np.zeros(0, np.float32), end=True)
+        else: yield stretcher.push(part)
+    if stretcher:
+        yield stretcher.push(nothing, end=True)
         log.end = stretcher.next / SAMPLE_RATE
 
 # %% ../../nbs/11_media.ipynb #33b94875
@@ -280,6 +268,10 @@ def _warnings(log, declared): # declared: duration in seconds, or None
     if clipped > 0.001: warnings.append(f"clipped: {100 * clipped:.1f} % of the samples sit at full scale")
     if log.n_jumps:
         warnings.append(f"the clock jumps past the file's end ({log.n_jumps} x); later times may be off")
+    if log.jumps:
+        jumps = ", ".join(f"{jump:+.0f} s" for jump in log.jumps[:5]) + ", ..." * (len(log.jumps) > 5)
+        warnings.append(f"the file's clock jumps ({jumps}): what follows a jump was moved to the end of what "
+                        "precedes it")
     return warnings
 
 # %% ../../nbs/11_media.ipynb #0318797b
@@ -287,11 +279,6 @@ def _drift(pieces): # -> fraction by which the times run slower than the samples
     sound = sum(p.sound[-1] - p.sound[0] for p in pieces or ())
     return sum(p.time[-1] - p.time[0] for p in pieces or ()) / sound - 1 if sound else 0.0
 
-def _timeline_warnings(log):
-    "Tell what was done to the time line"
-    if not log.jumps: return []
-    jumps = ", ".join(f"{jump:+.0f} s" for jump in log.jumps[:5]) + ", ..." * (len(log.jumps) > 5)
-    return [f"the file's clock jumps ({jumps}): what follows a jump was moved to the end of what precedes it"]
 
 # %% ../../nbs/11_media.ipynb #83c36f95
 def _timeline_facts(log, pieces, priming):
@@ -331,7 +318,7 @@ def _declared_seconds(container, stream, estimated): # None if the file does not
         end = ((stream.start_time or 0) + stream.duration) * stream.time_base
         seconds = float(end) - presentation_start(container)
     else: seconds = (container.duration or 0) / 1e6
-    if container.format.name == "wav": seconds *= _wav_size_ratio(container.name.removeprefix("file:"))
+    if container.format.name == "wav": seconds *= _wav_size_ratio(container_path(container))
     elif estimated: return None
     return seconds if seconds > 0 else None
 
@@ -364,7 +351,7 @@ def _channels_to_send(frames, wanted): # -> (names of the channels, number to se
     return names, count, _check_channel_count(chain([first], frames), count)
 
 # %% ../../nbs/11_media.ipynb #0f2846c3
-def _messages(parts, count, max_seconds, log): # from `_timeline` -> iterator of (header, data)
+def _messages(parts, count, max_seconds, log): # -> iterator of (header, data)
     "Turn arrays and gaps into messages; raises `MediaError` beyond `max_seconds`"
     n_sent = n_early = 0
     for part in parts:
@@ -402,7 +389,8 @@ def _decode_track(container, track, estimated, request): # -> as `_decode_stream
     mix = Mix(**request["mix"]) if request.get("mix") else default_mix(names, wanted == "auto")
     levels = ChannelLevels() if count == 1 and len(names) > 1 and not request.get("mix") else None
     pieces = [Piece(**p) for p in request.get("pieces") or ()]
-    if pieces: parts = _stretched(_by_piece(frames, pieces, log), log, count, mix)
+    if pieces:
+        parts = _stretched(_resampled(_by_piece(frames, pieces, log), log, count == 1, mix), log, count)
     else:
         clock = Clock(None if is_untimed(container) else start, (declared or max_seconds) + 1, log,
                        priming, presentation_start(container))
@@ -422,8 +410,7 @@ def _last_header(container, track, estimated, request, log, names, count, mix, l
     pieces = None if request.get("pieces") else _better_pieces(log)
     if count > 1: best = Mix(None, "each for itself", 0.0)
     warnings = [*track.notes, *_warnings(log, declared)]
-    warnings += _timeline_warnings(log)
-    left_out = left_out_warning(container.name.removeprefix("file:"), log.position)
+    left_out = left_out_warning(container_path(container), log.position)
     if left_out: warnings.append(left_out)
     if best.warning: warnings.append(best.warning)
     if wanted == "speakers" and count == 1: warnings.append(_ONE_CHANNEL)

@@ -19,8 +19,9 @@ __all__ = ['MIN_GAP', 'StreamLog', 'priming_seconds', 'sound_start', 'read_packe
 import os
 from array import array
 from dataclasses import dataclass, field
+from contextlib import closing
 from itertools import chain
-from .container import MediaError, presentation_start
+from .container import MediaError, container_path, presentation_start
 from .timeline import SAMPLE_RATE, JumpCloser
 
 # %% ../../nbs/10_packets.ipynb #d5bf5541
@@ -50,10 +51,11 @@ _PRIMING = {"aac": 1024, "mp3": 1105, "mp2": 481, "ac3": 256} # samples that an 
 _COUNTED = {"aac", "mp3", "avi", "loas", "wav"} # formats without times: the first sample of all is at 0
 _TIMED = {"mpegts", "mpeg", "flv", "asf"} # formats with times that don't tell what is priming
 
+def _is_one_of(container, formats): return bool(formats & set(container.format.name.split(",")))
+
 def priming_seconds(container, stream, first_packet): # seconds
     "Return how much of a stream is its encoder's priming, if neither container nor decoder takes it away"
-    formats = set(container.format.name.split(","))
-    if not formats & (_COUNTED | _TIMED): return 0.0
+    if not _is_one_of(container, _COUNTED | _TIMED): return 0.0
     if first_packet is None or first_packet.has_sidedata("skip_samples"): return 0.0
     codec = stream.codec_context.codec.canonical_name
     header = bytes(first_packet)[:2]
@@ -63,9 +65,7 @@ def priming_seconds(container, stream, first_packet): # seconds
 # %% ../../nbs/10_packets.ipynb #aaed2ece
 def sound_start(container, stream, priming): # time of a frame, seconds
     "Return when the first picture, or the first sound that is no priming, is due"
-    if priming and _COUNTED & set(container.format.name.split(",")):
-        return presentation_start(container) + priming
-    if not priming: return presentation_start(container)
+    if not priming or _is_one_of(container, _COUNTED): return presentation_start(container) + priming
     starts = {s.index: float(s.start_time * s.time_base) for s in container.streams
               if s.start_time is not None and s.type in ("audio", "video")}
     if stream.index in starts: starts[stream.index] += priming
@@ -90,7 +90,7 @@ def is_discontinuous(container):
     return bool(container.format.flags & av.format.Flags.ts_discont.value)
 
 def is_untimed(container): # FFmpeg counts the packets, whatever their sample rate
-    return bool({"aac", "mp3", "loas"} & set(container.format.name.split(",")))
+    return _is_one_of(container, {"aac", "mp3", "loas"})
 
 # %% ../../nbs/10_packets.ipynb #2bf3fb53
 def first_packet(packets, stream): # -> (the stream's first packet or None; all packets)
@@ -139,16 +139,15 @@ def _link_position(path, after): # -> byte, or None
             after, block = after + max(0, len(block) - 5), block[-5:] + more if more else b""
 
 # %% ../../nbs/10_packets.ipynb #803da83d
-def _next_link(container, stream, log):
+def _next_link(path, log):
     "Decode what follows in a chained Ogg file whose channels or rate change, which FFmpeg does not"
     import av
-    path = container.name.removeprefix("file:")
-    offset = _link_position(path, log.link + max(log.position - log.link, 1))
+    offset = _link_position(path, max(log.position, log.link + 1))
     if offset is None: return
     log.link = log.position = offset
-    link = _Link(path, offset)
     length, log.link_begins = log.n_seconds - log.link_begins, log.n_seconds # seconds of the part before
-    with av.open(link, format="ogg", metadata_errors="replace") as following:
+    with closing(_Link(path, offset)) as link, \
+            av.open(link, format="ogg", metadata_errors="replace") as following:
         if not following.streams.audio: return
         next_stream = following.streams.audio[0]
         for frame in decode_frames(following, next_stream, following.demux(next_stream), 0.0, log):
@@ -172,7 +171,7 @@ def decode_frames(container, stream, packets, start, log): # -> iterator of av.A
                 log.end = max(log.end, float((packet.pts or 0) * packet.time_base) - start)
         except av.error.FFmpegError as e:
             if isinstance(e, av.error.PatchWelcomeError) and container.format.name == "ogg":
-                yield from _next_link(container, stream, log)
+                yield from _next_link(container_path(container), log)
                 break
             log.n_damaged += 1
             log.first_error = log.first_error or (e.log[2].strip() if e.log else e.strerror)
@@ -214,7 +213,6 @@ class Clock:
         self.expected = begin + frame.samples / frame.sample_rate
         self.before = frame.time, frame.samples
         return begin
-
 
     def _believable(self, time, expected):
         begin = time - self.start

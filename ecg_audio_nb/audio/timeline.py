@@ -24,7 +24,7 @@ from functools import lru_cache
 import numpy as np
 
 # %% ../../nbs/09_timeline.ipynb #1f9047cf
-SAMPLE_RATE = 16000
+SAMPLE_RATE = 16000 # Hz, the sample rate of every model
 
 @dataclass(frozen=True)
 class Piece:
@@ -134,13 +134,9 @@ def times_of(
     sound:np.ndarray, # seconds of sound, ascending, shape (n,)
 )->np.ndarray: # seconds of the presentation
     "Tell where the pieces put each moment of the sound"
-    starts = np.array([p.sound[0] for p in pieces])
-    number = np.maximum(np.searchsorted(starts, sound + 1e-9, side="right") - 1, 0)
-    times = np.empty(len(sound))
-    for i, piece in enumerate(pieces):
-        mine = number == i
-        times[mine] = np.interp(sound[mine], piece.sound, piece.time)
-    return times
+    starts = np.array([p.sound[0] for p in pieces[1:]])
+    parts = np.split(sound, np.searchsorted(sound, starts - 1e-9))
+    return np.concatenate([np.interp(part, piece.sound, piece.time) for part, piece in zip(parts, pieces)])
 
 # %% ../../nbs/09_timeline.ipynb #1ab0f820
 TAPS, PHASES = 32, 512
@@ -231,7 +227,7 @@ class JumpCloser:
             time -= step
             self.moved_by_picture = not is_sound
         self.expected[index] = time + duration
-        if index == self.stream_index and all(abs(self.offset - o) > MAX_STEP_BACK for o in self.offsets):
+        if is_sound and all(abs(self.offset - o) > MAX_STEP_BACK for o in self.offsets):
             self.offsets.append(self.offset)
         if self.offset: self._move(packet)
 
