@@ -6,13 +6,13 @@ from pathlib import Path
 import boto3
 import pytest
 import soundfile
-from moto.server import ThreadedMotoServer
 
 from ecg_audio_nb.audio.media import load_audio
 from ecg_audio_nb.batch.queue import Queue, attempts, list_jobs
 from ecg_audio_nb.batch.runner import (
     BatchError, BatchSpec, S3Store, batch, content_key, enqueue, expand, open_store, run_locally, work)
 from batch_helpers import notebook
+from s3_server import s3_server
 
 TOY = (
     "import pathlib\npathlib.Path(output_dir, 'result.txt').write_text(source)\nif 'bad' in source: "
@@ -20,37 +20,9 @@ TOY = (
 )
 
 
-class Counting:
-    "A WSGI application that counts its requests"
-    def __init__(self, app): self.app, self.seen = app, []
-    def __call__(self, environ, start):
-        self.seen.append(
-            (environ["REQUEST_METHOD"], environ["PATH_INFO"], "HTTP_X_AMZ_COPY_SOURCE" in environ)
-        )
-        return self.app(environ, start)
-
-
 @pytest.fixture(scope="module")
 def server():
-    import s3fs
-    with pytest.MonkeyPatch.context() as patch:
-        server = ThreadedMotoServer(port=0)
-        server.start()
-        host, port = server.get_host_and_port()
-        for name, value in dict(
-            AWS_ENDPOINT_URL=f"http://{host}:{port}",
-            AWS_ACCESS_KEY_ID="x",
-            AWS_SECRET_ACCESS_KEY="x",
-            AWS_DEFAULT_REGION="us-east-1",
-            AWS_EC2_METADATA_DISABLED="true",
-        ).items():
-            patch.setenv(name, value)
-        server._server.app = counting = Counting(server._server.app)
-        s3fs.S3FileSystem.clear_instance_cache()
-        boto3.client("s3").create_bucket(Bucket="media")
-        yield counting
-        server.stop()
-        s3fs.S3FileSystem.clear_instance_cache()
+    with s3_server() as counting: yield counting
 
 @pytest.fixture
 def s3(server):

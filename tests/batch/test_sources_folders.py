@@ -11,6 +11,7 @@ from batch_helpers import ecg, notebook, recordings
 from ecg_audio_nb.batch.queue import list_jobs
 from ecg_audio_nb.batch.runner import BatchSpec, SourceWatcher, batch
 from ecg_audio_nb.batch.sources import describe_left_out, expand, find_sources
+from s3_server import s3_server
 from waiting import until
 
 
@@ -244,28 +245,15 @@ def test_a_deep_and_a_wide_folder(folder):
 # S3
 
 
-def test_a_prefix_takes_each_known_ending_and_says_what_is_left_out(monkeypatch):
+def test_a_prefix_takes_each_known_ending_and_says_what_is_left_out():
     import boto3
-    import s3fs
-    from moto.server import ThreadedMotoServer
 
-    server = ThreadedMotoServer(port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    account = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-east-1"}
-    for name, value in {**account, "AWS_ENDPOINT_URL": f"http://{host}:{port}"}.items():
-        monkeypatch.setenv(name, value)
-    try:
-        s3fs.S3FileSystem.clear_instance_cache()
+    with s3_server():
         client = boto3.client("s3")
-        client.create_bucket(Bucket="media")
         for key in ("a.MTS", "b.mxf", "deep/c.weba", "d.docx", "deep/e", "f.wav.part", ".g.wav"):
             client.put_object(Bucket="media", Key=f"in/{key}", Body=b"1")
         listing = find_sources(["s3://media/in/"])
         assert find_sources(["s3://media/in/d.*"]).recordings == ["s3://media/in/d.docx"]
-    finally:
-        server.stop()
-        s3fs.S3FileSystem.clear_instance_cache()
     assert listing.recordings == [f"s3://media/in/{key}" for key in ("a.MTS", "b.mxf", "deep/c.weba")]
     assert describe_left_out(listing.left_out) == (
         "left out: 2 objects (.docx 1, no ending 1); 1 hidden file; 1 unfinished file (f.wav.part)"
