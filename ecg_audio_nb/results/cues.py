@@ -201,7 +201,8 @@ _FREE, _CLAUSE, _JOINT, _PLAIN, _HELD = 0.0, 0.4, 0.8, 1.2, 2.8 # costs of a cut
 def ends_sentence(text:str, language:str|None=None)->bool:
     "Tell whether a word ends a sentence: by its mark, unless it is an abbreviation such as Mr."
     text = text.strip()
-    return bool(SENTENCE_END.search(text)) and bare_word(text) not in function_words(language).opens
+    abbreviation = text.endswith(".") and bare_word(text) in function_words(language).opens
+    return bool(SENTENCE_END.search(text)) and not abbreviation
 
 def _break_cost(before, after, known, language):
     "Return the cost of a cut between two words"
@@ -397,14 +398,15 @@ def _time_cost(track, rules, begin, end, gap):
 
 # %% ../../nbs/30_cues.ipynb #936c88d5
 def _wish_cost(track, rules, begin, end, lines):
-    "Return the cost of a cue by its fullness, its end, sentences that begin inside it, and its speakers"
+    "Return the cost of a cue by its fullness, its end, sentences that end inside it, and its speakers"
     width = track.columns[end] - track.columns[begin] - track.words[begin].lead
     empty = max(0.0, 1 - width / (track.limits[begin].columns * rules.lines))
     whole = track.sentences[end] > track.sentences[end - 1]
-    dangling = not whole and track.sentences[end - 1] > track.sentences[begin]
+    inside = track.sentences[end - 1] - track.sentences[begin] # a sentence more, and half of one is worse
+    mixed = inside * (1.0 if whole else 2.0)
     shared = track.changes[end - 1] > track.changes[begin]
     shared_cost = 0.6 if rules.two_speakers else 5
-    return 1 + empty**2 / 2 + track.cut_costs[end - 1] + dangling + shared * shared_cost
+    return 0.4 + empty**2 / 2 + track.cut_costs[end - 1] + mixed + shared * shared_cost
 
 # %% ../../nbs/30_cues.ipynb #b9a42b20
 def _cheapest_cue(track, rules, end, best, gap):
