@@ -110,7 +110,7 @@ def _draw_word(word, baselines, style):
         baseline = baselines.get(_speaker(word.source, word), SpeakerBaseline())
         size, slant = _size_and_slant(word.source, baseline, style)
     own = {f.name: getattr(word, f.name) for f in fields(CueWord)}
-    widest = style.max_chars / display_width(word.text.strip())
+    widest = style.max_chars / max(display_width(word.text.strip()), 1)
     return CaptionWord(**own, size=min(size, widest), slant=slant)
 
 # %% ../../nbs/31_captions.ipynb #4721fd68
@@ -126,11 +126,11 @@ def caption_lines(
     style:Style="dynamic", # a preset, a .toml file, or keys and values
 )->list[Cue]: # in time order, none overlaps the next; its words are `CaptionWord`, its times hundredths
     "Cut an analysis into captions and give each word its size and slant"
-    style, baselines, captions = caption_style(style), speaker_baselines(analysis), []
+    style, baselines, captions, free = caption_style(style), speaker_baselines(analysis), [], 0.0
     for cue in caption_cues(analysis, style):
-        start, end = round(cue.start_time, 2), round(cue.end_time, 2)
-        rows = tuple(_draw_row(row, baselines, style) for row in cue.rows)
-        captions.append(Cue(start, max(end, round(start + 0.01, 2)), rows))
+        start = max(round(cue.start_time, 2), free)
+        free = max(round(cue.end_time, 2), round(start + 0.01, 2))
+        captions.append(Cue(start, free, tuple(_draw_row(row, baselines, style) for row in cue.rows)))
     return captions
 
 # %% ../../nbs/31_captions.ipynb #c5f344ca
