@@ -173,10 +173,46 @@ def _clean_frame(frame, log):
         full = ((x <= low) | (x >= high)).reshape(frame.samples, -1)
         log.n_clipped += int((full[:-2] & full[1:-1] & full[2:]).sum())
 
+# %% ../../nbs/11_media.ipynb #3be9f017
+_BLOCK_FRAMES = 64
+_BLOCK_SAMPLES = 96000 # of all channels
+
+def _blocks(
+    marked, # pairs of a frame and a mark; None: it follows the frame before
+): # -> iterator of (frames of one kind, mark of the first of them, kind)
+    "Group frames that can be checked, measured and resampled together"
+    block, block_mark, block_kind, n_samples = [], None, None, 0
+    for frame, mark in marked:
+        kind = (frame.format.name, frame.layout.name, frame.sample_rate)
+        is_full = len(block) >= _BLOCK_FRAMES or n_samples >= _BLOCK_SAMPLES
+        if block and (is_full or mark is not None or kind != block_kind):
+            yield block, block_mark, block_kind
+            block = []
+        if not block: block_mark, block_kind, n_samples = mark, kind, 0
+        block.append(frame)
+        n_samples += frame.samples * frame.layout.nb_channels
+    if block: yield block, block_mark, block_kind
+
+# %% ../../nbs/11_media.ipynb #5a60c3de
+def _joined_planes(block): # frames of one kind -> arrays as from `_planes`, with the samples of all frames
+    dtype, _, _ = _full_scale(block[0])
+    planes = zip(*[_planes(frame, dtype) for frame in block])
+    return [np.concatenate(parts) for parts in planes]
+
+def _clean_block(block, log): # frames of one kind -> their joined planes
+    "Silence invalid samples in place, and count them and those at full scale"
+    _, low, high = _full_scale(block[0])
+    planes = _joined_planes(block)
+    if all(x.min() > low and x.max() < high for x in planes): # false if there is a NaN
+        log.n_samples += sum(map(len, planes))
+        return planes
+    for frame in block: _clean_frame(frame, log)
+    return _joined_planes(block)
+
 # %% ../../nbs/11_media.ipynb #a4d7bace
-def _channel_samples(frame): # -> float, shape (n, channels), full scale is ±1
-    dtype, low, high = _full_scale(frame)
-    planes = _planes(frame, dtype)
+def _channel_samples(planes, frame): # planes of frames like this one -> float, shape (n, channels)
+    "Return the samples of all channels; full scale is ±1"
+    _, low, high = _full_scale(frame)
     if frame.format.is_planar: x = np.stack(planes, 1)
     else: x = planes[0].reshape(-1, frame.layout.nb_channels)
     return (x - np.float32(high + low) / 2) / np.float32(high)
@@ -197,19 +233,20 @@ def _resampled(
     "Resample frames, with a new resampler at every mark and every change of format"
     graph = previous_kind = None
     weights = mix.weights if mix else None
-    for i, (frame, mark) in enumerate(marked):
-        _clean_frame(frame, log)
-        if levels is not None and not levels.changed: levels.add(_channel_samples(frame), frame.sample_rate)
-        kind = (frame.format.name, frame.layout.name, frame.sample_rate)
+    for block, mark, kind in _blocks(marked):
+        first, planes = block[0], _clean_block(block, log)
+        if levels is not None and not levels.changed:
+            levels.add(_channel_samples(planes, first), first.sample_rate)
         if graph and (mark is not None or kind != previous_kind):
             yield from _pull_samples(graph, end=True)
             graph = None
         previous_kind = kind
         if mark is not None: yield mark
-        if graph is None: graph = _resampler_graph(frame, mono, weights)
-        frame.pts = None
-        graph.push(frame)
-        if i % 64 == 63: yield from _pull_samples(graph)
+        if graph is None: graph = _resampler_graph(first, mono, weights)
+        for frame in block:
+            frame.pts = None
+            graph.push(frame)
+        yield from _pull_samples(graph)
     if graph: yield from _pull_samples(graph, end=True)
 
 # %% ../../nbs/11_media.ipynb #b57d867c

@@ -201,17 +201,18 @@ class Clock:
 
     def begin(self, frame): # -> seconds of the presentation at which it begins
         "Return when a frame begins"
+        time = frame.time
         expected = -self.priming if self.expected is None else self.expected
         if self.start is None: # counted: the first time tells how much the decoder has left out
-            left_out = max(0.0, (frame.time or 0.0) - self.first) if self.expected is None else 0.0
+            left_out = max(0.0, (time or 0.0) - self.first) if self.expected is None else 0.0
             begin = expected + left_out
-        elif frame.time is None: begin = expected
+        elif time is None: begin = expected
         else:
             self.rate = self.rate or frame.sample_rate
-            if _is_miscounted(frame, self.rate, *self.before): self.start = frame.time - expected
-            begin = self._believable(frame.time, expected)
+            if _is_miscounted(frame, self.rate, *self.before): self.start = time - expected
+            begin = self._believable(time, expected)
         self.expected = begin + frame.samples / frame.sample_rate
-        self.before = frame.time, frame.samples
+        self.before = time, frame.samples
         return begin
 
     def _believable(self, time, expected):
