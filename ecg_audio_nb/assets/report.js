@@ -144,6 +144,21 @@ function segmentsAt(ms) {
 const media = $("media"), hasMedia = Boolean(D.media)
 let position = 0, playable = false, following = true, shownAt = -1, lit = [], current = []
 function showTrouble(text) { $("trouble").textContent = text; $("trouble").hidden = !text }
+function setUpCaptions() {
+  if (media.textTracks.length || !D.captions?.length) return
+  const shown = media.addTextTrack("captions", "Captions", D.language || ""), button = $("captions")
+  for (const [start, end, text] of D.captions) {
+    const plain = text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;")
+    shown.addCue(new VTTCue(start / 1000, end / 1000, plain))
+  }
+  shown.mode = "showing"
+  button.hidden = false
+  button.addEventListener("click", () => {
+    const on = shown.mode !== "showing"
+    shown.mode = on ? "showing" : "hidden"
+    button.setAttribute("aria-pressed", on)
+  })
+}
 function setUpMedia() {
   $("play").hidden = $("speed").parentElement.hidden = $("follow").hidden = !hasMedia
   if (!hasMedia) return
@@ -156,6 +171,7 @@ function setUpMedia() {
   media.addEventListener("loadedmetadata", () => {
     playable = true
     media.hidden = !media.videoWidth
+    if (media.videoWidth) setUpCaptions()
     layout()
     if (position) media.currentTime = position
   })

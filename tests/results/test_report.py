@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from browsers import chromium_browser
 
+from ecg_audio_nb.results.caption_styles import caption_cues
 from ecg_audio_nb.results.cues import ExportError
 from ecg_audio_nb.results.export import render
 from ecg_audio_nb.voice.acoustics import frames
@@ -285,6 +286,23 @@ def test_a_video_is_shown_or_said_to_be_beyond_this_browser(visit, sample):
     if page.evaluate("playable"):
         assert page.is_visible("#media") and page.evaluate("media.videoWidth") == 640
     else: assert "lacks the codec" in page.inner_text("#trouble")
+
+
+def test_the_picture_shows_the_same_captions_as_every_format(visit, sample):
+    analysis = talk(said=lambda i, k: "a<b>&" if k else "Hello")
+    page = visit(analysis, sample)
+    until(page, "playable || !document.getElementById('trouble').hidden")
+    if not page.evaluate("playable"): pytest.skip("this Chromium has no H.264")
+    shown = page.evaluate(
+        "[...media.textTracks[0].cues].map(c => [c.startTime, c.endTime, c.getCueAsHTML().textContent])"
+    )
+    cues = caption_cues(analysis, {"speaker_names": False})
+    assert shown == [[pytest.approx(c.start_time, abs=1e-3), pytest.approx(c.end_time, abs=1e-3), c.text] for c in cues]
+    assert page.evaluate("media.textTracks[0].mode") == "showing"
+    page.click("#captions")
+    assert page.evaluate("media.textTracks[0].mode") == "hidden"
+    assert page.get_attribute("#captions", "aria-pressed") == "false"
+    assert not visit(talk()).is_visible("#captions")
 
 
 def test_a_linked_recording_plays(visit, tmp_path):
