@@ -183,9 +183,25 @@ def _is_miscounted(frame, rate, time, samples): # Hz of the first frame; time an
     if frame.sample_rate == rate or time is None: return False
     return frame.time < time or abs(frame.time - time - samples / rate) < 1e-3
 
-# %% ../../nbs/10_packets.ipynb #3c69ce61
+# %% ../../nbs/10_packets.ipynb #ccc636f3
 MIN_GAP = 0.1 # seconds
 
+def _believable(clock, time, expected):
+    "Return when a frame begins whose clock may have jumped"
+    begin = time - clock.start
+    if clock.before_jump is not None and abs(time - clock.before_jump - expected) < MIN_GAP:
+        clock.start, begin = clock.before_jump, time - clock.before_jump # one odd time, no jump
+        clock.log.jumps.pop()
+    clock.before_jump = None
+    if clock.expected is not None and begin < expected - 5 * MIN_GAP:
+        clock.before_jump = clock.start
+        clock.log.jumps.append(begin - expected)
+    elif begin > max(clock.limit, expected + MIN_GAP): clock.log.n_jumps += 1
+    else: return begin
+    clock.start += begin - expected
+    return expected
+
+# %% ../../nbs/10_packets.ipynb #3c69ce61
 @dataclass
 class Clock:
     "The times of a stream's frames, made believable"
@@ -201,33 +217,22 @@ class Clock:
 
     def begin(self, frame): # -> seconds of the presentation at which it begins
         "Return when a frame begins"
-        time = frame.time
-        expected = -self.priming if self.expected is None else self.expected
-        if self.start is None: # counted: the first time tells how much the decoder has left out
-            left_out = max(0.0, (time or 0.0) - self.first) if self.expected is None else 0.0
-            begin = expected + left_out
+        time, expected = frame.time, self.expected
+        if expected is None: expected = -self.priming
+        if self.start is None: begin = self._counted(time, expected)
         elif time is None: begin = expected
         else:
             self.rate = self.rate or frame.sample_rate
             if _is_miscounted(frame, self.rate, *self.before): self.start = time - expected
-            begin = self._believable(time, expected)
+            begin = _believable(self, time, expected)
         self.expected = begin + frame.samples / frame.sample_rate
         self.before = time, frame.samples
         return begin
 
-    def _believable(self, time, expected):
-        begin = time - self.start
-        if self.before_jump is not None and abs(time - self.before_jump - expected) < MIN_GAP:
-            self.start, begin = self.before_jump, time - self.before_jump # one odd time, no jump
-            self.log.jumps.pop()
-        self.before_jump = None
-        if self.expected is not None and begin < expected - 5 * MIN_GAP:
-            self.before_jump = self.start
-            self.log.jumps.append(begin - expected)
-        elif begin > max(self.limit, expected + MIN_GAP): self.log.n_jumps += 1
-        else: return begin
-        self.start += begin - expected
-        return expected
+    def _counted(self, time, expected):
+        "Count on; the first time tells how much the decoder has left out"
+        if self.expected is not None: return expected
+        return expected + max(0.0, (time or 0.0) - self.first)
 
 # %% ../../nbs/10_packets.ipynb #2f2391ee
 def place_frames(
