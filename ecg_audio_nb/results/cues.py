@@ -312,7 +312,8 @@ def _make_track(words, turn_of, limits, language, named, rules, end_time): # tur
     limits = [limits[word.segment] for word in words]
     latest = max([end_time, *(word.end_time for word in words)])
     return _Track(words, turns, begins, limits, line_costs, _joint_costs(words, line_costs),
-                  _bridge_costs(words, sentences, rules), list(accumulate((w.width for w in words), initial=0)),
+                  _bridge_costs(words, sentences, rules),
+                  list(accumulate((word.width for word in words), initial=0)),
                   list(accumulate(changes, initial=0)), list(accumulate(sentences, initial=0)), names, latest)
 
 # %% ../../nbs/30_cues.ipynb #90d2c788
@@ -429,7 +430,8 @@ def _cheapest_cue(track, rules, end, best, gap):
         long = spoken - track.words[begin].start_time > rules.max_duration + 1e-9
         known = found[0] < 1e5 # a cue that keeps these limits was found
         if known and (over or long): break
-        cost = bridged + _time_cost(track, rules, begin, end, gap, lines) + _wish_cost(track, rules, begin, end)
+        cost = _time_cost(track, rules, begin, end, gap, lines)
+        cost += bridged + _wish_cost(track, rules, begin, end)
         if begin < end - 1: cost += OVERFULL * (over + long)
         found = min(found, (best[begin] + cost, begin))
     return found

@@ -201,7 +201,8 @@ def _how_made(m, notes):
 def caption_data(analysis:Analysis)->list[list]: # start and end in milliseconds, text
     "List the captions that the page shows on the picture; names are told by the page itself"
     style = {"inherits": "plain", "speaker_names": False}
-    return [[_ms(cue.start_time), _ms(cue.end_time), cue.text] for cue in caption_cues(with_names(analysis), style)]
+    cues = caption_cues(with_names(analysis), style)
+    return [[_ms(cue.start_time), _ms(cue.end_time), cue.text] for cue in cues]
 
 # %% ../../nbs/33_report.ipynb #58a332c2
 def _language(m): # for the page's attribute `lang`; None if it is no language tag

@@ -26,6 +26,7 @@ from ..settings import AcousticsSettings
 from .f0 import VOICING_THRESHOLD, Candidates, FramePlan
 from .f0 import autocorrelation, find_maxima, frame_windows
 from .f0 import power_spectrum, running_sums, strongest_candidates, taper, track_f0
+from .f0 import weigh_silence
 from .spectrum import N_COEFFICIENTS, cepstrum, mel_bands, sign_changes, spectral_centroid
 
 # %% ../../nbs/16_acoustics.ipynb #b98a13fa
@@ -134,15 +135,16 @@ class _Measures:
     power: np.ndarray # shape (frames,)
     centroid: np.ndarray # Hz, shape (frames,)
     candidates: Candidates # of F0
+    peaks: np.ndarray # in units of the file's peak, shape (frames,)
     mfcc: np.ndarray|None # shape (frames, 13)
 
 def _measure_block(windows, means, plan, bands, full_scale): # `bands`: None for no cepstrum
     x, peaks = taper(windows, means, plan)
     power = power_spectrum(x, plan)
     r = autocorrelation(power, plan)/plan.window_autocorrelation
-    candidates = strongest_candidates(find_maxima(r, plan, VOICING_THRESHOLD/2), peaks, plan.ceiling)
+    candidates = strongest_candidates(find_maxima(r, plan, VOICING_THRESHOLD/2), len(peaks), plan.ceiling)
     mfcc = None if bands is None else cepstrum(power, bands, full_scale)
-    return _Measures(power.sum(1), spectral_centroid(power, plan), candidates, mfcc)
+    return _Measures(power.sum(1), spectral_centroid(power, plan), candidates, peaks, mfcc)
 
 # %% ../../nbs/16_acoustics.ipynb #7775e604
 def _measure_windows(y, mean, peak, plan, full): # `full`: with cepstrum
@@ -154,7 +156,8 @@ def _measure_windows(y, mean, peak, plan, full): # `full`: with cepstrum
     mfcc = np.concatenate([part.mfcc for part in parts]) if full else None
     power = np.concatenate([part.power for part in parts])
     centroid = np.concatenate([part.centroid for part in parts])
-    return _Measures(power, centroid, Candidates(f0, gain), mfcc)
+    peaks = np.concatenate([part.peaks for part in parts])
+    return _Measures(power, centroid, weigh_silence(Candidates(f0, gain), peaks), peaks, mfcc)
 
 # %% ../../nbs/16_acoustics.ipynb #63901e3b
 def _no_frames(plan, sample_rate, full):

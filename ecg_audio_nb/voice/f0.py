@@ -14,7 +14,7 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/f0.html.md"""
 # %% auto #0
 __all__ = ['VOICING_THRESHOLD', 'SILENCE_THRESHOLD', 'OCTAVE_COST', 'OCTAVE_JUMP_COST', 'VOICED_UNVOICED_COST', 'FramePlan',
            'power_spectrum', 'autocorrelation', 'running_sums', 'frame_windows', 'taper', 'Maxima', 'find_maxima',
-           'Candidates', 'strongest_candidates', 'best_path', 'track_f0']
+           'Candidates', 'strongest_candidates', 'silence_reference', 'weigh_silence', 'best_path', 'track_f0']
 
 # %% ../../nbs/07_f0.ipynb #78ad891b
 from collections.abc import Iterator
@@ -184,21 +184,49 @@ class Candidates:
 # %% ../../nbs/07_f0.ipynb #f6ac8b78
 def strongest_candidates(
     maxima:Maxima,
-    peaks:np.ndarray, # of each frame, in units of the file's peak, shape (frames,)
+    n_frames:int,
     ceiling:float, # Hz
 )->Candidates:
-    "Keep the strongest maxima of each frame, and weigh them against unvoiced"
+    "Keep the strongest maxima of each frame"
     strength = maxima.strength - OCTAVE_COST*np.log2(ceiling/maxima.f0)
     order = np.lexsort((-strength, maxima.frame))
     frame = maxima.frame[order]
     state = 1 + np.arange(len(frame)) - np.searchsorted(frame, frame)
     kept = state <= _CANDIDATES
     frame, state, order = frame[kept], state[kept], order[kept]
-    f0 = np.full((len(peaks), 1 + _CANDIDATES), np.nan, np.float32)
-    gain = np.full((len(peaks), 1 + _CANDIDATES), -np.inf, np.float32)
+    f0 = np.full((n_frames, 1 + _CANDIDATES), np.nan, np.float32)
+    gain = np.full((n_frames, 1 + _CANDIDATES), -np.inf, np.float32)
     f0[frame, state], gain[frame, state] = maxima.f0[order], strength[order]
-    gain[:, 0] = VOICING_THRESHOLD + np.maximum(0, 2 - peaks*(1 + VOICING_THRESHOLD)/SILENCE_THRESHOLD)
+    gain[:, 0] = VOICING_THRESHOLD
     return Candidates(f0, gain)
+
+# %% ../../nbs/07_f0.ipynb #6b78a276
+_AROUND, _STEP = 200, 25 # frames of the stretches that are looked at, and from one to the next
+_ABOVE = 8.0 # the reference over the local level: 18 dB
+_LEAST = 0.01 # smallest reference, in units of the file's peak
+
+def silence_reference(
+    peaks:np.ndarray, # of each frame, in units of the file's peak, shape (frames,)
+)->np.ndarray: # in the same units, shape (frames,)
+    "Return what each frame's silence is measured by: the file's peak, or less where all around is quieter"
+    n, rank = len(peaks), int(0.95*(_AROUND - 1))
+    fill = max(_AROUND - n, -(n - _AROUND) % _STEP)
+    stretches = sliding_window_view(np.pad(peaks, (0, fill), mode="edge"), _AROUND)[::_STEP]
+    level = np.partition(stretches, rank, axis=1)[:, rank]
+    overlapping, blocks = _AROUND//_STEP, -(-n//_STEP)
+    padded = np.full(blocks + overlapping - 1, np.inf, np.float32)
+    padded[overlapping - 1:overlapping - 1 + len(level)] = level[:blocks]
+    quietest = sliding_window_view(padded, overlapping).min(1) # of the stretches that hold a block
+    return np.clip(_ABOVE*np.repeat(quietest, _STEP)[:n], _LEAST, 1)
+
+def weigh_silence(
+    candidates:Candidates,
+    peaks:np.ndarray, # of each frame, in units of the file's peak, shape (frames,)
+)->Candidates:
+    "Weigh silence against the candidates of each frame"
+    gain, loud = candidates.gain.copy(), peaks/silence_reference(peaks)
+    gain[:, 0] = VOICING_THRESHOLD + np.maximum(0, 2 - loud*(1 + VOICING_THRESHOLD)/SILENCE_THRESHOLD)
+    return Candidates(candidates.f0, gain)
 
 # %% ../../nbs/07_f0.ipynb #497dfa69
 @dataclass(frozen=True, eq=False)

@@ -26,7 +26,7 @@ from ecg_audio_nb.results.captions import (
     speaker_baselines,
     write_captions,
 )
-from ecg_audio_nb.results.cues import ExportError, display_width, spoken_words
+from ecg_audio_nb.results.cues import ExportError
 from ecg_audio_nb.schema import AcousticFeatures, Analysis, Metadata, Segment, Speaker, Word
 
 try: FFMPEG = find_ffmpeg()
