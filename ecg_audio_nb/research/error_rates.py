@@ -45,7 +45,7 @@ def _need(module):
 # %% ../../nbs/41_error_rates.ipynb #e82eaedc
 @dataclass(frozen=True)
 class WordErrors:
-    "The edits that turn a reference into the text of a result; characters count where `normalization.unit` says so"
+    "The edits that turn a reference into the text of a result; `normalization.unit` says what is counted"
     wer: float|None # fraction, may exceed 1; None where the reference has no words
     substitutions: int
     deletions: int # words of the reference that were left out

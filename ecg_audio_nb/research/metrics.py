@@ -72,8 +72,8 @@ def _text_rows(scores):
               f"{scores.reference_words} {_COUNTED[unit]}")
     rows = [("CER" if unit == "character" else "WER", _percent(scores.wer), edited)]
     if unit == "word" and scores.reference_characters is not None:
-        letters = f"{scores.character_errors} characters; {scores.reference_characters} in the reference, without spaces"
-        rows.append(("CER", _percent(scores.cer), letters))
+        total = f"{scores.reference_characters} characters in the reference, without spaces"
+        rows.append(("CER", _percent(scores.cer), f"{scores.character_errors} errors; {total}"))
     if how and how.first_rate == "cer": rows.reverse()
     return [*rows, ("normalization", how.name, "; ".join(how.steps))] if how else rows
 
@@ -101,7 +101,6 @@ def _count(number): return "–" if number is None else str(number)
 class Scores:
     "Error rates of a result; None where there is no reference or nothing to count over"
     wer: float|None = None # of languages without spaces: the character error rate
-    cer: float|None = None # without spaces
     der: float|None = None
     der_collar_025: float|None = None # with a collar of 0.25 s on each side of an edge
     jer: float|None = None
@@ -112,13 +111,14 @@ class Scores:
     deletions: int|None = None
     insertions: int|None = None
     hits: int|None = None
-    character_errors: int|None = None
-    reference_characters: int|None = None # without spaces
-    normalization: Normalization|None = None # of both texts, before they were compared
     reference_seconds: float|None = None # of speech, counted for each speaker; no collar
     missed_seconds: float|None = None
     false_alarm_seconds: float|None = None
     confusion_seconds: float|None = None
+    cer: float|None = None # without spaces
+    character_errors: int|None = None
+    reference_characters: int|None = None # without spaces
+    normalization: Normalization|None = None # of both texts, before they were compared
 
     def as_dict(self)->dict: return asdict(self) # JSON-ready
 
@@ -217,7 +217,7 @@ class FileScores:
     normalization: Normalization|None = None # of the texts; None without a reference of words
 
     def count(self, measure:str)->tuple[float, float]: # errors, denominator; 0, 0 without a reference
-        "Return the counts of a measure; of languages without spaces, `cer` for `wer` and `cp_cer` for `cp_wer`"
+        "Return the counts of a measure; without spaces in the language, `cer` stands for `wer`"
         by_character = self.normalization and self.normalization.unit == "character"
         if by_character and measure in _BY_CHARACTER: measure = _BY_CHARACTER[measure]
         return self.counts.get(measure, (0, 0))
@@ -298,7 +298,8 @@ def score_file(
     numbers:bool=False, # numbers in words and in digits are the same
 )->FileScores:
     "Count the errors of every measure that the references allow; raises `EvaluateError`"
-    how, counts, all_edits, worst = describe_normalization(_language(analysis, language), numbers), {}, [], []
+    how = describe_normalization(_language(analysis, language), numbers)
+    counts, all_edits, worst = {}, [], []
     if transcript is not None:
         utterances = _read(transcript, read_transcript, analysis)
         scored, found = [u for u in utterances if u.scored], _scored_words(analysis, utterances)
@@ -347,12 +348,16 @@ class Aggregate:
         return {**asdict(self), "over": self.denominator}
 
 # %% ../../nbs/42_metrics.ipynb #4c57b37b
-TEXT_MEASURES = ("wer", "cer", "cp_wer", "cp_cer", "boundary_precision", "boundary_recall", "boundary_seconds")
+TEXT_MEASURES = ("wer", "cer", "cp_wer", "cp_cer",
+                 "boundary_precision", "boundary_recall", "boundary_seconds")
 
 def normalizations(scores:Sequence[FileScores])->tuple[str, ...]:
-    "List the ways in which the files' texts were normalized, each once, the most frequent first"
-    counts = Counter(str(s.normalization) for s in scores if s.normalization)
-    return tuple(how for how, _ in counts.most_common())
+    "List how the files' texts were normalized, each way with its languages, the most frequent first"
+    languages, files = {}, Counter()
+    for how in (s.normalization for s in scores if s.normalization):
+        languages.setdefault(how.steps, {})[how.name] = None # in order, each once
+        files[how.steps] += 1
+    return tuple(f"{', '.join(languages[steps])}: {'; '.join(steps)}" for steps, _ in files.most_common())
 
 # %% ../../nbs/42_metrics.ipynb #041ab63f
 def _resampled_rates(
@@ -526,7 +531,7 @@ def score_report(
     overall = [_overall_row(measure, total) for measure, total in totals.items()]
     parts = [f"<h1>{html.escape(title)}</h1>",
              _table(("measure", "value", "95 % interval", "errors", "counted over", "files"), overall)]
-    parts += [f"<p>Texts were compared after normalization. {html.escape(how)}.</p>" for how in normalizations(scores)]
+    parts += [f"<p>Normalization of the texts. {html.escape(how)}.</p>" for how in normalizations(scores)]
     if len(scores) > 1:
         by_file = [(s.name, *(format_score(m, s.rate(m)) for m in totals)) for s in scores]
         parts += ["<h2>By file</h2>", _table(("file", *(_NAMES.get(m, m) for m in totals)), by_file)]

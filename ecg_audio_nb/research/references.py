@@ -227,7 +227,7 @@ class ReferenceFolder:
         stem:str, # name of the recording
         *extensions:str, # without the dot, the preferred one first
     )->Path|None:
-        "Return the first file with this name and one of these endings; raises `EvaluateError` if two are the same"
+        "Return the first file with this name and one of these endings; raises `EvaluateError` if two have it"
         return next((path for e in extensions if (path := self._of_kind(stem, e))), None)
 
 def existing_file(

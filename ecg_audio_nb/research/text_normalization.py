@@ -43,13 +43,13 @@ from ..speech.whisper import UNSPACED
 CHARACTER_LANGUAGES = UNSPACED # scored by character: languages written without spaces
 _CHARACTERS_FIRST = (*CHARACTER_LANGUAGES, "ko")
 
-# %% ../../nbs/40_text_normalization.ipynb #2e2d6eb1
+# %% ../../nbs/40_text_normalization.ipynb #40d26186
 def _fate(char):
     "Return what a character becomes: nothing, a space, an ASCII digit or itself"
     category = unicodedata.category(char)
     if char == "\u200b": return " " # a zero-width space stands between words
-    invisible = char in "\u034f\u115f\u1160\u17b4\u17b5" or "VARIATION SELECTOR" in unicodedata.name(char, "")
-    if category == "Cf" or invisible: return ""
+    if category == "Cf" or char in "\u034f\u115f\u1160\u17b4\u17b5": return "" # joiners, fillers
+    if "VARIATION SELECTOR" in unicodedata.name(char, ""): return ""
     if category == "Nd": return str(unicodedata.decimal(char))
     return " " if category[0] in "PSZ" or category == "Cc" else char
 
@@ -195,7 +195,7 @@ def writes_numbers(language:str)->bool:
     words = number_words(language_code(language))
     return bool(words.hundreds or words.myriads)
 
-# %% ../../nbs/40_text_normalization.ipynb #b01c422c
+# %% ../../nbs/40_text_normalization.ipynb #ffa65d1f
 _WRITTEN_TOGETHER = ("de", "fi", "it", "ko", "nl") # numbers up to a million are one word
 _SAME_NUMBERS = { # forms of number words, and the one that the package writes
     "cs": "dvě=dva jeden=jedna jedno=jedna",
@@ -206,7 +206,8 @@ _SAME_NUMBERS = { # forms of number words, and the one that the package writes
     "ko": "공=영 륙=육",
     "nl": "ë=e é=e eenhonderd=honderd eenduizend=duizend",
     "pl": "dwie=dwa jedna=jeden jedno=jeden",
-    "pt": "dezasseis=dezesseis dezassete=dezessete dezanove=dezenove catorze=quatorze zentas=zentos duas=dois",
+    "pt": "dezasseis=dezesseis dezassete=dezessete dezanove=dezenove catorze=quatorze zentas=zentos "
+          "duas=dois",
     "ru": "две=два одна=один одно=один",
     "vi": "ngàn=nghìn lẻ=linh tỉ=tỷ",
     "zh": "两=二 兩=二 〇=零 萬=万 億=亿",
@@ -218,8 +219,11 @@ def _number_key(words, language):
     for form, same in pairs(_SAME_NUMBERS.get(language, "")).items(): key = key.replace(form, same)
     return key
 
-# %% ../../nbs/40_text_normalization.ipynb #45c77985
-_KANJI = NumberWords(digits=tuple("〇一二三四五六七八九"), places=tuple("十百千"), myriads=tuple("万億兆"), exact={})
+# %% ../../nbs/40_text_normalization.ipynb #a8746923
+_KANJI = NumberWords(digits=tuple("〇一二三四五六七八九"), places=tuple("十百千"),
+                     myriads=tuple("万億兆"), exact={})
+
+def _is_number(text): return any(char.isdecimal() for char in text)
 
 def _kanji_readings(digits): # -> as a quantity, digit by digit
     return [by_myriads(int(digits), _KANJI, "ja"), "".join(_KANJI.digits[int(d)] for d in digits)]
@@ -232,16 +236,14 @@ def _readings(number, language):
     together = language in _WRITTEN_TOGETHER and re.fullmatch(r"\d{1,6}", number)
     if together: ways = ["".join(way.split()) for way in ways]
     readings = [_units(_fold(way, language), language) for way in ways]
-    return [reading for reading in readings if reading and not any(c.isdecimal() for c in "".join(reading))]
+    return [reading for reading in readings if reading and not _is_number("".join(reading))]
 
-# %% ../../nbs/40_text_normalization.ipynb #0fed149e
+# %% ../../nbs/40_text_normalization.ipynb #9a79530f
 def _pieces(folded, language):
     "Split a folded text where words end, and numbers"
     if language in CHARACTER_LANGUAGES: return [piece for piece in NUMBER.split(folded) if piece]
     if number_words(language).group == " ": folded = re.sub(r"(?<=\d) (?=\d{3}(?!\d))", "", folded)
     return re.sub(r"(?<=\d) (?=[%°€$£¥₩₽₺])|(?<=[€$£¥₩]) (?=\d)", "", folded).split()
-
-def _is_number(piece): return any(char.isdecimal() for char in piece)
 
 # %% ../../nbs/40_text_normalization.ipynb #39c91c62
 def _runs(pieces, language)->Iterator[list[str]]:
@@ -310,9 +312,9 @@ class Normalization:
 
     def __str__(self): return f"{self.name}: {'; '.join(self.steps)}"
 
-# %% ../../nbs/40_text_normalization.ipynb #f79b9595
+# %% ../../nbs/40_text_normalization.ipynb #4b7c39aa
 _FOR_ALL = "NFKC, case folding, punctuation and text in brackets removed"
-_FOR_ENGLISH = "typographic marks folded, Whisper's English normalizer, which writes numbers in digits"
+_FOR_ENGLISH = "typographic marks folded; Whisper's English normalizer, which writes numbers in digits"
 _NOTES = { # what is done beyond that, by language
     **dict.fromkeys(_APOSTROPHE_LETTERS, "the apostrophe is a letter"),
     **dict.fromkeys(("ar", "fa", "ur", "ps", "sd"), "harakat and tatweel dropped"),
@@ -320,10 +322,10 @@ _NOTES = { # what is done beyond that, by language
     "he": "niqqud, geresh and gershayim dropped", "ru": "ё as е",
     "th": "sara am in one form", "lo": "sara am in one form",
 }
-_LETTER_NOTES = {"ar": "ک as ك, ی as ي", "fa": "ي as ی, ك as ک, affixes joined", "ur": "ي as ی, ك as ک, ه as ہ",
-                 "ps": "ك as ک"}
+_LETTER_NOTES = {"ar": "ک as ك, ی as ي", "fa": "ي as ی, ك as ک, affixes joined",
+                 "ur": "ي as ی, ك as ک, ه as ہ", "ps": "ك as ک"}
 
-# %% ../../nbs/40_text_normalization.ipynb #058e2254
+# %% ../../nbs/40_text_normalization.ipynb #8ca38b07
 def describe_normalization(
     language:str="en", # code or English name
     numbers:bool=False, # numbers in digits are written in words
@@ -337,4 +339,5 @@ def describe_normalization(
     if numbers and code != "en":
         steps.append("numbers in words" if writes_numbers(code) else "numbers as they stand")
     unit = "character" if code in CHARACTER_LANGUAGES else "word"
-    return Normalization(code, language_name(code), unit, "cer" if code in _CHARACTERS_FIRST else "wer", tuple(steps))
+    first_rate = "cer" if code in _CHARACTERS_FIRST else "wer"
+    return Normalization(code, language_name(code), unit, first_rate, tuple(steps))

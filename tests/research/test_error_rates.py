@@ -253,9 +253,9 @@ def test_the_truth_scores_zero(tmp_path):
 @pytest.mark.parametrize("language, said, heard, rows", [
     ("en", "the cat sat", "the bat sat", [
         ("WER", "33.3 %", "1 wrong, 0 left out, 0 put in; 3 in the reference"),
-        ("CER", "11.1 %", "1 characters; 9 in the reference, without spaces")]),
+        ("CER", "11.1 %", "1 errors; 9 characters in the reference, without spaces")]),
     ("ko", "할 수 있습니다", "할수 있습니다", [
-        ("CER", "0.0 %", "0 characters; 6 in the reference, without spaces"),
+        ("CER", "0.0 %", "0 errors; 6 characters in the reference, without spaces"),
         ("WER", "66.7 %", "1 wrong, 1 left out, 0 put in; 3 in the reference")]),
     ("ja", "東京へ", "京へ", [
         ("CER", "33.3 %", "0 wrong, 1 left out, 0 put in; 3 characters in the reference")])])

@@ -1,4 +1,5 @@
 """References found and read in whatever form a file system or an editor gives them"""
+
 import unicodedata
 
 import pytest
@@ -21,7 +22,8 @@ NFC, NFD = (unicodedata.normalize(form, NAME) for form in ("NFC", "NFD"))
 
 
 def put(folder, *names):
-    for name in names: (folder / name).write_text("hello", encoding="utf-8")
+    for name in names:
+        (folder / name).write_text("hello", encoding="utf-8")
 
 
 @pytest.mark.parametrize("on_disk", [NFC, NFD], ids=["disk NFC", "disk NFD"])
@@ -65,7 +67,8 @@ def test_folders_and_what_is_not_there_are_no_references(tmp_path):
     (tmp_path / "talk.stm").mkdir()
     assert ReferenceFolder(tmp_path).find("talk", "stm", "txt") is None
     assert ReferenceFolder(tmp_path / "nowhere").find("talk", "stm") is None
-    with pytest.raises(EvaluateError, match="holds no talk.stm"): find_references("talk.wav", tmp_path)
+    with pytest.raises(EvaluateError, match="holds no talk.stm"):
+        find_references("talk.wav", tmp_path)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
@@ -102,8 +105,12 @@ def test_a_recording_inside_a_file_is_found_in_capitals_if_it_is_one(tmp_path):
 
 def test_a_folder_of_results_from_a_mac_is_scored(tmp_path):
     words = (Word("안녕", 0, 1), Word("하세요", 1, 2))
-    analysis = Analysis((Segment(0, 0, 2, text="안녕 하세요", words=words),), (), (),
-                        Metadata(f"{NFD}.wav", duration=2, language_detected="ko"))
+    analysis = Analysis(
+        (Segment(0, 0, 2, text="안녕 하세요", words=words),),
+        (),
+        (),
+        Metadata(f"{NFD}.wav", duration=2, language_detected="ko"),
+    )
     export(analysis, tmp_path / "results", NFD, ["json"])
     refs = tmp_path / "refs"
     refs.mkdir()

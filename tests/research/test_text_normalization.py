@@ -209,7 +209,7 @@ def test_one_list_says_what_is_scored_by_character():
 @pytest.mark.parametrize(
     "language, unit, first, text",
     [
-        ("en", "word", "wer", "English: typographic marks folded, Whisper's English normalizer, which writes"),
+        ("en", "word", "wer", "English: typographic marks folded; Whisper's English normalizer, which writes"),
         ("hi", "word", "wer", "Hindi: NFKC, case folding, punctuation and text in brackets removed; marks are lett"),
         ("ko", "word", "cer", "Korean: NFKC"),
         ("th", "character", "cer", "Thai: NFKC"),
