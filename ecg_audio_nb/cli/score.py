@@ -82,7 +82,7 @@ def scores(
         differences = compare_scores(scored, others) if against else []
         if page:
             write_atomic(page, score_report(scored, f"{results.name} against {references.name}"))
-    totals, how = aggregate(scored), normalizations(scored)
+    totals, how = aggregate(scored), normalizations([*scored, *others])
     if as_json:
         plain = {name: total.as_dict() for name, total in totals.items()}
         found = {"scores": plain, "differences": [asdict(d) for d in differences], "normalization": how}

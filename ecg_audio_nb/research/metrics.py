@@ -61,6 +61,10 @@ def _language(analysis, language):
     return language or meta.language_detected or requested or "en"
 
 # %% ../../nbs/42_metrics.ipynb #9f87d5d7
+def _percent(rate): return "–" if rate is None else f"{100*rate:.1f} %"
+
+def _count(number): return "–" if number is None else str(number)
+
 _COUNTED = {"word": "in the reference", "character": "characters in the reference"}
 
 def _text_rows(scores):
@@ -90,11 +94,6 @@ def _rows(scores):
             ("JER", _percent(scores.jer), ""),
             ("speakers", _count(scores.speakers_found),
              f"{_count(scores.speakers_reference)} in the reference")]
-
-# %% ../../nbs/42_metrics.ipynb #1110e4d1
-def _percent(rate): return "–" if rate is None else f"{100*rate:.1f} %"
-
-def _count(number): return "–" if number is None else str(number)
 
 # %% ../../nbs/42_metrics.ipynb #aa1faffc
 @dataclass(frozen=True)
@@ -228,6 +227,11 @@ class FileScores:
         return errors / denominator if denominator else None
 
 # %% ../../nbs/42_metrics.ipynb #b3ef144c
+def _join_by_speaker(pairs): # speaker, text
+    text = {}
+    for speaker, words in pairs: text[speaker] = f"{text.get(speaker, '')} {words}"
+    return text
+
 def _count_text(scored, words, how, numbers):
     "Count errors of words and characters; by speaker, where the reference names them"
     reference = " ".join(u.text for u in scored)
@@ -243,12 +247,6 @@ def _count_text(scored, words, how, numbers):
         errors, n_units, _ = cp_wer(of_reference, of_result, how.language, numbers)
         counts["cp_wer" if how.unit == "word" else "cp_cer"] = errors, n_units
     return counts
-
-# %% ../../nbs/42_metrics.ipynb #b5ee87fb
-def _join_by_speaker(pairs): # speaker, text
-    text = {}
-    for speaker, words in pairs: text[speaker] = f"{text.get(speaker, '')} {words}"
-    return text
 
 # %% ../../nbs/42_metrics.ipynb #2b652fa6
 def _count_errors(reference, hypothesis, how, numbers): # -> errors; what they are counted over
@@ -369,7 +367,6 @@ def _resampled_rates(
     errors, denominators = counts[drawn].sum(1).T
     return np.divide(errors, denominators, out=np.full(n_resamples, np.nan), where=denominators > 0)
 
-# %% ../../nbs/42_metrics.ipynb #a27b441f
 def _percentile_interval(values, confidence):
     "Return the quantiles that enclose a fraction of the values, or None twice"
     values = values[~np.isnan(values)]
@@ -407,6 +404,7 @@ class Difference:
     low: float|None # of the interval; None with fewer than two files
     high: float|None
     files: int
+    normalizations: tuple[str, ...] = () # of both runs' texts, where the measure is about words
 
     @property
     def significant(self)->bool: return self.low is not None and not self.low <= 0 <= self.high
@@ -439,16 +437,20 @@ def compare_scores(
     seed:int=0,
 )->list[Difference]: # one for each measure that both have
     "Compare two runs by a paired bootstrap over files; raises `EvaluateError` if they have no file in common"
-    in_a, in_b = {s.name: s.counts for s in a}, {s.name: s.counts for s in b}
-    common = [name for name in in_a if name in in_b]
-    if not common:
+    in_a, in_b = {s.name: s for s in a}, {s.name: s for s in b}
+    pairs = [(in_a[name], in_b[name]) for name in in_a if name in in_b]
+    if not pairs:
         raise EvaluateError(f"nothing to compare: no file of {', '.join(in_a) or 'nothing'} is in both")
     differences = []
-    for measure in dict.fromkeys(m for name in common for m in in_a[name] if m in in_b[name]):
-        names = [name for name in common if measure in in_a[name] and measure in in_b[name]]
-        counts_a = np.array([in_a[name][measure] for name in names], float)
-        counts_b = np.array([in_b[name][measure] for name in names], float)
-        differences.append(_difference(measure, counts_a, counts_b, confidence, n_resamples, seed))
+    for measure in dict.fromkeys(m for one, other in pairs for m in one.counts if m in other.counts):
+        both = [pair for pair in pairs if all(measure in s.counts for s in pair)]
+        counts_a = np.array([one.counts[measure] for one, _ in both], float)
+        counts_b = np.array([other.counts[measure] for _, other in both], float)
+        difference = _difference(measure, counts_a, counts_b, confidence, n_resamples, seed)
+        if measure in TEXT_MEASURES:
+            how = normalizations([s for pair in both for s in pair])
+            difference = replace(difference, normalizations=how)
+        differences.append(difference)
     return differences
 
 # %% ../../nbs/42_metrics.ipynb #d1757339

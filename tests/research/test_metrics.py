@@ -188,6 +188,14 @@ def test_files_of_several_languages_are_added_up_by_kind():
     assert score_file(in_language("en", "a"), turns=[Turn(0, 1, "A")]).normalization is None
 
 
+def test_a_comparison_tells_that_the_texts_were_normalized_otherwise():
+    said_so, taken_for_english = (score_file(in_language(l, "die Straße"), said("die Strasse")) for l in ("de", "en"))
+    [difference] = [d for d in compare_scores([said_so], [taken_for_english]) if d.measure == "wer"]
+    assert [how.split(":")[0] for how in difference.normalizations] == ["German", "English"]
+    [turns] = compare_scores([FileScores("x", {"der": (1, 2)})], [FileScores("x", {"der": (0, 2)})])
+    assert turns.normalizations == ()
+
+
 def test_a_mark_alone_is_shown_on_a_circle():
     thai = score_file(in_language("th", "นำ"), said("น้ำ"))
     assert thai.edits[0].reference == "\u0e49" and "◌\u0e49" in score_report([thai])
