@@ -12,7 +12,7 @@ with its own defaults (batches of 8, int8).
 - `wer_english`: 18 clips: read, telephone band, children, accents, spontaneous, reverberant
   (`../shared/data/real/english`);
 - `cer_languages`, `cer_korean`: character errors in read clips of eight languages and of Korean, `base` only,
-  language given; lower case, NFKC, without spaces and punctuation; `language_right`: of those clips, in how
+  language given; after the language's normalization, without spaces; `language_right`: of those clips, in how
   many `base` finds the language;
 - `invented_words`: words heard where nobody speaks (silence, dialling tones, an empty recording, music,
   noise), language given; of ours also on detection, `invented_words_auto`;
@@ -28,7 +28,6 @@ chunks, so single files and the joined one differ.
 
 import json
 import time
-import unicodedata
 from functools import cache
 
 import numpy as np
@@ -37,10 +36,9 @@ from _peers import MODELS, WhisperX
 from _speech import english, joined, korean, languages, librispeech, meetings, nothing_said
 
 from ecg_audio_nb import analyze
-from ecg_audio_nb.research.error_rates import wer
+from ecg_audio_nb.research.error_rates import boundaries, cer, wer
 from ecg_audio_nb.research.metrics import evaluate
 from ecg_audio_nb.schema import Word
-from ecg_audio_nb.research.error_rates import boundaries
 from ecg_audio_nb.settings import load_settings
 from ecg_audio_nb.speech.transcribe import choose_transcriber
 from ecg_audio_nb.speech.vad import SPEECH_STEP, detect_speech
@@ -71,21 +69,10 @@ def text(transcript):
 # ---- errors
 
 
-def letters(text):
-    return "".join(c for c in unicodedata.normalize("NFKC", text).lower() if c.isalnum())
-
-
 def character_errors(rows, key):
     "Percent of the characters of all clips"
-    from jiwer import process_characters
-
-    errors = total = 0
-    for row in rows:
-        said, heard = letters(row["said"]), letters(row[key])
-        found = process_characters(said, heard)
-        errors += found.substitutions + found.deletions + found.insertions
-        total += len(said)
-    return round(100 * errors / total, 2)
+    counts = [cer(row["said"], row[key], row["language"]) for row in rows]
+    return round(100 * sum(errors for errors, _ in counts) / sum(total for _, total in counts), 2)
 
 
 def word_errors(rows, key):

@@ -47,6 +47,7 @@ Modules:
 - `ecg_audio_nb.research.references`: Read the references that a result is scored against: transcripts, speaker turns and words with times
 - `ecg_audio_nb.research.session`: The state of the explorer without its widgets: controls, runs, layers, corrections and what the view draws
 - `ecg_audio_nb.research.sweep`: Try combinations of settings over recordings with references, and rank them by a score
+- `ecg_audio_nb.research.text_normalization`: Bring reference and result into the form in which their readers take them for the same words
 - `ecg_audio_nb.results.caption_styles`: Presets and files that say how captions are cut and drawn
 - `ecg_audio_nb.results.captions`: Captions that show the voice: size from loudness, colour from speaker, slant from pitch, and burnt into a video on request
 - `ecg_audio_nb.results.compare`: Compare two results of one recording: words and speaker turns

@@ -7,6 +7,10 @@ import typer
 
 from ecg_audio_nb.cli.options import JsonObject, ResultFile, ResultsFolder, exit_on, exit_usage, option
 
+Numbers = Annotated[
+    bool, option("Take a number in digits and in words for the same (English always does).", "--numbers")
+]
+
 
 def evaluate(
     result: ResultFile,
@@ -14,12 +18,13 @@ def evaluate(
         Optional[Path], option("Reference transcript: an .stm or .txt file.", "--transcript")
     ] = None,
     turns: Annotated[Optional[Path], option("Reference speaker turns: an .rttm file.", "--turns")] = None,
+    numbers: Numbers = False,
     as_json: JsonObject = False,
 ):
     """Score one result against a reference.
 
-    Prints the word error rate, the diarization error rate and the number of speakers; lower error rates are
-    better.
+    Prints the word and character error rates, how the texts were normalized, the diarization error rate and
+    the number of speakers; lower error rates are better.
     """
     import json
 
@@ -29,7 +34,7 @@ def evaluate(
     from ecg_audio_nb.schema import read_result
 
     with exit_on(ValueError, ImportError):
-        scores = run(read_result(result), transcript, turns)
+        scores = run(read_result(result), transcript, turns, numbers=numbers)
     if as_json:
         typer.echo(json.dumps(scores.as_dict()))
         return
@@ -52,6 +57,7 @@ def scores(
     page: Annotated[
         Optional[Path], option("Write an HTML page with the passages that have most errors.", "--page")
     ] = None,
+    numbers: Numbers = False,
     as_json: JsonObject = False,
 ):
     """Score a folder of results against references.
@@ -62,24 +68,32 @@ def scores(
     from dataclasses import asdict
 
     from ecg_audio_nb.core.files import write_atomic
-    from ecg_audio_nb.research.metrics import aggregate, compare_scores, score_folder, score_report
+    from ecg_audio_nb.research.metrics import (
+        aggregate,
+        compare_scores,
+        normalizations,
+        score_folder,
+        score_report,
+    )
 
     with exit_on(ValueError, ImportError, OSError):
-        scored = score_folder(results, references)
-        differences = compare_scores(scored, score_folder(against, references)) if against else []
+        scored = score_folder(results, references, numbers)
+        others = score_folder(against, references, numbers) if against else []
+        differences = compare_scores(scored, others) if against else []
         if page:
             write_atomic(page, score_report(scored, f"{results.name} against {references.name}"))
-    totals = aggregate(scored)
+    totals, how = aggregate(scored), normalizations([*scored, *others])
     if as_json:
         plain = {name: total.as_dict() for name, total in totals.items()}
-        typer.echo(json.dumps({"scores": plain, "differences": [asdict(d) for d in differences]}))
+        found = {"scores": plain, "differences": [asdict(d) for d in differences], "normalization": how}
+        typer.echo(json.dumps(found))
         return
-    _print_scores(totals)
+    _print_scores(totals, how)
     for difference in differences:
         typer.echo(f"against {against}: {difference}")
 
 
-def _print_scores(totals):
+def _print_scores(totals, normalizations):
     from ecg_audio_nb.research.metrics import format_score
 
     for name, total in totals.items():
@@ -87,3 +101,5 @@ def _print_scores(totals):
         if total.low is not None:
             interval = f"{format_score(name, total.low)} to {format_score(name, total.high)}"
         typer.echo(f"{name:<20}{value:>10}  {interval:<22}{total.files} files")
+    for how in normalizations:
+        typer.echo(f"{'normalization':<20}  {how}")

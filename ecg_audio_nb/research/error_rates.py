@@ -4,14 +4,15 @@ The field's own measures, each for one question:
 
 | measure | errors | counted over |
 | --- | --- | --- |
-| WER, CER | words, characters that are wrong, left out or put in | words, characters of the reference |
-| cpWER | the same, speaker by speaker: a right word of the wrong speaker counts as an error | words of the reference |
+| WER | words that are wrong, left out or put in | words of the reference |
+| CER | characters (Unicode code points) that are wrong, left out or put in; spaces don't count | characters of the reference |
+| cpWER | as WER, speaker by speaker: a right word of the wrong speaker counts as an error | words of the reference |
 | DER | seconds missed, false alarms and seconds of the wrong speaker | seconds of the reference; a second in which two people talk counts twice |
 | JER | the same as a mean over speakers: each has the same weight, however little they said | speakers |
 | boundaries | words whose text is wrong, or whose start or end is more than 0.2 s off | words found (precision), words of the reference (recall) |
 | F0 gross error | frames whose F0 is more than 20 % off | frames voiced in both |
 
-Rates are fractions, and may exceed 1. A rate whose reference is empty is `None`. Times are in seconds. The numbers come from [jiwer](https://github.com/jitsi/jiwer) and [pyannote.metrics](https://github.com/pyannote/pyannote-metrics), so they compare with published ones. Both come with the extra `eval`, and neither needs torch.
+Texts are compared after `text_normalization`; the languages in `CHARACTER_LANGUAGES` are compared by character wherever it says words. Rates are fractions, and may exceed 1. A rate whose reference is empty is `None`. Times are in seconds. The numbers come from [jiwer](https://github.com/jitsi/jiwer) and [pyannote.metrics](https://github.com/pyannote/pyannote-metrics), so they compare with published ones. Both come with the extra `eval`, and neither needs torch.
 
 Docs: https://ecg-audio.github.io/ecg_audio_nb/error_rates.html.md"""
 
@@ -24,12 +25,15 @@ __all__ = ['WordErrors', 'wer', 'Edit', 'edits', 'cer', 'cp_wer', 'TurnErrors', 
 # %% ../../nbs/41_error_rates.ipynb #1abc3cba
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
 import numpy as np
 from ..core.extras import require
 from ..core.numeric import assign
 from .references import EvaluateError
+from .text_normalization import CHARACTER_LANGUAGES as CHARACTER_LANGUAGES
+from .text_normalization import normalize_text as normalize_text
+from .text_normalization import (
+    Normalization, describe_normalization, numbers_in_words, scored_units)
 from ..schema import Turn, Word
 
 # %% ../../nbs/41_error_rates.ipynb #0981b1b8
@@ -38,33 +42,17 @@ def _need(module):
     os.environ.setdefault("PYANNOTE_METRICS_ENABLED", "0") # pyannote sends usage reports unless this is set
     return require(module, "eval", "scores need", EvaluateError)
 
-# %% ../../nbs/41_error_rates.ipynb #7ac83681
-@lru_cache
-def _normalizer(language):
-    if language == "en": return _need("whisper_normalizer.english").EnglishTextNormalizer()
-    by_character = language in CHARACTER_LANGUAGES
-    return _need("whisper_normalizer.basic").BasicTextNormalizer(split_letters=by_character)
-
-# %% ../../nbs/41_error_rates.ipynb #fbc7cab9
-CHARACTER_LANGUAGES = ("zh", "ja", "th", "lo", "my", "yue") # scored by character, as in Whisper's paper
-
-def normalize_text(
-    text:str,
-    language:str="en", # two letters, as Whisper names it
-)->str: # words separated by single spaces
-    "Normalize text as Whisper's papers do before they score it"
-    return " ".join(_normalizer(language)(text).split())
-
 # %% ../../nbs/41_error_rates.ipynb #e82eaedc
 @dataclass(frozen=True)
 class WordErrors:
-    "The edits that turn a reference into the text of a result"
+    "The edits that turn a reference into the text of a result; `normalization.unit` says what is counted"
     wer: float|None # fraction, may exceed 1; None where the reference has no words
     substitutions: int
     deletions: int # words of the reference that were left out
     insertions: int # words put in
     hits: int # words that are right
     reference_words: int
+    normalization: Normalization|None = field(default=None, compare=False, repr=False)
 
     @property
     def errors(self)->int:
@@ -72,17 +60,23 @@ class WordErrors:
         return self.substitutions + self.deletions + self.insertions
 
 # %% ../../nbs/41_error_rates.ipynb #3820e051
+def _unit_pair(reference, hypothesis, language, numbers): # -> units of the reference; of the hypothesis
+    words = numbers_in_words([reference, hypothesis], language) if numbers else None
+    return scored_units(reference, language, words), scored_units(hypothesis, language, words)
+
 def wer(
     reference:str,
     hypothesis:str, # text of the result
-    language:str="en",
+    language:str="en", # code or English name
+    numbers:bool=False, # numbers in words and in digits are the same
 )->WordErrors:
-    "Compute the word error rate over normalized text"
-    reference, hypothesis = normalize_text(reference, language), normalize_text(hypothesis, language)
-    if not reference: return WordErrors(None, 0, 0, len(hypothesis.split()), 0, 0)
-    output = _need("jiwer").process_words(reference, hypothesis)
+    "Compute the word error rate over normalized text; of languages without spaces, the character error rate"
+    said, result = _unit_pair(reference, hypothesis, language, numbers)
+    how = describe_normalization(language, numbers)
+    if not said: return WordErrors(None, 0, 0, len(result), 0, 0, how)
+    output = _need("jiwer").process_words(" ".join(said), " ".join(result))
     return WordErrors(output.wer, output.substitutions, output.deletions, output.insertions, output.hits,
-                      len(reference.split()))
+                      len(said), how)
 
 # %% ../../nbs/41_error_rates.ipynb #d7fe02a5
 @dataclass(frozen=True)
@@ -94,37 +88,39 @@ class Edit:
     at: int # index of the reference's word before which it stands, from 0
 
 # %% ../../nbs/41_error_rates.ipynb #e7ed7e2b
-def _edit(chunk, said, result):
+def _edit(chunk, said, result, space):
     reference = said[chunk.ref_start_idx:chunk.ref_end_idx]
     hypothesis = result[chunk.hyp_start_idx:chunk.hyp_end_idx]
-    return Edit(chunk.type, " ".join(reference), " ".join(hypothesis), chunk.ref_start_idx)
+    return Edit(chunk.type, space.join(reference), space.join(hypothesis), chunk.ref_start_idx)
 
 # %% ../../nbs/41_error_rates.ipynb #79753928
 def edits(
     reference:str,
     hypothesis:str, # text of the result
-    language:str="en",
+    language:str="en", # code or English name
+    numbers:bool=False, # numbers in words and in digits are the same
 )->list[Edit]: # in order
     "List every word error with its words"
-    said, result = normalize_text(reference, language).split(), normalize_text(hypothesis, language).split()
+    said, result = _unit_pair(reference, hypothesis, language, numbers)
+    space = "" if describe_normalization(language).unit == "character" else " "
     if not said and not result: return []
-    if not result: return [Edit("delete", " ".join(said), "", 0)]
-    if not said: return [Edit("insert", "", " ".join(result), 0)]
+    if not result: return [Edit("delete", space.join(said), "", 0)]
+    if not said: return [Edit("insert", "", space.join(result), 0)]
     [chunks] = _need("jiwer").process_words(" ".join(said), " ".join(result)).alignments
-    return [_edit(c, said, result) for c in chunks if c.type != "equal"]
+    return [_edit(c, said, result, space) for c in chunks if c.type != "equal"]
 
 # %% ../../nbs/41_error_rates.ipynb #cd4ca6c8
 def cer(
     reference:str,
     hypothesis:str, # text of the result
-    language:str="en",
+    language:str="en", # code or English name
+    numbers:bool=False, # numbers in words and in digits are the same
 )->tuple[int, int]: # errors; characters of the reference without spaces
     "Count character errors over normalized text"
-    reference = normalize_text(reference, language).replace(" ", "")
-    hypothesis = normalize_text(hypothesis, language).replace(" ", "")
-    if not reference: return len(hypothesis), 0
-    output = _need("jiwer").process_characters(reference, hypothesis)
-    return output.substitutions + output.deletions + output.insertions, len(reference)
+    said, result = map("".join, _unit_pair(reference, hypothesis, language, numbers))
+    if not said: return len(result), 0
+    output = _need("jiwer").process_characters(said, result)
+    return output.substitutions + output.deletions + output.insertions, len(said)
 
 # %% ../../nbs/41_error_rates.ipynb #ef6ff3af
 def _pair_names(names, partners, indices):
@@ -137,14 +133,20 @@ def _edit_distance(reference, hypothesis): # lists of words
     return output.substitutions + output.deletions + output.insertions
 
 # %% ../../nbs/41_error_rates.ipynb #0fa4db47
+def _units_by_speaker(texts, language, words):
+    return [scored_units(text, language, words) for text in texts.values()]
+
 def cp_wer(
     reference:Mapping[str, str], # speaker -> all that they said, in order
     hypothesis:Mapping[str, str], # the same of the result
-    language:str="en",
+    language:str="en", # code or English name
+    numbers:bool=False, # numbers in words and in digits are the same
 )->tuple[int, int, dict[str, str]]: # errors; words of the reference; reference speaker -> result's speaker
     "Count word errors speaker by speaker, under the pairing of speakers with the fewest errors"
-    references = [normalize_text(text, language).split() for text in reference.values()]
-    hypotheses = [normalize_text(text, language).split() for text in hypothesis.values()]
+    texts = [*reference.values(), *hypothesis.values()]
+    words = numbers_in_words(texts, language) if numbers else None
+    references = _units_by_speaker(reference, language, words)
+    hypotheses = _units_by_speaker(hypothesis, language, words)
     rows = references + [[]] * len(hypotheses) # anybody may stay without a partner
     columns = hypotheses + [[]] * len(references)
     cost = np.zeros((len(rows), len(columns)), int)
@@ -217,6 +219,7 @@ class Boundaries:
     hypothesis_words: int
     reference_words: int
     errors: tuple[float, ...] # seconds; two for each word whose text agrees: of its start, of its end
+    normalization: Normalization|None = field(default=None, compare=False, repr=False)
 
     @property
     def precision(self)->float|None: return _ratio(self.correct, self.hypothesis_words)
@@ -232,8 +235,8 @@ class _TimedWord:
     start: float
     end: float
 
-def _timed_words(words, language):
-    timed = [_TimedWord(normalize_text(w.word, language), w.start_time, w.end_time)
+def _timed_words(words, language, numbers):
+    timed = [_TimedWord(" ".join(scored_units(w.word, language, numbers)), w.start_time, w.end_time)
              for w in words if w.start_time is not None]
     return [w for w in timed if w.text]
 
@@ -273,12 +276,15 @@ def boundaries(
     reference:Sequence[Word], # in time order, each with times
     hypothesis:Sequence[Word], # words of the result, in time order
     within:float=0.2, # seconds that a start or an end may be off
-    language:str="en",
+    language:str="en", # code or English name
+    numbers:bool=False, # numbers in words and in digits are the same
 )->Boundaries:
     "Compare word boundaries with those of a reference"
-    truth, result = _timed_words(reference, language), _timed_words(hypothesis, language)
-    n_correct = _count_correct(truth, result, within)
-    return Boundaries(n_correct, len(result), len(truth), tuple(_time_errors(truth, result)))
+    texts = [w.word for words in (reference, hypothesis) for w in words]
+    in_words = numbers_in_words(texts, language) if numbers else None
+    truth, result = _timed_words(reference, language, in_words), _timed_words(hypothesis, language, in_words)
+    n_correct, errors = _count_correct(truth, result, within), tuple(_time_errors(truth, result))
+    return Boundaries(n_correct, len(result), len(truth), errors, describe_normalization(language, numbers))
 
 # %% ../../nbs/41_error_rates.ipynb #412dc6d8
 def f0_gross_error(

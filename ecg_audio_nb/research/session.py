@@ -352,7 +352,7 @@ def _error_rates(session, layer, analysis):
     def compute():
         try: scores = evaluate(analysis, **_reference(session))
         except EvaluateError as e: return [str(e)]
-        return [f"{name} {100*rate:.1f} %" for name, rate in (("WER", scores.wer), ("DER", scores.der))
+        return [f"{name} {100*rate:.1f} %" for name, rate in (scores.first_rate, ("DER", scores.der))
                 if rate is not None]
     return _cached(session, f"scores of {layer}", (analysis, reference), compute)
 

@@ -158,7 +158,7 @@ def _check_metric(metric, references):
                              "give a folder, or {'transcript': …, 'turns': …, 'words': …}")
 
 def _score(metric, analysis, reference): # -> errors, denominator
-    if not callable(metric): return score_file(analysis, **reference).counts.get(metric, (None, 0))
+    if not callable(metric): return score_file(analysis, **reference).count(metric)
     value = metric(analysis, reference)
     if value is None or not math.isfinite(value): return None, 0
     return float(value), 1

@@ -1,16 +1,18 @@
 """Scores: worked out by hand, the same as the libraries give directly, and clear errors for references that
 can't be used"""
-import importlib.util, json, os, random, subprocess, sys
+import importlib.util, json, os, random, subprocess, sys, unicodedata
 from pathlib import Path
 import jiwer
 import pytest
 from pyannote.core import Annotation, Segment as Stretch, Timeline
 from pyannote.database.util import load_rttm
 from pyannote.metrics.diarization import DiarizationErrorRate, JaccardErrorRate
-from ecg_audio_nb.research import error_rates
-from ecg_audio_nb.research.error_rates import TurnErrors, WordErrors, der, jer, normalize_text, wer
+from ecg_audio_nb.research import text_normalization
+from ecg_audio_nb.research.error_rates import (
+    Edit, TurnErrors, WordErrors, boundaries, cer, cp_wer, der, edits, jer, normalize_text, wer)
 from ecg_audio_nb.research.metrics import Scores, evaluate
 from ecg_audio_nb.research.references import EvaluateError, Utterance, read_transcript, read_turns
+from ecg_audio_nb.research.text_normalization import describe_normalization
 from ecg_audio_nb.results.export import export
 from ecg_audio_nb.schema import Analysis, Metadata, Segment, Turn, Word
 
@@ -69,17 +71,71 @@ def test_text_is_normalized_as_whisper_does():
     english, basic = EnglishTextNormalizer(json.loads(Path(table).read_text())), BasicTextNormalizer()
     texts = [u.text for u in read_transcript(SAMPLE / "sample.stm")] + [
         "It's $20 million, won't you? The colour's twenty-one percent [noise] (cough)",
-        "Mr. Smith’s 1,000 one o'clock double oh seven",
+        "Mr. Smith's 1,000 one o'clock double oh seven",
         "she'd been gonna I'ma ain't 3.14 €5 5th one oh one Café naïve",
         "Ça va? 안녕하세요, 세계!",
     ]
     for text in texts:
-        assert normalize_text(text).split() == english(text).split()
+        assert normalize_text(text).split() == unicodedata.normalize("NFC", english(text)).split()
         assert normalize_text(text, "fr").split() == basic(text).split()
 
-def test_languages_without_spaces_are_compared_by_letter():
+def sclite(said, heard):
+    "Errors as sclite aligns: a substitution weighs 4, a word left out or put in 3 (SCTK, `sclite -i`)"
+    rows = [[(3 * j, j) for j in range(len(heard) + 1)]]
+    for i, word in enumerate(said, 1):
+        row = [(3 * i, i)]
+        for j, other in enumerate(heard, 1):
+            (w, e), wrong = rows[-1][j - 1], word != other
+            steps = [(w + 4 * wrong, e + wrong), *((c[0] + 3, c[1] + 1) for c in (rows[-1][j], row[-1]))]
+            row.append(min(steps))
+        rows.append(row)
+    return rows[-1][-1][1]
+
+@pytest.mark.parametrize("said, heard, ours, theirs", [
+    ("the cat sat on the mat", "the cat sat on a mat", 1, 1),
+    ("the cat sat on the mat", "cat sat on the the mat", 2, 2),
+    ("good morning are you ready", "morning are you", 2, 2),
+    ("one two three", "four", 3, 3),
+    # the fewest errors are five wrong words; sclite would rather keep two that are right, and counts six
+    ("go on then we leave", "we leave right now please", 5, 6)])
+def test_sclite_counts_the_same_but_where_its_weights_prefer_another_alignment(said, heard, ours, theirs):
+    assert (wer(said, heard, "de").errors, sclite(said.split(), heard.split())) == (ours, theirs)
+
+def test_sclite_never_counts_fewer_errors():
+    rng = random.Random(5)
+    for _ in range(200):
+        said, heard = (rng.choices("the a cat sat on mat".split(), k=rng.randint(1, 12)) for _ in range(2))
+        assert wer(" ".join(said), " ".join(heard), "de").errors <= sclite(said, heard)
+
+def test_characters_are_those_jiwer_counts():
+    "Code points of NFC, without spaces: as jiwer on text without spaces"
+    for language, said, heard in (("th", "น้ำแข็ง", "นำแขง"), ("hi", "नमस्ते", "नमस्त"), ("ko", "안녕하세요", "안녕하새요"),
+                                  ("ja", "東京へ行く", "京都へ行く"), ("de", "schon", "schön")):
+        direct = jiwer.process_characters(said, heard)
+        assert cer(said, heard, language) == (
+            direct.substitutions + direct.deletions + direct.insertions, len(said))
+
+def test_languages_without_spaces_are_compared_by_character():
     assert wer("今日は晴れ", "今日は雨", "ja").reference_words == 5
     assert wer("今日は晴れ", "今日は晴れ。", "ja").wer == 0
+    assert wer("ភាសាខ្មែរ", "ភាសា ខ្មែរ", "km").errors == 0 # words there are somebody's choice
+
+def test_speakers_and_boundaries_follow_the_same_rules():
+    hindi = {"A": "की", "B": "का"}
+    assert cp_wer(hindi, {"x": "का", "y": "की"}, "hi")[:2] == (0, 2)
+    assert cp_wer(hindi, {"x": "की", "y": "की"}, "hi")[:2] == (1, 2)
+    assert cp_wer({"A": "東京 です"}, {"x": "東京です。"}, "ja")[:2] == (0, 4)
+    assert cp_wer({"A": "25 Leute"}, {"x": "fünfundzwanzig Leute"}, "de", numbers=True)[:2] == (0, 2)
+    at = [(0, 1), (1, 2)]
+    b = boundaries([Word(w, *t) for w, t in zip(("की", "25"), at)],
+                   [Word(w, *t) for w, t in zip(("का", "25"), at)], language="hi")
+    assert (b.correct, b.normalization.name) == (1, "Hindi")
+    assert boundaries([Word("25", 0, 1)], [Word("fünfundzwanzig", 0, 1)], language="de", numbers=True).correct == 1
+
+def test_edits_show_text_as_its_readers_write_it():
+    assert edits("東京は晴れ", "大阪は晴れ", "ja") == [Edit("substitute", "東京", "大阪", 0)]
+    assert edits("Hallo Welt", "Hallo schöne Welt", "de") == [Edit("insert", "", "schöne", 1)]
+    assert edits("mit 25 Leuten", "mit fünfundzwanzig Leuten", "de", numbers=True) == []
 
 def test_the_language_is_the_results_unless_said():
     ref = [Utterance("colour")]
@@ -194,6 +250,29 @@ def test_the_truth_scores_zero(tmp_path):
     path, = export(a, tmp_path, "ours", ["rttm"]) # what we write can be a reference
     assert evaluate(a, turns=path).der == 0
 
+@pytest.mark.parametrize("language, said, heard, rows", [
+    ("en", "the cat sat", "the bat sat", [
+        ("WER", "33.3 %", "1 wrong, 0 left out, 0 put in; 3 in the reference"),
+        ("CER", "11.1 %", "1 errors; 9 characters in the reference, without spaces")]),
+    ("ko", "할 수 있습니다", "할수 있습니다", [
+        ("CER", "0.0 %", "0 errors; 6 characters in the reference, without spaces"),
+        ("WER", "66.7 %", "1 wrong, 1 left out, 0 put in; 3 in the reference")]),
+    ("ja", "東京へ", "京へ", [
+        ("CER", "33.3 %", "0 wrong, 1 left out, 0 put in; 3 characters in the reference")])])
+def test_the_first_rate_is_the_languages(language, said, heard, rows):
+    scores = evaluate(result(text=heard, language=language), [Utterance(said)])
+    how = describe_normalization(language)
+    assert scores.rows()[:len(rows) + 1] == [*rows, ("normalization", how.name, "; ".join(how.steps))]
+    assert scores.first_rate[0] == rows[0][0]
+    plain = json.loads(json.dumps(scores.as_dict()))
+    assert plain["normalization"]["language"] == language and plain["normalization"]["steps"] == list(how.steps)
+    assert plain["cer"] == scores.character_errors / scores.reference_characters
+
+def test_numbers_in_words_count_where_that_is_asked_for():
+    a, ref = result(text="Er hat 25 Bücher", language="de"), [Utterance("Er hat fünfundzwanzig Bücher.")]
+    assert (evaluate(a, ref).wer, evaluate(a, ref, numbers=True).wer) == (1/4, 0)
+    assert "numbers in words" in evaluate(a, ref, numbers=True).normalization.steps
+
 def test_what_had_no_reference_is_none():
     scores = evaluate(result(ANN_BOB, "hello"))
     assert scores == Scores(speakers_found=2) and scores.wer is None and scores.der is None
@@ -288,7 +367,7 @@ def test_rttm_passes_over_what_is_no_turn(file):
     ("a.stm", "t 1 A 5", "line 1 is not `file channel speaker begin end text`"),
     ("a.stm", "Hello, this is plain text", "is no time"),
     ("a.stm", "t 1 A 0 1 { gray / grey } cat", "offers alternatives"),
-    ("a.stm", b"t 1 A 0 1 caf\xe9", "not UTF-8"),
+    ("a.stm", b"t 1 A 0 1 caf\xe9", "neither UTF-8 nor UTF-16"),
     ("a.docx", "x", "ends in .stm or .txt, not .docx"),
     ("a", "x", "ends in .stm or .txt, not nothing")])
 def test_a_faulty_transcript_is_one_clear_error(file, name, content, fault):
@@ -303,7 +382,7 @@ def test_a_faulty_transcript_is_one_clear_error(file, name, content, fault):
     ("a 1 A 0 1 hello", "begins with 'a'; RTTM turns with SPEAKER"),
     ("speaker a 1 0 1 <NA> <NA> A", "begins with 'speaker'"),
     ("SPEAKER a 1 40 1 <NA> <NA> A", "begins at 40.0 s, but sample.wav ends at 30.0 s"),
-    (b"\xff\xfe\x00", "not UTF-8")])
+    (b"\xff\xfe\x00", "neither UTF-8 nor UTF-16")])
 def test_faulty_turns_are_one_clear_error(file, content, fault):
     with pytest.raises(EvaluateError, match=fault): evaluate(result(ANN_BOB), turns=file("a.rttm", content))
 
@@ -329,7 +408,7 @@ def test_a_missing_extra_is_named(monkeypatch, missing, call):
         if module.startswith(missing): raise ModuleNotFoundError(f"No module named {missing!r}", name=missing)
         return importlib.import_module(module)
     monkeypatch.setattr("ecg_audio_nb.core.extras.import_module", absent)
-    error_rates._normalizer.cache_clear()
+    text_normalization._whisper_english.cache_clear()
     with pytest.raises(
         EvaluateError,
         match=(
@@ -338,7 +417,7 @@ def test_a_missing_extra_is_named(monkeypatch, missing, call):
         ),
     ):
         call()
-    error_rates._normalizer.cache_clear()
+    text_normalization._whisper_english.cache_clear()
 
 def test_scoring_loads_no_torch_and_reports_to_nobody():
     code = """if True:

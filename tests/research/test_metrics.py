@@ -1,6 +1,6 @@
 """Measures against the field's own tools and cases counted by hand, references as others write them, and
 intervals that hold"""
-import itertools, json, random
+import itertools, json, random, unicodedata
 
 import jiwer
 import numpy as np
@@ -17,7 +17,7 @@ from ecg_audio_nb.research.metrics import (
 )
 from ecg_audio_nb.research.references import EvaluateError, Utterance, read_words
 from ecg_audio_nb.pipeline import analyze
-from ecg_audio_nb.schema import Turn, Word
+from ecg_audio_nb.schema import Analysis, Metadata, Segment, Turn, Word
 
 WORDS = "good morning are you ready to start the recording almost".split()
 
@@ -148,6 +148,82 @@ def test_a_result_is_perfect_against_itself(sample, tmp_path):
             [k for k in own.counts if k != "boundary_seconds"], 0
         ), words
         assert own.rate("boundary_seconds") < 0.01 and own.edits == () == own.worst # a CTM has hundredths
+
+
+def in_language(language, *texts, speaker="A"):
+    "A result whose segments are a second long, a word a text between spaces"
+    segments = []
+    for i, text in enumerate(texts):
+        words = tuple(Word(w, i, i + 1, speaker_id=speaker) for w in text.split())
+        segments.append(Segment(i, i, i + 1, speaker_id=speaker, text=text, words=words))
+    return Analysis(tuple(segments), (), (), Metadata("talk.wav", duration=len(texts), language_detected=language))
+
+
+def said(*texts): return [Utterance(text, i, i + 1, "A") for i, text in enumerate(texts)]
+
+
+def test_measures_are_named_by_what_they_count():
+    japanese = score_file(in_language("ja", "東京 です", "晴れ"), said("東京です。", "雨"))
+    assert japanese.counts == {"cer": (2, 5), "cp_cer": (2, 5)}
+    # asked for by the names of words, as a sweep may
+    assert japanese.count("wer") == (2, 5) == japanese.count("cp_wer") and japanese.rate("wer") == 2 / 5
+    assert [(u.errors, u.reference_words, u.unit) for u in japanese.worst] == [(2, 1, "character")]
+    korean = score_file(in_language("ko", "할수 있습니다"), said("할 수 있습니다"))
+    assert list(korean.counts) == ["cer", "wer", "cp_wer"] and korean.worst == ()
+    assert (korean.counts["cer"], korean.counts["wer"]) == ((0, 6), (2, 3))
+    english = score_file(in_language("en", "the bat"), said("the cat"))
+    assert list(english.counts) == ["wer", "cer", "cp_wer"] and english.worst[0].unit == "word"
+
+
+def test_files_of_several_languages_are_added_up_by_kind():
+    files = [score_file(in_language(l, heard), said(true)) for l, heard, true in (
+        ("ja", "東京", "東北"), ("en", "a cat", "a bat"), ("en", "a", "a"))]
+    totals = aggregate(files)
+    assert (totals["wer"].errors, totals["wer"].denominator, totals["wer"].files) == (1, 3, 2)
+    assert (totals["cer"].errors, totals["cer"].denominator, totals["cer"].files) == (2, 7, 3)
+    assert [how.split(":")[0] for how in totals["cer"].normalizations] == ["English", "Japanese"]
+    assert json.loads(json.dumps(totals["wer"].as_dict()))["normalizations"] == [str(files[1].normalization)]
+    page = score_report(files)
+    assert "Japanese: NFKC" in page and "English: typographic marks folded" in page and "cpCER" in page
+    assert score_file(in_language("en", "a"), turns=[Turn(0, 1, "A")]).normalization is None
+
+
+def test_a_comparison_tells_that_the_texts_were_normalized_otherwise():
+    said_so, taken_for_english = (score_file(in_language(l, "die Straße"), said("die Strasse")) for l in ("de", "en"))
+    [difference] = [d for d in compare_scores([said_so], [taken_for_english]) if d.measure == "wer"]
+    assert [how.split(":")[0] for how in difference.normalizations] == ["German", "English"]
+    [turns] = compare_scores([FileScores("x", {"der": (1, 2)})], [FileScores("x", {"der": (0, 2)})])
+    assert turns.normalizations == ()
+
+
+def test_a_mark_alone_is_shown_on_a_circle():
+    thai = score_file(in_language("th", "นำ"), said("น้ำ"))
+    assert thai.edits[0].reference == "\u0e49" and "◌\u0e49" in score_report([thai])
+
+
+def test_commands_tell_how_texts_were_normalized(tmp_path):
+    from typer.testing import CliRunner
+    from ecg_audio_nb.cli import app
+    from ecg_audio_nb.results.export import export
+    results, refs = tmp_path / "results", tmp_path / "refs"
+    refs.mkdir()
+    texts = {"한글 녹음": ("ko", "할수 있습니다", "할 수 있습니다"), "buch": ("de", "mit 25 Leuten", "mit fünfundzwanzig Leuten")}
+    for name, (language, heard, true) in texts.items():
+        export(in_language(language, heard), results, name, ["json"])
+        refs.joinpath(unicodedata.normalize("NFD", name) + ".TXT").write_text(true, encoding="utf-16")
+    def run(*args): return CliRunner().invoke(app, [*map(str, args)])
+    korean, reference = results / "한글 녹음.json", refs / (unicodedata.normalize("NFD", "한글 녹음") + ".TXT")
+    lines = run("evaluate", korean, "--transcript", reference).stdout.splitlines()
+    assert [line.split()[:2] for line in lines[:3]] == [["CER", "0.0"], ["WER", "66.7"], ["normalization", "Korean"]]
+    folder = run("scores", results, "--references", refs)
+    assert folder.exit_code == 0, folder.stderr
+    assert {line.split()[1] for line in folder.stdout.splitlines() if "normalization" in line} == {"German:", "Korean:"}
+    strict, lenient = (json.loads(run("scores", results, "--references", refs, "--json", *more).stdout)
+                       for more in ([], ["--numbers"]))
+    assert (strict["scores"]["wer"]["errors"], lenient["scores"]["wer"]["errors"]) == (3, 2)
+    assert any("numbers in words" in how for how in lenient["normalization"])
+    one = json.loads(run("evaluate", results / "buch.json", "--transcript", refs / "buch.TXT", "--numbers", "--json").stdout)
+    assert one["wer"] == 0 and one["normalization"]["name"] == "German"
 
 
 def test_gross_errors_by_hand():
