@@ -38,11 +38,12 @@ def test_two_hundred_jobs_through_a_receiver_with_every_fault(tmp_path):
 
 @pytest.fixture
 def served(tmp_path):
-    "A service with open limits"
+    "A service with open limits; no host of this machine's or the world's is asked for a recording"
     media = tmp_path / "media"
     media.mkdir()
     soundfile.write(media / "out.wav", np.sin(np.arange(32000) / 5), 16000)
-    s = Quick(tmp_path / "served", media, *[word for limit in OPEN_LIMITS for word in ("--set", limit)])
+    limits = *OPEN_LIMITS, "fetch.allow_hosts=media.example.org"
+    s = Quick(tmp_path / "served", media, *[word for limit in limits for word in ("--set", limit)])
     s.data.mkdir()
     s.start()
     until(lambda: s.http.get("/ready").status_code == 200)
