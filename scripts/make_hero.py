@@ -1,8 +1,7 @@
 """Draw the README's picture from the packaged sample: python scripts/make_hero.py [--out nbs/images/hero.png]
 
 Every word stands where it was said, as high as its voice, as large as it was loud, in its speaker's colour;
-all of it measured. Words keep their places: all letters shrink until no word covers another. Needs the `[lab]`
-extra.
+all of it measured. All letters shrink until no word covers another, and words keep their places. Needs `[lab]`.
 """
 
 import argparse

@@ -42,8 +42,8 @@ def draw_phrases_alike(
     "Give the words of a phrase one size and slant, in languages without spaces"
     if language not in ("ja", "zh", "yue", "th"): return words
     parts = phrases("".join(word.text for word in words), language)
-    ends, starts = list(accumulate(map(len, parts))), accumulate((len(word.text) for word in words), initial=0)
-    alike = []
+    ends, alike = list(accumulate(map(len, parts))), []
+    starts = accumulate((len(word.text) for word in words), initial=0)
     for _, group in groupby(zip(words, starts), key=lambda pair: bisect_right(ends, pair[1])):
         phrase = [word for word, _ in group]
         size, slant = round(_mean(phrase, "size"), 2), round(_mean(phrase, "slant"), 2)
@@ -59,7 +59,7 @@ def _slide(word): # how far the middle of a word's letters slides to the left
 def _correction(left, right, room=0.05): # room: what a gap can spare
     "Return what a gap needs so that slanted neighbours look as far apart as upright ones"
     nearing = (left.slant - right.slant) * min(left.size, right.size) # above 0: their tops; below: their feet
-    return _slide(right) - _slide(left) + max(room, 0.3 * nearing, -0.2 * nearing) - room
+    return _slide(right) - _slide(left) + max(room, 0.4 * nearing, -0.25 * nearing) - room
 
 # %% ../../nbs/31_caption_layout.ipynb #c23e3321
 def _directions(words, rtl)->list[bool]: # rtl: of the line; True: to the left
@@ -92,8 +92,9 @@ def gap_corrections(
     rtl:bool=False, # the line runs from right to left
 )->list[float]: # after each word but the last; neutral letters
     "Return what to add to the space between words so that all gaps of a line look even"
-    rooms = (0.05 if word.is_spaced else 0.0 for word in words[1:])
-    return [_correction(words[left], words[right], room) for (left, right), room in zip(_beside(words, rtl), rooms)]
+    rooms = [0.05 if word.is_spaced else 0.0 for word in words[1:]]
+    gaps = zip(_beside(words, rtl), rooms)
+    return [_correction(words[left], words[right], room) for (left, right), room in gaps]
 
 def space_size(before:CaptionWord, word:CaptionWord)->float: # 1 is neutral
     "Return the size of the space between two words"

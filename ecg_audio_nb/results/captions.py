@@ -122,12 +122,13 @@ def caption_lines(
     style:Style="dynamic", # a preset, a .toml file, or keys and values
 )->list[Cue]: # in time order, none overlaps the next; its words are `CaptionWord`, its times hundredths
     "Cut an analysis into captions and give each word its size and slant"
-    style, baselines, captions = caption_style(style), speaker_baselines(analysis), []
-    language = analysis.metadata.language_detected
+    style, baselines = caption_style(style), speaker_baselines(analysis)
+    language, captions, free = analysis.metadata.language_detected, [], 0.0
     for cue in caption_cues(analysis, style):
-        start, end = round(cue.start_time, 2), round(cue.end_time, 2)
+        start = max(round(cue.start_time, 2), free)
+        free = max(round(cue.end_time, 2), round(start + 0.01, 2))
         rows = tuple(_draw_row(row, baselines, style, language) for row in cue.rows)
-        captions.append(Cue(start, max(end, round(start + 0.01, 2)), rows))
+        captions.append(Cue(start, free, rows))
     return captions
 
 # %% ../../nbs/31_captions.ipynb #c5f344ca
@@ -255,7 +256,7 @@ def _set_line(line, speaker, rtl, letter, pen): # rtl: it runs to the left; lett
     gaps = gap_corrections(line, rtl)
     for i, word in enumerate(line):
         tags = rf"\fs{letter * word.size:.1f}" if style.size_per_sd or letter < pen.letter else ""
-        if style.slant_per_semitone: tags += rf"\fax{-word.slant:g}\fsp0"
+        if style.slant_per_semitone: tags += rf"\fax{-word.slant or 0:g}\fsp0"
         is_last = i + 1 == len(line)
         text = ass_text(word.text) if is_last else _with_gap(word, line[i + 1], gaps[i], letter, style)
         mark = ("\u200f" if rtl else "\u200e") if pen.directed and not i else ""

@@ -4,7 +4,7 @@ The product's own .ass text is taken apart at the commands that begin each word 
 the n-th are transparent, so the layout is that of the whole caption and the ink is of one word alone.
 """
 
-import re, subprocess
+import re, shutil, subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -57,6 +57,12 @@ def _alone(words, shown):
     return "".join(pieces)
 
 
+def has_font(language):
+    "Whether the system has a font for a language"
+    tool = shutil.which("fc-list")
+    return bool(tool and subprocess.run([tool, f":lang={language}"], capture_output=True).stdout)
+
+
 def captions_of(ass):
     "The events of an .ass text, each caption once: the first of those that show the same words"
     found = {}
@@ -98,7 +104,8 @@ def draw_words(ass, size, events=None):
         fs, fax = re.search(r"\\fs([0-9.]+)", commands), re.search(r"\\fax(-?[0-9.]+)", commands)
         ink = frame > INK
         if ink.any():
-            drawn[c].append(DrawnWord(text, line, float(fs[1]) if fs else 0.0, -float(fax[1]) if fax else 0.0, ink))
+            size, slant = (float(found[1]) if found else 0.0 for found in (fs, fax))
+            drawn[c].append(DrawnWord(text, line, size, -slant, ink))
     return drawn
 
 
@@ -111,17 +118,6 @@ def ink_distance(a, b):
     left, top, right, bottom = DrawnWord("", 0, 0, 0, a | b).box
     part = slice(top, bottom), slice(left, right)
     return float(distance_transform_edt(~a[part])[b[part]].min()) - 1
-
-
-def optical_gap(a, b):
-    "The mean distance between two words over the rows that both have ink in; None if there is none"
-    rows = np.flatnonzero(a.any(1) & b.any(1))
-    if not len(rows):
-        return None
-    left, right = (a, b) if np.flatnonzero(a.any(0)).mean() < np.flatnonzero(b.any(0)).mean() else (b, a)
-    ends = [left.shape[1] - 1 - np.argmax(left[r][::-1]) for r in rows]
-    starts = [np.argmax(right[r]) for r in rows]
-    return float(np.mean(np.array(starts) - np.array(ends) - 1))
 
 
 def neighbours(words):
