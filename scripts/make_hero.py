@@ -1,7 +1,7 @@
 """Draw the README's picture from the packaged sample: python scripts/make_hero.py [--out nbs/images/hero.png]
 
 Every word stands where it was said, as high as its voice, as large as it was loud, in its speaker's colour;
-all of it measured. All letters shrink until no word covers another, and words keep their places. Needs `[lab]`.
+all of it measured. All letters shrink until no word covers another; their places stay. Needs the extra `lab`.
 """
 
 import argparse

@@ -8,14 +8,17 @@ lines one pixel is a minute of arc, and ISO 9241-3 prefers letters of 20 minutes
 
 import random
 from itertools import pairwise
+from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from drawn_words import INK, draw_events, draw_words, has_font, ink_distance, neighbours
 from pysubs2 import SSAEvent, SSAFile
 
+from ecg_audio_nb import analyze
 from ecg_audio_nb.results.caption_styles import CaptionError
-from ecg_audio_nb.results.captions import find_ffmpeg, to_ass
+from ecg_audio_nb.results.captions import burn, find_ffmpeg, frame_size, to_ass, write_captions
 from ecg_audio_nb.schema import AcousticFeatures, Analysis, Metadata, Segment, Word
 
 try:
@@ -36,6 +39,8 @@ TEXTS = {
     "th": "ที่นี่ มีน้ำ และ ผู้คน ใช้ ภาษาไทย",
 }
 UNSPACED = "ja", "th"
+FILM = Path(__file__).parents[1] / "fixtures/film/sintel_clip.mp4"
+LINE = "What brings you to the land of the gatekeepers?"
 
 
 def talk(text, language="en", seed=0, loudest=None):
@@ -126,20 +131,46 @@ def test_a_loud_word_in_a_full_line_can_be_read_at_480_lines():
     assert loud.height >= 20
 
 
+# A film
+
+@pytest.fixture(scope="module")
+def film(real_whisper):
+    "Four seconds of a film, a line over music, analyzed"
+    real_whisper("base")
+    return analyze(FILM, {"engine": "whisper", "runtime.device": "cpu", "runtime.offline": True})
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_line_of_a_film_is_laid_out_well(film, size):
+    captions = draw_words(to_ass(film, size=size), size)
+    assert " ".join(word.text for words in captions for word in words) == LINE
+    check_layout(captions, size)
+
+
+def test_a_film_is_captioned_in_time(film, tmp_path):
+    "The caption is on the picture while the line is spoken, and its words turn blue one after the other"
+    captions = write_captions(film, tmp_path / "film.ass", {"inherits": "dynamic", "box": 0.0}, frame_size(FILM))
+    with av.open(str(burn(FILM, captions, tmp_path / "film.mkv"))) as video:
+        blue = {}
+        for frame in video.decode(video=0):
+            red, green, other = frame.to_ndarray(format="rgb24")[300:395].astype(int).transpose(2, 0, 1)
+            blue[frame.time] = ((other > 150) & (other - red > 60)).sum()
+    start, end = film.words[0].start_time, film.words[-1].start_time
+    assert (start, end) == (pytest.approx(1.2, abs=0.1), pytest.approx(2.66, abs=0.1))
+    assert max(value for time, value in blue.items() if time < start - 0.04) < 50
+    counts = [max(v for t, v in blue.items() if w.start_time <= t < w.start_time + 0.16) for w in film.words]
+    assert all(b > a for a, b in pairwise(counts))
+
+
 # Right to left
 
 def test_a_sentence_that_begins_in_latin_letters_runs_to_the_left():
     (words,) = draw_words(to_ass(talk("OpenAI היא חברה.", "he"), size=(854, 480)), (854, 480))
     latin, _, last = (word.box for word in words)
     assert latin[0] > last[2]  # the first word stands rightmost
-    plain, full = (
-        draw_words(to_ass(talk(f"OpenAI {end}", "he"), size=(854, 480)), (854, 480))[0][1]
-        for end in ("חברה", "חברה.")
-    )
-    # and the stop at the left end
-    assert full.ink[:, : plain.box[0] - 20].any() or full.box[2] - full.box[0] > plain.box[2] - plain.box[0]
-    rows = np.flatnonzero(full.ink[:, full.box[0] : full.box[0] + 3].any(1))
-    assert rows[0] > (full.box[1] + full.box[3]) / 2  # what stands leftmost is low: the stop
+    # what stands leftmost is low: the stop
+    rows = np.flatnonzero(words[2].ink[:, last[0] : last[0] + 3].any(1))
+    assert rows[0] > (last[1] + last[3]) / 2
 
 
 # Letters, not boxes
