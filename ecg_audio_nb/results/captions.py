@@ -216,18 +216,21 @@ def _make_pen(analysis, captions, style, size): # size: of the picture
 def _runs_left(row, language): return is_right_to_left("".join(row.texts), language)
 
 # %% ../../nbs/31_captions.ipynb #0a20ed47
-def _lit_lines(row, caption, style)->list[list[CaptionWord]]: # lit from `start_time` until `end_time`
+def _lit_lines(row, caption, style, mark)->list[list[CaptionWord]]: # lit from `start_time` until `end_time`
     "Return the lines of a row as they are drawn; what is no word is never lit, and neutral"
+    prefix = row.prefix.strip() + mark # the mark keeps a Latin name apart from a Latin word after it
     if not style.by_word: caption = replace(caption, start_time=-inf, end_time=-inf)
     if not (style.by_word or style.size_per_sd or style.slant_per_semitone):
-        return [[CaptionWord(text, -inf, -inf)] for text in row.texts]
+        first, *rest = row.texts
+        if row.prefix: first = prefix + first.removeprefix(row.prefix.strip())
+        return [[CaptionWord(text, -inf, -inf)] for text in (first, *rest)]
     begins = _begins(row, caption)
     times = iter(zip(begins, [*begins[1:], caption.end_time]))
     lines = [[replace(word, start_time=begin, end_time=end) for word, (begin, end) in zip(line, times)]
              for line in row.lines]
     if row.prefix:
         lines[0][:1] = [replace(word, text=f" {word.text.lstrip()}") for word in lines[0][:1]]
-        lines[0].insert(0, CaptionWord(row.prefix.strip(), -inf, -inf))
+        lines[0].insert(0, CaptionWord(prefix, -inf, -inf))
     return lines
 
 # %% ../../nbs/31_captions.ipynb #ef6b10c8
@@ -250,6 +253,11 @@ class _SetWord:
     tags: str # of its size and slant
     text: str # with the space after it
 
+def _mark(rtl, pen): # rtl: a line runs to the left
+    "Return the mark that says how a line runs; libass would take its first letter's way"
+    if not pen.directed: return ""
+    return "\u200f" if rtl else "\u200e"
+
 def _set_line(line, speaker, rtl, letter, pen): # rtl: it runs to the left; letter: pixels
     "Put the words of a line in their places"
     style, placed = pen.style, []
@@ -259,7 +267,7 @@ def _set_line(line, speaker, rtl, letter, pen): # rtl: it runs to the left; lett
         if style.slant_per_semitone: tags += rf"\fax{-word.slant or 0:g}\fsp0"
         is_last = i + 1 == len(line)
         text = ass_text(word.text) if is_last else _with_gap(word, line[i + 1], gaps[i], letter, style)
-        mark = ("\u200f" if rtl else "\u200e") if pen.directed and not i else ""
+        mark = "" if i else _mark(rtl, pen)
         placed.append(_SetWord(word, speaker, tags, mark + text))
     return placed
 
@@ -272,10 +280,16 @@ def _scale(lines, directions, pen): # directions: True where a line runs to the 
 
 def _set_caption(caption, pen)->list[list[_SetWord]]: # lines
     "Put the words of a caption in their places"
-    rows = [(row, line) for row in caption.rows for line in _lit_lines(row, caption, pen.style)]
-    lines, directions = [line for _, line in rows], [_runs_left(row, pen.language) for row, _ in rows]
+    lines, speakers, directions = [], [], []
+    for row in caption.rows:
+        rtl = _runs_left(row, pen.language)
+        own = _lit_lines(row, caption, pen.style, _mark(rtl, pen))
+        lines += own
+        speakers += [row.speaker_id] * len(own)
+        directions += [rtl] * len(own)
     letter = pen.letter * _scale(lines, directions, pen)
-    return [_set_line(line, row.speaker_id, rtl, letter, pen) for (row, line), rtl in zip(rows, directions)]
+    rows = zip(lines, speakers, directions)
+    return [_set_line(line, speaker, rtl, letter, pen) for line, speaker, rtl in rows]
 
 def _bgr(colour): return f"&H{colour[5:7]}{colour[3:5]}{colour[1:3]}&"
 

@@ -401,6 +401,10 @@ def test_a_line_runs_in_its_own_direction():
     assert SSAFile.from_string(ass).styles["Captions"].encoding == -1
     # the marks say it: libass would take a line's first letter
     assert [OURS.sub("", e.text) for e in events(ass)] == ["\u200fOpenAI היא חברה.", "\u200eWe know."]
+    two = analysis(talk("הלך"), talk("OpenAI כן", 0.2, who="Bob", id=1), language="he")
+    for style in ("plain", {"inherits": "karaoke", "spoken_colour": "same"}):
+        last = OURS.sub("", events(to_ass(two, style))[-1].text).split("\\N")[-1]
+        assert last == "\u200f- Bob:\u200f OpenAI כן"  # the name keeps its place
     english = to_ass(analysis(talk("We know.")), "plain")
     assert SSAFile.from_string(english).styles["Captions"].encoding == 1
     assert not set(english) & {"\u200e", "\u200f"}
