@@ -48,6 +48,7 @@ Modules:
 - `ecg_audio_nb.research.session`: The state of the explorer without its widgets: controls, runs, layers, corrections and what the view draws
 - `ecg_audio_nb.research.sweep`: Try combinations of settings over recordings with references, and rank them by a score
 - `ecg_audio_nb.research.text_normalization`: Bring reference and result into the form in which their readers take them for the same words
+- `ecg_audio_nb.results.caption_layout`: Words of different size and slant beside each other: gaps that look even, lines that fit the picture
 - `ecg_audio_nb.results.caption_styles`: Presets and files that say how captions are cut and drawn
 - `ecg_audio_nb.results.captions`: Captions that show the voice: size from loudness, colour from speaker, slant from pitch, and burnt into a video on request
 - `ecg_audio_nb.results.compare`: Compare two results of one recording: words and speaker turns
@@ -55,6 +56,7 @@ Modules:
 - `ecg_audio_nb.results.cues`: Words cut into cues: what a caption shows at one time, readable, in time, and broken where a reader would pause
 - `ecg_audio_nb.results.export`: Write an analysis to files: captions, tables and labels for the tools that read them, each complete or not at all
 - `ecg_audio_nb.results.figures`: Building blocks of the pictures in `plots`: style, axes placed in inches, time and F0 axes, speaker lanes.
+- `ecg_audio_nb.results.letter_widths`: How wide a text is drawn, estimated without its font
 - `ecg_audio_nb.results.plots`: Draw an analysis: waveform and words, F0 and level, speakers, talk time, similarity of voices
 - `ecg_audio_nb.results.report`: Write a result as one HTML page: the recording, its words lit as they are spoken, who spoke when, level and F0
 - `ecg_audio_nb.schema`: The records of a result: words, segments, turns, speakers and metadata

@@ -1,10 +1,11 @@
 """Draw the README's picture from the packaged sample: python scripts/make_hero.py [--out nbs/images/hero.png]
 
 Every word stands where it was said, as high as its voice, as large as it was loud, in its speaker's colour;
-all of it measured. Needs the `[lab]` extra.
+all of it measured. All letters shrink until no word covers another; their places stay. Needs the extra `lab`.
 """
 
 import argparse
+from itertools import combinations
 from pathlib import Path
 
 import matplotlib
@@ -19,7 +20,24 @@ from ecg_audio_nb.audio.media import load_audio
 from ecg_audio_nb.speech.vad import SAMPLE_RATE
 
 ROOT = Path(__file__).resolve().parents[1]
-START, END = 20.6, 28.3  # seconds of the sample
+START, END = 22.6, 28.2  # seconds of the sample
+SPACE = 4  # pixels between two words
+
+
+def covered(labels):
+    "List the pairs of labels that stand less than SPACE apart"
+    boxes = [(label, label.get_window_extent().padded(SPACE / 2)) for label in labels]
+    return [(a.get_text(), b.get_text()) for (a, x), (b, y) in combinations(boxes, 2) if x.overlaps(y)]
+
+
+def shrink_until_free(labels):
+    "Shrink all labels alike until none covers another; they keep their places, which are measured"
+    for _ in range(12):
+        if not (pairs := covered(labels)):
+            return
+        for label in labels:
+            label.set_size(label.get_size() * 0.95)
+    raise SystemExit(f"words cover each other at half their size: {pairs}. Choose another START and END")
 
 
 def draw(result, audio):
@@ -28,18 +46,21 @@ def draw(result, audio):
     levels = [w.acoustic_features.volume_db for w in result.words]
     quiet, loud = np.percentile(levels, (5, 95))
     shown = [w for w in result.words if START <= w.start_time < END and w.acoustic_features.pitch_hz]
+    labels = []
     for word in shown:
         voice, middle = word.acoustic_features, (word.start_time + word.end_time) / 2
-        size = 7.5 + 6 * np.clip((voice.volume_db - quiet) / (loud - quiet), 0, 1)
-        words.text(
-            middle,
-            voice.pitch_hz,
-            word.word,
-            size=size,
-            color=colour[word.speaker_id],
-            ha="center",
-            va="center",
-            weight="bold",
+        size = 10 + 8 * np.clip((voice.volume_db - quiet) / (loud - quiet), 0, 1)
+        labels.append(
+            words.text(
+                middle,
+                voice.pitch_hz,
+                word.word,
+                size=size,
+                color=colour[word.speaker_id],
+                ha="center",
+                va="center",
+                weight="bold",
+            )
         )
     words.set(ylabel="measured F0, Hz", yscale="log", ylim=(132, 265), yticks=(140, 160, 200, 250))
     words.minorticks_off()
@@ -56,6 +77,7 @@ def draw(result, audio):
     for ax in (words, wave):
         ax.spines[["top", "right"]].set_visible(False)
     fig.tight_layout()
+    shrink_until_free(labels)
     return fig
 
 

@@ -1,20 +1,18 @@
-"""Take the docs' pictures of the report, a captioned frame and the service's page.
+"""Take the docs' pictures of the report and the service's page.
 
     python scripts/make_page_pictures.py [--out nbs/images]
 
-All are from the packaged sample, as `--profile demo` analyses it. Needs the extras `server` and `jobs`
-(matplotlib brings Pillow), an ffmpeg with libass, playwright and a Chromium.
+Both are from the packaged sample, as `--profile demo` analyses it. Needs the extras `server` and `jobs`
+(matplotlib brings Pillow), playwright and a Chromium.
 """
 
 import argparse, os, shutil, socket, subprocess, sys, tempfile
 from pathlib import Path
 
-import av
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from ecg_audio_nb import analyze
-from ecg_audio_nb.results.captions import burn, frame_size, write_captions
 from ecg_audio_nb.results.report import write_report
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,7 +20,6 @@ sys.path.insert(0, str(ROOT / "tests"))
 from browsers import chromium_tool  # noqa: E402
 
 SAMPLE = ROOT / "ecg_audio_nb/assets/sample.mp4"
-AT = 24.1  # seconds of the sample, for the captioned frame
 
 
 def save(picture, path):
@@ -40,12 +37,6 @@ def photograph_report(browser, result, folder, out):
     page.evaluate("document.activeElement.blur()")
     page.wait_for_timeout(500)  # the frame is drawn
     page.screenshot(path=out)
-
-
-def draw_frame(result, folder, out):
-    captions = write_captions(result, folder / "sample.ass", "dynamic", frame_size(SAMPLE))
-    with av.open(str(burn(SAMPLE, captions, folder / "captioned.mp4"))) as video:
-        save(next(f for f in video.decode(video=0) if f.time >= AT).to_image(), out)
 
 
 def photograph_service(browser, folder, out):
@@ -84,7 +75,6 @@ def main():
     out, result = parser.parse_args().out, analyze(SAMPLE, profile="demo")
     with tempfile.TemporaryDirectory() as place, sync_playwright() as p:
         folder = Path(place)
-        draw_frame(result, folder, out / "captions.png")
         browser = p.chromium.launch(executable_path=chromium_tool(), args=["--no-sandbox", "--mute-audio"])
         photograph_report(browser, result, folder, out / "report.png")
         photograph_service(browser, folder, out / "service.png")

@@ -126,6 +126,7 @@ def _column_width(character):
 
 # Scripts
 
+RIGHT_TO_LEFT = ("ar", "fa", "he", "ps", "sd", "ur", "yi")  # languages
 UNSPACED = ("ja", "zh", "yue", "th", "lo", "my", "km", "bo")  # languages written without spaces
 _ALIASES = {"cmn": "zh", "wuu": "zh", "nan": "zh", "jpn": "ja", "zho": "zh", "chi": "zh", "tha": "th", "kor": "ko"}
 
@@ -155,6 +156,14 @@ def base_language(language: str | None) -> str | None:
 def is_unspaced(language: str | None) -> bool:
     "Tell whether a language is written without spaces between words"
     return base_language(language) in UNSPACED
+
+
+def is_right_to_left(text: str, language: str | None) -> bool:
+    "Tell whether a text is laid out from right to left: by its language, else by its first letter"
+    strong = [kind for kind in map(unicodedata.bidirectional, text) if kind in ("L", "R", "AL")]
+    if not {"R", "AL"} & set(strong):
+        return False
+    return base_language(language) in RIGHT_TO_LEFT or strong[0] != "L"
 
 
 def _east_asian_model(text, language):

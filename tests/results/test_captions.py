@@ -11,7 +11,13 @@ from pysubs2 import SSAEvent, SSAFile
 from ecg_audio_nb.core.html import PALETTE, contrast
 from ecg_audio_nb.core.renamed import STYLE, RenamedKey
 from ecg_audio_nb.results.ffmpeg import BACKGROUND
-from ecg_audio_nb.results.caption_styles import CaptionError, CaptionStyle, caption_presets, caption_style
+from ecg_audio_nb.results.caption_styles import (
+    CaptionError,
+    CaptionStyle,
+    caption_cues,
+    caption_presets,
+    caption_style,
+)
 from ecg_audio_nb.results.captions import (
     SpeakerBaseline,
     ass_text,
@@ -27,14 +33,17 @@ from ecg_audio_nb.results.captions import (
     write_captions,
 )
 from ecg_audio_nb.results.cues import ExportError
+from ecg_audio_nb.results.letter_widths import drawn_width
 from ecg_audio_nb.schema import AcousticFeatures, Analysis, Metadata, Segment, Speaker, Word
 
 try: FFMPEG = find_ffmpeg()
 except CaptionError as e: FFMPEG, WHY = None, str(e)
 else: WHY = ""
 with_ffmpeg = pytest.mark.skipif(not FFMPEG, reason=WHY)
+COLOUR = r"\\1c&H[0-9A-F]{6}&"
 OURS = re.compile(
-    r"\{\\1c&H[0-9A-F]{6}&(?:\\t\(0,80,\\1c&H[0-9A-F]{6}&\))?(?:\\fs[0-9.]+)?(?:\\fax-?[0-9.]+)?\}|\{\\fs[0-9.]+\}"
+    rf"\{{{COLOUR}(?:\\t\(0,80,{COLOUR}\))?(?:\\fs[0-9.]+)?(?:\\fax-?[0-9.]+\\fsp0)?\}}"
+    r"|\{(?:\\fs[0-9.]+)?(?:\\fsp-?[0-9.]+)?\}"
 )
 
 
@@ -289,7 +298,7 @@ def test_what_pysubs2_reads_back(a, style):
         assert mine[0].start == round(c.start_time * 1000) and mine[-1].end == round(c.end_time * 1000)
         assert all(x.end == y.start for x, y in zip(mine, mine[1:]))
         # nothing that moves differs
-        assert len({tuple(re.findall(r"\\fs[0-9.]+|\\fax[-0-9.]+|\}([^{]*)", e.text)) for e in mine}) == 1
+        assert len({tuple(re.findall(r"\\f(?:s|ax|sp)[-0-9.]+|\}[^{]*", e.text)) for e in mine}) == 1
 
 
 @given(results())
@@ -306,7 +315,7 @@ def test_every_word_is_lit_from_its_time_until_the_next_of_its_row(a):
             expected += zip(begins, [*begins[1:], c.end_time])
         for e in back:
             if not round(c.start_time * 1000) <= e.start < round(c.end_time * 1000): continue
-            drawn = [part for part in e.text.split("{\\1c")[1:] if not part.split("}")[1].startswith("- ")]
+            drawn = [part for part in e.text.split("{\\1c")[1:] if not part.split("}")[1].lstrip("\u200e\u200f").startswith("- ")]
             lit = ["563412" in part.split("}")[0] for part in drawn]
             moment = e.start / 1000
             assert lit == [
@@ -356,11 +365,28 @@ def test_every_colour_of_the_palette_stands_out_from_black():
 
 
 @pytest.mark.parametrize("size", [(320, 180), (640, 360), (1920, 1080), (1080, 1920), (720, 720)])
-def test_a_full_line_fits_the_frame(size):
+def test_letters_are_as_high_as_the_style_says_or_as_a_full_line_allows(size):
     back = SSAFile.from_string(to_ass(analysis(talk("hello")), size=size))
     style = back.styles["Captions"]
     assert (back.info["PlayResX"], back.info["PlayResY"]) == tuple(map(str, size))
-    assert 0.53 * 42 * style.fontsize <= size[0] - style.marginl - style.marginr + 1
+    assert style.fontsize == pytest.approx(0.07 * min(size), abs=0.06)
+    assert (style.marginl, style.marginv) == (round(0.06 * size[0]), round(0.06 * size[1]))
+    full = analysis(talk("a line of as many letters as there may be"))  # 41
+    letter = SSAFile.from_string(to_ass(full, "plain", size)).styles["Captions"].fontsize
+    assert letter == pytest.approx(min(0.07 * min(size), 0.88 * size[0] / drawn_width(full.segments[0].text)), abs=0.06)
+
+
+def test_loud_words_shrink_the_caption_and_keep_their_sizes_to_each_other():
+    text = "as many letters as there may be in a line"
+    loud = analysis(talk(text, step=0.1, levels=[-20, -20, -30, -20, -20, -20, -20, -10, -20, -20]))
+    size = 640, 480
+    (normal,) = events(to_ass(analysis(talk(text, step=0.1)), {"inherits": "dynamic", "by_word": False}, size))
+    (shrunk,) = events(to_ass(loud, {"inherits": "dynamic", "by_word": False, "min_size": 1.0, "size_per_sd": 0.3}, size))
+    sizes = [float(x) for x in re.findall(r"&\\fs([0-9.]+)", shrunk.text)]
+    neutral = float(re.search(r"&\\fs([0-9.]+)", normal.text)[1])
+    words = caption_lines(loud, {"inherits": "dynamic", "min_size": 1.0, "size_per_sd": 0.3})[0].words
+    assert sizes == [pytest.approx(sizes[0] / words[0].size * w.size, abs=0.11) for w in words]
+    assert sizes[0] < neutral < max(sizes)
 
 
 def test_plain_is_one_event_a_caption_and_a_top_style_hangs_from_the_top():
@@ -369,9 +395,46 @@ def test_plain_is_one_event_a_caption_and_a_top_style_hangs_from_the_top():
     assert int(SSAFile.from_string(to_ass(a, {"position": "top"})).styles["Captions"].alignment) == 8
 
 
-def test_arabic_finds_its_direction_and_nobody_speaking_is_a_file_too():
-    assert SSAFile.from_string(to_ass(analysis(talk("مرحبا")))).styles["Captions"].encoding == -1
-    assert events(to_ass(analysis())) == []
+def test_a_line_runs_in_its_own_direction():
+    a = analysis(talk("OpenAI היא חברה."), talk("We know.", 5, id=1), language="he")
+    ass = to_ass(a, "plain")
+    assert SSAFile.from_string(ass).styles["Captions"].encoding == -1
+    # the marks say it: libass would take a line's first letter
+    assert [OURS.sub("", e.text) for e in events(ass)] == ["\u200fOpenAI היא חברה.", "\u200eWe know."]
+    two = analysis(talk("הלך"), talk("OpenAI כן", 0.2, who="Bob", id=1), language="he")
+    for style in ("plain", {"inherits": "karaoke", "spoken_colour": "same"}):
+        last = OURS.sub("", events(to_ass(two, style))[-1].text).split("\\N")[-1]
+        assert last == "\u200f- Bob:\u200f OpenAI כן"  # the name keeps its place
+    english = to_ass(analysis(talk("We know.")), "plain")
+    assert SSAFile.from_string(english).styles["Captions"].encoding == 1
+    assert not set(english) & {"\u200e", "\u200f"}
+
+
+def test_spelling_stays_and_overrides_go():
+    texts = ["می‌خواهم", "👨‍👩‍👧", "क्‍ष", "a\u202eb\u2066c\x07"]
+    assert [ass_text(text) for text in texts] == [*texts[:3], "abc"]
+    shown = [e.text for e in events(to_ass(analysis(talk(" ".join(texts[:3])), language="fa")))]
+    assert all(text in OURS.sub("", x) for x in shown for text in texts[:3])
+
+
+def test_nobody_speaking_is_a_file_too(): assert events(to_ass(analysis())) == []
+
+
+def test_a_phrase_without_spaces_is_drawn_as_one_and_lit_word_by_word():
+    a = analysis(talk("知 識 が 成 立 する", step=0.3, levels=[-20, -30, -20, -10, -15, -20], joined=""), language="ja")
+    (shown,) = caption_lines(a)
+    assert [w.text for w in shown.words] == ["知", "識", "が", "成", "立", "する"]
+    assert len({w.size for w in shown.words[:3]}) == len({w.size for w in shown.words[3:5]}) == 1
+    assert len(events(to_ass(a))) == 6
+
+
+def test_a_caption_says_what_every_other_format_says():
+    a = analysis(talk("We came late, and then we left again without a word to anybody.", step=0.2),
+                 talk("Why?", 1.0, who="B", id=1), speakers=["A", "B"])
+    cues, events_of = caption_cues(a, "plain"), events(to_ass(a, "plain"))
+    assert [OURS.sub("", e.text).split("\\N") for e in events_of] == [list(cue.lines) for cue in cues]
+    assert [(e.start, e.end) for e in events_of] == [
+        (round(round(cue.start_time, 2) * 1000), round(round(cue.end_time, 2) * 1000)) for cue in cues]
 
 
 def test_written_whole_or_not_at_all(tmp_path):
