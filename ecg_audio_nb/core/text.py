@@ -4,6 +4,7 @@ Follows Unicode: grapheme clusters (UAX #29), line breaks (UAX #14), width (UAX 
 and Thai come from BudouX.
 """
 
+import re
 import unicodedata
 from functools import lru_cache
 
@@ -14,6 +15,18 @@ def clean_text(text: str) -> str:
     "Normalize a text to NFC without control characters and bidi overrides; joiners, which are spelling, stay"
     kept = (c for c in text if c in "\t\n" or not (unicodedata.category(c) == "Cc" or c in BIDI_OVERRIDES))
     return unicodedata.normalize("NFC", "".join(kept))
+
+
+def one_line(text: str | None) -> str:
+    "Clean a text and put it on one line: white space becomes single spaces, no-break spaces stay"
+    spaced = re.sub(r"[^\S\u00a0\u2007\u202f]+", " ", text or "")  # before control characters go
+    return re.sub(" +", " ", clean_text(spaced)).strip(" ")
+
+
+def xml_text(text: str) -> str:
+    "Clean a text and leave out what XML 1.0 has no place for; a lone surrogate becomes `?`"
+    valid = clean_text(text).encode("utf-8", "replace").decode()
+    return valid.replace("\ufffe", "").replace("\uffff", "")
 
 
 def graphemes(text: str) -> list[str]:
