@@ -235,10 +235,18 @@ def _bom_formats(value):
 BomFormats = Annotated[tuple[str, ...], BeforeValidator(_bom_formats), NoDecode]
 
 # %% ../nbs/01_settings.ipynb #87380a83
+def _toml_file(value):
+    "Read a style's path, and whether the file can be read: an analysis must not end because it can't"
+    path = _absolute(Path(value))
+    try: tomllib.loads(path.read_text("utf-8"))
+    except OSError as e: raise ValueError(f"{path}: {e.strerror}") from None
+    except ValueError as e: raise ValueError(f"{path} is not TOML: {e}") from None
+    return str(path)
+
 def _caption_style(value):
     "Read the name of a style that comes with the package, or the path of a file"
     if value is None: return None
-    if value.endswith(".toml"): return str(_absolute(Path(value)))
+    if value.endswith(".toml"): return _toml_file(value)
     known = tomllib.loads((files("ecg_audio_nb") / "assets/captions.toml").read_text("utf-8"))
     if value in known: return value
     raise ValueError(f"no caption style {value!r}{_nearest(value, known)}; known: {', '.join(known)}, "
