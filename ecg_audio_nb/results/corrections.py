@@ -17,7 +17,7 @@ __all__ = ['BY_HAND', 'UNMEASURED', 'Draft', 'draft_of', 'CorrectionError', 'edi
 
 # %% ../../nbs/34_corrections.ipynb #3abe59a9
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 import numpy as np
@@ -85,15 +85,21 @@ def _join_turns(turns, max_gap=0.001): # seconds
     return joined
 
 # %% ../../nbs/34_corrections.ipynb #3b02ba0c
-def _with_words(draft, words):
+def with_words(draft:Draft, words:Sequence[Word])->Draft:
+    "Replace the words of a draft, and put them in time order"
     return replace(draft, words=tuple(sorted(words, key=lambda w: (w.start_time, w.end_time))))
 
-def _with_turns(draft, turns): return replace(draft, turns=tuple(_join_turns(turns)))
+def with_turns(draft:Draft, turns:Sequence[Turn])->Draft:
+    "Replace the turns of a draft; those of one speaker that touch are joined"
+    return replace(draft, turns=tuple(_join_turns(turns)))
 
 # %% ../../nbs/34_corrections.ipynb #9f18b49d
-def _split_word(text, template): # template: a Word with the time of all
+def split_text(
+    text:str, # one or several words
+    template:Word, # with the time of all
+)->list[Word]: # none for a text of white space
     "Make a word of each word in a text, with a part of the time by its letters"
-    texts = text.split()
+    texts = [part for part in one_line(text).split(" ") if part]
     if len(texts) == 1: return [replace(template, word=texts[0])]
     letters, start, words = sum(map(len, texts)), template.start_time, []
     duration = template.end_time - template.start_time
@@ -120,8 +126,8 @@ def edit_word(
     if (start, end) != (old.start_time, old.end_time): new = replace(new, timing="measured")
     if text != old.word: new = replace(new, confidence=None)
     if text == old.word and new == old: return draft
-    words = _split_word(text, new)
-    return _with_words(draft, [*draft.words[:number], *words, *draft.words[number + 1:]])
+    words = split_text(text, new)
+    return with_words(draft, [*draft.words[:number], *words, *draft.words[number + 1:]])
 
 # %% ../../nbs/34_corrections.ipynb #f1800d67
 def add_words(
@@ -134,21 +140,25 @@ def add_words(
     if not text.split(): raise CorrectionError("no text: what was said between these times?")
     _check_span(draft, start, end)
     new = Word(text, start, end, speaker_id=speaker, timing="measured")
-    return _with_words(draft, [*draft.words, *_split_word(text, new)])
+    return with_words(draft, [*draft.words, *split_text(text, new)])
 
 # %% ../../nbs/34_corrections.ipynb #54e00224
-def _middle_in(word, start, end): return start <= (word.start_time + word.end_time)/2 < end
+def middle_in(word:Word, start:float, end:float)->bool: # start, end: seconds
+    "Tell whether the middle of a word lies in a span"
+    return start <= (word.start_time + word.end_time)/2 < end
 
-def _give_word(word, speaker): # corrected by hand, so the confidence is removed
+def give_word(word:Word, speaker:str|None)->Word: # corrected by hand, so the confidence is removed
+    "Give a word to another speaker"
     others = tuple(x for x in word.other_speakers if x != speaker)
     return replace(word, speaker_id=speaker, speaker_confidence=None, other_speakers=others)
 
-def _outside(turn, start, end):
+def outside(turn:Turn, start:float, end:float)->list[Turn]: # start, end: seconds
     "Return the parts of a turn outside a span"
     parts = [(turn.start_time, min(turn.end_time, start)), (max(turn.start_time, end), turn.end_time)]
     return [replace(turn, start_time=a, end_time=b) for a, b in parts if b > a]
 
-def _rename_speaker(draft, old, new):
+def rename_speaker(draft:Draft, old:str, new:str)->Draft:
+    "Rename a speaker everywhere"
     words, turns = ([renamed(x, {old: new}) for x in items] for items in (draft.words, draft.turns))
     return replace(draft, words=tuple(words), turns=tuple(turns))
 
@@ -165,19 +175,19 @@ def reassign_speaker(
     to = _check_name(to)
     known = {x.speaker_id for x in (*draft.words, *draft.turns)}
     if of is not None and (start, end) == (0, draft.duration) and to not in known:
-        return _rename_speaker(draft, of, to)
+        return rename_speaker(draft, of, to)
     words, turns = [], []
     for word in draft.words:
-        given = of in (None, word.speaker_id) and _middle_in(word, start, end)
-        words.append(_give_word(word, to) if given else word)
+        given = of in (None, word.speaker_id) and middle_in(word, start, end)
+        words.append(give_word(word, to) if given else word)
     for turn in draft.turns:
         if of not in (None, turn.speaker_id):
             turns.append(turn)
             continue
-        turns += _outside(turn, start, end)
+        turns += outside(turn, start, end)
         inside = max(turn.start_time, start), min(turn.end_time, end)
         if inside[1] > inside[0]: turns.append(Turn(*inside, to))
-    return _with_turns(_with_words(draft, words), turns)
+    return with_turns(with_words(draft, words), turns)
 
 # %% ../../nbs/34_corrections.ipynb #7c377d70
 def edit_turn(
@@ -192,11 +202,11 @@ def edit_turn(
     if speaker is not None: speaker = _check_name(speaker)
     words = []
     for word in draft.words:
-        given = word.speaker_id == old.speaker_id and _middle_in(word, old.start_time, old.end_time)
-        words.append(_give_word(word, speaker) if given else word)
+        given = word.speaker_id == old.speaker_id and middle_in(word, old.start_time, old.end_time)
+        words.append(give_word(word, speaker) if given else word)
     turns = [*draft.turns[:number], *draft.turns[number + 1:]]
     if speaker is not None: turns.append(Turn(start, end, speaker))
-    return _with_turns(_with_words(draft, words), turns)
+    return with_turns(with_words(draft, words), turns)
 
 # %% ../../nbs/34_corrections.ipynb #fd79fcda
 def add_turn(draft:Draft, start:float, end:float, speaker:str)->Draft: # start, end: seconds
@@ -205,9 +215,9 @@ def add_turn(draft:Draft, start:float, end:float, speaker:str)->Draft: # start, 
     speaker = _check_name(speaker)
     words = []
     for word in draft.words:
-        given = word.speaker_id is None and _middle_in(word, start, end)
-        words.append(_give_word(word, speaker) if given else word)
-    return _with_turns(_with_words(draft, words), [*draft.turns, Turn(start, end, speaker)])
+        given = word.speaker_id is None and middle_in(word, start, end)
+        words.append(give_word(word, speaker) if given else word)
+    return with_turns(with_words(draft, words), [*draft.turns, Turn(start, end, speaker)])
 
 # %% ../../nbs/34_corrections.ipynb #42eaed01
 BY_HAND = "corrected by hand" # a result's last warning
