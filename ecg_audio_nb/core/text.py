@@ -10,11 +10,15 @@ from functools import lru_cache
 
 BIDI_OVERRIDES = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
+_NONCHARACTERS = re.compile(  # no text has them; FFmpeg refuses a file with U+FFFE
+    "[\ufdd0-\ufdef" + "".join(chr(plane + 0xFFFE) + chr(plane + 0xFFFF) for plane in range(0, 0x110000, 0x10000)) + "]"
+)
+
 
 def clean_text(text: str) -> str:
-    "Normalize a text to NFC without control characters and bidi overrides; joiners, which are spelling, stay"
+    "Normalize a text to NFC without control characters, noncharacters and bidi overrides; joiners stay: they spell"
     kept = (c for c in text if c in "\t\n" or not (unicodedata.category(c) == "Cc" or c in BIDI_OVERRIDES))
-    return unicodedata.normalize("NFC", "".join(kept))
+    return unicodedata.normalize("NFC", _NONCHARACTERS.sub("", "".join(kept)))
 
 
 def one_line(text: str | None) -> str:
@@ -24,9 +28,8 @@ def one_line(text: str | None) -> str:
 
 
 def xml_text(text: str) -> str:
-    "Clean a text and leave out what XML 1.0 has no place for; a lone surrogate becomes `?`"
-    valid = clean_text(text).encode("utf-8", "replace").decode()
-    return valid.replace("\ufffe", "").replace("\uffff", "")
+    "Clean a text for XML 1.0; a lone surrogate, for which it has no place, becomes `?`"
+    return clean_text(text).encode("utf-8", "replace").decode()
 
 
 def graphemes(text: str) -> list[str]:

@@ -87,7 +87,7 @@ def _cue(event, kind):
     else:
         lines, voices = text.split("\n"), []
     if kind != "ass":
-        lines = restore_text("\n".join(_without_tags(line, kind) for line in lines)).split("\n")
+        lines = restore_text("\n".join(_without_tags(line, kind) for line in lines), kind).split("\n")
     shown = [one_line(line) for line in lines]
     voices = [voice for line, voice in zip(shown, voices) if line]
     return FileCue(event.start / 1000, event.end / 1000, tuple(filter(None, shown)), tuple(voices))

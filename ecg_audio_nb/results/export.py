@@ -60,8 +60,8 @@ def _clock(seconds):
     return f"{whole//3600:02}:{whole//60%60:02}:{whole%60:02}.{ms:03}"
 
 def _label(segment):
-    speaker = one_line(segment.speaker_id)
-    return f"{speaker}: {spoken_text(segment)}" if speaker else spoken_text(segment)
+    speaker, text = one_line(segment.speaker_id), one_line(spoken_text(segment))
+    return f"{speaker}: {text}" if speaker else text
 
 def to_txt(analysis:Analysis)->str:
     "Write time, speaker and text, a line for each segment"

@@ -30,7 +30,8 @@ from ..schema import Analysis, with_names
 # %% ../../nbs/31_subtitles.ipynb #72b98ee6
 _JOINER = "\u2060"
 _BREAK = re.compile(r"\\(?=\u2060*[Nnh])") # breaks of SubStation Alpha
-_COMMAND = re.compile(r"<(?=\u2060*\s*[A-Za-z/!?])|--(?=\u2060*>)|\{(?=\u2060*(?:\\|/?[A-Za-z]+[:}]))")
+_TAG = r"\u2060*(?:\\|[A-Za-z]:|/?(?:[bius]|bold|italic|underline)\})" # after a brace
+_COMMAND = re.compile(rf"<(?=\u2060*\s*[A-Za-z/!?])|--(?=\u2060*>)|\{{(?={_TAG})")
 _ENTITY = re.compile(r"&(?=\u2060*(#?\w+;?))")
 _STAMP = re.compile(r"(\d:\d\d)(?=\u2060*[.,]\d)") # of two times on one line
 _NUMBER = re.compile(r"(\n *\d+ *)(?=\u2060*$)") # a last line that could be the number of another cue
@@ -59,16 +60,18 @@ def guard_commands(text:str)->str: # of a cue
     return _join_entities(_COMMAND.sub(rf"\g<0>{_JOINER}", guard_breaks(text)))
 
 # %% ../../nbs/31_subtitles.ipynb #60c536d7
-_JOINED = re.compile("|".join((
-    r"(?<=\\)\u2060(?=\u2060*[Nnh])", r"(?<=<)\u2060(?=\u2060*\s*[A-Za-z/!?])", r"(?<=--)\u2060(?=\u2060*>)",
-    r"(?<=\{)\u2060(?=\u2060*(?:\\|/?[A-Za-z]+[:}]))", r"(?<=&)\u2060(?=\u2060*#?\w+;?)",
-    r"(?<=\d:\d\d)\u2060(?=\u2060*[.,]\d)", r"(?<=\d)\u2060(?=\u2060*$)")))
+_JOINED_BREAK = re.compile(r"(?<=\\)\u2060(?=\u2060*[Nnh])|(?<=\d:\d\d)\u2060(?=\u2060*[.,]\d)"
+                           r"|(?<=\d)\u2060(?=\u2060*$)")
+_JOINED_COMMAND = re.compile(r"(?<=<)\u2060(?=\u2060*\s*[A-Za-z/!?])|(?<=--)\u2060(?=\u2060*>)"
+                             rf"|(?<=\{{)\u2060(?={_TAG})|(?<=&)\u2060(?=\u2060*#?\w+;?)")
 
 def restore_text(
     text:str, # of a cue in a file that `to_srt` or `to_vtt` wrote, without tags and entities
+    format:str="srt", # or "vtt", which has joiners only where there could be a break
 )->str:
     "Remove the joiners that keep text from being read as a command"
-    return _JOINED.sub("", text)
+    if format == "srt": text = _JOINED_COMMAND.sub("", text)
+    return _JOINED_BREAK.sub("", text)
 
 # %% ../../nbs/31_subtitles.ipynb #8a480d0f
 def _stamp(seconds, mark): # mark: between seconds and milliseconds
@@ -160,7 +163,7 @@ def _body(doc, style):
     body.set_style(properties.Color, _colour(style.base_colour))
     if style.bold: body.set_style(properties.FontWeight, tts.FontWeightType.bold)
     if style.outline:
-        thickness = tts.LengthType(round(min(100*style.outline, 10), 3), units.pct) # IMSC allows 10 %
+        thickness = tts.LengthType(round(min(100*style.outline, 9.9), 3), units.pct) # IMSC: at most 10 %
         outline = tts.TextOutlineType(thickness, _colour(style.outline_colour))
         body.set_style(properties.TextOutline, outline)
     return body
@@ -183,6 +186,7 @@ def _spans(doc, row, style, colour):
     from ttconv.style_properties import StyleProperties
     named = style.colour != "speaker"
     for line in (row if named else replace(row, name="")).texts:
+        if not line: continue # a line of its own that held the name
         span = Span(doc)
         if colour != style.base_colour: span.set_style(StyleProperties.Color, _colour(colour))
         if style.box: span.set_style(StyleProperties.BackgroundColor, _colour("#000000", style.box))
