@@ -107,8 +107,10 @@ def _voiced_lines(text):
 
 
 def _without_tags(text, kind):
-    plain = re.sub(r"</?[A-Za-z][^<>]*>|<\d[\d:.]*>", "", text)
-    return unescape(plain) if kind == "vtt" else re.sub(r"\{\\[^}]*\}", "", plain)
+    plain = re.sub(r"</?[A-Za-z][^<>]*>", "", text)
+    if kind == "vtt":
+        return unescape(re.sub(r"<\d[\d:.]*>", "", plain))
+    return re.sub(r"\{\\[^}]*\}", "", plain)
 
 
 def find_cue_edits(
@@ -300,7 +302,8 @@ def _split_label(text, names, named, old):
 
 def _looks_like_a_name(text):
     words = text.split()
-    return len(words) <= 4 and all(not word[0].islower() for word in words) and not re.search(r"[.?!,;]\s", text)
+    ends_sentence = re.search(r"[?!,;]|\w{4}\.\s", text)  # Dr. and Prof. are none
+    return len(words) <= 4 and all(not word[0].islower() for word in words) and not ends_sentence
 
 
 def _space(before, after):

@@ -91,11 +91,19 @@ def _add(change, row, row_of, edits, draft):
     "Add words between their neighbours"
     before, after = (None if n is None else draft.words[n] for n in (change.before, change.after))
     same_row = [row_of.get(n) == change.passage for n in (change.before, change.after)]
-    start, end = _room(before, after, same_row, row, sum(map(len, change.texts)) * SECONDS_PER_LETTER)
+    needed = sum(map(len, change.texts)) * SECONDS_PER_LETTER
+    start, end = _room(before, after or _next_word(draft, before, row), same_row, row, needed)
     neighbours = [w for w, same in zip((before, after), same_row) if same] or [w for w in (before, after) if w]
     speaker = row.speaker if row.speaker is not None else _speaker_of(draft, neighbours, start, any(same_row))
     end = min(end, draft.duration)
     edits.add(_spread(change.texts, min(start, end), end, speaker))
+
+
+def _next_word(draft, before, row):
+    "Return the first word that begins after another one, or in the row"
+    time = row.start_time if before is None else before.end_time
+    later = [w for w in draft.words if w.start_time >= time and w is not before]
+    return min(later, key=lambda w: w.start_time, default=None)
 
 
 def _room(before, after, same_row, row, needed):

@@ -1,7 +1,7 @@
 """Results that tests make up: by hand, and by Hypothesis with any text that Unicode can write"""
 from hypothesis import strategies as st
 
-from ecg_audio_nb.schema import Analysis, Metadata, Segment, Turn, Word
+from ecg_audio_nb.schema import Analysis, Metadata, Segment, Speaker, Turn, Word
 
 AWKWARD = [
     "a", "yes,", "Okay.", "market", "extraordinarily", "[noise]", "R&D", "<b>", "</i>", "<i", "{\\an8}", "{b}", "{Y:i}",
@@ -59,4 +59,5 @@ def said(id, text, start=0.0, step=0.4, speaker="SPEAKER_00", joined=" ", length
 def result(*segments, duration=100.0, filename="talk.mp4", speakers=(), **about):
     "A result whose turns are its segments"
     turns = tuple(Turn(s.start_time, s.end_time, s.speaker_id) for s in segments if s.speaker_id)
-    return Analysis(segments, turns, tuple(speakers), Metadata(filename, duration=duration, **about))
+    speakers = tuple(speakers) or tuple(Speaker(who) for who in sorted({t.speaker_id for t in turns}))
+    return Analysis(segments, turns, speakers, Metadata(filename, duration=duration, **about))
