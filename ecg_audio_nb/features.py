@@ -25,6 +25,7 @@ from .voice.acoustics import Frames, add_emphasis, percentiles, pool, speech_sec
 # %% ../nbs/19_features.ipynb #de4ded07
 def _pool(measured, spans, speakers, speech)->list[AcousticFeatures]:
     "Pool each span over the frames of its speaker"
+    if measured is None: return [AcousticFeatures() for _ in spans]
     if not isinstance(measured, ChannelFrames): return pool(measured, spans, speech)
     features = [None] * len(spans)
     for speaker in set(speakers):
@@ -50,7 +51,7 @@ def attach_features(
     groups:Sequence[Sequence[Word]], # the words of each segment; a segment may have none
     spans:Spans, # of the segments, seconds
     speakers:Sequence[str|None], # of the segments
-    frames:Frames|ChannelFrames, # acoustic
+    frames:Frames|ChannelFrames|None, # acoustic; None: nothing is measured
     speech:Spans, # where there is speech, seconds
     space:str=" ", # between words; none in some languages
 )->tuple[Segment, ...]:
@@ -72,14 +73,16 @@ def attach_features(
 # %% ../nbs/19_features.ipynb #22cf8091
 def build_segments(
     words:Sequence[Word], # in time order, with times and speakers
-    frames:Frames|ChannelFrames, # acoustic; of channels: each speaker's words are cut by themselves
+    frames:Frames|ChannelFrames|None, # acoustic; None: nothing is measured
     speech:Spans, # where there is speech, seconds
     settings:Settings, # its sections `segments`, `export` and `voice`
     language:str|None, # as it was detected
+    by_speaker:bool|None=None, # cut each speaker's words by themselves; None: where channels are speakers
 )->tuple[Segment, ...]:
     "Cut words into segments, mark silence if the settings ask for it, and measure them"
     rules, marks = settings.segments, settings.export
-    cut = group_by_speaker if isinstance(frames, ChannelFrames) else group_words
+    if by_speaker is None: by_speaker = isinstance(frames, ChannelFrames)
+    cut = group_by_speaker if by_speaker else group_words
     groups = cut(words, rules.max_pause, rules.max_duration)
     speakers = [g[0].speaker_id for g in groups]
     if marks.silence_marks:

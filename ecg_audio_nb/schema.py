@@ -389,14 +389,16 @@ class Analysis:
 
     def to_dict(self)->dict: return to_dict(self)
     def to_json(self)->str: return _results("export", "to_json", self)
-    def to_srt(self)->str: return _results("export", "to_srt", self)
-    def to_vtt(self)->str: return _results("export", "to_vtt", self)
+    def to_srt(self, style="plain")->str: return _results("export", "to_srt", self, style)
+    def to_vtt(self, style="plain")->str: return _results("export", "to_vtt", self, style)
+    def to_ttml(self, style="plain")->str: return _results("export", "to_ttml", self, style)
     def to_ass(self, style="dynamic")->str: return _results("captions", "to_ass", self, style)
     def to_txt(self)->str: return _results("export", "to_txt", self)
     def to_tsv(self)->str: return _results("export", "to_tsv", self)
     def to_rttm(self)->str: return _results("export", "to_rttm", self)
     def to_ctm(self)->str: return _results("export", "to_ctm", self)
     def to_textgrid(self)->str: return _results("export", "to_textgrid", self)
+    def to_eaf(self)->str: return _results("export", "to_eaf", self)
     def to_frame(self, rows="words"): return _frame(self, rows) # -> pandas DataFrame; or rows="segments"
     def plot(self, kind="words"): # -> matplotlib Figure
         "Draw words, speakers, level and F0 over time; or kind talk_time, or speakers"

@@ -20,14 +20,15 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/settings.html.md"""
 # %% auto #0
 __all__ = ['NonNegative', 'Positive', 'Probability', 'LogProbability', 'Names', 'Ports', 'Temperatures', 'OptionalText', 'Count',
            'Seconds', 'Decibels', 'ChunkSize', 'AudioTrack', 'Folder', 'Engine', 'StageEngine', 'DiarizeEngine',
-           'FORMATS', 'DEFAULT_FORMATS', 'Formats', 'NOT_IN_RESULTS', 'NOT_IN_METADATA', 'SettingsError',
-           'StageSettings', 'RuntimeSettings', 'FetchSettings', 'MediaSettings', 'VoiceSettings', 'TranscribeSettings',
-           'AlignSettings', 'DiarizeSettings', 'AcousticsSettings', 'SegmentsSettings', 'ExportSettings', 'Settings',
-           'profiles', 'known_keys', 'load_settings', 'format_value', 'as_text', 'default_settings', 'non_defaults',
-           'setting_comments', 'SettingInfo', 'describe_settings', 'changes_results', 'as_analyzed']
+           'FORMATS', 'DEFAULT_FORMATS', 'UNAVAILABLE_FORMATS', 'Formats', 'BOM_FORMATS', 'DEFAULT_BOM', 'BomFormats',
+           'CaptionStyleName', 'NOT_IN_RESULTS', 'NOT_IN_METADATA', 'SettingsError', 'StageSettings', 'RuntimeSettings',
+           'FetchSettings', 'MediaSettings', 'VoiceSettings', 'TranscribeSettings', 'AlignSettings', 'DiarizeSettings',
+           'AcousticsSettings', 'SegmentsSettings', 'ExportSettings', 'Settings', 'profiles', 'known_keys',
+           'load_settings', 'format_value', 'as_text', 'default_settings', 'non_defaults', 'setting_comments',
+           'SettingInfo', 'describe_settings', 'changes_results', 'as_analyzed']
 
 # %% ../nbs/01_settings.ipynb #269193f2
-import configparser, difflib, os, re
+import configparser, difflib, os, re, tomllib
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass
@@ -201,8 +202,10 @@ class SegmentsSettings(StageSettings):
     max_duration: Positive = 20.0 # seconds; a longer segment is cut at its pauses
 
 # %% ../nbs/01_settings.ipynb #bbe11366
-FORMATS = ("json", "srt", "vtt", "ass", "txt", "tsv", "csv", "parquet", "rttm", "ctm", "TextGrid", "audacity")
+FORMATS = ("json", "srt", "vtt", "ttml", "ass", "txt", "tsv", "csv", "parquet", "rttm", "ctm", "TextGrid", "eaf",
+           "audacity")
 DEFAULT_FORMATS = ("json", "srt", "vtt", "txt", "tsv", "rttm")
+UNAVAILABLE_FORMATS = {"stl": "EBU-STL is not written, as ttconv can only read it; take ttml (IMSC 1.1) or srt"}
 
 def _nearest(name, known):
     close = difflib.get_close_matches(name, list(known), 1, 0.5)
@@ -211,16 +214,52 @@ def _nearest(name, known):
 def _known_formats(value):
     names = _split(value)
     for name in names:
+        if reason := UNAVAILABLE_FORMATS.get(name.lower()): raise ValueError(reason)
         if name not in FORMATS:
             raise ValueError(f"no format {name!r}{_nearest(name, FORMATS)}; known: {', '.join(FORMATS)}")
     return names
 
 Formats = Annotated[tuple[str, ...], BeforeValidator(_known_formats), NoDecode]
 
+# %% ../nbs/01_settings.ipynb #a1c93461
+BOM_FORMATS = ("csv", "tsv", "srt", "vtt", "ass", "txt") # that may begin with a byte order mark
+DEFAULT_BOM = ("csv", "tsv") # Excel reads no Korean without one
+
+def _bom_formats(value):
+    names = () if _no_value(value) is None else _split(value)
+    for name in names:
+        if name not in BOM_FORMATS:
+            raise ValueError(f"no byte order mark in {name!r}; known: {', '.join(BOM_FORMATS)}, or none")
+    return names
+
+BomFormats = Annotated[tuple[str, ...], BeforeValidator(_bom_formats), NoDecode]
+
+# %% ../nbs/01_settings.ipynb #87380a83
+def _toml_file(value):
+    "Read a style's path, and whether the file can be read: an analysis must not end because it can't"
+    path = _absolute(Path(value))
+    try: tomllib.loads(path.read_text("utf-8"))
+    except OSError as e: raise ValueError(f"{path}: {e.strerror}") from None
+    except ValueError as e: raise ValueError(f"{path} is not TOML: {e}") from None
+    return str(path)
+
+def _caption_style(value):
+    "Read the name of a style that comes with the package, or the path of a file"
+    if value is None: return None
+    if value.endswith(".toml"): return _toml_file(value)
+    known = tomllib.loads((files("ecg_audio_nb") / "assets/captions.toml").read_text("utf-8"))
+    if value in known: return value
+    raise ValueError(f"no caption style {value!r}{_nearest(value, known)}; known: {', '.join(known)}, "
+                     "or a .toml file")
+
+CaptionStyleName = Annotated[str|None, AfterValidator(_caption_style), BeforeValidator(_no_value)]
+
 # %% ../nbs/01_settings.ipynb #5d72341a
 class ExportSettings(StageSettings):
     "Which files are written, and how"
-    formats: Formats = DEFAULT_FORMATS # files to write, such as json,srt,vtt,ass,csv,TextGrid
+    formats: Formats = DEFAULT_FORMATS # files to write, such as json,srt,vtt,ttml,ass,csv,TextGrid,eaf
+    style: CaptionStyleName = None # of captions: plain, netflix, bbc, … or a .toml file; None: plain, ass: dynamic
+    bom: BomFormats = DEFAULT_BOM # files with a byte order mark, for Excel: of csv,tsv,srt,vtt,ass,txt; or none
     silence_marks: bool = False # True: add [SILENCE] words for gaps without speech
     min_silence: Seconds = None # seconds; shorter gaps get no mark; None: as voice.min_silence
 
@@ -422,8 +461,8 @@ def describe_settings(
 # %% ../nbs/01_settings.ipynb #03bd99d9
 _OF_MACHINE = {"data_dir", "threads", "checkpoints", "checkpoints_max_mb"} # no result depends on these
 NOT_IN_RESULTS = {"runtime": _OF_MACHINE, "fetch": True} # pydantic's `exclude`
-_PRIVATE = {"voices"} # a path
-NOT_IN_METADATA = {"runtime": _OF_MACHINE - {"threads"}, "fetch": True, "diarize": _PRIVATE}
+_PATHS = {"diarize": {"voices"}, "export": {"style"}} # of this machine's files
+NOT_IN_METADATA = {"runtime": _OF_MACHINE - {"threads"}, "fetch": True, **_PATHS}
 
 def changes_results(key:str)->bool: # dotted name of a setting
     "Tell whether a result depends on a setting"

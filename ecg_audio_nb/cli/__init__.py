@@ -25,7 +25,9 @@ from ecg_audio_nb.cli import (
     cache,
     callbacks,
     captions,
+    correct,
     doctor,
+    export,
     jobs,
     models,
     options,
@@ -64,7 +66,13 @@ def _options(
 
 
 _COMMANDS = {
-    options.RECORDING: (analyze.analyze, captions.captions, report.report),
+    options.RECORDING: (
+        analyze.analyze,
+        export.export,
+        correct.correct,
+        captions.captions,
+        report.report,
+    ),
     options.BATCH: (batch.batch,),
     options.QUALITY: (score.evaluate, score.scores),
     options.SERVICE: (serve.serve,),

@@ -101,7 +101,8 @@ def _analyze_one(source: str, stem: str, folder: Path, settings) -> Outcome:
     try:
         with stage_bars(name) as on_event:
             result = run(source, settings, on_event)
-        export(result, folder, stem, settings.export.formats)
+        how = settings.export
+        export(result, folder, stem, how.formats, how.style, how.bom)
     except Exception as e:
         error = _one_line(name, e)
         echo_err(f"failed: {error}")
@@ -115,7 +116,7 @@ def analyze(
     output: Annotated[Path, option("Folder for the results.", "-o", "--output", group=RESULTS)] = Path("."),
     formats: Annotated[
         Optional[str],
-        option("Files to write, such as json,srt,vtt,ass,csv,TextGrid.", "--formats", group=RESULTS),
+        option("Files to write, such as json,srt,vtt,ttml,ass,csv,TextGrid.", "--formats", group=RESULTS),
     ] = None,
     silence_marks: Annotated[
         bool, option("Add [SILENCE] words for gaps without speech.", "--silence-marks", group=RESULTS)
@@ -168,6 +169,7 @@ def analyze(
     recording that fails does not stop the others; the exit status is then 1.
     """
     from ecg_audio_nb.models import keep_heaps
+    from ecg_audio_nb.results.caption_styles import CaptionError, caption_style
     from ecg_audio_nb.settings import SettingsError, load_settings
 
     keep_heaps()
@@ -189,7 +191,9 @@ def analyze(
     )
     try:
         settings = load_settings(given, profile)
-    except SettingsError as e:
+        if settings.export.style:
+            caption_style(settings.export.style)
+    except (SettingsError, CaptionError) as e:
         exit_usage(str(e))
     outcomes = [
         _analyze_one(source, stem, output, settings) for source, stem in zip(sources, output_stems(sources))

@@ -40,6 +40,17 @@ def clean_text(text: str) -> str:
     return unicodedata.normalize("NFC", _DROPPED.sub("", _LINE_ENDS.sub("\n", text)))
 
 
+def one_line(text: str | None) -> str:
+    "Clean a text and put it on one line: white space becomes single spaces, no-break spaces stay"
+    spaced = re.sub(r"[^\S\u00a0\u2007\u202f]+", " ", text or "")  # before control characters go
+    return re.sub(" +", " ", clean_text(spaced)).strip(" ")
+
+
+def xml_text(text: str) -> str:
+    "Clean a text for XML 1.0; a lone surrogate, for which it has no place, becomes `?`"
+    return clean_text(text).encode("utf-8", "replace").decode()
+
+
 # Characters and columns
 
 # Each of these is a character of its own, beside any other of these. CR, emoji and what joins are not among them

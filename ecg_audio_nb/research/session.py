@@ -114,7 +114,7 @@ def controls()->dict[str, list[Control]]: # by stage
         stage = Settings.model_fields[name].annotation
         hints = _hints(stage)
         by_stage[name] = [_control(f"{name}.{key}", info, hints.get(key, ""))
-                          for key, info in stage.model_fields.items() if key != "formats"]
+                          for key, info in stage.model_fields.items() if key not in ("formats", "style", "bom")]
     return by_stage
 
 # %% ../../nbs/43_session.ipynb #67cc12fd
