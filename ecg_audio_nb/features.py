@@ -15,10 +15,10 @@ __all__ = ['attach_features', 'build_segments', 'to_speakers']
 from collections.abc import Sequence
 from dataclasses import replace
 from .channels import ChannelFrames, channel_of, frames_for
+from .core.text import join_words
 from .schema import AcousticFeatures, FullFeatures, Segment, Speaker, Turn, VoiceRanges, Word
 from .settings import Settings
 from .speech.segments import group_by_speaker, group_words, mark_silence
-from .speech.whisper import UNSPACED
 from .speech.vad import Spans
 from .voice.acoustics import Frames, add_emphasis, percentiles, pool, speech_seconds
 
@@ -53,7 +53,7 @@ def attach_features(
     speakers:Sequence[str|None], # of the segments
     frames:Frames|ChannelFrames|None, # acoustic; None: nothing is measured
     speech:Spans, # where there is speech, seconds
-    space:str=" ", # between words; none in some languages
+    language:str|None=None, # decides about the spaces between words; None: their script does
 )->tuple[Segment, ...]:
     "Make segments of words, and measure both"
     words = [w for g in groups for w in g]
@@ -65,7 +65,7 @@ def attach_features(
     segments, remaining = [], iter(of_words)
     for i, (group, (start, end), speaker) in enumerate(zip(groups, spans, speakers)):
         own = tuple(replace(w, acoustic_features=next(remaining)) for w in group)
-        text = space.join(w.word for w in group)
+        text = join_words([w.word for w in group], language, [w.space_before for w in group])
         segments.append(Segment(i, start, end, speaker_id=speaker, text=text,
                                 acoustic_features=of_segments[i], words=own))
     return tuple(segments)
@@ -89,7 +89,7 @@ def build_segments(
         min_silence = settings.voice.min_silence if marks.min_silence is None else marks.min_silence
         groups = mark_silence(groups, speech, min_silence)
     spans = [(g[0].start_time, max(w.end_time for w in g)) for g in groups]
-    return attach_features(groups, spans, speakers, frames, speech, "" if language in UNSPACED else " ")
+    return attach_features(groups, spans, speakers, frames, speech, language)
 
 # %% ../nbs/19_features.ipynb #f558434c
 def _speaker(speaker_id, turns, segments, measured)->Speaker:

@@ -166,7 +166,7 @@ function render({model, el: root}) {
       const said = el("p", {dir: "auto"})
       for (let i = first; i < first + count; i++) {
         const w = l.words[i], flag = w.flag
-        said.append(spans[i] = el("span", {class: `w${flag & CHANGED ? " changed" : ""}${flag & GUESSED ? " guessed" : ""}${flag & DOUBTED ? " unsure" : ""}`, "data-i": i}, w.text), l.space)
+        said.append(w.space, spans[i] = el("span", {class: `w${flag & CHANGED ? " changed" : ""}${flag & GUESSED ? " guessed" : ""}${flag & DOUBTED ? " unsure" : ""}`, "data-i": i}, w.text))
       }
       if (!count) said.append(el("i", {}, "no words"))
       const name = el("button", {type: "button", class: "who", title: "play this segment", onclick: () => { player.play(start, end) }}, who ?? "no speaker")

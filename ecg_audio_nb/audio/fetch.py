@@ -24,7 +24,7 @@ __all__ = ['FetchError', 'Source', 'redact', 'strip_signature', 'source_stem', '
            'open_source']
 
 # %% ../../nbs/10_fetch.ipynb #aa83c429
-import errno, hashlib, os, re, shutil, stat, tempfile
+import errno, hashlib, os, re, shutil, stat, tempfile, unicodedata
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -75,9 +75,9 @@ def strip_signature(url:str)->str:
     return urlunsplit(parts._replace(netloc=host, query=urlencode(query), fragment=""))
 
 def source_stem(source:str)->str: # never empty, no slashes
-    "Return the base name for the results of a source"
+    "Return the base name for the results of a source, composed (NFC), whatever form the file system has"
     path = unquote(urlsplit(source).path) if "://" in source else source
-    return Path(path.rstrip("/")).stem.strip() or "result"
+    return unicodedata.normalize("NFC", Path(path.rstrip("/")).stem.strip()) or "result"
 
 # %% ../../nbs/10_fetch.ipynb #2d35e2c7
 def _file_type(mode): # of a file that is neither regular nor a directory

@@ -7,8 +7,9 @@ known.
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import lru_cache
+from itertools import accumulate, repeat
 
 # Clean text
 
@@ -227,13 +228,25 @@ def _phrase_cuts(text, language):
     "Positions inside a text at which a phrase begins"
     cuts = {match.end() for match in re.finditer(r"[\s\u200b]+", text)}
     for start, end, model in _model_runs(text, language):
-        position = start
-        for part in _phrase_parser(model).parse(text[start:end]):
-            position += len(part)
-            if position < len(text) and _parts_phrases(text, position):
-                cuts.add(position)
+        for stretch in re.compile(r"[^\s\u200b]+").finditer(text, start, end):
+            cuts.update(p for p in _model_cuts(stretch, model) if p < len(text) and _parts_phrases(text, p))
     starts = _cluster_starts(text)
     return tuple(sorted(cut for cut in cuts if 0 < cut < len(text) and (starts is None or cut in starts)))
+
+
+def _model_cuts(stretch, model):
+    "Where phrases end in a match without spaces"
+    parts: list[str] = []
+    for part in _phrase_parser(model).parse(stretch.group()):
+        lone = model == "ja" and parts and (_LONE_KANA.fullmatch(part) or _LONE_KANA.fullmatch(parts[-1]))
+        if lone:  # BudouX takes は of はい for a particle
+            parts[-1] += part
+        else:
+            parts.append(part)
+    return accumulate(map(len, parts), initial=stretch.start())
+
+
+_LONE_KANA = re.compile("[\u3041-\u3096ー]")
 
 
 def _model_runs(text, language):
@@ -252,7 +265,7 @@ def _model_runs(text, language):
 def _parts_phrases(text, position):
     "Whether a phrase may end at a position that BudouX names: not inside a Latin word, not beside a mark or space"
     before, after = text[position - 1], text[position]
-    if after.isspace() or _starts_nothing(after) or _ends_nothing(before):
+    if before.isspace() or after.isspace() or _starts_nothing(after) or _ends_nothing(before):
         return False
     if before.isdigit() and _HAS_HAN.match(after):  # 2024年
         return False
@@ -517,6 +530,82 @@ def _may_end_inside(text, position):
 # Words
 
 
+def word_spans(
+    text: str, language: str | None, token_starts: Collection[int] | None = None
+) -> list[tuple[int, int]]:
+    """Find the start and end of each word of a text
+
+    Spaces part words; an ellipsis inside a word ends one too ("wait…what"). In languages without spaces, and in a text
+    of their scripts in no known language, a word is a phrase of BudouX, begun where a token of the recognizer begins if
+    `token_starts` tells where they do; a run of Latin letters and the like, a number and an emoji is a word of its own.
+    Marks belong to the word that they close or open.
+    """
+    spans: list[tuple[int, int]] = []
+    phrase_starts = None
+    for match in re.finditer(r"\S+", text):
+        start, end = match.span()
+        cuts = [start + m.end() for m in _INNER_ELLIPSIS.finditer(match.group())]
+        if (is_unspaced(language) or not language) and _IS_UNSPACED.search(match.group()):
+            if phrase_starts is None:
+                phrase_starts = _word_starts(text, language, token_starts)
+            cuts = _unspaced_cuts(text, start, end, phrase_starts, set(cuts))
+        spans += zip([start, *cuts], [*cuts, end])
+    return [(a, b) for a, b in spans if any(c.isprintable() for c in text[a:b])]
+
+
+_INNER_ELLIPSIS = re.compile(r"\w(?:\.{3,}|…)(?=\w)")
+
+
+def _word_starts(text, language, token_starts):
+    "Positions at which a phrase begins, or a syllable in a script without phrases; only those of tokens, if given"
+    starts = {*_phrase_cuts(text, language), *(match.start() for match in _SYLLABLE_START.finditer(text))}
+    starts.update(i for i in range(1, len(text)) if text[i - 1] in _SENTENCE_MARKS + _TIBETAN_MARKS)
+    return starts if token_starts is None else starts.intersection(token_starts)
+
+
+def _unspaced_cuts(text, start, end, phrase_starts, ellipses):
+    "Positions between two spaces at which a word begins; in a text with scripts without spaces"
+    unspaced = _are_unspaced(text[start:end])
+    clusters = _cluster_starts(text[start:end])
+    cuts = []
+    for i in range(start + 1, end):
+        if (clusters is not None and i - start not in clusters) or _continues_word(text, i):
+            continue
+        before, after = unspaced[i - start - 1], unspaced[i - start]
+        if before != after or (i in phrase_starts if before else i in ellipses):
+            cuts.append(i)
+    return cuts
+
+
+def _continues_word(text, i):
+    "Whether a mark closes the word before it, or opens the one it stands before"
+    before, after = text[i - 1], text[i]
+    if _ends_nothing(before) or _starts_nothing(after):
+        return True
+    if before == '"' and text.count('"', 0, i) % 2:
+        return True
+    if after == '"' and not text.count('"', 0, i) % 2:
+        return False
+    return unicodedata.category(after) in ("Pc", "Pd", "Pe", "Pf", "Po")
+
+
+def _are_unspaced(text):
+    "Whether each character is of a script without spaces; a mark is of that of the letter it belongs to"
+    kinds: list[bool | None] = [
+        bool(_IS_UNSPACED.match(c)) if _IS_UNSPACED.match(c) or unicodedata.category(c)[0] not in "PM" else None
+        for c in text
+    ]
+    following = False
+    for i in reversed(range(len(text))):
+        following = following if kinds[i] is None else kinds[i]
+        if kinds[i] is None and _ends_nothing(text[i]):
+            kinds[i] = following
+    preceding = next((kind for kind in kinds if kind is not None), False)
+    for i, kind in enumerate(kinds):
+        preceding = kinds[i] = preceding if kind is None else kind
+    return kinds
+
+
 def needs_space(before: str, after: str, language: str | None) -> bool:
     """Tell whether a space stands between two words
 
@@ -533,11 +622,42 @@ def _edge(text):
     return next((c for c in text if c.isalnum() or _IS_UNSPACED.match(c)), text[:1])
 
 
-def join_words(words: Iterable[str], language: str | None) -> str:
-    "Join words in sequence, with spaces where readers of the script expect them"
-    parts: list[str] = []
-    for word in words:
-        if parts and needs_space(parts[-1], word, language):
-            parts.append(" ")
-        parts.append(word)
-    return "".join(parts)
+def keeps_space(before: str, after: str, language: str | None) -> bool:
+    """Tell whether a space that was written between two words stays where `needs_space` asks for none
+
+    In Thai and other South-East Asian languages each one stays: it parts clauses. In Japanese and Chinese it stays
+    between two words of their script, where it stands for a comma; it goes beside Latin words, numbers and wide marks.
+    """
+    if base_language(language) not in ("ja", "zh", "yue", None):
+        return True
+    ours = [bool(_IS_UNSPACED.match(_edge(text))) for text in (before[::-1], after)]
+    marks = (c for c in before[-1:] + after[:1] if c not in "！？")
+    return all(ours) and not any(_IS_WIDE_MARK.match(c) for c in marks)
+
+
+_IS_WIDE_MARK = re.compile(f"[{_WIDE_MARKS}・]")
+
+
+def spaces_before(
+    words: Iterable[str], language: str | None, written: Iterable[bool | None] | None = None
+) -> list[str]:
+    """Return what stands before each word of a sequence: a space or nothing
+
+    `written` says before which words the text had a space, or that it is not known (None): then the script decides.
+    """
+    spaces: list[str] = []
+    previous = None
+    for word, space in zip(words, repeat(None) if written is None else written):
+        if space is None and previous is not None:
+            space = needs_space(previous, word, language)
+        spaces.append(" " if space and previous is not None else "")
+        previous = word
+    return spaces
+
+
+def join_words(
+    words: Iterable[str], language: str | None, written: Iterable[bool | None] | None = None
+) -> str:
+    "Join words in sequence with the spaces that their readers expect, see `spaces_before`"
+    words = list(words)
+    return "".join(space + word for space, word in zip(spaces_before(words, language, written), words))

@@ -28,6 +28,7 @@ from types import NoneType
 from typing import Annotated, Literal, get_args, get_origin
 from ..audio.fetch import redact, source_stem
 from ..core.html import PALETTE
+from ..core.text import spaces_before
 from ..pipeline import ArtifactHook, analyze
 from .metrics import evaluate
 from .references import EvaluateError, Utterance
@@ -41,7 +42,6 @@ from ..results.plots import plot_voice, plot_waveform
 from ..schema import Analysis, read_result, with_names
 from ..settings import Settings, as_text, load_settings, non_defaults
 from ..speech.segments import is_doubtful
-from ..speech.whisper import UNSPACED
 
 _log = logging.getLogger("ecg_audio_nb.research.explore")
 
@@ -163,13 +163,14 @@ def run_analysis(
     return AnalysisRun(settings, with_names(analysis), artifacts, stage_seconds)
 
 # %% ../../nbs/43_session.ipynb #aa1cc437
-def _draw_word(word, differs):
+def _draw_word(word, space, differs):
     features, flag = word.acoustic_features, 0
     if differs: flag |= _CHANGED
     if word.timing == "interpolated": flag |= _GUESSED
     if is_doubtful(word): flag |= _DOUBTED
-    return {"text": word.word, "start": word.start_time, "end": word.end_time, "who": word.speaker_id,
-            "confidence": word.confidence, "speaker_confidence": word.speaker_confidence,
+    return {"text": word.word, "space": space, "start": word.start_time, "end": word.end_time,
+            "who": word.speaker_id, "confidence": word.confidence,
+            "speaker_confidence": word.speaker_confidence,
             "others": " and ".join(word.other_speakers), "flag": flag,
             "level": features.volume_db, "f0": features.pitch_hz, "bright": features.spectral_centroid}
 
@@ -194,12 +195,13 @@ def result_layer(
         count = sum(w.kind == "word" for w in s.words)
         segments.append([s.start_time, s.end_time, s.speaker_id, n_words, count])
         n_words += count
+    words, language = draft_of(analysis).words, analysis.metadata.language_detected
+    spaces = spaces_before([w.word for w in words], language, [w.space_before for w in words])
     return {"summary": summary, "segments": segments, "notes": list(analysis.metadata.warnings),
             "speakers": [{"name": name, "colour": colours[name]} for name in _speaker_names(analysis)],
             "turns": [{"start": t.start_time, "end": t.end_time, "who": t.speaker_id}
                       for t in analysis.turns],
-            "words": [_draw_word(w, n in differs) for n, w in enumerate(draft_of(analysis).words)],
-            "space": "" if analysis.metadata.language_detected in UNSPACED else " "}
+            "words": [_draw_word(w, space, n in differs) for n, (w, space) in enumerate(zip(words, spaces))]}
 
 # %% ../../nbs/43_session.ipynb #4976f2b4
 def shared_colours(

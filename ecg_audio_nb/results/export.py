@@ -121,7 +121,8 @@ def to_tsv(analysis:Analysis)->str: # with a byte order mark
 # %% ../../nbs/32_export.ipynb #54412f3e
 def _cells(record):
     "Return a record's fields and features as cells; each coefficient of `mfcc` has a column"
-    cells = {f.name: getattr(record, f.name) for f in fields(record) if f.name != "words"}
+    names = [f.name for f in fields(record) if f.name not in ("words", "space_before")]
+    cells = {name: getattr(record, name) for name in names}
     if "other_speakers" in cells: cells["other_speakers"] = ";".join(cells["other_speakers"]) or None
     features = cells.pop("acoustic_features", None)
     mfcc = cells.pop("mfcc", None) or ()

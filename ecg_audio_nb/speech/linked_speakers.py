@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Literal
 import numpy as np
 from ..core.files import write_atomic
+from ..core.text import clean_text
 from ..audio.media import load_audio
 from ..schema import Analysis, ResultError, from_dict
 from ..settings import RuntimeSettings, as_analyzed
@@ -155,6 +156,13 @@ def read_results(folder:str|Path)->Iterable[tuple[Path, Analysis]]:
             if isinstance(d, dict) and "segments" in d and "metadata" in d: yield path, from_dict(d)
 
 # %% ../../nbs/22_linked_speakers.ipynb #11acc382
+def _files_named(folder, name): # name: composed (NFC)
+    "The file of this name, or those whose names read the same"
+    path = Path(folder) / name
+    if path.exists(): return [path]
+    with suppress(OSError): return [p for p in Path(folder).iterdir() if clean_text(p.name) == name]
+    return []
+
 def find_recording(
     analysis:Analysis,
     folders:Iterable[Path], # to look in
@@ -163,7 +171,8 @@ def find_recording(
     "Find the recording of a result, by its name and SHA-256"
     name, digest = analysis.metadata.filename, analysis.metadata.source_sha256
     if not digest or Path(name).name != name: return None
-    paths = [Path(f) / name for f in folders] + [Path(p) for p in others if Path(p).name == name]
+    paths = [path for folder in folders for path in _files_named(folder, name)]
+    paths += [Path(p) for p in others if clean_text(Path(p).name) == name]
     for path in dict.fromkeys(paths):
         with suppress(OSError), open(path, "rb") as f:
             if hashlib.file_digest(f, "sha256").hexdigest() == digest: return path

@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 from ..audio.media import Audio
 from ..catalogue import DEFAULT_WHISPER
+from ..core.text import join_words
 from ..models import (AdaptiveBatch, ModelError, Weights, at_hand, available_threads, find_weights,
     free_mb, get_or_load, pick_device, weights_info)
 from ..schema import ModelInfo, Word
@@ -94,8 +95,10 @@ def drop_reason(
             f"({chunk.log_prob:.2f})")
 
 # %% ../../nbs/13_transcribe.ipynb #322632eb
+_HAN = re.compile("[\u3400-\u9fff\U00020000-\U0003ffff]") # characters of about two syllables
+
 def _max_duration(word):
-    return 0.5 + 0.12 * len(word.word) # seconds
+    return 0.5 + 0.12 * (len(word.word) + len(_HAN.findall(word.word))) # seconds
 
 def _is_stretched(word):
     return word.end_time - word.start_time > _max_duration(word)
@@ -373,7 +376,8 @@ def _fill_uncovered(run, span, chunk, code):
         after = chunk.words[len(before):]
         if drop_reason(extra, run.settings) or not is_new(extra.words, before, after): continue
         words = (*before, *extra.words, *after)
-        chunk = replace(chunk, words=words, text=" ".join(w.word for w in words))
+        text = join_words([w.word for w in words], code, [w.space_before for w in words])
+        chunk = replace(chunk, words=words, text=text)
     return chunk
 
 # %% ../../nbs/13_transcribe.ipynb #92020b47
@@ -389,7 +393,7 @@ def _drop_invented(decoded, settings):
             continue
         kept.append(((start, end), chunk))
         if chunk.echo:
-            echo = " ".join(w.word for w in chunk.echo)
+            echo = join_words((w.word for w in chunk.echo), None)
             notes.append(f"transcribe: dropped {echo[:40]!r} at {chunk.echo[0].start_time:.2f} s: it repeats "
                          "the words before it, in no time")
     return kept, notes

@@ -15,9 +15,12 @@ from ecg_audio_nb.core.text import (
     graphemes,
     is_unspaced,
     join_words,
+    keeps_space,
     line_breaks,
     needs_space,
     phrases,
+    spaces_before,
+    word_spans,
 )
 
 LANGUAGES = ["en", "ko", "ja", "zh", "th", "fr", "zh-TW", None, *UNSPACED]
@@ -52,8 +55,16 @@ def test_characters_of_each_script(script):
 
 
 @every_script
-def test_words_of_each_script_joined(script):
-    assert join_words(script.words, script.language) == script.spelled
+def test_words_of_each_script(script):
+    "The words of its text, and the text of its words"
+    spans = word_spans(script.text, script.language)
+    words = tuple(script.text[a:b] for a, b in spans)
+    written = [
+        True if end < start and keeps_space(before, after, script.language) else None
+        for (_, end), (start, _), before, after in zip(spans, spans[1:], words, words[1:])
+    ]
+    assert words == script.words
+    assert join_words(words, script.language, [None, *written]) == script.spelled
 
 
 @every_script
@@ -259,6 +270,56 @@ def test_phrases_of_any_text(text, language):
     assert "".join(phrases(text, language)) == text and all(phrases(text, language))
 
 
+# Words
+
+@pytest.mark.parametrize(
+    "words, language, token_starts",
+    [
+        # of R09 and R14
+        ("今日は Open AI の GPT 4 です。 2024 年。", "ja", None),
+        ("日本 (Japan) の (株) Open と \"Open AI\" を、 第 3 回 50% 増です. GPT は？", "ja", None),
+        ("他 说： “你 好！” 然后…… 走 了。", "zh", None), ("我們 有 1.5 億", "zh-TW", None),
+        ("スーパーマーケットで", "ja", None), ("これは 日本語です。", None, None), ("so it is", None, None),
+        ("你好 吗", "zh", {2}), ("はい、 そうです。", "ja", {1, 3}),
+        # a syllable where there is no model; nothing before a mark
+        ("བཀྲ་ ཤིས་ བདེ་ ལེགས།", "bo", None), ("မြန် မာ နိုင် ငံ", "my", None), ("ສະບາຍດີ ເວົ້າ ແນວ ໃດ", "lo", None),
+        ("wait… what is...", "en", None), ("U.S. 3.14 a.m.", "en", None), ("👍🏽👨\u200d👩\u200d👧 すごい", "ja", None),
+    ],
+)
+def test_words(words, language, token_starts):
+    spaced = words.split()
+    apart = {"en": " ", None: " " if words.isascii() else ""}.get(language, "")
+    text = apart.join(spaced)
+    text = text.replace("OpenAI", "Open AI").replace("GPT4", "GPT 4").replace("wait… ", "wait…")
+    assert [text[a:b] for a, b in word_spans(text, language, token_starts)] == spaced
+
+
+@given(TEXTS, st.sampled_from(LANGUAGES))
+def test_words_of_any_text(text, language):
+    "In order, without spaces; nothing is lost but what can't be seen; none begins with a combining mark of another"
+    spans = word_spans(text, language)
+    assert all(a < b for a, b in spans) and all(x[1] <= y[0] for x, y in zip(spans, spans[1:]))
+    words = [text[a:b] for a, b in spans]
+    assert not any(c.isspace() for word in words for c in word)
+    def seen(t): return [c for c in t if c.isprintable() and not c.isspace()]
+    assert seen("".join(words)) == seen(text)
+    starts = set()
+    position = 0
+    for cluster in graphemes(text):
+        starts.add(position)
+        position += len(cluster)
+    assert all(a in starts or text[a - 1].isspace() for a, _ in spans)
+
+
+@given(st.lists(st.sampled_from(["今日は", "です。", "Open", "AI", "2024", "「GPT」", "👍"]), max_size=8))
+def test_words_joined_are_the_words_again(words):
+    "But for digits that follow each other, and what BudouX makes of neighbours"
+    text = join_words(words, "ja")
+    again = [text[a:b] for a, b in word_spans(text, "ja")]
+    def of_latin(found): return [w for w in found if w.strip("「」").isalnum() and w.isascii()]
+    assert of_latin(again) == of_latin(words)
+
+
 # Words in sequence
 
 @pytest.mark.parametrize(
@@ -272,6 +333,22 @@ def test_phrases_of_any_text(text, language):
 )
 def test_words_joined(words, language, joined):
     assert join_words(words, language) == joined
+
+
+@pytest.mark.parametrize(
+    "before, after, language, kept",
+    [
+        ("ครับ", "วันนี้", "th", True), ("ปี", "2024", "th", True), ("はい", "そう", "ja", True), ("か？", "はい", "ja", True),
+        ("今日は", "AI", "ja", False), ("です。", "次", "ja", False), ("彼は", "「はい」", "ja", False), ("好", "今天", "zh", True),
+        ("2024", "年", "zh", False), ("そう…", "でも", "ja", True), ("မြန်", "မာ", "my", True), ("好", "今", None, True),
+    ],
+)
+def test_spaces_that_are_kept(before, after, language, kept):
+    assert keeps_space(before, after, language) is kept
+
+
+def test_spaces_before_words():
+    assert spaces_before(["は", "A", "B", "い", "う"], "ja", [True, None, None, None, True]) == ["", "", " ", "", " "]
 
 
 def test_codes_of_languages():

@@ -2,12 +2,15 @@
 options on real weights."""
 import subprocess
 import sys
+import unicodedata
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
+from scripts_table import SCRIPTS
 
+from ecg_audio_nb.core.text import join_words
 from ecg_audio_nb.speech import transcribe, whisper
 from ecg_audio_nb.audio.media import Audio, load_audio
 from ecg_audio_nb.models import ModelError, find_weights
@@ -71,6 +74,7 @@ def test_log_mel_is_whisperxs(signals, n_mels):
 
 # Words of tokens
 
+every_script = pytest.mark.parametrize("script", SCRIPTS, ids=lambda s: s.name)
 LETTERS = {byte: char for char, byte in whisper._BYTES.items()}
 
 
@@ -96,15 +100,70 @@ def test_korean_words_end_at_spaces_though_tokens_cut_syllables():
     assert [w.start_time for w in words] == [10.0, 10.04] and words[-1].end_time == 10.08
 
 
-def test_japanese_words_are_tokens_and_take_their_punctuation():
+def test_japanese_words_are_phrases_and_take_their_punctuation():
     words = words_of(["「", "今日", "は", "」", "、", "3", ".", "5", "度", "です", "。"], "ja")
-    assert [w.word for w in words] == ["「今日", "は」、", "3.5", "度", "です。"]
-    assert words[-1].start_time == 10.18 and words[-1].end_time == 10.2 # punctuation takes no time
+    assert [w.word for w in words] == ["「今日は」、", "3.5", "度です。"]
+    assert words[-1].start_time == 10.16 and words[-1].end_time == 10.2 # punctuation takes no time
 
 
-def test_a_character_of_several_tokens_is_one_word():
+def test_a_word_begins_where_a_token_does():
+    "BudouX cuts 思います off, and には; no token begins there"
+    assert [w.word for w in words_of(["たい", "と思", "います", "。"], "ja")] == ["たいと思います。"]
+    assert [w.word for w in words_of(["たい", "と", "思", "います", "。"], "ja")] == ["たいと", "思います。"]
+    assert [w.word for w in words_of(["你好", "，", "大", "家", "好"], "zh")] == ["你好，", "大家", "好"]
+
+
+def test_a_character_of_several_tokens_is_in_one_word():
     kanji = "観".encode()
-    assert [w.word for w in words_of(["客", kanji[:1], kanji[1:], "的"], "zh")] == ["客", "観", "的"]
+    words = words_of(["客", kanji[:1], kanji[1:], "的"], "zh")
+    assert [(w.word, w.start_time, w.end_time) for w in words] == [("客観", 10.0, 10.06), ("的", 10.06, 10.08)]
+
+
+MIXED = "今日は Open AI の GPT 4 です。2024年。" # trouble R09
+
+
+def test_latin_words_and_numbers_keep_their_spaces():
+    parts = ["今日", "は", " Open", " AI", " の", " G", "PT", " ", "4", " です", "。", "20", "24", "年", "。"]
+    assert "".join(parts) == MIXED
+    words = words_of(parts, "ja")
+    assert [w.word for w in words] == ["今日は", "Open", "AI", "の", "GPT", "4", "です。", "2024", "年。"]
+    assert join_words([w.word for w in words], "ja") == "今日はOpen AIのGPT 4です。2024年。"
+    assert [w.start_time for w in words] == [10.0, 10.04, 10.06, 10.08, 10.1, 10.16, 10.18, 10.22, 10.26]
+
+
+def test_spaces_that_part_clauses_are_kept():
+    "In Thai all of them; in Japanese and Chinese those between two words of the script"
+    def kept(parts, language):
+        words = words_of(parts, language)
+        return join_words([w.word for w in words], language, [w.space_before for w in words])
+    assert kept(["สวัสดี", "ครับ", " ", "วันนี้", " 15"], "th") == "สวัสดีครับ วันนี้ 15"
+    assert kept(["はい", " そう", "です", "？ ", "はい", "。 ", "次"], "ja") == "はい そうです？ はい。次"
+    assert kept(["大家", "好", " 今天", " AI"], "zh") == "大家好 今天AI"
+    assert [w.space_before for w in words_of(["so", " it"], "en")] == [None, None]
+
+
+def test_an_emoji_in_a_language_without_spaces_is_one_word():
+    family = "👨\u200d👩\u200d👧".encode()
+    words = words_of(["すごい", *[family[i:i + 2] for i in range(0, len(family), 2)], "です"], "ja")
+    assert [w.word for w in words] == ["すごい", family.decode(), "です"]
+
+
+def test_decomposed_tokens_give_the_words_of_composed_ones():
+    for text, language in [(" 안녕하세요 여러분", "ko"), (" Tiếng Việt rất đẹp", "vi")]:
+        apart = words_of([unicodedata.normalize("NFD", text)], language)
+        assert [w.word for w in apart] == text.split()
+
+
+@every_script
+def test_words_of_each_script(script):
+    "Of the text alone; of tokens of one character and of one byte"
+    spans = word_spans(script.text, script.language)
+    assert tuple(script.text[a:b] for a, b in spans) == script.words
+    for parts in (list(script.text), [bytes([b]) for b in script.text.encode()]):
+        words = words_of(parts, script.language)
+        assert [w.word for w in words] == [unicodedata.normalize("NFC", w) for w in script.words]
+        text = join_words([w.word for w in words], script.language, [w.space_before for w in words])
+        assert text == unicodedata.normalize("NFC", script.spelled)
 
 
 def test_no_thai_word_begins_with_a_mark():
