@@ -16,7 +16,7 @@ from bisect import bisect_right
 from dataclasses import dataclass, replace
 from itertools import accumulate, groupby
 from unicodedata import bidirectional, category
-from ..core.text import phrases
+from ..core.text import base_language, phrases
 from .cues import CueWord
 from .letter_widths import SPACE, drawn_width
 
@@ -40,10 +40,11 @@ def draw_phrases_alike(
     language:str|None, # Whisper's code
 )->list[CaptionWord]:
     "Give the words of a phrase one size and slant, in languages without spaces"
-    if language not in ("ja", "zh", "yue", "th"): return words
+    if base_language(language) not in ("ja", "zh", "yue", "th"): return words
     parts = phrases("".join(word.text for word in words), language)
     ends, alike = list(accumulate(map(len, parts))), []
-    starts = accumulate((len(word.text) for word in words), initial=0)
+    word_ends = accumulate(len(word.text) for word in words)
+    starts = [end - len(word.text.lstrip()) for word, end in zip(words, word_ends)]
     for _, group in groupby(zip(words, starts), key=lambda pair: bisect_right(ends, pair[1])):
         phrase = [word for word, _ in group]
         size, slant = round(_mean(phrase, "size"), 2), round(_mean(phrase, "slant"), 2)

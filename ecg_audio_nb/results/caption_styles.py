@@ -48,7 +48,7 @@ class CaptionStyle(CueRules):
     "How captions are cut and drawn; `assets/captions.toml` explains every key"
     font: Annotated[str, Field(pattern=r"^[^,\r\n]*\w[^,\r\n]*$", max_length=100)]
     bold: bool
-    font_size: Annotated[float, _between(0.01, 0.3)] # fraction of the frame's height
+    font_size: Annotated[float, _between(0.01, 0.3)] # fraction of the frame's shorter edge
     colour: ColourRef
     base_colour: Colour
     contrast: Annotated[float, _between(1, 21)]
@@ -57,7 +57,7 @@ class CaptionStyle(CueRules):
     shadow: Annotated[float, _between(0, 0.5)] # fraction of the font's size
     box: Annotated[float, _between(0, 1)] # opacity
     position: Annotated[str, Field(pattern="^(bottom|top)$")]
-    margin: Annotated[float, _between(0, 0.4)] # fraction of the frame's height
+    margin: Annotated[float, _between(0, 0.4)] # fraction of the frame's width and height
     by_word: bool
     spoken_colour: ColourChange
     upcoming_colour: ColourChange
