@@ -23,6 +23,7 @@ from ecg_audio_nb.results.subtitles import restore_text
 from ecg_audio_nb.schema import Analysis
 
 FORMATS = (".srt", ".vtt", ".ass")
+DIRECTION = "\u200e\u200f"  # marks before the lines of an .ass file
 MOST = 0.7  # of the cues: with more that are alike, the style is found
 
 
@@ -82,7 +83,7 @@ def _cue(event, kind):
     text = event.text.replace(r"\N", "\n")
     if kind == "ass":
         text = re.sub(r"\{[^}]*\}", "", text).replace("❴", "{").replace("❵", "}").replace("\\\u2060", "\\")
-        lines, voices = text.split("\n"), []
+        lines, voices = [line.lstrip(DIRECTION) for line in text.split("\n")], []
     elif kind == "vtt":
         lines, voices = _voiced_lines(text)
     else:
@@ -221,7 +222,7 @@ def _key(cue: Cue, kind: str) -> tuple:
         lines = [line for row in cue.rows for line in replace(row, name="").texts]
         voices = tuple(dict.fromkeys(one_line(row.speaker_id) or None for row in cue.rows))
     else:
-        lines, voices = cue.lines, ()
+        lines, voices = (line.lstrip(DIRECTION) if kind == "ass" else line for line in cue.lines), ()
     return one_line(" ".join(lines)).replace("\u2060", ""), voices
 
 
