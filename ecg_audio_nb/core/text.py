@@ -47,11 +47,6 @@ def one_line(text: str | None) -> str:
     return re.sub(" +", " ", clean_text(spaced)).strip(" ")
 
 
-def xml_text(text: str) -> str:
-    "Clean a text for XML 1.0; a lone surrogate, for which it has no place, becomes `?`"
-    return clean_text(text).encode("utf-8", "replace").decode()
-
-
 # Characters and columns
 
 # Each of these is a character of its own, beside any other of these. CR, emoji and what joins are not among them

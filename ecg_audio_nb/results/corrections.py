@@ -332,9 +332,9 @@ def _alone(features): # without what compares a word with its speaker's others
 def _restore_segments(segments, known, channels)->list[Segment]:
     "Give words and segments the measures that are known of their spans"
     words_of, restored = _spans_of(_spoken(segments), channels), []
+    same = {who: spans in known.words_of for who, spans in words_of.items()} # all their words are as they were
     for s in segments:
-        same = words_of.get(s.speaker_id) in known.words_of # all words of the speaker are as they were
-        keep = (lambda features: features) if same else _alone
+        keep = (lambda features: features) if same.get(s.speaker_id) else _alone
         words = tuple(replace(w, acoustic_features=keep(known.words.get(_span(w, s.speaker_id, channels),
                                                                         known.blank))) for w in s.words)
         before = known.segments.get(_span(s, s.speaker_id, channels))
@@ -357,7 +357,7 @@ def _restore_speakers(draft, segments, known, channels)->list[Speaker]:
         before, same_words = known.speakers.get(turns, (None, None))
         if before:
             ranges, same = before.ranges, words_of.get(who) == same_words
-            if not same: ranges = VoiceRanges(pitch_hz=ranges.pitch_hz) # that of turns, the others are of words
+            if not same: ranges = VoiceRanges(pitch_hz=ranges.pitch_hz) # of turns; the others are of words
             speaker = replace(speaker, acoustic_features=before.acoustic_features, ranges=ranges)
         speakers.append(speaker)
     return speakers
@@ -435,8 +435,8 @@ def measure_recording(
     again = settings.model_copy(update={"transcribe": silent, "diarize": unnamed})
     found = analyze(media, again, keep, engines={"diarize": _KnownTurns(analysis)})
     if abs(found.metadata.duration - m.duration) > 0.05:
-        raise CorrectionError(f"{media} lasts {found.metadata.duration:.2f} s, and the recording of the result "
-                              f"({m.filename}) {m.duration:.2f} s: it is another recording")
+        lengths = f"{found.metadata.duration:.2f} s, and the recording of the result {m.duration:.2f} s"
+        raise CorrectionError(f"{media} lasts {lengths} ({m.filename}): it is another recording")
     return Measured(hook.frames, hook.artifacts["voice"].speech, settings)
 
 # %% ../../nbs/34_corrections.ipynb #1caf910f

@@ -8,21 +8,23 @@ import difflib
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from html import unescape
 from pathlib import Path
 
 from ecg_audio_nb.core.text import clean_text, one_line
-from ecg_audio_nb.results.caption_styles import Style, caption_cues, caption_presets
+from ecg_audio_nb.results.caption_styles import Style, caption_cues, caption_presets, caption_style
 from ecg_audio_nb.results.captions import caption_lines
 from ecg_audio_nb.results.corrections import CorrectionError, Draft
-from ecg_audio_nb.results.cues import Cue, wide_script
+from ecg_audio_nb.results.cues import Cue, CueRules, wide_script
 from ecg_audio_nb.results.edited_text import Row, apply_rows, match_rows
 from ecg_audio_nb.results.edits import Edits, Names
 from ecg_audio_nb.results.subtitles import restore_text
 from ecg_audio_nb.schema import Analysis
 
 FORMATS = (".srt", ".vtt", ".ass")
+DIRECTION = "\u200e\u200f"  # marks before the lines of an .ass file
+MOST = 0.7  # of the cues: with more that are alike, the style is found
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def _cue(event, kind):
     text = event.text.replace(r"\N", "\n")
     if kind == "ass":
         text = re.sub(r"\{[^}]*\}", "", text).replace("❴", "{").replace("❵", "}").replace("\\\u2060", "\\")
-        lines, voices = text.split("\n"), []
+        lines, voices = [line.lstrip(DIRECTION) for line in text.split("\n")], []
     elif kind == "vtt":
         lines, voices = _voiced_lines(text)
     else:
@@ -220,21 +222,33 @@ def _key(cue: Cue, kind: str) -> tuple:
         lines = [line for row in cue.rows for line in replace(row, name="").texts]
         voices = tuple(dict.fromkeys(one_line(row.speaker_id) or None for row in cue.rows))
     else:
-        lines, voices = cue.lines, ()
+        lines, voices = (line.lstrip(DIRECTION) if kind == "ass" else line for line in cue.lines), ()
     return one_line(" ".join(lines)).replace("\u2060", ""), voices
 
 
 def _expected_cues(found, named, kind, style) -> list[Cue]:
-    "Cut the result into cues in the file's style: the one in which most cues are alike"
+    "Cut the result into cues in the file's style: the first in which most cues are alike"
     theirs, best, most = Counter(cue.key for cue in found), [], -1
-    for candidate in [style] if style else caption_presets():
+    for candidate in _candidates(style, kind):
         cues = caption_lines(named, candidate) if kind == "ass" else caption_cues(named, candidate)
         alike = sum((theirs & Counter(_key(cue, kind) for cue in cues)).values())
         if alike > most:
             best, most = cues, alike
-        if most == len(found) == len(cues):
+        if most > MOST * len(found):
             break
     return best
+
+
+def _candidates(style, kind):
+    "Return the styles that a file may be in, each way to cut cues once"
+    if style:
+        return [style]
+    rules = {}
+    for name in caption_presets():
+        preset = caption_style(name)
+        cut = [getattr(preset, f.name) for f in fields(CueRules)]
+        rules.setdefault(repr([*cut, kind == "ass" and name]), name)
+    return list(rules.values())
 
 
 def word_numbers(analysis: Analysis, cues: Iterable[Cue]) -> list[list[list[int]]]:  # by cue and row

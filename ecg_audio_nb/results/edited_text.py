@@ -7,12 +7,11 @@ where there is no room between them, they have no length.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ecg_audio_nb.core.text import one_line
+from ecg_audio_nb.core.text import is_unspaced, one_line
 from ecg_audio_nb.results.corrections import Draft, give_word, split_text
 from ecg_audio_nb.results.edits import Edits, replace_text
 from ecg_audio_nb.results.word_matching import Change, Match, Passage, match_words
 from ecg_audio_nb.schema import Word
-from ecg_audio_nb.speech.whisper import UNSPACED
 
 SECONDS_PER_LETTER = 0.07  # of a new word that stands before or after a long pause
 
@@ -34,7 +33,7 @@ def match_rows(
 ) -> tuple[list[Match], list[Change]]:
     "Match the words of a result with rows of an edited text"
     passages = [Passage(row.text, row.start_time, row.end_time) for row in rows]
-    return match_words(words, passages, language not in UNSPACED, language)
+    return match_words(words, passages, not is_unspaced(language), language)
 
 
 def apply_rows(

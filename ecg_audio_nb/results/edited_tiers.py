@@ -207,16 +207,19 @@ def _take_out_equal(pairs: Sequence[_Pair]) -> dict[int, str | None]:  # speaker
     return given
 
 
-def _common(expected, found) -> list[Interval]:  # those of `expected`
+def _common(expected: list[Interval], found: list[Interval]) -> list[Interval]:  # those of `expected`
     "Remove from both lists what they have in common"
-    theirs, common = {}, []
-    for interval in found:
-        theirs.setdefault(_key(interval), []).append(interval)
-    for interval in list(expected):
-        if same := theirs.get(_key(interval)):
-            found.remove(same.pop())
-            expected.remove(interval)
-            common.append(interval)
+    places: dict[tuple, list[int]] = {}
+    for place, interval in enumerate(found):
+        places.setdefault(_key(interval), []).append(place)
+    taken, common, rest = set(), [], []
+    for interval in expected:
+        same = places.get(_key(interval))
+        (common if same else rest).append(interval)
+        if same:
+            taken.add(same.pop())
+    expected[:] = rest
+    found[:] = [interval for place, interval in enumerate(found) if place not in taken]
     return common
 
 
@@ -286,8 +289,9 @@ def _speaker_at(draft, interval):
 def _compare_segments(pair, edits, draft, analysis):
     "Take over the texts of segments whose words were left alone"
     couples, coupled = _couples(pair.expected, pair.found)
+    by_segment = _words_by_segment(analysis)
     for old, new in couples:
-        words = _words_of_segments(analysis, old.numbers)
+        words = [(n, draft.words[n]) for place in old.numbers for n in by_segment[place]]
         if old.label == new.label:
             edits.note("borders of segments are not read: they follow from their words")
         elif any(number in edits.words for number, _ in words):
@@ -300,16 +304,14 @@ def _compare_segments(pair, edits, draft, analysis):
         edits.note("added segments are not read: add their words on the tier of words")
 
 
-def _words_of_segments(analysis, numbers):
-    "List the words of segments with their numbers"
-    words, number = [], 0
-    for place, segment in enumerate(analysis.segments):
-        for word in segment.words:
-            if word.kind == "word":
-                if place in numbers:
-                    words.append((number, word))
-                number += 1
-    return words
+def _words_by_segment(analysis):
+    "List the numbers of the words of each segment"
+    by_segment, number = [], 0
+    for segment in analysis.segments:
+        count = sum(word.kind == "word" for word in segment.words)
+        by_segment.append(range(number, number + count))
+        number += count
+    return by_segment
 
 
 def _compare_turns(pair, edits, draft):

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Literal
 from xml.etree import ElementTree
-from ..core.text import one_line, xml_text
+from ..core.text import one_line
 from .cues import spoken_text
 from ..schema import Analysis, Segment, Word, with_names
 
@@ -70,7 +70,7 @@ def tier_name(
 
 def timed_words(segment:Segment)->list[Word]:
     "List the words of a segment that have text; silences are left out"
-    return [w for w in segment.words if w.kind == "word" and w.word.split()]
+    return [w for w in segment.words if w.kind == "word" and one_line(w.word)]
 
 # %% ../../nbs/31_tiers.ipynb #24adc4c0
 def _labels_of_words(analysis)->list[tuple[str, Interval]]: # by tier name of the speaker
@@ -154,7 +154,7 @@ def _eaf_root(analysis):
         "AUTHOR": "ecg_audio_nb", "DATE": date, "FORMAT": "3.0", "VERSION": "3.0",
         f"{{{_XSI}}}noNamespaceSchemaLocation": _SCHEMA})
     header = ElementTree.SubElement(root, "HEADER", {"MEDIA_FILE": "", "TIME_UNITS": "milliseconds"})
-    if name := xml_text(one_line(analysis.metadata.filename)): # ELAN neither writes nor reads %20 for a space
+    if name := one_line(analysis.metadata.filename): # ELAN neither writes nor reads %20 for a space
         kind = mimetypes.guess_type(name)[0] or "unknown"
         ElementTree.SubElement(header, "MEDIA_DESCRIPTOR", {
             "MEDIA_URL": f"file:///{name}", "MIME_TYPE": kind, "RELATIVE_MEDIA_URL": f"./{name}"})
@@ -163,8 +163,8 @@ def _eaf_root(analysis):
 # %% ../../nbs/31_tiers.ipynb #054e7224
 def _add_tier(root, tier, slots, first):
     "Write a tier with its annotations, and note their time slots; `first` is the number of the first one"
-    attributes = {"LINGUISTIC_TYPE_REF": "default-lt", "TIER_ID": xml_text(tier.name)}
-    if tier.speaker_id: attributes["PARTICIPANT"] = xml_text(one_line(tier.speaker_id))
+    attributes = {"LINGUISTIC_TYPE_REF": "default-lt", "TIER_ID": tier.name}
+    if tier.speaker_id: attributes["PARTICIPANT"] = one_line(tier.speaker_id)
     element = ElementTree.SubElement(root, "TIER", attributes)
     for number, interval in enumerate(tier.intervals, first):
         ends = [(f"ts{2*number - 1}", interval.start_time), (f"ts{2*number}", interval.end_time)]
@@ -172,7 +172,7 @@ def _add_tier(root, tier, slots, first):
         annotation = ElementTree.SubElement(element, "ANNOTATION")
         aligned = ElementTree.SubElement(annotation, "ALIGNABLE_ANNOTATION", {
             "ANNOTATION_ID": f"a{number}", "TIME_SLOT_REF1": ends[0][0], "TIME_SLOT_REF2": ends[1][0]})
-        ElementTree.SubElement(aligned, "ANNOTATION_VALUE").text = xml_text(interval.label)
+        ElementTree.SubElement(aligned, "ANNOTATION_VALUE").text = interval.label
     return first + len(tier.intervals)
 
 def to_eaf(analysis:Analysis)->str:

@@ -111,10 +111,94 @@ def test_captions_and_report_are_written_beside_the_result(result, sample):
     assert {p.name for p in result.parent.iterdir()} == {"sample.json", "sample.ass", "sample.html"}
 
 
-@pytest.mark.parametrize("verb", ["captions", "report"])
+@pytest.mark.parametrize("verb", ["captions", "report", "export"])
 def test_no_result_no_file(verb):
     done = ecg(verb, "nowhere.json")
     assert done.exit_code == 1 and "nowhere.json" in done.stderr
+
+
+# Export and correct
+
+def test_a_result_is_exported_without_a_model(result, tmp_path, monkeypatch):
+    monkeypatch.setattr("ecg_audio_nb.pipeline.analyze", None)
+    done = ecg("export", result, "-o", tmp_path, "--formats", "srt,ttml,TextGrid,csv", "--style", "netflix", "--stem", "a b")
+    assert done.exit_code == 0, done.output
+    names = ["a b.srt", "a b.ttml", "a b.TextGrid", "a b.words.csv", "a b.segments.csv"]
+    assert done.stdout.split("\n") == [*(str(tmp_path / name) for name in names), ""]
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(names)
+
+
+def test_the_usual_formats_stand_beside_the_result_which_stays_as_it_is(result, tmp_path):
+    own = tmp_path / "talk.json"
+    own.write_text(result.read_text().replace("{", '{\n"of_tomorrow": 1,', 1))
+    before = own.read_text()
+    done = ecg("export", own)
+    assert done.exit_code == 0 and own.read_text() == before
+    assert {Path(line).name for line in done.stdout.split("\n")[:-1]} == {f"talk.{x}" for x in ("srt", "vtt", "txt", "tsv", "rttm")}
+
+
+@pytest.mark.parametrize("options, message", [
+    (("--formats", "srtt"), "nearest: srt"), (("--formats", "stl"), "take ttml"), (("--style", "netflx"), "nearest: netflix"),
+    (("--style", "no.toml"), "no.toml: No such file"), (("--set", "export.bom=json"), "no byte order mark"),
+])  # fmt: skip
+def test_what_export_does_not_know_is_wrong_usage(result, tmp_path, options, message):
+    done = ecg("export", result, "-o", tmp_path, *options)
+    assert done.exit_code == 2 and message in done.stderr and not list(tmp_path.iterdir())
+
+
+def test_several_results_are_exported_each_under_its_name(result, tmp_path):
+    (tmp_path / "a.json").write_text(result.read_text())
+    done = ecg("export", result, tmp_path / "a.json", tmp_path / "no.json", "-o", tmp_path / "out", "--formats", "txt")
+    assert done.exit_code == 1 and "no.json: No such file" in done.stderr
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.txt", "sample.txt"]
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x/a.json").write_text(result.read_text())
+    twice = ecg("export", tmp_path / "a.json", tmp_path / "x/a.json", "-o", tmp_path)
+    assert twice.exit_code == 2 and "would have the same names" in twice.stderr
+    assert ecg("export", result, tmp_path / "a.json", "--stem", "b").exit_code == 2
+
+
+def test_an_edited_file_corrects_its_result(result, tmp_path):
+    assert ecg("export", result, "-o", tmp_path, "--formats", "TextGrid").exit_code == 0
+    grid = tmp_path / "sample.TextGrid"
+    done = ecg("correct", result, "--from", grid, "-o", tmp_path / "same.json")
+    assert done.exit_code == 0 and done.stdout == f"no corrections: {tmp_path / 'same.json'}\n" and not done.stderr
+    assert json.loads((tmp_path / "same.json").read_text()) == json.loads(result.read_text())
+    (tmp_path / "sample.json").write_text(result.read_text())
+    grid.write_text(grid.read_text().replace("SPEAKER_00", "Anna Lee"))
+    done = ecg("correct", tmp_path / "sample.json", "--from", grid)
+    assert done.exit_code == 0 and done.stdout.endswith(f": {tmp_path / 'sample.corrected.json'}\n")
+    corrected = json.loads((tmp_path / "sample.corrected.json").read_text())
+    assert "Anna Lee" in {t["speaker_id"] for t in corrected["turns"]}
+    assert corrected["metadata"]["warnings"][-1] == "corrected by hand"
+
+
+def test_a_correction_is_measured_on_the_recording_beside_the_result(result, sample, tmp_path):
+    from ecg_audio_nb.results.edited_files import is_source
+    from ecg_audio_nb.schema import read_result
+    import shutil
+    shutil.copy(sample, tmp_path / "sample.mp4")
+    shutil.copy(result, tmp_path / "sample.json")
+    ecg("export", tmp_path / "sample.json", "--formats", "TextGrid")
+    analysis = read_result(result)
+    turn = analysis.turns[0]
+    grid = tmp_path / "sample.TextGrid"
+    grid.write_text(grid.read_text().replace(f"= {turn.end_time:g} ", f"= {turn.end_time - 0.4:g} "))
+    done = ecg("correct", tmp_path / "sample.json", "--from", grid)
+    assert done.exit_code == 0 and not done.stderr and is_source(analysis, tmp_path / "sample.mp4")
+    corrected = read_result(tmp_path / "sample.corrected.json")
+    assert corrected.turns[0].end_time == round(turn.end_time - 0.4, 3)
+    assert corrected.speakers[0].acoustic_features.volume_db is not None
+    (tmp_path / "sample.mp4").unlink()
+    unmeasured = ecg("correct", tmp_path / "sample.json", "--from", grid)
+    assert unmeasured.exit_code == 0 and "--media RECORDING` measures them" in unmeasured.stderr
+    assert read_result(tmp_path / "sample.corrected.json").speakers[0].acoustic_features.volume_db is None
+
+
+@pytest.mark.parametrize("name", ["no.TextGrid", "no.txt"])
+def test_what_is_no_edited_file_corrects_nothing(result, tmp_path, name):
+    done = ecg("correct", result, "--from", tmp_path / name, "-o", tmp_path / "x.json")
+    assert done.exit_code == 1 and name in done.stderr and not list(tmp_path.iterdir())
 
 
 # Models, doctor, settings
