@@ -1,7 +1,7 @@
 """Where libass puts each word of a caption: one word a frame, drawn by ffmpeg white on black
 
-The product's own .ass text is taken apart at the commands that begin each word (`{\\1c`); in frame n all words but
-the n-th are transparent, so the layout is that of the whole caption and the ink is of one word alone.
+The product's own .ass text is taken apart at the commands that begin each word (`{\\1c`); in frame n all words
+but the n-th are transparent, so the layout is that of the whole caption and the ink is of one word alone.
 """
 
 import re, shutil, subprocess

@@ -1,9 +1,9 @@
 """How wide a text is drawn, estimated without its font
 
-Captions name a font, and each machine draws them in the one it has instead. The widths here are those of DejaVu Sans
-Bold, the widest of the usual substitutes for Arial (Arial and Liberation Sans are 15 % narrower, Noto Sans 25 %), and
-a tenth more than Noto's bold fonts take in scripts that it lacks. The unit is the font size of ASS: ascender to
-descender.
+Captions name a font, and each machine draws them in the one it has instead. The widths here are those of
+DejaVu Sans Bold, the widest of the usual substitutes for Arial (Arial and Liberation Sans are 15 % narrower,
+Noto Sans 25 %), and a tenth more than Noto's bold fonts take in scripts that it lacks. The unit is the font
+size of ASS: ascender to descender.
 """
 
 import unicodedata

@@ -1,9 +1,9 @@
-"""Captions as libass draws them: no word touches another or leaves the picture, loud words can be read, every script
-is drawn in letters
+"""Captions as libass draws them: no word touches another or leaves the picture, loud words can be read, every
+script is drawn in letters
 
-Limits. Between words at least a thin space, a sixth of the letters' em (Unicode, U+2009), of the smaller neighbour.
-Words stay in the safe area, 90 % of the picture each way. At the distance that ITU-R BT.500 gives for a picture of 480
-lines one pixel is a minute of arc, and ISO 9241-3 prefers letters of 20 minutes, and allows none below 16.
+Limits. Between words at least a thin space (U+2009), a sixth of the em of the smaller neighbour. Words stay in the
+safe area, 90 % of the picture each way. At the design viewing distance of ITU-R BT.500 one pixel is a minute of
+arc; ISO 9241-3 prefers letters of 20 to 22 minutes, and allows none below 16.
 """
 
 import random
@@ -46,7 +46,8 @@ LINE = "What brings you to the land of the gatekeepers?"
 def talk(text, language="en", seed=0, loudest=None):
     "A talk of words that differ in level by 40 dB and in pitch by two octaves, so that all bounds are met"
     texts, joined, words = text.split(), "" if language in UNSPACED else " ", []
-    levels, pitches = ([*values * len(texts)][: len(texts)] for values in ((-30, -50, -28, -5), (120, 60, 125, 240)))
+    bounds = (-30, -50, -28, -5), (120, 60, 125, 240)
+    levels, pitches = ([*values * len(texts)][: len(texts)] for values in bounds)
     random.Random(seed).shuffle(levels)
     random.Random(-seed - 1).shuffle(pitches)
     for i, word in enumerate(texts):
@@ -54,7 +55,8 @@ def talk(text, language="en", seed=0, loudest=None):
         if loudest is not None:
             heard = AcousticFeatures(-10 if i == loudest else -20 - i % 3, 120)
         words.append(Word(word, i * 0.3, i * 0.3 + 0.3, speaker_id="A", acoustic_features=heard))
-    segment = Segment(0, 0, words[-1].end_time, speaker_id="A", text=joined.join(text.split()), words=tuple(words))
+    end, text = words[-1].end_time, joined.join(texts)
+    segment = Segment(0, 0, end, speaker_id="A", text=text, words=tuple(words))
     return Analysis((segment,), (), (), Metadata("a.mp4", duration=60, language_detected=language))
 
 
@@ -126,7 +128,8 @@ def test_a_loud_word_can_be_read_at_480_lines():
 
 def test_a_loud_word_in_a_full_line_can_be_read_at_480_lines():
     text = "we have been telling everyone about MOUNTAINS"
-    captions = draw_words(to_ass(talk(text, loudest=6), {"inherits": "dynamic", "lines": 1}, (854, 480)), (854, 480))
+    size, style = (854, 480), {"inherits": "dynamic", "lines": 1}
+    captions = draw_words(to_ass(talk(text, loudest=6), style, size), size)
     (loud,) = [word for words in captions for word in words if word.text == "MOUNTAINS"]
     assert loud.height >= 20
 
@@ -149,7 +152,8 @@ def test_a_line_of_a_film_is_laid_out_well(film, size):
 
 def test_a_film_is_captioned_in_time(film, tmp_path):
     "The caption is on the picture while the line is spoken, and its words turn blue one after the other"
-    captions = write_captions(film, tmp_path / "film.ass", {"inherits": "dynamic", "box": 0.0}, frame_size(FILM))
+    style = {"inherits": "dynamic", "box": 0.0}
+    captions = write_captions(film, tmp_path / "film.ass", style, frame_size(FILM))
     with av.open(str(burn(FILM, captions, tmp_path / "film.mkv"))) as video:
         blue = {}
         for frame in video.decode(video=0):

@@ -315,7 +315,8 @@ def test_every_word_is_lit_from_its_time_until_the_next_of_its_row(a):
             expected += zip(begins, [*begins[1:], c.end_time])
         for e in back:
             if not round(c.start_time * 1000) <= e.start < round(c.end_time * 1000): continue
-            drawn = [part for part in e.text.split("{\\1c")[1:] if not part.split("}")[1].lstrip("\u200e\u200f").startswith("- ")]
+            parts = (part for part in e.text.split("{\\1c")[1:])
+            drawn = [p for p in parts if not p.split("}")[1].lstrip("\u200e\u200f").startswith("- ")]
             lit = ["563412" in part.split("}")[0] for part in drawn]
             moment = e.start / 1000
             assert lit == [
@@ -373,18 +374,19 @@ def test_letters_are_as_high_as_the_style_says_or_as_a_full_line_allows(size):
     assert (style.marginl, style.marginv) == (round(0.06 * size[0]), round(0.06 * size[1]))
     full = analysis(talk("a line of as many letters as there may be"))  # 41
     letter = SSAFile.from_string(to_ass(full, "plain", size)).styles["Captions"].fontsize
-    assert letter == pytest.approx(min(0.07 * min(size), 0.88 * size[0] / drawn_width(full.segments[0].text)), abs=0.06)
+    widest = 0.88 * size[0] / drawn_width(full.segments[0].text)
+    assert letter == pytest.approx(min(0.07 * min(size), widest), abs=0.06)
 
 
 def test_loud_words_shrink_the_caption_and_keep_their_sizes_to_each_other():
     text = "as many letters as there may be in a line"
     loud = analysis(talk(text, step=0.1, levels=[-20, -20, -30, -20, -20, -20, -20, -10, -20, -20]))
-    size = 640, 480
-    (normal,) = events(to_ass(analysis(talk(text, step=0.1)), {"inherits": "dynamic", "by_word": False}, size))
-    (shrunk,) = events(to_ass(loud, {"inherits": "dynamic", "by_word": False, "min_size": 1.0, "size_per_sd": 0.3}, size))
+    size, style = (640, 480), {"inherits": "dynamic", "by_word": False, "min_size": 1.0, "size_per_sd": 0.3}
+    (normal,) = events(to_ass(analysis(talk(text, step=0.1)), style, size))
+    (shrunk,) = events(to_ass(loud, style, size))
     sizes = [float(x) for x in re.findall(r"&\\fs([0-9.]+)", shrunk.text)]
     neutral = float(re.search(r"&\\fs([0-9.]+)", normal.text)[1])
-    words = caption_lines(loud, {"inherits": "dynamic", "min_size": 1.0, "size_per_sd": 0.3})[0].words
+    words = caption_lines(loud, style)[0].words
     assert sizes == [pytest.approx(sizes[0] / words[0].size * w.size, abs=0.11) for w in words]
     assert sizes[0] < neutral < max(sizes)
 
@@ -421,7 +423,8 @@ def test_nobody_speaking_is_a_file_too(): assert events(to_ass(analysis())) == [
 
 
 def test_a_phrase_without_spaces_is_drawn_as_one_and_lit_word_by_word():
-    a = analysis(talk("知 識 が 成 立 する", step=0.3, levels=[-20, -30, -20, -10, -15, -20], joined=""), language="ja")
+    levels = [-20, -30, -20, -10, -15, -20]
+    a = analysis(talk("知 識 が 成 立 する", step=0.3, levels=levels, joined=""), language="ja")
     (shown,) = caption_lines(a)
     assert [w.text for w in shown.words] == ["知", "識", "が", "成", "立", "する"]
     assert len({w.size for w in shown.words[:3]}) == len({w.size for w in shown.words[3:5]}) == 1
