@@ -202,10 +202,11 @@ class SegmentsSettings(StageSettings):
     max_duration: Positive = 20.0 # seconds; a longer segment is cut at its pauses
 
 # %% ../nbs/01_settings.ipynb #bbe11366
-FORMATS = ("json", "srt", "vtt", "ttml", "ass", "txt", "tsv", "csv", "parquet", "rttm", "ctm", "TextGrid", "eaf",
-           "audacity")
+FORMATS = ("json", "srt", "vtt", "ttml", "ass", "txt", "tsv", "csv", "parquet", "rttm", "ctm", "TextGrid",
+           "eaf", "audacity")
 DEFAULT_FORMATS = ("json", "srt", "vtt", "txt", "tsv", "rttm")
-UNAVAILABLE_FORMATS = {"stl": "EBU-STL is not written, as ttconv can only read it; take ttml (IMSC 1.1) or srt"}
+UNAVAILABLE_FORMATS = {
+    "stl": "EBU-STL is not written, as ttconv can only read it; take ttml (IMSC 1.1) or srt"}
 
 def _nearest(name, known):
     close = difflib.get_close_matches(name, list(known), 1, 0.5)
@@ -257,9 +258,9 @@ CaptionStyleName = Annotated[str|None, AfterValidator(_caption_style), BeforeVal
 # %% ../nbs/01_settings.ipynb #5d72341a
 class ExportSettings(StageSettings):
     "Which files are written, and how"
-    formats: Formats = DEFAULT_FORMATS # files to write, such as json,srt,vtt,ttml,ass,csv,TextGrid,eaf
-    style: CaptionStyleName = None # of captions: plain, netflix, bbc, … or a .toml file; None: plain, ass: dynamic
-    bom: BomFormats = DEFAULT_BOM # files with a byte order mark, for Excel: of csv,tsv,srt,vtt,ass,txt; or none
+    formats: Formats = DEFAULT_FORMATS # files to write, such as json,srt,ttml,ass,csv,TextGrid,eaf
+    style: CaptionStyleName = None # of captions: a name or a .toml file; None: plain, of ass dynamic
+    bom: BomFormats = DEFAULT_BOM # which of csv,tsv,srt,vtt,ass,txt begin with a byte order mark; or none
     silence_marks: bool = False # True: add [SILENCE] words for gaps without speech
     min_silence: Seconds = None # seconds; shorter gaps get no mark; None: as voice.min_silence
 

@@ -32,8 +32,8 @@ def correct(
 ):
     """Correct a result by an edited file: words, times, speakers.
 
-    Words that were not changed keep their times, confidence and measures. Without the recording, what was changed has no
-    measures.
+    Words that were not changed keep their times, confidence and measures. Without the recording, what was
+    changed has no measures.
     """
     from contextlib import nullcontext
 

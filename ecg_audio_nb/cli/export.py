@@ -28,7 +28,9 @@ def export(
     ] = None,
     formats: Annotated[
         Optional[str],
-        option("Files to write, such as srt,vtt,ttml,TextGrid,eaf,csv (default: export.formats).", "--formats"),
+        option(
+            "Files to write, such as srt,vtt,ttml,TextGrid,eaf,csv (default: export.formats).", "--formats"
+        ),
     ] = None,
     style: Annotated[
         Optional[str],

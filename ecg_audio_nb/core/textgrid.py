@@ -1,7 +1,7 @@
 """Read Praat's TextGrid, as a text file or a short text file
 
-Praat itself takes only what stands by itself: quoted strings, numbers and flags. Everything else (`intervals [1]:`) is
-a comment. So a label may hold anything.
+Praat itself takes only what stands by itself: quoted strings, numbers and flags. Everything else
+(`intervals [1]:`) is a comment. So a label may hold anything.
 """
 
 import re

@@ -107,6 +107,8 @@ def _control(key, field_info, hint):
     return Control(key, kind, annotation is int, minimum, maximum, **common)
 
 # %% ../../nbs/43_session.ipynb #a653107e
+_NOT_SHOWN = ("formats", "style", "bom") # of `export`: they change no result
+
 def controls()->dict[str, list[Control]]: # by stage
     "Return a control for every setting of an analysis"
     by_stage = {}
@@ -114,7 +116,7 @@ def controls()->dict[str, list[Control]]: # by stage
         stage = Settings.model_fields[name].annotation
         hints = _hints(stage)
         by_stage[name] = [_control(f"{name}.{key}", info, hints.get(key, ""))
-                          for key, info in stage.model_fields.items() if key not in ("formats", "style", "bom")]
+                          for key, info in stage.model_fields.items() if key not in _NOT_SHOWN]
     return by_stage
 
 # %% ../../nbs/43_session.ipynb #67cc12fd

@@ -332,7 +332,7 @@ def _alone(features): # without what compares a word with its speaker's others
 def _restore_segments(segments, known, channels)->list[Segment]:
     "Give words and segments the measures that are known of their spans"
     words_of, restored = _spans_of(_spoken(segments), channels), []
-    same = {who: spans in known.words_of for who, spans in words_of.items()} # all their words are as they were
+    same = {who: spans in known.words_of for who, spans in words_of.items()} # all their words are as before
     for s in segments:
         keep = (lambda features: features) if same.get(s.speaker_id) else _alone
         words = tuple(replace(w, acoustic_features=keep(known.words.get(_span(w, s.speaker_id, channels),

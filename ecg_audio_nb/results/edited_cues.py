@@ -1,7 +1,8 @@
 """What a person changed in captions: SubRip, WebVTT or SubStation Alpha
 
-The cues of a file are compared with those that the result would be written as, in the style in which most of them are alike.
-A cue with the same text was not touched. The times of cues are for reading: they do not change those of words.
+The cues of a file are compared with those that the result would be written as, in the style in which most
+of them are alike. A cue with the same text was not touched. The times of cues are for reading: they do not
+change the times of words.
 """
 
 import difflib
@@ -74,7 +75,7 @@ def _whole_events(path, events):
     if repeated * 3 > len(events):
         raise CorrectionError(
             f"{path} has an event for each word, which can't be edited as text: "
-            "`ecg export RESULT.json --formats ass --style plain` writes one that can, and so does --formats srt"
+            "`ecg export RESULT.json --formats ass --style plain` writes one that can, or take --formats srt"
         )
     return events
 
@@ -128,8 +129,8 @@ def find_cue_edits(
     end = draft.duration
     if late := next((cue for cue in found if cue.start_time > end + 0.5), None):
         raise CorrectionError(
-            f"{path} has a cue at {late.start_time:.2f} s, and the recording of the result lasts {end:.2f} s: "
-            "name the result that the file was exported from"
+            f"{path} has a cue at {late.start_time:.2f} s, and the recording of the result lasts "
+            f"{end:.2f} s: name the result that the file was exported from"
         )
     expected = _expected_cues(found, named, kind, style)
     parts = _parts(found, expected, word_numbers(named, expected), kind, names, draft)

@@ -1,13 +1,14 @@
 """Files that a person edited, read back as corrections of the result that they were exported from
 
-Phoneticians correct words and borders in Praat or ELAN, captioners correct SubRip. `correct_from` finds out what they
-changed and makes the corrected result. What was not changed stays as it was: times, confidence, measures. A file that was
-not edited changes nothing at all.
+Phoneticians correct words and borders in Praat or ELAN, captioners correct SubRip. `correct_from` finds out
+what they changed and makes the corrected result. What was not changed stays as it was: times, confidence,
+measures. A file that was not edited changes nothing at all.
 
 | file | what is read |
 | --- | --- |
-| `.TextGrid`, `.eaf` | words with exact times, on the tiers `SPEAKER words`; else the texts of segments; turns where no word is known |
-| `.srt`, `.vtt`, `.ass` | the text and, where it stands, the speaker's name; new words get times between their neighbours |
+| `.TextGrid`, `.eaf` | words with exact times on tiers `SPEAKER words`; texts of segments; turns |
+| `.srt`, `.vtt`, `.ass` | texts, and speakers' names; new words get times between their neighbours |
+
 """
 
 import hashlib
@@ -70,8 +71,8 @@ def _check_words(path, edits: Edits, draft: Draft):
     )
     if len(draft.words) >= 10 and kept < FEW * len(draft.words):
         raise CorrectionError(
-            f"{path} has {kept} of the {len(draft.words)} words of the result: it seems to be about something else. "
-            "Name the result that it was exported from, or take it all the same (--force)"
+            f"{path} has {kept} of the {len(draft.words)} words of the result: it seems to be about "
+            "something else. Name the result that it was exported from, or take it all the same (--force)"
         )
 
 
@@ -94,7 +95,9 @@ def correct_from(
     measured = measure_recording(analysis, media, on_event)
     result = apply_corrections(corrected, analysis, measured.frames, measured.speech, measured.settings)
     if not is_source(analysis, media):
-        result = _with_warning(result, f"measured on {Path(media).name}, which is not the very file of the result")
+        result = _with_warning(
+            result, f"measured on {Path(media).name}, which is not the very file of the result"
+        )
     return Correction(result, summary, notes)
 
 

@@ -1,7 +1,7 @@
 """Rows of an edited text against the words of a result: the same words keep their times
 
-A text has only the time of its cue or segment. New words get a time between their neighbours and are marked `interpolated`;
-where there is no room between them, they have no length.
+A text has only the time of its cue or segment. New words get a time between their neighbours and are marked
+`interpolated`; where there is no room between them, they have no length.
 """
 
 from collections.abc import Sequence
@@ -92,7 +92,9 @@ def _add(change, row, row_of, edits, draft):
     same_row = [row_of.get(n) == change.passage for n in (change.before, change.after)]
     needed = sum(map(len, change.texts)) * SECONDS_PER_LETTER
     start, end = _room(before, after or _next_word(draft, before, row), same_row, row, needed)
-    neighbours = [w for w, same in zip((before, after), same_row) if same] or [w for w in (before, after) if w]
+    neighbours = [w for w, same in zip((before, after), same_row) if same] or [
+        w for w in (before, after) if w
+    ]
     speaker = row.speaker if row.speaker is not None else _speaker_of(draft, neighbours, start, any(same_row))
     end = min(end, draft.duration)
     edits.add(_spread(change.texts, min(start, end), end, speaker))

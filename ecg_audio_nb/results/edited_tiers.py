@@ -1,7 +1,7 @@
 """What a person changed in a TextGrid (Praat) or an EAF file (ELAN)
 
-The tiers of a file are compared with those that the result would be written as. An interval that is there with the same
-label and times was not touched, whatever words it was made of.
+The tiers of a file are compared with those that the result would be written as. An interval that is there
+with the same label and times was not touched, whatever words it was made of.
 """
 
 import difflib
@@ -97,7 +97,9 @@ class _Pair:
     keeps_speaker: bool = False  # the file's tier names no speaker
 
 
-def find_tier_edits(path: str | Path, analysis: Analysis, named: Analysis, names: Names, draft: Draft) -> Edits:
+def find_tier_edits(
+    path: str | Path, analysis: Analysis, named: Analysis, names: Names, draft: Draft
+) -> Edits:
     "Find out what was changed in the tiers of a file; raises `CorrectionError`"
     file = read_tiers(path)
     end = end_of_tiers(named)
@@ -175,7 +177,7 @@ def _key(interval: Interval) -> tuple[str, int, int]:
 
 
 def _renamed_tiers(missing: Sequence[Tier], ours, file, by_name) -> dict[str, Tier]:
-    "Find tiers that have another name in the file, by what is on them: name in the file -> tier of the result"
+    "Find tiers that have another name in the file, by what is on them: tier of the result by that name"
     renamed, free = {}, [name for name in ours if name not in by_name and ours[name][0] is not None]
     for tier in missing:
         keys = Counter(map(_key, tier.intervals))
@@ -253,7 +255,9 @@ def _edited(words, old, new, pair) -> list[Word]:
     return [w if w.speaker_id == pair.speaker else give_word(w, pair.speaker) for w in result]
 
 
-def _couples(expected, found) -> tuple[list[tuple[Interval, Interval]], set[int]]:  # and the ids of all in them
+def _couples(
+    expected, found
+) -> tuple[list[tuple[Interval, Interval]], set[int]]:  # and the ids of all in them
     "Pair what is left over on both sides: by label where it is near, then by the time that both share"
     couples = []
     labels = [[i.label.casefold() for i in intervals] for intervals in (expected, found)]
@@ -265,7 +269,9 @@ def _couples(expected, found) -> tuple[list[tuple[Interval, Interval]], set[int]
     starts = [old.start_time for old in expected]
     for new in (i for i in found if id(i) not in coupled):
         first, stop = bisect_left(starts, new.start_time - NEAR), bisect_left(starts, new.end_time)
-        free = [old for old in expected[max(first - 1, 0) : stop] if id(old) not in coupled and _shared(old, new)]
+        free = [
+            old for old in expected[max(first - 1, 0) : stop] if id(old) not in coupled and _shared(old, new)
+        ]
         if free:
             old = max(free, key=lambda old: _shared(old, new))
             couples.append((old, new))
@@ -295,7 +301,9 @@ def _compare_segments(pair, edits, draft, analysis):
         if old.label == new.label:
             edits.note("borders of segments are not read: they follow from their words")
         elif any(number in edits.words for number, _ in words):
-            edits.note(f"the segment at {new.start_time:.2f} s and its words were changed: the words are taken")
+            edits.note(
+                f"the segment at {new.start_time:.2f} s and its words were changed: the words are taken"
+            )
         else:
             rows = [Row(new.label, old.start_time, old.end_time, pair.speaker)]
             found = match_rows(words, rows, analysis.metadata.language_detected)

@@ -1,8 +1,8 @@
 """What an edited file says otherwise than a result, collected word by word and applied to a draft
 
-The readers of edited files ([edited_tiers], [edited_cues]) find out what a person changed. Here it becomes a draft: words
-that were not touched stay the very same records, with their times, confidence and measures; turns follow the words that
-were given to another speaker.
+`edited_tiers` and `edited_cues` find out what a person changed. Here it becomes a draft: words that were
+not touched stay the very same records, with their times, confidence and measures; turns follow the words
+that were given to another speaker.
 """
 
 from collections.abc import Iterable, Sequence

@@ -220,7 +220,7 @@ def _with_bom(content, wanted):
 def render(
     analysis:Analysis,
     format:str, # one of `WRITERS`
-    style:Style|None=None, # of captions: a preset, a .toml file, or keys and values; None: plain, of `ass` dynamic
+    style:Style|None=None, # of captions: a preset, a .toml file, or keys and values; None: plain, ass dynamic
     bom:Iterable[str]=DEFAULT_BOM, # formats that begin with a byte order mark, of `BOM_FORMATS`
 )->Content: # the file's content; of `csv` and `parquet`, a dict of two
     "Write an analysis in one format; raises `ExportError` for an unknown one"
@@ -252,7 +252,7 @@ def export(
     folder:str|Path,
     stem:str, # of the files' names: `stem.json`, `stem.srt`, …
     formats:Iterable[str]=DEFAULT_FORMATS, # of `WRITERS`; or one string, `"json,srt"`
-    style:Style|None=None, # of captions: a preset, a .toml file, or keys and values; None: plain, of `ass` dynamic
+    style:Style|None=None, # of captions: a preset, a .toml file, or keys and values; None: plain, ass dynamic
     bom:Iterable[str]=DEFAULT_BOM, # formats that begin with a byte order mark, of `BOM_FORMATS`
 )->list[Path]: # the files, in the order of `formats`
     "Write an analysis to files in several formats"

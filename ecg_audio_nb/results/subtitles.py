@@ -22,7 +22,7 @@ from dataclasses import replace
 from fractions import Fraction
 from html import escape, unescape
 from ..core.text import clean_text, is_right_to_left, one_line
-from .caption_styles import CaptionStyle, Style, caption_cues, caption_style
+from .caption_styles import Style, caption_cues, caption_style
 from .cues import Cue, CueRow
 from ..schema import Analysis, with_names
 
@@ -217,7 +217,8 @@ def _document(analysis, style, frame_rate):
     "Make ttconv's model of the captions"
     from ttconv.imsc.designators import IMSC_11_TEXT_PROFILE_DESIGNATOR
     from ttconv.model import ContentDocument, Div
-    def seconds(t): return Fraction(round(t*1000), 1000) if frame_rate is None else round(t*frame_rate)/frame_rate
+    def seconds(t): # exact
+        return Fraction(round(t*1000), 1000) if frame_rate is None else round(t*frame_rate)/frame_rate
     language, colour_of = analysis.metadata.language_detected, _row_colours(analysis, style)
     doc = ContentDocument()
     doc.set_lang({"jw": "jv"}.get(language, language or "")) # Whisper's code for Javanese is its own
@@ -251,7 +252,8 @@ def to_ttml(
     from ttconv.imsc.writer import from_model
     analysis, style = with_names(analysis), caption_style(style)
     frame_rate = _exact_frame_rate(analysis, style)
-    config = IMSCWriterConfiguration(fps=frame_rate, profile_signaling=ContentProfilesSignaling.CONTENT_PROFILES)
+    signalled = ContentProfilesSignaling.CONTENT_PROFILES
+    config = IMSCWriterConfiguration(fps=frame_rate, profile_signaling=signalled)
     root = from_model(_document(analysis, style, frame_rate), config).getroot()
     _indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(root, "unicode")}\n'

@@ -15,7 +15,7 @@ __all__ = ['TierKind', 'Interval', 'separate', 'Tier', 'tier_name', 'timed_words
 # %% ../../nbs/31_tiers.ipynb #31dd53d8
 import mimetypes
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Literal
 from xml.etree import ElementTree
@@ -32,7 +32,9 @@ class Interval:
     label: str
     numbers: tuple[int, ...] = () # of the words, segments or turns that it was made of, from 0
 
-def _last_millisecond(end): return round(end - 0.001, 3), end
+def _millisecond(start, end):
+    "Return a millisecond from `start`, or the last one before `end`"
+    return (start, round(start + 0.001, 3)) if start < end else (round(end - 0.001, 3), end)
 
 def separate(
     intervals:Iterable[Interval], # may overlap, may have no length
@@ -42,7 +44,7 @@ def separate(
     apart = []
     for new in sorted(intervals, key=lambda i: i.start_time):
         start, stop = new.start_time, new.end_time
-        if stop <= start: start, stop = (start, round(start + 0.001, 3)) if start < end else _last_millisecond(end)
+        if stop <= start: start, stop = _millisecond(start, end)
         new = replace(new, start_time=start, end_time=stop)
         if apart and start < apart[-1].end_time:
             last = apart.pop()
@@ -73,14 +75,15 @@ def timed_words(segment:Segment)->list[Word]:
     return [w for w in segment.words if w.kind == "word" and one_line(w.word)]
 
 # %% ../../nbs/31_tiers.ipynb #24adc4c0
+def _interval(x, label, number): return Interval(x.start_time, x.end_time, label, (number,))
+
 def _labels_of_words(analysis)->list[tuple[str, Interval]]: # by tier name of the speaker
     labels, number = [], 0
     for segment in analysis.segments:
         for word in segment.words:
             if word.kind != "word": continue
             label = one_line(word.word)
-            interval = Interval(word.start_time, word.end_time, label, (number,))
-            if label: labels.append((tier_name(segment.speaker_id), interval))
+            if label: labels.append((tier_name(segment.speaker_id), _interval(word, label, number)))
             number += 1
     return labels
 
@@ -88,10 +91,10 @@ def _labels(analysis, kind)->dict[str, list[Interval]]: # by tier name of the sp
     "Make a label of each word, segment or turn"
     if kind == "words": labels = _labels_of_words(analysis)
     elif kind == "segments":
-        labels = [(tier_name(s.speaker_id), Interval(s.start_time, s.end_time, one_line(spoken_text(s)), (i,)))
+        labels = [(tier_name(s.speaker_id), _interval(s, one_line(spoken_text(s)), i))
                   for i, s in enumerate(analysis.segments)]
     else:
-        labels = [(tier_name(t.speaker_id), Interval(t.start_time, t.end_time, tier_name(t.speaker_id), (i,)))
+        labels = [(tier_name(t.speaker_id), _interval(t, tier_name(t.speaker_id), i))
                   for i, t in enumerate(analysis.turns)]
     by_speaker = {}
     for speaker, interval in labels: by_speaker.setdefault(speaker, []).append(interval)
@@ -138,8 +141,8 @@ def to_textgrid(analysis:Analysis)->str:
     from praatio.utilities.textgrid_io import getTextgridAsStr
     analysis = with_names(analysis)
     end = end_of_tiers(analysis)
-    tiers = [{"class": "IntervalTier", "name": tier.name, "xmin": 0, "xmax": end, "entries": _filled(tier, end)}
-             for tier in speaker_tiers(analysis)]
+    tiers = [{"class": "IntervalTier", "name": tier.name, "xmin": 0, "xmax": end,
+              "entries": _filled(tier, end)} for tier in speaker_tiers(analysis)]
     grid = {"xmin": 0, "xmax": end, "tiers": tiers}
     return getTextgridAsStr(grid, "long_textgrid", includeBlankSpaces=False)
 
@@ -184,7 +187,8 @@ def to_eaf(analysis:Analysis)->str:
     last = ElementTree.SubElement(root[0], "PROPERTY", {"NAME": "lastUsedAnnotationId"})
     last.text = str(number - 1)
     for name, seconds in sorted(slots, key=lambda slot: slot[1]):
-        ElementTree.SubElement(order, "TIME_SLOT", {"TIME_SLOT_ID": name, "TIME_VALUE": str(round(1000*seconds))})
+        slot = {"TIME_SLOT_ID": name, "TIME_VALUE": str(round(1000*seconds))}
+        ElementTree.SubElement(order, "TIME_SLOT", slot)
     ElementTree.SubElement(root, "LINGUISTIC_TYPE", {
         "GRAPHIC_REFERENCES": "false", "LINGUISTIC_TYPE_ID": "default-lt", "TIME_ALIGNABLE": "true"})
     ElementTree.indent(root, "    ")

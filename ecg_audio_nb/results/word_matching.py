@@ -1,7 +1,8 @@
 """Match an edited text with the words of a result, so that what was not edited keeps its times
 
-A text has no times of its own, but it stands in the order in which it was spoken. The words of the result are matched with
-it by what they spell, without case and marks. What lies between two matches was replaced, added or removed.
+A text has no times of its own, but it stands in the order in which it was spoken. The words of the result
+are matched with it by what they spell, without case and marks. What lies between two matches was replaced,
+added or removed.
 """
 
 import difflib
@@ -69,13 +70,15 @@ def match_words(
     for place, token in enumerate(old):
         targets.setdefault(token.owner, []).append(partner.get(place))
     found = {number: own for number, own in targets.items() if _side_by_side(own, new)}
-    matches = [
-        Match(number, "".join(" " * (new[i].begins and i != own[0]) + new[i].text for i in own), new[own[0]].owner)
-        for number, own in found.items()
-    ]
+    matches = [Match(n, _spelled(new, own), new[own[0]].owner) for n, own in found.items()]
     gaps = _gaps(list(targets), found, new)
     at = {number: (word.start_time + word.end_time) / 2 for number, word in words}
     return matches, [change for gap in gaps for change in _changes(gap, at, passages, spaced, language)]
+
+
+def _spelled(tokens, places):
+    "Join the tokens of a word as the edited text has them"
+    return "".join(" " * (tokens[i].begins and i != places[0]) + tokens[i].text for i in places)
 
 
 def _tokens(text, owner, spaced):
