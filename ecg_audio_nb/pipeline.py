@@ -314,7 +314,7 @@ def to_metadata(
     "Describe the result as a whole"
     transcript, models = branches.transcript, _models(branches)
     return Metadata(
-        filename=source.name.encode("utf-8", "replace").decode(), # a name may hold bytes that are no text
+        filename=source.name,
         source_sha256=source.sha256,
         duration=audio.duration,
         sample_rate=audio.sample_rate,
