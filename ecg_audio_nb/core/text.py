@@ -122,13 +122,11 @@ def _column_width(character):
         return 0
     if category == "Cf":
         return 1 if _VISIBLE_FORMATS.match(character) else 0
-    if unicodedata.east_asian_width(character) in "WF":
-        return 2
-    if category == "Cn" and character >= "\U0001f000":  # newer than Python's tables
+    if category == "Cn":  # newer than Python's tables, which call it wide
         from uniseg.emoji import extended_pictographic
 
-        return 1 + extended_pictographic(character)
-    return 1
+        return 1 + (extended_pictographic(character) or "\U00020000" <= character <= "\U0003fffd")
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
 # Scripts
@@ -292,6 +290,8 @@ def _break_class(character):
     from uniseg.linebreak import line_break
 
     name = line_break(character).value
+    if unicodedata.category(character) == "Cn":
+        return "?", character
     wide = unicodedata.east_asian_width(character) in "WFH"
     if name in ("AL", "AI", "XX", "SG", "H2", "H3", "JL", "JV", "JT"):
         return "A", "a"
@@ -472,10 +472,10 @@ def _may_end(text, position, opened):
         return True
     if before.isspace():
         return _may_end_at_space(text, position)
-    if before == "\u200b":
-        return True
     if _starts_nothing(after) or _ends_nothing(before):
         return False
+    if before == "\u200b":
+        return True
     if not (_IS_UNSPACED.match(before) or _IS_UNSPACED.match(after)):
         return _may_end_inside(text, position)
     return before in _SENTENCE_MARKS or before in _TIBETAN_MARKS or position in opened
@@ -540,6 +540,8 @@ def word_spans(
     for match in re.finditer(r"\S+", text):
         start, end = match.span()
         cuts = [start + m.end() for m in _INNER_ELLIPSIS.finditer(match.group())]
+        if cuts and (starts := _cluster_starts(text)) is not None:
+            cuts = [cut for cut in cuts if cut in starts]
         if (is_unspaced(language) or not language) and _IS_UNSPACED.search(match.group()):
             if phrase_starts is None:
                 phrase_starts = _word_starts(text, language, token_starts)
