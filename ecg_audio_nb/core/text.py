@@ -73,7 +73,17 @@ def graphemes(text: str) -> list[str]:
 def _clusters(piece):
     from uniseg.graphemecluster import grapheme_clusters
 
-    return tuple(grapheme_clusters(piece))
+    clusters: list[str] = []
+    for cluster in grapheme_clusters(piece):
+        if clusters and _STACKED.search(clusters[-1]) and unicodedata.category(cluster[0]) == "Lo":
+            clusters[-1] += cluster  # a rule of Unicode 17
+        else:
+            clusters.append(cluster)
+    return tuple(clusters)
+
+
+_STACKERS = "\u1039\u17d2\u1a60\u1b44\ua9c0"  # of Burmese, Khmer and others: draw the next consonant below
+_STACKED = re.compile(f"^[^\\W\\d_].*[{_STACKERS}]$", re.DOTALL)
 
 
 @lru_cache(16384)
@@ -93,7 +103,8 @@ def _cluster_width(cluster):
         return _column_width(cluster)
     if cluster[0] in _HANGUL_LEADS or _is_emoji_sequence(cluster):
         return 2
-    return sum(_column_width(character) for character in cluster)
+    stacked = {i + 1 for i, character in enumerate(cluster) if character in _STACKERS}
+    return sum(_column_width(character) for i, character in enumerate(cluster) if i not in stacked)
 
 
 _HANGUL_LEADS = {chr(c) for c in (*range(0x1100, 0x1160), *range(0xA960, 0xA97D))}
@@ -290,7 +301,7 @@ def _break_class(character):
     from uniseg.linebreak import line_break
 
     name = line_break(character).value
-    if unicodedata.category(character) == "Cn":
+    if character == "\u25cc" or unicodedata.category(character) == "Cn":  # dotted circle: has rules of its own
         return "?", character
     wide = unicodedata.east_asian_width(character) in "WFH"
     if name in ("AL", "AI", "XX", "SG", "H2", "H3", "JL", "JV", "JT"):
