@@ -331,6 +331,13 @@ def test_scripts_without_spaces(tmp_path, words, old, new, expected):
     assert [w.start_time for w in done.analysis.words] == [w.start_time for w in a.words]
 
 
+def test_a_space_between_clauses_of_a_script_without_spaces_is_kept(tmp_path):
+    words = tuple(Word(w, i, i + 1, speaker_id="A") for i, w in enumerate(["今日", "は", "晴れ"]))
+    a = result(Segment(0, 0, 3, speaker_id="A", text="今日は晴れ", words=words), language_detected="ja")
+    b = correct_from(a, edit_text(tmp_path, a, ("晴れ", "晴れ 明日"))).analysis
+    assert b.text == "今日は晴れ 明日" and [w.space_before for w in b.words] == [None, None, None, True]
+
+
 @pytest.mark.parametrize("old, new, kept", [("गाना", "गीत", "सुंदर"), ("사과를", "배를", "먹었다"), ("برویم", "نرویم", "خانه")])
 def test_scripts_with_spaces_and_marks(tmp_path, old, new, kept):
     a = result(said(0, f"{kept} {old} end"))
