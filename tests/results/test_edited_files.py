@@ -10,7 +10,7 @@ from pympi.Elan import Eaf
 
 from ecg_audio_nb.results.corrections import BY_HAND, UNMEASURED, CorrectionError, measure_recording
 from ecg_audio_nb.results.edited_cues import read_cues, word_numbers
-from ecg_audio_nb.results.edited_files import correct_from, find_recording, is_source
+from ecg_audio_nb.results.edited_files import correct_from
 from ecg_audio_nb.results.export import export
 from ecg_audio_nb.results.caption_styles import caption_cues
 from ecg_audio_nb.results.word_matching import Passage, match_words
@@ -449,17 +449,6 @@ def test_marked_silence_stays_where_it_was(tmp_path):
                settings={"export": {"silence_marks": True}, "voice": {"min_silence": 0.3}})  # fmt: skip
     b = correct_from(a, edit_text(tmp_path, a, ("Oh,", "Ah,"))).analysis
     assert b.segments[0].text == "Ah, [SILENCE] God." and b.words[1].kind == "silence" and b.words[1].start_time == .5
-
-
-def test_the_recording_is_found_by_name_and_digest(tmp_path):
-    import hashlib
-    (tmp_path / "a").mkdir()
-    (tmp_path / "b").mkdir()
-    (tmp_path / "a/talk.wav").write_bytes(b"another")
-    (tmp_path / "b/talk.wav").write_bytes(b"the recording")
-    a = result(filename="talk.wav", source_sha256=hashlib.sha256(b"the recording").hexdigest())
-    assert find_recording(a, tmp_path / "a", tmp_path / "b") == tmp_path / "b/talk.wav"
-    assert find_recording(a, tmp_path / "a", tmp_path) is None and not is_source(a, tmp_path / "a/talk.wav")
 
 
 def test_with_the_recording_everything_is_measured_again(tmp_path, sample):
