@@ -99,7 +99,7 @@ def check_links(batch, folder):
     done = ecg("voices", "link", out, "--media", batch.media, "--rename")
     assert done.exit_code == 0, done.output
     assert {p for p in out.rglob("*")} - before == {out / "voices.csv"}
-    rows = list(csv.DictReader((out / "voices.csv").open(encoding="utf-8")))
+    rows = list(csv.DictReader((out / "voices.csv").open(encoding="utf-8-sig")))
     people = {}
     for r in rows:
         n = Path(r["file"]).name

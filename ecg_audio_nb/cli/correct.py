@@ -37,14 +37,15 @@ def correct(
     """
     from contextlib import nullcontext
 
-    from ecg_audio_nb.results.edited_files import correct_from, find_recording
+    from ecg_audio_nb.results.edited_files import correct_from
     from ecg_audio_nb.results.export import to_json, write_files
     from ecg_audio_nb.schema import read_result
+    from ecg_audio_nb.speech.linked_speakers import find_recording
 
     target = output or result.with_suffix(".corrected.json")
     with exit_on(ValueError, OSError):
         analysis = read_result(result)
-        recording = media or find_recording(analysis, result.parent, ".", edited.parent)
+        recording = media or find_recording(analysis, [result.parent, edited.parent, Path()])
         with stage_bars(recording.name) if recording else nullcontext() as on_event:
             corrected = correct_from(analysis, edited, recording, style, force, on_event)
         write_files({target: to_json(corrected.analysis)})

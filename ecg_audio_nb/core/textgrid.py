@@ -25,13 +25,22 @@ class TextGrid:
     tiers: dict[str, list[tuple[float, float, str]]]  # by name: start, end and label; without empty intervals
 
 
-def read_textgrid(path: str | Path) -> TextGrid:
-    "Read a TextGrid in UTF-8 or UTF-16; raises `TextGridError`"
-    values = [number or text.replace('""', '"') for text, number in _VALUE.findall(_read_text(path))]
+def parse_textgrid(text: str) -> TextGrid:
+    "Parse the text of a TextGrid; raises `TextGridError`"
+    values = [number or label.replace('""', '"') for label, number in _VALUE.findall(text)]
     try:
         return _parse(values)
     except (IndexError, ValueError):
-        raise TextGridError(f"{path} is no TextGrid as Praat writes it, or is cut off") from None
+        raise TextGridError("is no TextGrid as Praat writes it, or is cut off") from None
+
+
+def read_textgrid(path: str | Path) -> TextGrid:
+    "Read a TextGrid in UTF-8 or UTF-16; raises `TextGridError`"
+    text = _read_text(path)
+    try:
+        return parse_textgrid(text)
+    except TextGridError as e:
+        raise TextGridError(f"{path} {e}") from None
 
 
 def _read_text(path):

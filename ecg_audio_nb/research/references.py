@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from ..audio.fetch import source_stem
+from ..core.textgrid import TextGridError, parse_textgrid
 from ..schema import Turn, Word, as_number, read_result
 
 # %% ../../nbs/40_references.ipynb #fbff41c0
@@ -149,34 +150,12 @@ def _read_ctm(path, name):
         by_recording.setdefault(fields[0], []).append(Word(fields[4], start, start + duration))
     return _select_recording(path, by_recording, name)
 
-# %% ../../nbs/40_references.ipynb #97d53ae4
-_QUOTED, _NUMBER = r'"((?:[^"]|"")*)"', r"(?<!\S)(<exists>|-?\d+(?:\.\d+)?(?:[eE]-?\d+)?)(?!\S)"
-_VALUE = re.compile(f"{_QUOTED}|{_NUMBER}")
-_HEADER_VALUES = 6 # file type, object class, start, end, <exists>, number of tiers
-
-# %% ../../nbs/40_references.ipynb #74a9060e
-def _parse_tiers(values):
-    "Return each tier's intervals with text; raises `IndexError` or `ValueError` where the file is cut off"
-    if values[1] != "TextGrid": raise ValueError
-    tiers, position = {}, _HEADER_VALUES
-    for _ in range(int(values[5])):
-        kind, name, n_items = values[position], values[position + 1], int(values[position + 4])
-        position += 5
-        size = 3 if kind == "IntervalTier" else 2
-        items = [values[i:i + size] for i in range(position, position + size * n_items, size)]
-        position += size * n_items
-        if kind != "IntervalTier": continue
-        tiers[name] = [(float(start), float(end), text) for start, end, text in items if text.strip()]
-    return tiers
-
 # %% ../../nbs/40_references.ipynb #41e97065
 def _read_textgrid(
     path, # as Praat saves it: as a text file or as a short text file
 )->dict[str, list[tuple[float, float, str]]]: # tier name -> start, end and text of its intervals
-    values = [number or text.replace('""', '"') for text, number in _VALUE.findall(_read_text(path))]
-    try: return _parse_tiers(values)
-    except (IndexError, ValueError):
-        raise EvaluateError(f"{path} is no TextGrid as Praat writes it, or is cut off") from None
+    try: return parse_textgrid(_read_text(path)).tiers
+    except TextGridError as e: raise EvaluateError(f"{path} {e}") from None
 
 # %% ../../nbs/40_references.ipynb #a4481b20
 def _words_tier(path, tiers):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields, replace
 from html import unescape
 from pathlib import Path
 
-from ecg_audio_nb.core.text import clean_text, one_line
+from ecg_audio_nb.core.text import clean_text, is_unspaced, one_line
 from ecg_audio_nb.results.caption_styles import Style, caption_cues, caption_presets, caption_style
 from ecg_audio_nb.results.captions import caption_lines
 from ecg_audio_nb.results.corrections import CorrectionError, Draft
@@ -134,7 +134,8 @@ def find_cue_edits(
         )
     expected = _expected_cues(found, named, kind, style)
     parts = _parts(found, expected, word_numbers(named, expected), kind, names, draft)
-    edits, language = Edits(), analysis.metadata.language_detected
+    language = analysis.metadata.language_detected
+    edits = Edits(spaced=not is_unspaced(language))
     for part in parts:
         part.match(draft, language)
     _find_speakers([row for part in parts for row in part.rows], names, draft)

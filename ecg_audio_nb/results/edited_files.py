@@ -114,10 +114,3 @@ def is_source(analysis: Analysis, media: str | Path) -> bool:
             return hashlib.file_digest(file, "sha256").hexdigest() == analysis.metadata.source_sha256
     except OSError:
         return False
-
-
-def find_recording(analysis: Analysis, *folders: str | Path) -> Path | None:
-    "Find the recording of a result by its name and SHA-256 in some folders"
-    name = Path(analysis.metadata.filename).name
-    paths = [Path(folder) / name for folder in folders] if name else []
-    return next((path for path in paths if path.is_file() and is_source(analysis, path)), None)

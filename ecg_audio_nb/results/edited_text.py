@@ -5,7 +5,7 @@ A text has only the time of its cue or segment. New words get a time between the
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ecg_audio_nb.core.text import is_unspaced, one_line
 from ecg_audio_nb.results.corrections import Draft, give_word, split_text
@@ -73,17 +73,21 @@ def _replace(change, row, edits, draft):
             _give(edits, number, word, row.speaker)
         return
     start, end = min(w.start_time for w in words), max(w.end_time for w in words)
-    new = _spread(change.texts, start, end, words[0].speaker_id)
-    if len(change.texts) == 1 and len({w.timing for w in words}) == 1:
-        new = [Word(new[0].word, start, end, speaker_id=new[0].speaker_id, timing=words[0].timing)]
+    new = _spread(change, start, end, words[0].speaker_id, edits)
+    if len(new) == 1 and len({w.timing for w in words}) == 1:
+        new = [replace(new[0], timing=words[0].timing)]
     if row.speaker is not None:
         new = [give_word(w, row.speaker) for w in new]
     edits.replace(change.numbers, new)
 
 
-def _spread(texts, start, end, speaker):
-    "Divide a span among words by their letters"
-    return split_text(" ".join(texts), Word("", start, end, speaker_id=speaker, timing="interpolated"))
+def _spread(change, start, end, speaker, edits):
+    "Divide a span among new words by their letters"
+    template = Word("", start, end, speaker_id=speaker, timing="interpolated")
+    words = split_text(" ".join(change.texts), template)
+    if edits.spaced or len(words) != len(change.texts):
+        return words
+    return [replace(word, space_before=space or None) for word, space in zip(words, change.spaces)]
 
 
 def _add(change, row, row_of, edits, draft):
@@ -92,12 +96,11 @@ def _add(change, row, row_of, edits, draft):
     same_row = [row_of.get(n) == change.passage for n in (change.before, change.after)]
     needed = sum(map(len, change.texts)) * SECONDS_PER_LETTER
     start, end = _room(before, after or _next_word(draft, before, row), same_row, row, needed)
-    neighbours = [w for w, same in zip((before, after), same_row) if same] or [
-        w for w in (before, after) if w
-    ]
+    beside = [w for w, same in zip((before, after), same_row) if same]
+    neighbours = beside or [w for w in (before, after) if w]
     speaker = row.speaker if row.speaker is not None else _speaker_of(draft, neighbours, start, any(same_row))
     end = min(end, draft.duration)
-    edits.add(_spread(change.texts, min(start, end), end, speaker))
+    edits.add(_spread(change, min(start, end), end, speaker, edits))
 
 
 def _next_word(draft, before, row):

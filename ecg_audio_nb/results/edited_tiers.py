@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.etree import ElementTree
 
-from ecg_audio_nb.core.text import one_line
+from ecg_audio_nb.core.text import is_unspaced, one_line
 from ecg_audio_nb.core.textgrid import TextGridError, read_textgrid
 from ecg_audio_nb.results.corrections import CorrectionError, Draft, give_word, split_text
 from ecg_audio_nb.results.edited_text import Row, apply_rows, match_rows
@@ -108,7 +108,7 @@ def find_tier_edits(
             f"{path} is about {file.end_time:.2f} s, and the recording of the result lasts {end:.2f} s: "
             "name the result that the file was exported from"
         )
-    edits = Edits()
+    edits = Edits(spaced=not is_unspaced(analysis.metadata.language_detected))
     pairs = _pair_tiers(path, speaker_tiers(named), file, names, edits)
     given = _take_out_equal(pairs)
     for number, speaker in given.items():

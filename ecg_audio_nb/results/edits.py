@@ -71,6 +71,7 @@ class Edits:
     added: list[Word] = field(default_factory=list)
     turns: dict[str | None, list[Turn]] = field(default_factory=dict)  # all turns of a speaker, by speaker
     notes: list[str] = field(default_factory=list)
+    spaced: bool = True  # words are separated by spaces
     n_changed: int = 0  # words with another text or other times
     n_added: int = 0
     n_removed: int = 0

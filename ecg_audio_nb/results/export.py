@@ -19,7 +19,7 @@ EBU-STL is not among them: ttconv, which writes TTML, can only read it. Whoever 
 
 A file is called `stem.format`, with three exceptions: `stem.audacity.txt`, as Audacity looks for `.txt` (and `stem.txt` is taken), and `stem.words.csv` with `stem.segments.csv`, for `parquet` alike.
 
-A `[SILENCE]` mark is a measurement, not something anyone said: it stays in the JSON and, marked by its `kind`, in the tables, and nowhere else. Unknown values are left out, or are an empty cell; they are never a number. Control characters and bidi overrides, which are no spelling, stay in the JSON alone.
+A `[SILENCE]` mark is a measurement, not something anyone said: it stays in the JSON and, marked by its `kind`, in the tables, and nowhere else. Unknown values are left out, or are an empty cell; they are never a number. Control characters and bidi overrides, which are no spelling, are left out.
 
 The running example: one speaker pauses (and the pause is marked), and the other one chimes in while the first still talks.
 

@@ -30,6 +30,7 @@ class Change:
 
     numbers: tuple[int, ...]  # of the words; empty: nothing stood there
     texts: tuple[str, ...]  # of the new words; empty: the words were removed
+    spaces: tuple[bool, ...]  # whether a space stands before each of them; not at the passage's beginning
     passage: int | None  # number of the passage; None: the words were removed
     before: int | None  # number of the matched word before, None at the beginning
     after: int | None  # number of the matched word after, None at the end
@@ -52,6 +53,7 @@ class _Token:
     text: str
     owner: int  # number of the word, or of the passage
     begins: bool  # it begins a word of a text with spaces
+    after_space: bool  # a space stands before it
 
 
 def match_words(
@@ -83,10 +85,10 @@ def _spelled(tokens, places):
 
 def _tokens(text, owner, spaced):
     tokens = []
-    for word in one_line(text).split(" "):
+    for number, word in enumerate(one_line(text).split(" ")):
         parts = [word] if spaced else _characters(word)
         for place, part in enumerate(part for part in parts if part):
-            tokens.append(_Token(_norm(part), part, owner, place == 0))
+            tokens.append(_Token(_norm(part), part, owner, place == 0, number > 0 and place == 0))
     return tokens
 
 
@@ -161,19 +163,32 @@ def _gaps(numbers, found, tokens):
 
 def _changes(gap, at, passages, spaced, language):  # at: middle of each word, seconds
     "Make the changes of a gap: one for each passage in it"
-    texts: dict[int, list[str]] = {}  # by passage
+    texts: dict[int, list[tuple[bool, str]]] = {}  # by passage: whether a space stands before it, and the text
     for token in gap.tokens:
         own = texts.setdefault(token.owner, [])
         if token.begins or not own:
-            own.append(token.text)
+            own.append((token.after_space, token.text))
         else:
-            own[-1] += token.text
+            own[-1] = (own[-1][0], own[-1][1] + token.text)
     if not spaced:
-        texts = {i: [part for text in own for part in phrases(text, language)] for i, own in texts.items()}
+        texts = {i: _phrases_of(own, language) for i, own in texts.items()}
     if not texts:
-        return [Change(tuple(gap.numbers), (), None, gap.before, gap.after)]
+        return [Change(tuple(gap.numbers), (), (), None, gap.before, gap.after)]
     numbers = _by_passage(gap.numbers, texts, at, passages)
-    return [Change(tuple(numbers[i]), tuple(own), i, gap.before, gap.after) for i, own in texts.items()]
+    changes = []
+    for i, own in texts.items():
+        spaces, words = zip(*own)
+        changes.append(Change(tuple(numbers[i]), words, spaces, i, gap.before, gap.after))
+    return changes
+
+
+def _phrases_of(texts, language):
+    "Split texts of a script without spaces into phrases"
+    parts = []
+    for space, text in texts:
+        for place, part in enumerate(phrases(text, language)):
+            parts.append((space and not place, part))
+    return parts
 
 
 def _by_passage(numbers, texts, at, passages):

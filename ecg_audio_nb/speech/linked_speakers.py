@@ -265,9 +265,9 @@ def write_names(
 
 # %% ../../nbs/22_linked_speakers.ipynb #99a76df0
 def write_links(folder:str|Path, linked:LinkedSpeakers)->Path:
-    "Write `voices.csv`"
+    "Write `voices.csv`, with a byte order mark: Excel reads no Korean without one"
     path = Path(folder) / "voices.csv"
-    write_atomic(path, linked.table(), 0o666)
+    write_atomic(path, "\ufeff" + linked.table(), 0o666)
     return path
 
 # %% ../../nbs/22_linked_speakers.ipynb #aaada44a
