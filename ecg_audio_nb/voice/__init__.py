@@ -1,1 +1,1 @@
-"""The measured voice: level, F0, spectrum, loudness, formants"""
+"""The measured voice: level, F0, spectrum, loudness, formants, voice quality"""

@@ -33,8 +33,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 from ..core.numeric import next_fast_length
 
 # %% ../../nbs/08_loudness.ipynb #b0625929
-_SHELF = (1.53512485958697, -2.69169618940638, 1.19839281085285), (1.0, -1.69065929318241, 0.73248077421585)
-_HIGH_PASS_GAIN = 4/(1 + 1.99004745483398 + 0.99007225036621) # of the standard's second filter, far above 38 Hz
+_SHELF = ((1.53512485958697, -2.69169618940638, 1.19839281085285),
+          (1.0, -1.69065929318241, 0.73248077421585))
+_HIGH_PASS_GAIN = 4/(1 + 1.99004745483398 + 0.99007225036621) # of its second filter, far above 38 Hz
 _HIGH_PASS_HZ, _HIGH_PASS_Q = 38.13547087602444, 0.5003270373238773
 
 def _response(coefficients, hz, rate): # of a biquad -> complex, shape of hz
