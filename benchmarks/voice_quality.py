@@ -10,7 +10,8 @@ standards', or those of the papers.
 - `loudness`: LU from ffmpeg's ebur128 at 48 kHz, the standard's rate: integrated (`integrated`), momentary
   and short-term (`series`, largest); `native`: from ebur128 at the file's own rate, where its formulas differ
   from the standard; `band_limit`: what decoding to 16 kHz does
-  to integrated loudness, [median, lowest], mono files of 22.05 kHz and more; `ebu`: largest error over cases 1, 3 to 5, 9, 12, 13 of EBU Tech 3341;
+  to integrated loudness, [median, lowest], mono files of 22.05 kHz and more;
+  `ebu`: largest error over cases 1, 3 to 5, 9, 12, 13 of EBU Tech 3341;
 - `formants`: median difference of F1, F2, F3 from Praat's Burg in percent, frames with a voice, one ceiling;
 - `jitter`, `shimmer`, `hnr`, `cpps`, over voiced stretches of 0.1 s and more (`cpps`: 0.25 s and more):
   `r`: correlation with Praat; `difference`: median difference; `praat_r`, `praat_spread`: the same of Praat's
