@@ -104,6 +104,9 @@ Modules:
 - `ecg_audio_nb.stages`: Run a stage: tell the hook, measure its time, and cache what it makes
 - `ecg_audio_nb.voice.acoustics`: Measure level, F0 and spectrum of a voice, once by frame, and pool them over any span
 - `ecg_audio_nb.voice.f0`: Track the fundamental frequency of a voice, after Boersma (1993)
+- `ecg_audio_nb.voice.formants`: Measure the resonances of the vocal tract: F1, F2, F3 by Burg's method, with a ceiling that fits the speaker
+- `ecg_audio_nb.voice.loudness`: Measure loudness as broadcasters do: LUFS, loudness range, true peak; and what a recording does to a voice
+- `ecg_audio_nb.voice.quality`: Measure how a voice sounds: jitter, shimmer, harmonicity, cepstral peak, spectral balance, syllables
 - `ecg_audio_nb.voice.spectrum`: Measure the timbre of a frame: centroid, cepstrum, changes of sign"""
 
 __version__ = "0.1.0"

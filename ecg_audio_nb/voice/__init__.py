@@ -1,1 +1,1 @@
-"""The measured voice: level, F0, spectrum"""
+"""The measured voice: level, F0, spectrum, loudness, formants, voice quality"""
