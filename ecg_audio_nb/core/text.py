@@ -1,8 +1,8 @@
 """Text as its readers see it: characters, columns, words, phrases, and where a line may end
 
-Follows Unicode: normal form (UAX #15), grapheme clusters (UAX #29), line breaks (UAX #14), width (UAX #11); phrases
-of Japanese, Chinese and Thai come from BudouX. A language is a code such as `ja` or `zh-TW`; `None` where it is not
-known.
+Follows Unicode: normal form (UAX #15), grapheme clusters (UAX #29), line breaks (UAX #14), width (UAX #11);
+phrases of Japanese, Chinese and Thai come from BudouX. A language is a code such as `ja` or `zh-TW`; `None`
+where it is not known.
 """
 
 import re
@@ -30,9 +30,9 @@ def clean_text(text: str) -> str:
     """Normalize a text to NFC, without what is not text
 
     Control characters, overrides and isolates of the direction of writing, soft hyphens, byte order marks and
-    noncharacters go. Any line end becomes a newline; a tab stays. A pair of surrogates becomes its character, a lone
-    one U+FFFD. Joiners, variation selectors, combining marks, marks of direction (LRM, RLM, ALM), zero-width spaces
-    and word joiners are spelling: they stay.
+    noncharacters go. Any line end becomes a newline; a tab stays. A pair of surrogates becomes its character,
+    a lone one U+FFFD. Joiners, variation selectors, combining marks, marks of direction (LRM, RLM, ALM),
+    zero-width spaces and word joiners are spelling: they stay.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -49,7 +49,8 @@ def one_line(text: str | None) -> str:
 
 # Characters and columns
 
-# Each of these is a character of its own, beside any other of these. CR, emoji and what joins are not among them
+# Each of these is a character of its own, beside any other of these. CR, emoji and what joins are not among
+# them
 _SINGLE = (
     "\n\t\x20-\x7e\u00a0-\u00a8\u00aa-\u00ac\u00af-\u02ff\u0370-\u0482\u048a-\u058f\u05be\u05d0-\u05f4"
     "\u1e00-\u1fff\u2010-\u2027\u2030-\u203b\u203d-\u2048\u204a-\u205e\u20a0-\u20bf\u3000-\u3029\u3031-\u303c"
@@ -90,7 +91,8 @@ _STACKED = re.compile(f"^[^\\W\\d_].*[{_STACKERS}]$", re.DOTALL)
 def display_width(text: str) -> int:
     """Measure a text's width on the screen in columns
 
-    A Chinese, Japanese or Korean character and an emoji take two, a mark on another character none, anything else one.
+    A Chinese, Japanese or Korean character and an emoji take two, a mark on another character none, anything
+    else one.
     """
     if text.isascii():
         return sum(c.isprintable() for c in text)
@@ -144,9 +146,21 @@ def _column_width(character):
 
 RIGHT_TO_LEFT = ("ar", "fa", "he", "ps", "sd", "ur", "yi")  # languages
 UNSPACED = ("ja", "zh", "yue", "th", "lo", "my", "km", "bo")  # languages written without spaces
-_ALIASES = {"cmn": "zh", "wuu": "zh", "nan": "zh", "jpn": "ja", "zho": "zh", "chi": "zh", "tha": "th", "kor": "ko"}
+_ALIASES = {
+    "cmn": "zh",
+    "wuu": "zh",
+    "nan": "zh",
+    "jpn": "ja",
+    "zho": "zh",
+    "chi": "zh",
+    "tha": "th",
+    "kor": "ko",
+}
 
-_HAN = "\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3038-\u303b\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_HAN = (
+    "\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3038-\u303b\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+    "\U00020000-\U0003ffff"
+)
 _KANA = "\u3031-\u3035\u3041-\u30ff\u31f0-\u31ff\uff66-\uff9f\U0001b000-\U0001b16f"
 _WIDE_MARKS = (
     "\u3000-\u3004\u3008-\u3020\u3030\u3036\u3037\u303c-\u303f\u3105-\u312f\u31a0-\u31bf\ufe10-\ufe1f\ufe30-\ufe6f"
@@ -157,8 +171,12 @@ _OTHER_UNSPACED = "\u0e80-\u0fff\u1000-\u109f\ua9e0-\ua9ff\uaa60-\uaa7f\u1780-\u
 _HAS_HAN, _HAS_KANA, _HAS_THAI = (re.compile(f"[{script}]") for script in (_HAN, _KANA, _THAI))
 _HAS_HANGUL = re.compile("[\u1100-\u11ff\u3131-\u318e\ua960-\ua97c\uac00-\ud7fb]")
 _IS_UNSPACED = re.compile(f"[{_HAN}{_KANA}{_WIDE_MARKS}{_THAI}{_OTHER_UNSPACED}]")
-_SIMPLIFIED = set("们这个国说时会对发来为后学过还样东现经开间问动义进实员无长见边点电业机种话让应头线儿当关没马车钱给觉认识谁")
-_TRADITIONAL = set("們這個國說時會對發來為後學過還樣東現經開間問動義進實員無長見邊點電業機種話讓應頭線兒當關沒馬車錢給覺認識誰")
+_SIMPLIFIED = set(
+    "们这个国说时会对发来为后学过还样东现经开间问动义进实员无长见边点电业机种话让应头线儿当关没马车钱给觉认识谁"
+)
+_TRADITIONAL = set(
+    "們這個國說時會對發來為後學過還樣東現經開間問動義進實員無長見邊點電業機種話讓應頭線兒當關沒馬車錢給覺認識誰"
+)
 
 
 def base_language(language: str | None) -> str | None:
@@ -219,9 +237,9 @@ def _phrase_parser(model):
 def phrases(text: str, language: str | None) -> list[str]:
     """Split a text into phrases that a line should not cut
 
-    Japanese, Chinese and Thai are split by BudouX, whatever the language is said to be: kana make a text Japanese.
-    Anything else between two spaces is one phrase. A phrase ends with the spaces after it, never begins with a
-    closing mark, and holds Latin words and numbers whole.
+    Japanese, Chinese and Thai are split by BudouX, whatever the language is said to be: kana make a text
+    Japanese. Anything else between two spaces is one phrase. A phrase ends with the spaces after it, never
+    begins with a closing mark, and holds Latin words and numbers whole.
     """
     cuts = [0, *_phrase_cuts(text, language), len(text)]
     return [text[a:b] for a, b in zip(cuts, cuts[1:]) if b > a]
@@ -260,14 +278,16 @@ def _model_runs(text, language):
         return [(0, len(text), east_asian)] if east_asian else []
     if not east_asian:
         return [(0, len(text), "th")]
-    thai = [(m.start(), m.end(), "th") for m in re.finditer(f"[{_THAI}]+(?:[^{_HAN}{_KANA}]*[{_THAI}])?", text)]
+    thai = [
+        (m.start(), m.end(), "th") for m in re.finditer(f"[{_THAI}]+(?:[^{_HAN}{_KANA}]*[{_THAI}])?", text)
+    ]
     edges = [0, *(edge for start, end, _ in thai for edge in (start, end)), len(text)]
     others = [(a, b, east_asian) for a, b in zip(edges[::2], edges[1::2]) if b > a]
     return thai + others
 
 
 def _parts_phrases(text, position):
-    "Whether a phrase may end at a position that BudouX names: not inside a Latin word, not beside a mark or space"
+    "Whether a phrase may end where BudouX says: not inside a Latin word, not beside a mark or space"
     before, after = text[position - 1], text[position]
     if before.isspace() or after.isspace() or _starts_nothing(after) or _ends_nothing(before):
         return False
@@ -285,8 +305,12 @@ _URL = re.compile(
     r"(?:[A-Za-z][A-Za-z0-9+.-]*://|www\.|[\w.+-]+@|[\w-]+(?:\.[\w-]+)+/)[!-~]+", re.ASCII | re.IGNORECASE
 )
 _SPACED_NUMBER = re.compile(r"(?<![\d.,])\d{1,3}(?:[ \u2009]\d{3})+(?!\d)")
-_UNIT_AFTER_SPACE = re.compile(r"(?<=\d)[ \u2009]+(?=[%‰°℃℉€$£¥₩₽₹](?![^\W_]))|(?<=[€$£¥₩₽₹])[ \u2009]+(?=\d)")
-_SOUTH_EAST_ASIAN = re.compile("[\u0e00-\u0eff\u1000-\u109f\ua9e0-\ua9ff\uaa60-\uaa7f\u1780-\u17ff\u19e0-\u19ff]")
+_UNIT_AFTER_SPACE = re.compile(
+    r"(?<=\d)[ \u2009]+(?=[%‰°℃℉€$£¥₩₽₹](?![^\W_]))|(?<=[€$£¥₩₽₹])[ \u2009]+(?=\d)"
+)
+_SOUTH_EAST_ASIAN = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\ua9e0-\ua9ff\uaa60-\uaa7f\u1780-\u17ff\u19e0-\u19ff]"
+)
 _TIBETAN_MARKS = "\u0f0b\u0f0d\u0f0e\u0f11\u0f14"
 _WIDEST_PHRASE = 16  # columns; a wider one may be broken inside
 
@@ -295,13 +319,15 @@ _WIDEST_PHRASE = 16  # columns; a wider one may be broken inside
 def _break_class(character):
     """UAX #14's class of a character, simplified, and a character that stands for all of its kind
 
-    A: letter or digit, Hangul too (Korean breaks at spaces); I: ideograph or kana; C: closing mark, N: other mark that
-    begins no line, O: opening mark, all three wide; S: space; ?: anything else.
+    A: letter or digit, Hangul too (Korean breaks at spaces); I: ideograph or kana; C: closing mark, N: other
+    mark that begins no line, O: opening mark, all three wide; S: space; ?: anything else.
     """
     from uniseg.linebreak import line_break
 
     name = line_break(character).value
-    if character == "\u25cc" or unicodedata.category(character) == "Cn":  # dotted circle: has rules of its own
+    if (
+        character == "\u25cc" or unicodedata.category(character) == "Cn"
+    ):  # dotted circle: has rules of its own
         return "?", character
     wide = unicodedata.east_asian_width(character) in "WFH"
     if name in ("AL", "AI", "XX", "SG", "H2", "H3", "JL", "JV", "JT"):
@@ -317,7 +343,14 @@ def _break_class(character):
     return {"SP": "S"}.get(name, "?"), character
 
 
-_WIDE_CLASSES = {"ID": ("I", "漢"), "CL": ("C", "」"), "EX": ("C", "！"), "NS": ("N", "々"), "CJ": ("N", "々"), "OP": ("O", "「")}
+_WIDE_CLASSES = {
+    "ID": ("I", "漢"),
+    "CL": ("C", "」"),
+    "EX": ("C", "！"),
+    "NS": ("N", "々"),
+    "CJ": ("N", "々"),
+    "OP": ("O", "「"),
+}
 
 
 def _starts_nothing(character):
@@ -337,8 +370,8 @@ def _ends_nothing(character):
 def _unicode_breaks(text):
     """Positions at which UAX #14 lets a line end, the text's end left out; Hangul as letters
 
-    Most pairs of characters need no more than their classes. Where others stand, uniseg decides over the characters
-    from the letter or ideograph before them to the one after them, which nothing else influences.
+    Most pairs of characters need no more than their classes. Where others stand, uniseg decides over the
+    characters from the letter or ideograph before them to the one after them, which nothing else influences.
     """
     kinds = [_break_class(c) for c in text]
     allowed, unknown = set(), []
@@ -399,10 +432,10 @@ def _cluster_starts(text):
 def line_breaks(text: str, language: str | None) -> list[int]:
     """Find the positions at which a line may end, the text's end included
 
-    UAX #14, and stricter: Korean breaks at spaces; Japanese, Chinese and Thai between phrases (a phrase of more than 16
-    columns also inside); addresses, numbers with their marks, "km/h" and the like stay whole; a hyphen breaks a word
-    only between two parts of at least two letters; no line begins with a mark that closes or repeats, a mark of
-    percent or a dash, or ends with one that opens.
+    UAX #14, and stricter: Korean breaks at spaces; Japanese, Chinese and Thai between phrases (a phrase of
+    more than 16 columns also inside); addresses, numbers with their marks, "km/h" and the like stay whole; a
+    hyphen breaks a word only between two parts of at least two letters; no line begins with a mark that
+    closes or repeats, a mark of percent or a dash, or ends with one that opens.
     """
     return list(_line_breaks(text, language))
 
@@ -427,7 +460,9 @@ def _line_breaks(text, language):
 
 def _joins_south_east_asian(text, position):
     "Whether UAX #14 leaves a position to a segmenter: it has no rule between letters of Thai and their like"
-    return 0 < position < len(text) and bool(_SOUTH_EAST_ASIAN.match(text[position - 1]) or _SOUTH_EAST_ASIAN.match(text[position]))
+    return 0 < position < len(text) and bool(
+        _SOUTH_EAST_ASIAN.match(text[position - 1]) or _SOUTH_EAST_ASIAN.match(text[position])
+    )
 
 
 def _whole_spans(text):
@@ -456,8 +491,9 @@ def _open_phrases(text, language):
     return opened
 
 
-# Where a syllable begins for certain, in scripts that BudouX has no model for: before a vowel that is written in front
-# of its consonant (Lao); before a consonant that carries a vowel or a mark and is not below another one (Burmese, Khmer)
+# Where a syllable begins for certain, in scripts that BudouX has no model for: before a vowel that is written
+# in front of its consonant (Lao); before a consonant that carries a vowel or a mark and is not below another
+# one (Burmese, Khmer)
 _SYLLABLE_START = re.compile(
     "(?<=[\u0e80-\u0eff])[\u0ec0-\u0ec4]"
     "|(?<=[\u1000-\u1038\u103a-\u109f])[\u1000-\u1021\u103f](?![\u1039\u103a\u1037])"
@@ -514,7 +550,9 @@ def _begins_speech(text, position):
     return not left or left[-1] == "\n" or (left != before and left[-1] in ".!?…。！？")
 
 
-_TWO_LETTERS_BEFORE = re.compile(r"[^\W\d_][\u0300-\u036f\u0591-\u05c7]*[^\W\d_][\u0300-\u036f\u0591-\u05c7]*$")
+_TWO_LETTERS_BEFORE = re.compile(
+    r"[^\W\d_][\u0300-\u036f\u0591-\u05c7]*[^\W\d_][\u0300-\u036f\u0591-\u05c7]*$"
+)
 _TWO_LETTERS_AFTER = re.compile(r"[^\W\d_][\u0300-\u036f\u0591-\u05c7]*[^\W\d_]")
 
 
@@ -541,10 +579,10 @@ def word_spans(
 ) -> list[tuple[int, int]]:
     """Find the start and end of each word of a text
 
-    Spaces part words; an ellipsis inside a word ends one too ("wait…what"). In languages without spaces, and in a text
-    of their scripts in no known language, a word is a phrase of BudouX, begun where a token of the recognizer begins if
-    `token_starts` tells where they do; a run of Latin letters and the like, a number and an emoji is a word of its own.
-    Marks belong to the word that they close or open.
+    Spaces part words; an ellipsis inside a word ends one too ("wait…what"). In languages without spaces, and
+    in a text of their scripts in no known language, a word is a phrase of BudouX, begun where a token of the
+    recognizer begins if `token_starts` tells where they do; a run of Latin letters and the like, a number and
+    an emoji is a word of its own. Marks belong to the word that they close or open.
     """
     spans: list[tuple[int, int]] = []
     phrase_starts = None
@@ -565,7 +603,7 @@ _INNER_ELLIPSIS = re.compile(r"\w(?:\.{3,}|…)(?=\w)")
 
 
 def _word_starts(text, language, token_starts):
-    "Positions at which a phrase begins, or a syllable in a script without phrases; only those of tokens, if given"
+    "Positions at which a phrase begins, or a syllable in a script without phrases; if given, only of tokens"
     starts = {*_phrase_cuts(text, language), *(match.start() for match in _SYLLABLE_START.finditer(text))}
     starts.update(i for i in range(1, len(text)) if text[i - 1] in _SENTENCE_MARKS + _TIBETAN_MARKS)
     return starts if token_starts is None else starts.intersection(token_starts)
@@ -600,7 +638,9 @@ def _continues_word(text, i):
 def _are_unspaced(text):
     "Whether each character is of a script without spaces; a mark is of that of the letter it belongs to"
     kinds: list[bool | None] = [
-        bool(_IS_UNSPACED.match(c)) if _IS_UNSPACED.match(c) or unicodedata.category(c)[0] not in "PM" else None
+        bool(_IS_UNSPACED.match(c))
+        if _IS_UNSPACED.match(c) or unicodedata.category(c)[0] not in "PM"
+        else None
         for c in text
     ]
     following = False
@@ -617,8 +657,9 @@ def _are_unspaced(text):
 def needs_space(before: str, after: str, language: str | None) -> bool:
     """Tell whether a space stands between two words
 
-    In languages with spaces it always does. In those without, and where the language is not known, it does between
-    words of Latin letters, digits and the like, and not beside a letter or mark of a script without spaces.
+    In languages with spaces it always does. In those without, and where the language is not known, it does
+    between words of Latin letters, digits and the like, and not beside a letter or mark of a script without
+    spaces.
     """
     if language and not is_unspaced(language):
         return True
@@ -633,8 +674,9 @@ def _edge(text):
 def keeps_space(before: str, after: str, language: str | None) -> bool:
     """Tell whether a space that was written between two words stays where `needs_space` asks for none
 
-    In Thai and other South-East Asian languages each one stays: it parts clauses. In Japanese and Chinese it stays
-    between two words of their script, where it stands for a comma; it goes beside Latin words, numbers and wide marks.
+    In Thai and other South-East Asian languages each one stays: it parts clauses. In Japanese and Chinese it
+    stays between two words of their script, where it stands for a comma; it goes beside Latin words, numbers
+    and wide marks.
     """
     if base_language(language) not in ("ja", "zh", "yue", None):
         return True
@@ -651,7 +693,8 @@ def spaces_before(
 ) -> list[str]:
     """Return what stands before each word of a sequence: a space or nothing
 
-    `written` says before which words the text had a space, or that it is not known (None): then the script decides.
+    `written` says before which words the text had a space, or that it is not known (None): then the script
+    decides.
     """
     spaces: list[str] = []
     previous = None
