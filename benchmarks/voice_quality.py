@@ -31,6 +31,7 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import re
 import shutil
 import subprocess
+import tempfile
 import time
 import warnings
 
@@ -59,7 +60,7 @@ def sets(quick):
     development = [*seen, *words, *languages]
     measured = [*(p for p in speech if p not in seen), *english]
     if quick:
-        return {"development": development[::6], "measured": measured[::9]}
+        return {"development": development[::8], "measured": measured[::12]}
     return {"development": development, "measured": measured}
 
 
@@ -72,6 +73,17 @@ def ebur128(path, before=""):
     command += ["-af", before + "ebur128=metadata=1,ametadata=print:file=-", "-f", "null", "-"]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return [np.array(re.findall(rf"r128\.{k}=(\S+)", text), float) for k in "MSI"]
+
+
+def ebur128_at_48000(samples, rate):
+    "The same at the standard's rate, resampled exactly: FFmpeg's resampler takes the top of the band away"
+    import soundfile
+    from scipy.signal import resample
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/x.wav"
+        soundfile.write(path, resample(samples, len(samples) * 48000 // rate), 48000, subtype="FLOAT")
+        return ebur128(path)
 
 
 def series_error(ours, theirs, cells):
@@ -112,7 +124,7 @@ def loudness(files, quick):
         ours = measure_loudness(samples, rate)
         if rate < 16000 or ours.integrated is None:
             continue
-        m, s, i = ebur128(path, "aresample=48000:filter_size=64,")
+        m, s, i = ebur128_at_48000(samples, rate)
         integrated.append(abs(ours.integrated - i[-1]))
         series.append(max(series_error(ours.momentary, m, 40), series_error(ours.short_term, s, 300)))
         native.append(abs(ours.integrated - ebur128(path)[2][-1]))
@@ -127,9 +139,9 @@ def loudness(files, quick):
         band.append(ours - ebur128(path, "aresample=48000,")[2][-1])
     return {
         "files": len(integrated),
-        "integrated": round(max(integrated), 3),
+        "integrated": round(float(max(integrated)), 3),
         "series": round(max(series), 3),
-        "native": round(max(native), 3),
+        "native": round(float(max(native)), 3),
         "band_limit": [round(float(np.median(band)), 2), round(float(min(band)), 2)],
         "ebu": ebu_error(),
     }
@@ -230,7 +242,7 @@ def compared(rows):
 
 def against_praat(files, quick):
     rows = {name: [] for name in ("jitter", "shimmer", "hnr", "cpps")}
-    apart, nuclei, most = [], [], 40 if quick else 400
+    apart, nuclei, most = [], [], 20 if quick else 400
     for path in files:
         samples = load_audio(path).samples
         f = frames(samples)
