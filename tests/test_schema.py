@@ -1,6 +1,6 @@
 """No dictionary, however strange, makes `normalize_word` raise anything but `WordError`; and what it returns
 keeps the rules"""
-import json, math, subprocess, sys
+import json, math, subprocess, sys, unicodedata
 from collections import ChainMap, OrderedDict, defaultdict
 from decimal import Decimal
 from fractions import Fraction
@@ -14,11 +14,15 @@ from pydantic import TypeAdapter
 from ecg_audio_nb.schema import (
     AcousticFeatures,
     Analysis,
+    AudioTrack,
+    Chapter,
+    MediaInfo,
     Metadata,
     ResultError,
     Segment,
     Speaker,
     Turn,
+    VoiceMatch,
     Word,
     WordError,
     as_number,
@@ -469,3 +473,59 @@ def test_the_schema_loads_no_results():
         text=True,
     )
     assert done.stdout.strip() == "[]", done.stderr
+
+
+# Texts
+
+HANGUL = "한글"
+APART = unicodedata.normalize("NFD", HANGUL)
+
+
+def korean(name):
+    "A result in which every text is this one"
+    word = Word(name, 0, 1, speaker_id=name, other_speakers=(name,))
+    media = MediaInfo(audio_tracks=(AudioTrack(0, title=name),), chapters=(Chapter(0, 1, name),))
+    match = VoiceMatch("same", name, 0.9, 10)
+    return Analysis(
+        (Segment(0, 0, 1, speaker_id=name, text=name, words=(word,)),),
+        (Turn(0, 1, name),),
+        (Speaker(name, 1, 1, 1, name=name, match=match),),
+        Metadata(f"{name}.wav", duration=1, warnings=(name,), media=media),
+    )
+
+
+def test_every_text_of_a_result_is_composed():
+    from ecg_audio_nb.results.corrections import to_stm
+    from ecg_audio_nb.results.export import WRITERS, render
+
+    assert APART != HANGUL and korean(APART) == korean(HANGUL)
+    assert APART not in json.dumps(to_dict(korean(APART)), ensure_ascii=False)
+    for format in ("rttm", "ctm", "srt", "vtt", "txt", "tsv", "TextGrid", "audacity", "ass", "csv"):
+        assert format in WRITERS and render(korean(APART), format) == render(korean(HANGUL), format)
+    assert HANGUL in render(korean(APART), "rttm") and HANGUL in to_stm(korean(APART))
+
+
+def test_a_decomposed_result_is_read_composed(tmp_path):
+    "As a program on a Mac, or a person, may have written it"
+    plain = to_dict(korean(HANGUL))
+    text = json.dumps(plain, ensure_ascii=False).replace(HANGUL, APART)
+    (tmp_path / "a.json").write_text(text, encoding="utf-8")
+    assert APART in text and read_result(tmp_path / "a.json") == korean(HANGUL)
+    assert normalize_word({"text": APART, "speaker": APART}) == Word(HANGUL, speaker_id=HANGUL)
+
+
+def test_joiners_stay_and_control_characters_go():
+    words = ["می\u200cخواهم", "👨\u200d👩\u200d👧"]
+    assert [Word(w).word for w in words] == words
+    assert Word("\u202eabc\u202c\x00").word == "abc" and Word("a\ud800").word == "a\ufffd"
+    with pytest.raises(WordError, match="needs text"): normalize_word({"word": "\x00\u202e"})
+
+
+def test_a_space_before_a_word_is_written_only_where_there_is_one():
+    words = (Word("はい", 0, 1), Word("そう", 1, 2, space_before=True))
+    analysis = Analysis((Segment(0, 0, 2, text="はい そう", words=words),), (), (), Metadata("a.wav", duration=2))
+    plain = to_dict(analysis)
+    first, second = plain["segments"][0]["words"]
+    assert "space_before" not in first and second["space_before"] is True
+    assert from_dict(plain) == analysis and normalize_word(second).space_before is True
+    jsonschema.validate(plain, json_schema())

@@ -7,9 +7,9 @@ where it is not known.
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import lru_cache
-from itertools import accumulate, repeat
+from itertools import accumulate, cycle, repeat
 
 # Clean text
 
@@ -17,9 +17,7 @@ BIDI_OVERRIDES = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 _BIDI_DEPRECATED = "\u206a\u206b\u206c\u206d\u206e\u206f"  # of the shapes of Arabic and digits
 _HINTS = "\u00ad\ufeff"  # soft hyphen, byte order mark
 _LINE_ENDS = re.compile("\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
-_NONCHARACTERS = "\ufdd0-\ufdef" + "".join(
-    chr(plane + last) for plane in range(0, 0x110000, 0x10000) for last in (0xFFFE, 0xFFFF)
-)
+_NONCHARACTERS = "\ufdd0-\ufdef\ufffe\uffff"  # and the last two of every other plane
 _DROPPED = re.compile(
     f"[\x00-\x08\x0e-\x1f\x7f-\x9f{BIDI_OVERRIDES}{_BIDI_DEPRECATED}{_HINTS}{_NONCHARACTERS}]"
 )
@@ -29,15 +27,17 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 def clean_text(text: str) -> str:
     """Normalize a text to NFC, without what is not text
 
-    Control characters, overrides and isolates of the direction of writing, soft hyphens, byte order marks and
-    noncharacters go. Any line end becomes a newline; a tab stays. A pair of surrogates becomes its character,
-    a lone one U+FFFD. Joiners, variation selectors, combining marks, marks of direction (LRM, RLM, ALM),
-    zero-width spaces and word joiners are spelling: they stay.
+    Control characters, overrides and isolates of the direction of writing, soft hyphens, byte order marks
+    and noncharacters go. Any line end becomes a newline; a tab stays. A pair of surrogates becomes its
+    character, a lone one U+FFFD. Joiners, variation selectors, combining marks, marks of direction (LRM,
+    RLM, ALM), zero-width spaces and word joiners are spelling: they stay.
     """
     if text.isascii() and text.isprintable():
         return text
     if _SURROGATES.search(text):
         text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    if max(text, default="") > "\uffff":
+        text = "".join(c for c in text if ord(c) & 0xFFFE != 0xFFFE)
     return unicodedata.normalize("NFC", _DROPPED.sub("", _LINE_ENDS.sub("\n", text)))
 
 
@@ -49,15 +49,15 @@ def one_line(text: str | None) -> str:
 
 # Characters and columns
 
-# Each of these is a character of its own, beside any other of these. CR, emoji and what joins are not among
+# Each of these is a character of its own beside any other of these; CR, emoji and what joins are not among
 # them
 _SINGLE = (
     "\n\t\x20-\x7e\u00a0-\u00a8\u00aa-\u00ac\u00af-\u02ff\u0370-\u0482\u048a-\u058f\u05be\u05d0-\u05f4"
     "\u1e00-\u1fff\u2010-\u2027\u2030-\u203b\u203d-\u2048\u204a-\u205e\u20a0-\u20bf\u3000-\u3029\u3031-\u303c"
     "\u3041-\u3096\u309b-\u30ff\u3105-\u312f\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uff01-\uff9d"
 )
-_PIECES = re.compile(f"(?:[{_SINGLE}]?[^{_SINGLE}]+)+[{_SINGLE}]?|[{_SINGLE}]")
 _ALL_SINGLE = re.compile(f"[{_SINGLE}]*")
+_OTHERS = re.compile(f"[^{_SINGLE}]+")
 
 
 def graphemes(text: str) -> list[str]:
@@ -65,9 +65,24 @@ def graphemes(text: str) -> list[str]:
     if _ALL_SINGLE.fullmatch(text):
         return list(text)
     clusters: list[str] = []
-    for piece in _PIECES.findall(text):
-        clusters += (piece,) if len(piece) == 1 else _clusters(piece)
-    return clusters
+    position = 0
+    for start, end in _stretches_to_cluster(text):
+        clusters += text[position:start]
+        clusters += _clusters(text[start:end])
+        position = end
+    return clusters + list(text[position:])
+
+
+def _stretches_to_cluster(text):
+    "Spans of what is not of single characters, with the character before and after each"
+    spans: list[list[int]] = []
+    for match in _OTHERS.finditer(text):
+        start, end = max(match.start() - 1, 0), min(match.end() + 1, len(text))
+        if spans and start < spans[-1][1]:
+            spans[-1][1] = end
+        else:
+            spans.append([start, end])
+    return spans
 
 
 @lru_cache(16384)
@@ -91,8 +106,8 @@ _STACKED = re.compile(f"^[^\\W\\d_].*[{_STACKERS}]$", re.DOTALL)
 def display_width(text: str) -> int:
     """Measure a text's width on the screen in columns
 
-    A Chinese, Japanese or Korean character and an emoji take two, a mark on another character none, anything
-    else one.
+    A Chinese, Japanese or Korean character and an emoji take two, a mark on another character none,
+    anything else one.
     """
     if text.isascii():
         return sum(c.isprintable() for c in text)
@@ -147,36 +162,43 @@ def _column_width(character):
 RIGHT_TO_LEFT = ("ar", "fa", "he", "ps", "sd", "ur", "yi")  # languages
 UNSPACED = ("ja", "zh", "yue", "th", "lo", "my", "km", "bo")  # languages written without spaces
 _ALIASES = {
-    "cmn": "zh",
-    "wuu": "zh",
-    "nan": "zh",
-    "jpn": "ja",
-    "zho": "zh",
-    "chi": "zh",
-    "tha": "th",
-    "kor": "ko",
+    "cmn": "zh", "wuu": "zh", "nan": "zh", "zho": "zh", "chi": "zh", "jpn": "ja", "tha": "th", "kor": "ko",
 }
 
+
+def _characters(*ranges: str) -> Callable[[str], bool]:
+    "Make a test of whether a character lies in one of the ranges, each of a first and a last character"
+
+    @lru_cache(None)
+    def contains(character):
+        return any(first <= character <= last for first, last in ranges)
+
+    return contains
+
+
 _HAN = (
-    "\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3038-\u303b\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-    "\U00020000-\U0003ffff"
+    *("\u2e80\u2fdf", "\u3005\u3007", "\u3021\u3029", "\u3038\u303b", "\u3400\u4dbf", "\u4e00\u9fff"),
+    *("\uf900\ufaff", "\U00020000\U0003ffff"),
 )
-_KANA = "\u3031-\u3035\u3041-\u30ff\u31f0-\u31ff\uff66-\uff9f\U0001b000-\U0001b16f"
+_KANA = ("\u3031\u3035", "\u3041\u30ff", "\u31f0\u31ff", "\uff66\uff9f", "\U0001b000\U0001b16f")
 _WIDE_MARKS = (
-    "\u3000-\u3004\u3008-\u3020\u3030\u3036\u3037\u303c-\u303f\u3105-\u312f\u31a0-\u31bf\ufe10-\ufe1f\ufe30-\ufe6f"
-    "\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65\uffe0-\uffe6"
+    *("\u3000\u3004", "\u3008\u3020", "\u3030\u3030", "\u3036\u3037", "\u303c\u303f", "\u3105\u312f"),
+    *("\u31a0\u31bf", "\ufe10\ufe1f", "\ufe30\ufe6f", "\uff01\uff0f", "\uff1a\uff20", "\uff3b\uff40"),
+    *("\uff5b\uff65", "\uffe0\uffe6"),
 )
-_THAI = "\u0e00-\u0e7f"
-_OTHER_UNSPACED = "\u0e80-\u0fff\u1000-\u109f\ua9e0-\ua9ff\uaa60-\uaa7f\u1780-\u17ff\u19e0-\u19ff"
-_HAS_HAN, _HAS_KANA, _HAS_THAI = (re.compile(f"[{script}]") for script in (_HAN, _KANA, _THAI))
-_HAS_HANGUL = re.compile("[\u1100-\u11ff\u3131-\u318e\ua960-\ua97c\uac00-\ud7fb]")
-_IS_UNSPACED = re.compile(f"[{_HAN}{_KANA}{_WIDE_MARKS}{_THAI}{_OTHER_UNSPACED}]")
-_SIMPLIFIED = set(
-    "们这个国说时会对发来为后学过还样东现经开间问动义进实员无长见边点电业机种话让应头线儿当关没马车钱给觉认识谁"
+_THAI = ("\u0e00\u0e7f",)
+_SOUTH_EAST_ASIAN = (
+    *("\u0e00\u0eff", "\u1000\u109f", "\u1780\u17ff", "\u19e0\u19ff", "\ua9e0\ua9ff", "\uaa60\uaa7f"),
 )
-_TRADITIONAL = set(
-    "們這個國說時會對發來為後學過還樣東現經開間問動義進實員無長見邊點電業機種話讓應頭線兒當關沒馬車錢給覺認識誰"
-)
+_HANGUL = ("\u1100\u11ff", "\u3131\u318e", "\ua960\ua97c", "\uac00\ud7fb")
+_is_han, _is_kana = _characters(*_HAN), _characters(*_KANA)
+_is_thai, _is_hangul = _characters(*_THAI), _characters(*_HANGUL)
+_is_wide_mark = _characters(*_WIDE_MARKS, "・・")
+_is_south_east_asian = _characters(*_SOUTH_EAST_ASIAN)
+_TIBETAN = ("\u0f00\u0fff",)
+_is_unspaced = _characters(*_HAN, *_KANA, *_WIDE_MARKS, *_SOUTH_EAST_ASIAN, *_TIBETAN)
+_SIMPLIFIED = set("们这个国说时会对发来为后学过还样东现经开间问动义进实员无长见边点电业机种话让应头线儿当关没马车钱给觉认识谁")
+_TRADITIONAL = set("們這個國說時會對發來為後學過還樣東現經開間問動義進實員無長見邊點電業機種話讓應頭線兒當關沒馬車錢給覺認識誰")
 
 
 def base_language(language: str | None) -> str | None:
@@ -202,13 +224,13 @@ def is_right_to_left(text: str, language: str | None) -> bool:
 
 def _east_asian_model(text, language):
     "BudouX's model for the Han characters and kana of a text; None: Korean, or there are none"
-    han, kana = len(_HAS_HAN.findall(text)), len(_HAS_KANA.findall(text))
+    han, kana = sum(map(_is_han, text)), sum(map(_is_kana, text))
     base = base_language(language)
     if not han + kana:
         return None
     if base == "ja" or 5 * kana > han or (kana and base not in ("zh", "yue")):
         return "ja"
-    if base == "ko" or (base not in ("zh", "yue") and _HAS_HANGUL.search(text)):
+    if base == "ko" or (base not in ("zh", "yue") and any(map(_is_hangul, text))):
         return None
     simplified = sum(c in _SIMPLIFIED for c in text)
     traditional = sum(c in _TRADITIONAL for c in text)
@@ -274,26 +296,28 @@ _LONE_KANA = re.compile("[\u3041-\u3096ー]")
 def _model_runs(text, language):
     "(start, end, model) of the parts of a text that BudouX has a model for"
     east_asian = _east_asian_model(text, language)
-    if not _HAS_THAI.search(text):
+    if not any(map(_is_thai, text)):
         return [(0, len(text), east_asian)] if east_asian else []
     if not east_asian:
         return [(0, len(text), "th")]
-    thai = [
-        (m.start(), m.end(), "th") for m in re.finditer(f"[{_THAI}]+(?:[^{_HAN}{_KANA}]*[{_THAI}])?", text)
-    ]
-    edges = [0, *(edge for start, end, _ in thai for edge in (start, end)), len(text)]
-    others = [(a, b, east_asian) for a, b in zip(edges[::2], edges[1::2]) if b > a]
-    return thai + others
+    edges, thai = [0], False
+    for i, character in enumerate(text):
+        if _is_thai(character) != thai and (thai is False or _is_han(character) or _is_kana(character)):
+            edges.append(i)
+            thai = not thai
+    edges.append(len(text))
+    models = cycle((east_asian, "th"))
+    return [(a, b, model) for a, b, model in zip(edges, edges[1:], models) if b > a]
 
 
 def _parts_phrases(text, position):
-    "Whether a phrase may end where BudouX says: not inside a Latin word, not beside a mark or space"
+    "Whether a phrase may end where BudouX says: not inside a Latin word, before a mark or beside a space"
     before, after = text[position - 1], text[position]
     if before.isspace() or after.isspace() or _starts_nothing(after) or _ends_nothing(before):
         return False
-    if before.isdigit() and _HAS_HAN.match(after):  # 2024年
+    if before.isdigit() and _is_han(after):  # 2024年
         return False
-    return bool(_IS_UNSPACED.match(before) or _IS_UNSPACED.match(after))
+    return _is_unspaced(before) or _is_unspaced(after)
 
 
 # Line breaks
@@ -308,9 +332,6 @@ _SPACED_NUMBER = re.compile(r"(?<![\d.,])\d{1,3}(?:[ \u2009]\d{3})+(?!\d)")
 _UNIT_AFTER_SPACE = re.compile(
     r"(?<=\d)[ \u2009]+(?=[%‰°℃℉€$£¥₩₽₹](?![^\W_]))|(?<=[€$£¥₩₽₹])[ \u2009]+(?=\d)"
 )
-_SOUTH_EAST_ASIAN = re.compile(
-    "[\u0e00-\u0eff\u1000-\u109f\ua9e0-\ua9ff\uaa60-\uaa7f\u1780-\u17ff\u19e0-\u19ff]"
-)
 _TIBETAN_MARKS = "\u0f0b\u0f0d\u0f0e\u0f11\u0f14"
 _WIDEST_PHRASE = 16  # columns; a wider one may be broken inside
 
@@ -319,15 +340,13 @@ _WIDEST_PHRASE = 16  # columns; a wider one may be broken inside
 def _break_class(character):
     """UAX #14's class of a character, simplified, and a character that stands for all of its kind
 
-    A: letter or digit, Hangul too (Korean breaks at spaces); I: ideograph or kana; C: closing mark, N: other
-    mark that begins no line, O: opening mark, all three wide; S: space; ?: anything else.
+    A: letter or digit, Hangul too (Korean breaks at spaces); I: ideograph or kana; C: closing mark, N:
+    other mark that begins no line, O: opening mark, all three wide; S: space; ?: anything else.
     """
     from uniseg.linebreak import line_break
 
     name = line_break(character).value
-    if (
-        character == "\u25cc" or unicodedata.category(character) == "Cn"
-    ):  # dotted circle: has rules of its own
+    if character == "◌" or unicodedata.category(character) == "Cn":  # the dotted circle has rules of its own
         return "?", character
     wide = unicodedata.east_asian_width(character) in "WFH"
     if name in ("AL", "AI", "XX", "SG", "H2", "H3", "JL", "JV", "JT"):
@@ -344,12 +363,8 @@ def _break_class(character):
 
 
 _WIDE_CLASSES = {
-    "ID": ("I", "漢"),
-    "CL": ("C", "」"),
-    "EX": ("C", "！"),
-    "NS": ("N", "々"),
-    "CJ": ("N", "々"),
-    "OP": ("O", "「"),
+    "ID": ("I", "漢"), "OP": ("O", "「"), "CL": ("C", "」"), "EX": ("C", "！"),
+    "NS": ("N", "々"), "CJ": ("N", "々"),
 }
 
 
@@ -433,8 +448,8 @@ def line_breaks(text: str, language: str | None) -> list[int]:
     """Find the positions at which a line may end, the text's end included
 
     UAX #14, and stricter: Korean breaks at spaces; Japanese, Chinese and Thai between phrases (a phrase of
-    more than 16 columns also inside); addresses, numbers with their marks, "km/h" and the like stay whole; a
-    hyphen breaks a word only between two parts of at least two letters; no line begins with a mark that
+    more than 16 columns also inside); addresses, numbers with their marks, "km/h" and the like stay whole;
+    a hyphen breaks a word only between two parts of at least two letters; no line begins with a mark that
     closes or repeats, a mark of percent or a dash, or ends with one that opens.
     """
     return list(_line_breaks(text, language))
@@ -460,9 +475,7 @@ def _line_breaks(text, language):
 
 def _joins_south_east_asian(text, position):
     "Whether UAX #14 leaves a position to a segmenter: it has no rule between letters of Thai and their like"
-    return 0 < position < len(text) and bool(
-        _SOUTH_EAST_ASIAN.match(text[position - 1]) or _SOUTH_EAST_ASIAN.match(text[position])
-    )
+    return 0 < position < len(text) and any(map(_is_south_east_asian, text[position - 1 : position + 1]))
 
 
 def _whole_spans(text):
@@ -478,7 +491,7 @@ def _whole_spans(text):
 
 def _open_phrases(text, language):
     "Positions between phrases, with those inside wide phrases"
-    if not _IS_UNSPACED.search(text):
+    if not any(map(_is_unspaced, text)):
         return frozenset()
     cuts = _phrase_cuts(text, language)
     opened = set(cuts)
@@ -491,9 +504,9 @@ def _open_phrases(text, language):
     return opened
 
 
-# Where a syllable begins for certain, in scripts that BudouX has no model for: before a vowel that is written
-# in front of its consonant (Lao); before a consonant that carries a vowel or a mark and is not below another
-# one (Burmese, Khmer)
+# Where a syllable begins for certain, in scripts that BudouX has no model for: before a vowel that is
+# written in front of its consonant (Lao); before a consonant that is not below another one and no final one
+# (Burmese, Khmer)
 _SYLLABLE_START = re.compile(
     "(?<=[\u0e80-\u0eff])[\u0ec0-\u0ec4]"
     "|(?<=[\u1000-\u1038\u103a-\u109f])[\u1000-\u1021\u103f](?![\u1039\u103a\u1037])"
@@ -509,7 +522,7 @@ def _too_wide(text, edges):
 
 def _changes_script(text, position):
     "Whether a script with spaces and one without meet"
-    return bool(_IS_UNSPACED.match(text[position - 1])) != bool(_IS_UNSPACED.match(text[position]))
+    return _is_unspaced(text[position - 1]) != _is_unspaced(text[position])
 
 
 def _may_end(text, position, opened):
@@ -523,7 +536,7 @@ def _may_end(text, position, opened):
         return False
     if before == "\u200b":
         return True
-    if not (_IS_UNSPACED.match(before) or _IS_UNSPACED.match(after)):
+    if not (_is_unspaced(before) or _is_unspaced(after)):
         return _may_end_inside(text, position)
     return before in _SENTENCE_MARKS or before in _TIBETAN_MARKS or position in opened
 
@@ -550,10 +563,9 @@ def _begins_speech(text, position):
     return not left or left[-1] == "\n" or (left != before and left[-1] in ".!?…。！？")
 
 
-_TWO_LETTERS_BEFORE = re.compile(
-    r"[^\W\d_][\u0300-\u036f\u0591-\u05c7]*[^\W\d_][\u0300-\u036f\u0591-\u05c7]*$"
-)
-_TWO_LETTERS_AFTER = re.compile(r"[^\W\d_][\u0300-\u036f\u0591-\u05c7]*[^\W\d_]")
+_LETTER = r"[^\W\d_][\u0300-\u036f\u0591-\u05c7]*"  # with its marks
+_TWO_LETTERS_BEFORE = re.compile(f"{_LETTER}{_LETTER}$")
+_TWO_LETTERS_AFTER = re.compile(f"{_LETTER}{_LETTER}")
 
 
 def _may_end_inside(text, position):
@@ -579,10 +591,10 @@ def word_spans(
 ) -> list[tuple[int, int]]:
     """Find the start and end of each word of a text
 
-    Spaces part words; an ellipsis inside a word ends one too ("wait…what"). In languages without spaces, and
-    in a text of their scripts in no known language, a word is a phrase of BudouX, begun where a token of the
-    recognizer begins if `token_starts` tells where they do; a run of Latin letters and the like, a number and
-    an emoji is a word of its own. Marks belong to the word that they close or open.
+    Spaces part words; an ellipsis inside a word ends one too ("wait…what"). In languages without spaces,
+    and in a text of their scripts in no known language, a word is a phrase of BudouX, begun where a token
+    of the recognizer begins if `token_starts` tells where they do; a run of Latin letters and the like, a
+    number and an emoji is a word of its own. Marks belong to the word that they close or open.
     """
     spans: list[tuple[int, int]] = []
     phrase_starts = None
@@ -591,7 +603,7 @@ def word_spans(
         cuts = [start + m.end() for m in _INNER_ELLIPSIS.finditer(match.group())]
         if cuts and (starts := _cluster_starts(text)) is not None:
             cuts = [cut for cut in cuts if cut in starts]
-        if (is_unspaced(language) or not language) and _IS_UNSPACED.search(match.group()):
+        if (is_unspaced(language) or not language) and any(map(_is_unspaced, match.group())):
             if phrase_starts is None:
                 phrase_starts = _word_starts(text, language, token_starts)
             cuts = _unspaced_cuts(text, start, end, phrase_starts, set(cuts))
@@ -603,7 +615,7 @@ _INNER_ELLIPSIS = re.compile(r"\w(?:\.{3,}|…)(?=\w)")
 
 
 def _word_starts(text, language, token_starts):
-    "Positions at which a phrase begins, or a syllable in a script without phrases; if given, only of tokens"
+    "Where phrases begin, or syllables in a script without phrases; only where tokens do, if that is known"
     starts = {*_phrase_cuts(text, language), *(match.start() for match in _SYLLABLE_START.finditer(text))}
     starts.update(i for i in range(1, len(text)) if text[i - 1] in _SENTENCE_MARKS + _TIBETAN_MARKS)
     return starts if token_starts is None else starts.intersection(token_starts)
@@ -638,9 +650,7 @@ def _continues_word(text, i):
 def _are_unspaced(text):
     "Whether each character is of a script without spaces; a mark is of that of the letter it belongs to"
     kinds: list[bool | None] = [
-        bool(_IS_UNSPACED.match(c))
-        if _IS_UNSPACED.match(c) or unicodedata.category(c)[0] not in "PM"
-        else None
+        _is_unspaced(c) if _is_unspaced(c) or unicodedata.category(c)[0] not in "PM" else None
         for c in text
     ]
     following = False
@@ -663,29 +673,26 @@ def needs_space(before: str, after: str, language: str | None) -> bool:
     """
     if language and not is_unspaced(language):
         return True
-    return not (_IS_UNSPACED.match(_edge(before[::-1])) or _IS_UNSPACED.match(_edge(after)))
+    return not (_is_unspaced(_edge(before[::-1])) or _is_unspaced(_edge(after)))
 
 
 def _edge(text):
     "The first letter, digit or wide mark of a text; without one its first character"
-    return next((c for c in text if c.isalnum() or _IS_UNSPACED.match(c)), text[:1])
+    return next((c for c in text if c.isalnum() or _is_unspaced(c)), text[:1])
 
 
 def keeps_space(before: str, after: str, language: str | None) -> bool:
     """Tell whether a space that was written between two words stays where `needs_space` asks for none
 
-    In Thai and other South-East Asian languages each one stays: it parts clauses. In Japanese and Chinese it
-    stays between two words of their script, where it stands for a comma; it goes beside Latin words, numbers
-    and wide marks.
+    In Thai and other South-East Asian languages each one stays: it parts clauses. In Japanese and Chinese
+    it stays between two words of their script, where it stands for a comma; it goes beside Latin words,
+    numbers and wide marks.
     """
     if base_language(language) not in ("ja", "zh", "yue", None):
         return True
-    ours = [bool(_IS_UNSPACED.match(_edge(text))) for text in (before[::-1], after)]
+    ours = [_is_unspaced(_edge(text)) for text in (before[::-1], after)]
     marks = (c for c in before[-1:] + after[:1] if c not in "！？")
-    return all(ours) and not any(_IS_WIDE_MARK.match(c) for c in marks)
-
-
-_IS_WIDE_MARK = re.compile(f"[{_WIDE_MARKS}・]")
+    return all(ours) and not any(map(_is_wide_mark, marks))
 
 
 def spaces_before(

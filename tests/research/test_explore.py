@@ -454,3 +454,15 @@ def test_the_desk_in_jupyterlab(browser, served, tmp_path):
     assert "diarize.threshold = 0.35" in page.locator(".ecg-picture").inner_text()
     assert page.locator(".ecg-picture").is_visible() and not page.get_by_text("model not found").is_visible()
     page.screenshot(path=tmp_path / "still.png")
+
+
+def test_words_stand_together_as_their_script_wants():
+    from ecg_audio_nb.research.session import result_layer
+    from ecg_audio_nb.schema import Analysis, Metadata, Segment, Word
+
+    texts = ["今日は", "Open", "AI", "です。"]
+    words = tuple(Word(text, i, i + 1, speaker_id="A") for i, text in enumerate(texts))
+    segment = Segment(0, 0, 4, speaker_id="A", text="今日はOpen AIです。", words=words)
+    analysis = Analysis((segment,), (), (), Metadata("a.wav", duration=4, language_detected="ja"))
+    drawn = result_layer(analysis, {"A": "#000"}, "")["words"]
+    assert "".join(w["space"] + w["text"] for w in drawn) == segment.text
