@@ -12,6 +12,7 @@ from ecg_audio_nb.results.caption_styles import CaptionStyle, caption_cues, capt
 from ecg_audio_nb.results.cues import CueRules, build_cues, spoken_words
 from ecg_audio_nb.results.export import to_srt
 from ecg_audio_nb.schema import Analysis, MediaInfo, Metadata, Segment, VideoInfo, Word
+from scripts_table import SCRIPTS
 
 
 def said(id, text, start=0.0, step=0.3, speaker="A", joined=" ", pauses=()):
@@ -224,6 +225,41 @@ def test_joiners_and_marks_of_spelling_stay_and_overrides_go():
     words = ("می‌خواهم", "👨‍👩‍👧", "\u202ebad\u202c")
     s = Segment(0, 0, 3, text=" ".join(words), words=tuple(Word(w, i, i + 1) for i, w in enumerate(words)))
     assert texts(analysis(s, language="fa")) == ["می‌خواهم 👨‍👩‍👧 bad"]
+
+
+# The table of scripts, cut at 20 columns
+
+CUES = {
+    "Korean": ["2024년/한국어(Korean)로", "50%의 사람들이/말했다."],
+    "Japanese with English": ["今日はOpen AIの/GPT 4です。", "2024年。"],
+    "Japanese marks": ["「すみません」と/言った。", "データを使っていた…"],
+    "Halfwidth katakana": ["ﾃﾞｰﾀを使う"],
+    "Chinese with digits": ["因为2024年的/GPT-4模型非常强大，", "所以用户超过1.5亿。"],
+    "Traditional Chinese": ["今天天氣很好，/我們去公園散步吧。"],
+    "Thai": ["สวัสดีครับ วันนี้มีน้ำ"],
+    "Hindi": ["नमस्ते हिन्दी भाषा ।"],
+    "Tamil": ["நான் பள்ளிக்குச் சென்றேன்."],
+    "Arabic": ["مَرْحَبًا بكم،/كيف الحال؟"],
+    "Persian": ["می\u200cخواهم/کتاب\u200cها را بخوانم."],
+    "Hebrew": ["שָׁלוֹם עולם,/בית־ספר טוב!"],
+    "Vietnamese, decomposed": ["Tiếng Việt rất đẹp."],
+    "Korean, decomposed": ["안녕하세요 여러분."],
+    "German": ["Die", "Donaudampfschifffahrtsgesellschaft", "fährt zur U-Bahn/im Nord-Süd-Netz."],
+    "French": ["Où est-il ?", "« Là ! » ;", "à 2 h 30 ou 12,5 %/de 150 000 € …"],
+    "Russian": ["Он сказал: «Да»,/что-то в 10:30."],
+    "English": ["See", "https:~~ex.org~a-b?c=1,", "AT&T at 90 km~h", "and 1,234.5/(well-known)."],
+    "Emoji": ["👨\u200d👩\u200d👧 🇰🇷 1\ufe0f\u20e3 👍🏽 ok ❤️"],
+    "Emoji in Japanese": ["すごい👍🏽です"],
+}  # a stroke parts lines; ~ is a stroke of the text
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
+def test_cues_of_every_script(script):
+    words = tuple(Word(word, 0.4 * i, 0.4 * (i + 1)) for i, word in enumerate(script.words))
+    s = Segment(0, 0, words[-1].end_time, text=script.spelled, words=words)
+    shown = texts(analysis(s, language=script.language), {"max_chars": 20})
+    expected = [unicodedata.normalize("NFC", cue) for cue in CUES[script.name]]
+    assert [cue.replace("/", "~").replace("\n", "/") for cue in shown] == expected
 
 
 # Presets
