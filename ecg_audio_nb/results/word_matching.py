@@ -163,9 +163,7 @@ def _gaps(numbers, found, tokens):
 
 def _changes(gap, at, passages, spaced, language):  # at: middle of each word, seconds
     "Make the changes of a gap: one for each passage in it"
-    texts: dict[
-        int, list[tuple[bool, str]]
-    ] = {}  # by passage: whether a space stands before it, and the text
+    texts: dict[int, list[tuple[bool, str]]] = {}  # by passage: is there a space before it; the text
     for token in gap.tokens:
         own = texts.setdefault(token.owner, [])
         if token.begins or not own:
