@@ -33,6 +33,7 @@ from ecg_audio_nb.speech.whisper import (
     UNSPACED,
     DecodedChunk,
     WhisperModel,
+    build_prompt,
     log_mel,
     timed_words,
     token_bytes,
@@ -152,6 +153,15 @@ def test_decomposed_tokens_give_the_words_of_composed_ones():
     for text, language in [(" 안녕하세요 여러분", "ko"), (" Tiếng Việt rất đẹp", "vi")]:
         apart = words_of([unicodedata.normalize("NFD", text)], language)
         assert [w.word for w in apart] == text.split()
+
+
+def test_hotwords_and_prompts_are_composed():
+    class Whisper:
+        multilingual = False
+        def tokenize(self, text): return [text]
+    apart = unicodedata.normalize("NFD", "한글")
+    settings = TranscribeSettings(hotwords=apart, initial_prompt=f"{apart} ")
+    assert build_prompt(Whisper(), "ko", settings)[1:3] == [" 한글", " 한글"]
 
 
 @every_script
