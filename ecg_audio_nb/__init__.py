@@ -67,6 +67,7 @@ Modules:
 - `ecg_audio_nb.results.report`: Write a result as one HTML page: the recording, its words lit as they are spoken, who spoke when, level and F0
 - `ecg_audio_nb.results.subtitles`: Write the cues of a result as SubRip, WebVTT and TTML, so that every reader finds the text as it was said
 - `ecg_audio_nb.results.tiers`: Write the segments and words of each speaker as tiers of labels, for Praat and ELAN
+- `ecg_audio_nb.results.word_matching`: Match an edited text with the words of a result, so that what was not edited keeps its times
 - `ecg_audio_nb.schema`: The records of a result: words, segments, turns, speakers and metadata
 - `ecg_audio_nb.service.app`: The service: one process with warm models that works on the queue, answers HTTP and notifies the backend
 - `ecg_audio_nb.service.jobs`: Jobs at work: one thread analyzes them with models that stay loaded, and notifies the backend
