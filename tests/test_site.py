@@ -165,16 +165,16 @@ def test_hidden_cells_and_directives_are_not_shown(site):
 
 def test_an_export_shows_how_it_is_called_and_where_it_stands(site):
     page = site.text["export.html"]
-    api = re.search(r'<section class="api">(?:(?!</section>).)*id="cues".*?</section>', page, re.S)[0]
+    api = re.search(r'<section class="api">(?:(?!</section>).)*id="render".*?</section>', page, re.S)[0]
     plain = re.sub("<[^>]+>", "", api)
     assert (
-        "names:bool=False, # write the speaker" in plain
-        and ")-&gt;list[Cue]: # in time order" in plain
-        and "Cut an analysis into cues" in plain
+        "format:str, # one of `WRITERS`" in plain
+        and ")-&gt;Content: # the file's content" in plain
+        and "Write an analysis in one format" in plain
     )
     line = int(re.search(r"ecg_audio_nb/results/export\.py#L(\d+)", api)[1])
     assert (
-        (ROOT / "ecg_audio_nb/results/export.py").read_text().splitlines()[line - 1].startswith("def cues(")
+        (ROOT / "ecg_audio_nb/results/export.py").read_text().splitlines()[line - 1].startswith("def render(")
     )
     assert "import csv, difflib" not in re.sub("<[^>]+>", "", page) # what only the package needs
 
@@ -540,10 +540,10 @@ def test_search_finds_by_keyboard(visit):
     page.keyboard.press("/")
     page.keyboard.type("to_srt")
     page.wait_for_selector("#found li")
-    assert page.locator("#found li").first.inner_text().startswith("Export › to_srt")
+    assert page.locator("#found li").first.inner_text().startswith("Subtitles › to_srt")
     assert page.get_attribute("input[type=search]", "aria-expanded") == "true"
     page.keyboard.press("Enter")
-    page.wait_for_url("**/export.html#to_srt")
+    page.wait_for_url("**/subtitles.html#to_srt")
     page.fill("input[type=search]", "speaker")
     page.wait_for_selector("#found #hit2")
     for _ in range(2): page.keyboard.press("ArrowDown")

@@ -30,7 +30,7 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/export.html.md"""
 # %% auto #0
 __all__ = ['Content', 'WRITERS', 'STYLED', 'EXTENSIONS', 'to_txt', 'to_audacity', 'recording_id', 'to_rttm', 'to_ctm', 'to_tsv',
            'words_table', 'segments_table', 'to_csv', 'to_parquet', 'to_json', 'render', 'write_files', 'export',
-           'to_srt', 'to_ttml', 'to_vtt', 'timed_words', 'to_eaf', 'to_textgrid']
+           'to_srt', 'to_vtt', 'to_ttml', 'to_textgrid', 'to_eaf', 'timed_words']
 
 # %% ../../nbs/32_export.ipynb #f450467c
 import csv, difflib, io, json, re
@@ -47,9 +47,9 @@ from .tiers import timed_words, to_eaf, to_textgrid
 from ..schema import Analysis, Segment, Word, to_dict, with_names
 from ..settings import BOM_FORMATS, DEFAULT_BOM, DEFAULT_FORMATS, UNAVAILABLE_FORMATS
 
-_all_ = ["to_srt", "to_ttml", "to_vtt", "timed_words", "to_eaf", "to_textgrid"]
-
 # %% ../../nbs/32_export.ipynb #6cd8d02e
+_all_ = ["to_srt", "to_vtt", "to_ttml", "to_textgrid", "to_eaf", "timed_words"] # of the modules below
+
 def _to_ass(analysis, style="dynamic"):
     from ecg_audio_nb.results.captions import to_ass # it loads NumPy
     return to_ass(analysis, style)

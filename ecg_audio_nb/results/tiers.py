@@ -2,7 +2,7 @@
 
 Phoneticians label recordings in Praat (TextGrid) and ELAN (EAF). Both show *tiers*: rows of labelled intervals below the sound. A speaker has a tier of segments and one of words, or of turns where no word is known. On a tier nothing may overlap, so overlapping words of one speaker share an interval, and a word of no length gets a millisecond.
 
-An interval remembers what it was made of; so [edited_files](edited_files.html) finds out what a person changed in either program. Times are seconds.
+An interval remembers what it was made of; so `results.edited_files` finds out what a person changed in either program. Times are seconds.
 
 Docs: https://ecg-audio.github.io/ecg_audio_nb/tiers.html.md"""
 
