@@ -1,6 +1,7 @@
 """What version 0.1.0 wrote, and what its users wrote down: results, queues, checkpoints, settings,
 commands"""
 import json
+from dataclasses import replace
 import shutil
 import subprocess
 import sys
@@ -113,8 +114,10 @@ def test_every_setting_of_the_service_has_its_old_name(monkeypatch):
 def test_every_key_of_a_caption_style_has_its_old_name():
     old = tomllib.loads((OLD / "captions.toml").read_text())
     for name, keys in old.items():
-        style = caption_style(keys)
-        assert isinstance(style, CaptionStyle) and style == caption_style(name)
+        style, expected = caption_style(keys), caption_style(name)
+        if name == "plain":  # its values of then still count, where today's are others
+            expected = replace(expected, max_pause=0.5, min_duration=1.0)
+        assert isinstance(style, CaptionStyle) and style == expected
 
 
 def commands(command, name=()):
