@@ -42,9 +42,9 @@ def clean_text(text: str) -> str:
 
 
 def one_line(text: str | None) -> str:
-    "Clean a text and put it on one line: white space becomes single spaces, no-break spaces stay"
+    "Clean a text and put it on one line: white space becomes single spaces, no-break spaces inside stay"
     spaced = re.sub(r"[^\S\u00a0\u2007\u202f]+", " ", text or "")  # before control characters go
-    return re.sub(" +", " ", clean_text(spaced)).strip(" ")
+    return re.sub(" +", " ", clean_text(spaced)).strip()
 
 
 # Characters and columns
