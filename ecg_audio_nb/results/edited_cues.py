@@ -24,7 +24,6 @@ from ecg_audio_nb.results.subtitles import restore_text
 from ecg_audio_nb.schema import Analysis
 
 FORMATS = (".srt", ".vtt", ".ass")
-DIRECTION = "\u200e\u200f"  # marks before the lines of an .ass file
 MOST = 0.7  # of the cues: with more that are alike, the style is found
 
 
@@ -70,7 +69,8 @@ def read_cues(path: str | Path) -> list[FileCue]:
 def _whole_events(path, events):
     "Refuse captions whose words light up one by one: each word stands in several events"
     repeated = sum(
-        a.plaintext == b.plaintext and abs(a.end - b.start) <= 20 for a, b in zip(events, events[1:])
+        a.plaintext == b.plaintext and abs(a.end - b.start) <= 20 and _drawn_by_word(a.text)
+        for a, b in zip(events, events[1:])
     )
     if repeated * 3 > len(events):
         raise CorrectionError(
@@ -80,11 +80,16 @@ def _whole_events(path, events):
     return events
 
 
+def _drawn_by_word(text):
+    "Whether commands stand inside the lines of an event, not only before them"
+    return any("{" in re.sub(r"^(\{[^}]*\})+", "", line) for line in text.split(r"\N"))
+
+
 def _cue(event, kind):
     text = event.text.replace(r"\N", "\n")
     if kind == "ass":
         text = re.sub(r"\{[^}]*\}", "", text).replace("❴", "{").replace("❵", "}").replace("\\\u2060", "\\")
-        lines, voices = [line.lstrip(DIRECTION) for line in text.split("\n")], []
+        lines, voices = [_without_direction(line) for line in text.split("\n")], []
     elif kind == "vtt":
         lines, voices = _voiced_lines(text)
     else:
@@ -94,6 +99,11 @@ def _cue(event, kind):
     shown = [one_line(line) for line in lines]
     voices = [voice for line, voice in zip(shown, voices) if line]
     return FileCue(event.start / 1000, event.end / 1000, tuple(filter(None, shown)), tuple(voices))
+
+
+def _without_direction(line):
+    "Remove the marks of direction that an .ass file has before a line and after a dash or name"
+    return re.sub(r"(?<=[:-])[\u200e\u200f](?= )", "", line.lstrip("\u200e\u200f"))
 
 
 def _voiced_lines(text):
@@ -224,7 +234,7 @@ def _key(cue: Cue, kind: str) -> tuple:
         lines = [line for row in cue.rows for line in replace(row, name="").texts]
         voices = tuple(dict.fromkeys(one_line(row.speaker_id) or None for row in cue.rows))
     else:
-        lines, voices = (line.lstrip(DIRECTION) if kind == "ass" else line for line in cue.lines), ()
+        lines, voices = map(_without_direction, cue.lines) if kind == "ass" else cue.lines, ()
     return one_line(" ".join(lines)).replace("\u2060", ""), voices
 
 

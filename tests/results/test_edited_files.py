@@ -402,6 +402,12 @@ def test_captions_with_an_event_for_each_word_are_refused(tmp_path):
     with pytest.raises(CorrectionError, match="--formats ass --style plain"): correct_from(a, path)
 
 
+def test_captions_that_repeat_themselves_are_no_captions_by_word(tmp_path):
+    a = result(*(said(i, "Yes, yes.", 2 * i, step=1) for i in range(4)), said(4, "سلام", 8))  # with marks of direction
+    path, = export(a, tmp_path, "x", ["ass"], style="plain")
+    assert path.read_text().count("Yes, yes.") == 4 and not correct_from(a, path).changed
+
+
 def test_words_past_the_end_are_refused(tmp_path):
     a = result(said(0, "yes no"), duration=10)
     path, = export(a, tmp_path, "x", ["eaf"])
