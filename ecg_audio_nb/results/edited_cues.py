@@ -88,7 +88,8 @@ def _drawn_by_word(text):
 def _cue(event, kind):
     text = event.text.replace(r"\N", "\n")
     if kind == "ass":
-        text = re.sub(r"\{[^}]*\}", "", text).replace("❴", "{").replace("❵", "}").replace("\\\u2060", "\\")
+        plain = re.sub(r"\{[^}]*\}", "", text)
+        text = plain.replace("❴", "{").replace("❵", "}").replace("\\\u2060", "\\")
         lines, voices = [_without_direction(line) for line in text.split("\n")], []
     elif kind == "vtt":
         lines, voices = _voiced_lines(text)
@@ -103,7 +104,7 @@ def _cue(event, kind):
 
 def _without_direction(line):
     "Remove the marks of direction that an .ass file has before a line and after a dash or name"
-    return re.sub(r"(?<=[:-])[\u200e\u200f](?= )", "", line.lstrip("\u200e\u200f"))
+    return re.sub(r"(?<=[:-])[\u200e\u200f](?= |$)", "", line.lstrip("\u200e\u200f"))
 
 
 def _voiced_lines(text):
