@@ -25,7 +25,7 @@ from itertools import accumulate, groupby
 from math import inf
 from typing import Annotated
 from pydantic import Field
-from ..core.text import clean_text, display_width, graphemes, line_breaks
+from ..core.text import clean_text, display_width, graphemes, line_breaks, spaces_before
 from .function_words import bare_word, function_words
 from ..schema import Analysis, Segment, Word
 from ..speech.transcribe import SENTENCE_END
@@ -53,7 +53,7 @@ def spoken_words(
     text = " ".join(segment.text.split())
     if not segment.words: return [(text, segment)] if text else []
     words = [" ".join(w.word.split()) for w in segment.words]
-    spaces = _spaces(text, words) or [" " for _ in words]
+    spaces = _spaces(text, words) or spaces_before(words, None)
     rows = zip(spaces, words, segment.words)
     return [(space + word, w) for space, word, w in rows if word and w.kind == "word"]
 
@@ -232,7 +232,6 @@ class _Track:
     "The words of a file in the order in which they begin, and what the cutter asks about them"
     words: list[CueWord]
     turns: list[int] # of each word: which speaker's turn it belongs to
-    begins: list[bool] # whether the word is the first of its turn
     limits: list[Limits]
     line_costs: list[float] # of a line's end after each word
     cut_costs: list[float] # of a cue's end after each word
@@ -303,15 +302,14 @@ def _make_track(words, turn_of, limits, language, named, rules, end_time): # tur
     costs = _segment_costs(words, language)
     words = sorted(words, key=lambda word: (word.start_time, word.segment))
     turns = [turn_of[word.segment] for word in words]
-    begins = _first_of_each(turns)
     line_costs = [costs[id(word)] for word in words]
     changes = [int(a != b) for a, b in zip(turns, turns[1:])]
     names = [display_width(_name(word.speaker_id)) if named and new else 0
-             for word, new in zip(words, begins)]
+             for word, new in zip(words, _first_of_each(turns))]
     sentences = [int(ends_sentence(word.text, language)) for word in words]
     limits = [limits[word.segment] for word in words]
     latest = max([end_time, *(word.end_time for word in words)])
-    return _Track(words, turns, begins, limits, line_costs, _joint_costs(words, line_costs),
+    return _Track(words, turns, limits, line_costs, _joint_costs(words, line_costs),
                   _bridge_costs(words, sentences, rules),
                   list(accumulate((word.width for word in words), initial=0)),
                   list(accumulate(changes, initial=0)), list(accumulate(sentences, initial=0)), names, latest)
@@ -373,7 +371,7 @@ def _rows_of(track, begin, end):
     for place in range(begin, end): rows.setdefault(track.turns[place], []).append(place)
     return list(rows.values())
 
-def _shared_lines(track, begin, end, rules):
+def _shared_lines(track, begin, end):
     "Count the lines of a run in which several speak"
     lines = 0
     for row in _rows_of(track, begin, end):
@@ -385,7 +383,7 @@ def _shared_lines(track, begin, end, rules):
 def _count_lines(track, begin, end, rules):
     if track.changes[end - 1] == track.changes[begin]:
         return _filled_lines(track, begin, end, track.names[begin], rules.lines)
-    return _shared_lines(track, begin, end, rules)
+    return _shared_lines(track, begin, end)
 
 # %% ../../nbs/30_cues.ipynb #f5b3c525
 OVERFULL = 100.0 # cost of a line too many

@@ -2,6 +2,7 @@
 import re
 import unicodedata
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -191,6 +192,18 @@ def test_japanese_lines_begin_with_no_mark_and_part_no_latin_word(k):
             assert display_width(line) <= 34, lines
         for before, after in zip(lines, lines[1:]):
             assert not (before[-1].isascii() and after[0].isascii()), lines
+
+
+def test_japanese_gains_no_space_even_where_its_text_does_not_spell_its_words():
+    words = "東京 の 天気 は 晴れ です 。 明日 は 雨 が 降る でしょう 、 たぶん ね 。"
+    spelled = said(0, words, step=0.2, joined="")
+    for s in (spelled, replace(spelled, text="not what was said")):
+        shown = texts(analysis(s, language="ja"), {"max_chars": 10})
+        assert "".join(cue.replace("\n", "") for cue in shown) == words.replace(" ", "")
+        lines = [line for cue in shown for line in cue.split("\n")]
+        assert all(line[0] not in "。、" for line in lines)
+        # a phrase of up to 16 columns is not cut, though it is wider than these narrow lines
+        assert [line for line in lines if display_width(line) > 10] == ["降るでしょう、"]
 
 
 def test_thai_is_never_cut_before_a_mark():
