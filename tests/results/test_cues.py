@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ecg_audio_nb.core.text import clean_text, display_width
+from ecg_audio_nb.core.text import clean_text, display_width, line_breaks
 from ecg_audio_nb.results.caption_styles import CaptionStyle, caption_cues, caption_presets, caption_style
 from ecg_audio_nb.results.cues import CueRules, build_cues, spoken_words
 from ecg_audio_nb.results.export import to_srt
@@ -325,13 +325,25 @@ def results(draw):
     return analysis(*segments, duration=duration, language=draw(st.sampled_from(["en", "ja", "th", "ar", None])))
 
 
+def widest_block(cue, language):
+    "Columns of the widest run of words that no cut can part: they start together or no line may end between them"
+    allowed = line_breaks("".join(word.text for word in cue.words), language)
+    widths, position, before = [], 0, None
+    for word in cue.words:
+        apart = before is not None and word.start_time > before and position + word.lead in allowed
+        if apart or not widths: widths.append(0)
+        widths[-1] += word.width
+        position, before = position + len(word.text), word.start_time
+    return max(widths)
+
+
 def letters(text): return Counter(c for c in clean_text(text) if not c.isspace())
 
 
 @given(results(), st.sampled_from(["plain", "netflix", "bbc", {"max_chars": 12, "lines": 1}]))
 @settings(max_examples=150, deadline=None)
 def test_cues_hold_every_word_once_and_follow_each_other(a, style):
-    cues, rules = caption_cues(a, style), caption_style(style)
+    cues = caption_cues(a, style)
     spoken = [(text, word) for s in a.segments for text, word in spoken_words(s)]
     shown = letters("".join(word.text for cue in cues for word in cue.words))
     assert shown == letters("".join(text for text, _ in spoken))
@@ -340,14 +352,32 @@ def test_cues_hold_every_word_once_and_follow_each_other(a, style):
         assert cue.start_time < cue.end_time
         assert cue.end_time <= max(following.start_time if following else end_of_file, cue.start_time + 0.0011)
         assert min(word.start_time for word in cue.words) == cue.start_time
-        apart = len({word.start_time for word in cue.words}) > 1
-        if apart and len({word.segment for word in cue.words}) == 1:
-            assert len(cue.lines) <= rules.lines or rules.lines == 1
     for number, _ in enumerate(a.segments): # the words of a segment stay in order
         texts = [w.text.strip() for cue in cues for w in cue.words if w.segment == number]
         assert "".join(texts).replace(" ", "") == "".join(
             clean_text(text) for text, _ in spoken_words(a.segments[number])
         ).replace(" ", "")
+
+
+@st.composite
+def unhurried(draw):
+    "One segment whose words take the time that their reading takes"
+    at, words = 0, []
+    for text in draw(st.lists(WORDS, min_size=1, max_size=25)):
+        end = at + 80*display_width(text) + draw(st.sampled_from([60, 200, 400]))
+        words.append(Word(text, at / 1000, end / 1000))
+        at = end + draw(st.sampled_from([0, 0, 100, 600]))
+    s = Segment(0, 0, words[-1].end_time, text=" ".join(word.word for word in words), words=tuple(words))
+    return analysis(s, language=draw(st.sampled_from(["en", "ja", "ko", None])))
+
+
+@given(unhurried(), st.sampled_from(["plain", "netflix", "bbc"]))
+@settings(max_examples=100, deadline=None)
+def test_cues_never_have_too_many_lines_where_there_is_time(a, style):
+    rules, language = caption_style(style), a.metadata.language_detected
+    columns = rules.limits(a.segments[0].text, language).columns
+    for cue in caption_cues(a, style):
+        if widest_block(cue, language) <= columns: assert len(cue.lines) <= rules.lines
 
 
 def test_every_format_shows_the_same_cues():
