@@ -29,15 +29,17 @@ def lines(name):
     return dict(line.split(" = ", 1) for line in (OLD / name).read_text().splitlines() if " = " in line)
 
 
+def holds(now, before):
+    "Whether all that was there is there, at any depth; newer fields may stand beside it"
+    if isinstance(before, dict): return all(key in now and holds(now[key], x) for key, x in before.items())
+    if isinstance(before, list): return len(now) == len(before) and all(map(holds, now, before))
+    return now == before
+
+
 def test_a_result_reads_and_loses_nothing():
     result, plain = read_result(OLD / "result.json"), json.loads((OLD / "result.json").read_text())
     assert " ".join(w.word for w in result.words if w.kind == "word").startswith("Good morning")
-    assert all(
-        to_dict(result)["segments"][i][k] == v
-        for i, s in enumerate(plain["segments"])
-        for k, v in s.items()
-        if k != "words"
-    )
+    assert holds(to_dict(result)["segments"], plain["segments"])
     assert to_dict(result)["metadata"]["settings"] == plain["metadata"]["settings"]
     assert "media" not in plain["metadata"] and result.metadata.media is None
     assert all(render(result, name) for name in ("json", "srt", "vtt", "txt", "rttm"))

@@ -123,6 +123,8 @@ FULL = st.builds(
     emphasis=maybe(NUMBER),
     volume_category=maybe(st.sampled_from(["soft", "loud"])),
     mfcc=maybe(st.tuples(*[NUMBER] * 13)),
+    jitter=maybe(st.floats(0, 1)),
+    reasons=st.dictionaries(st.sampled_from(["f1_hz", "jitter"]), st.sampled_from(["too_short", "unvoiced"])),
 )
 
 @st.composite
@@ -144,13 +146,15 @@ def expected(record, **more): # a row, as the schema has it
     d = asdict(record) | more
     if "other_speakers" in d: d["other_speakers"] = ";".join(d["other_speakers"]) or None
     features = d.pop("acoustic_features")
+    if "reasons" in features:
+        features["reasons"] = ";".join(f"{k}={v}" for k, v in features["reasons"].items()) or None
     return {k: v for k, v in (d | features).items() if k not in ("words", "mfcc", "id", "space_before")} | {
         f"mfcc_{i}": x for i, x in enumerate(features.get("mfcc") or ())
     }
 
 
 TEXTS = dict.fromkeys(
-    ["word", "text", "speaker_id", "other_speakers", "timing", "kind", "volume_category"], str
+    ["word", "text", "speaker_id", "other_speakers", "timing", "kind", "volume_category", "reasons"], str
 )
 
 
