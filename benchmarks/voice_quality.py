@@ -43,7 +43,7 @@ from ecg_audio_nb.audio.media import load_audio
 from ecg_audio_nb.settings import AcousticsSettings
 from ecg_audio_nb.voice.acoustics import frames
 from ecg_audio_nb.voice.formants import fit_ceiling, measure_formants
-from ecg_audio_nb.voice.loudness import measure_loudness
+from ecg_audio_nb.audio.loudness import measure_loudness
 from ecg_audio_nb.voice.quality import measure_quality, pool_quality, spectral_balance, syllable_nuclei
 
 RATE = 16000

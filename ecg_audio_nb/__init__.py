@@ -5,6 +5,7 @@ Modules:
 - `ecg_audio_nb.audio.container`: Open a media file, choose one of its audio tracks, and tell what the file holds
 - `ecg_audio_nb.audio.downmix`: Make one channel of many, so that a voice keeps the level it has in its own channel
 - `ecg_audio_nb.audio.fetch`: Open a path or URL as a local file, within limits: every source enters here
+- `ecg_audio_nb.audio.loudness`: Measure loudness as broadcasters do: LUFS, loudness range, true peak; and what a recording does to a voice
 - `ecg_audio_nb.audio.media`: Decode any media file to 16 kHz mono float32, in a child process that may crash or hang
 - `ecg_audio_nb.audio.packets`: Decode a track's packets, past damage, and tell when each of their frames begins
 - `ecg_audio_nb.audio.public_fetch`: Fetch untrusted URLs: only from public addresses, each checked and then connected to as it was checked
@@ -105,7 +106,6 @@ Modules:
 - `ecg_audio_nb.voice.acoustics`: Measure level, F0 and spectrum of a voice, once by frame, and pool them over any span
 - `ecg_audio_nb.voice.f0`: Track the fundamental frequency of a voice, after Boersma (1993)
 - `ecg_audio_nb.voice.formants`: Measure the resonances of the vocal tract: F1, F2, F3 by Burg's method, with a ceiling that fits the speaker
-- `ecg_audio_nb.voice.loudness`: Measure loudness as broadcasters do: LUFS, loudness range, true peak; and what a recording does to a voice
 - `ecg_audio_nb.voice.quality`: Measure how a voice sounds: jitter, shimmer, harmonicity, cepstral peak, spectral balance, syllables
 - `ecg_audio_nb.voice.spectrum`: Measure the timbre of a frame: centroid, cepstrum, changes of sign"""
 

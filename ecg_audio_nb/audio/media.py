@@ -25,6 +25,7 @@ import numpy as np
 from .downmix import ChannelLevels, Mix, channels_alternate, choose_mix, default_mix
 from .packets import (Clock, StreamLog, decode_frames, first_packet, is_discontinuous,
     is_untimed, left_out_warning, place_frames, priming_seconds, read_packets, sound_start)
+from .loudness import StreamLoudness
 from .timeline import SAMPLE_RATE, Piece, Stretcher, fit_pieces, times_of
 from ..core.workers import ChildCrashed, ChildError, ChildTimeout, fresh
 from .container import (MediaError, container_path, media_facts, open_container, plural,
@@ -229,6 +230,7 @@ def _resampled(
     mono=True, # False: all channels, interleaved
     mix=None, # Mix; None: FFmpeg's
     levels=None, # ChannelLevels to be filled
+    loudness=None, # StreamLoudness to be filled
 ): # -> iterator of float32 arrays; a mark stands before the array that begins with its frame
     "Resample frames, with a new resampler at every mark and every change of format"
     graph = previous_kind = None
@@ -237,6 +239,8 @@ def _resampled(
         first, planes = block[0], _clean_block(block, log)
         if levels is not None and not levels.changed:
             levels.add(_channel_samples(planes, first), first.sample_rate)
+        if loudness is not None:
+            loudness.add(_channel_samples(planes, first), first.sample_rate, _channel_names(first))
         if graph and (mark is not None or kind != previous_kind):
             yield from _pull_samples(graph, end=True)
             graph = None
@@ -329,6 +333,11 @@ def _timeline_facts(log, pieces, priming):
             "jumps": [round(j, 3) for j in log.jumps], "priming": round(priming, 4)}
 
 # %% ../../nbs/11_media.ipynb #9931b6b6
+def _loudness_facts(x): # Loudness, or None: not measurable -> fields of `LoudnessInfo`
+    if x is None: return {}
+    return {"integrated_lufs": x.integrated, "range_lu": x.range, "max_momentary_lufs": x.max_momentary,
+            "max_short_term_lufs": x.max_short_term, "true_peak_dbtp": x.true_peak_db}
+
 def _no_samples_problem(log):
     if log.n_damaged:
         return f"none of its audio can be decoded ({log.first_error}); it is damaged or encrypted"
@@ -426,16 +435,20 @@ def _decode_track(container, track, estimated, request): # -> as `_decode_stream
     mix = Mix(**request["mix"]) if request.get("mix") else default_mix(names, wanted == "auto")
     levels = ChannelLevels() if count == 1 and len(names) > 1 and not request.get("mix") else None
     pieces = [Piece(**p) for p in request.get("pieces") or ()]
+    loudness = StreamLoudness() if request.get("loudness") else None
     if pieces:
-        parts = _stretched(_resampled(_by_piece(frames, pieces, log), log, count == 1, mix), log, count)
+        resampled = _resampled(_by_piece(frames, pieces, log), log, count == 1, mix, None, loudness)
+        parts = _stretched(resampled, log, count)
     else:
         clock = Clock(None if is_untimed(container) else start, (declared or max_seconds) + 1, log,
                        priming, presentation_start(container))
-        parts = _resampled(place_frames(frames, clock, log), log, count == 1, mix, levels)
+        parts = _resampled(place_frames(frames, clock, log), log, count == 1, mix, levels, loudness)
     yield from _messages(parts, count, max_seconds, log)
     if not log.n_samples: raise MediaError(_no_samples_problem(log))
-    yield _last_header(container, track, estimated, request, log, names, count, mix, levels, declared,
-                       priming), b""
+    header = _last_header(container, track, estimated, request, log, names, count, mix, levels, declared,
+                          priming)
+    if loudness: header["media"]["loudness"] = _loudness_facts(loudness.finish())
+    yield header, b""
 
 # %% ../../nbs/11_media.ipynb #4cea797e
 def _last_header(container, track, estimated, request, log, names, count, mix, levels, declared, priming):
@@ -523,24 +536,25 @@ def _run_decoder(
     path, # absolute
     settings, # MediaSettings
     language, # of the speech, or None
+    loudness, # whether to measure it
     better, # of the first decoding, or nothing
 ): # -> _Decoded
     "Decode a file in a child process, within limits of time and memory"
     max_seconds = min(settings.max_seconds, 1e7)
     max_n = int(min(settings.max_seconds + 2, 1e7) * SAMPLE_RATE)
     request = {"path": path, "audio_track": settings.audio_track, "language": language,
-               "max_seconds": settings.max_seconds, "channels": settings.channels} | better
+               "max_seconds": settings.max_seconds, "channels": settings.channels, "loudness": loudness} | better
     cpu_seconds = math.ceil(60 + max_seconds / 4) # every decoder is faster than that
     with fresh("ecg_audio_nb.audio.media:_decode_stream", settings.timeout, memory_mb=2048,
                cpu_seconds=cpu_seconds) as child:
         return _receive(child.stream(request), max_n)
 
 # %% ../../nbs/11_media.ipynb #02f714da
-def _decode(path, settings, language): # absolute path -> Audio
-    decoded = _run_decoder(path, settings, language, {})
+def _decode(path, settings, language, loudness): # absolute path -> Audio
+    decoded = _run_decoder(path, settings, language, loudness, {})
     if better := decoded.better:
         del decoded # or both decodings are in memory for a while
-        decoded = _run_decoder(path, settings, language, better)
+        decoded = _run_decoder(path, settings, language, loudness, better)
     arrays, warnings, media = decoded.arrays, decoded.warnings, decoded.media
     if len(arrays) == 1: return Audio(arrays[0], warnings=warnings, media=media)
     return ChannelAudio(lambda: arrays, len(arrays), len(arrays[0]), warnings, media)
@@ -556,6 +570,7 @@ def load_audio(
     path:str|os.PathLike, # a local file
     settings=None, # MediaSettings; None: the defaults
     language:str|None=None, # of the speech, to choose among several tracks; None or "auto": unknown
+    loudness:bool=False, # measure that of the file, all channels at their rate: `media["loudness"]`
 )->Audio: # mono, 16 kHz, float32; a `ChannelAudio` if each channel is a speaker
     "Decode any file that FFmpeg reads; raises `MediaError`"
     # imported here: the decoder's process imports this module, and needs neither
@@ -564,7 +579,7 @@ def load_audio(
     path, settings = Path(os.fsdecode(path)), settings or MediaSettings()
     problem = read_problem(path)
     if not problem:
-        try: return _decode(os.path.abspath(path), settings, language)
+        try: return _decode(os.path.abspath(path), settings, language, loudness)
         except MediaError as e: problem = str(e)
         except ChildError as e:
             problem = e.message if e.kind == "MediaError" else f"it can't be decoded ({e})"

@@ -124,7 +124,8 @@ def _cells(record):
     names = [f.name for f in fields(record) if f.name not in ("words", "space_before")]
     cells = {name: getattr(record, name) for name in names}
     if "other_speakers" in cells: cells["other_speakers"] = ";".join(cells["other_speakers"]) or None
-    if "reasons" in cells: cells["reasons"] = ";".join(f"{k}={v}" for k, v in cells["reasons"].items()) or None
+    if "reasons" in cells:
+        cells["reasons"] = ";".join(f"{measure}={why}" for measure, why in cells["reasons"].items()) or None
     features = cells.pop("acoustic_features", None)
     mfcc = cells.pop("mfcc", None) or ()
     if features: cells |= _cells(features)

@@ -21,7 +21,7 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/loudness.html.md"""
 
 # %% auto #0
 __all__ = ['CELL', 'k_weighting', 'to_lufs', 'gated_loudness', 'Loudness', 'loudness_range', 'interpolated_peak', 'LoudnessMeter',
-           'measure_loudness', 'clipped_runs', 'SignalFacts', 'signal_facts', 'signal_warnings']
+           'measure_loudness', 'StreamLoudness', 'clipped_runs', 'SignalFacts', 'signal_facts', 'signal_warnings']
 
 # %% ../../nbs/08_loudness.ipynb #313e00f9
 from collections.abc import Sequence
@@ -271,6 +271,39 @@ def measure_loudness(
     meter = LoudnessMeter(sample_rate, [1.0]*channels if weights is None else weights)
     for i in range(0, len(samples), 10*sample_rate): meter.add(samples[i:i + 10*sample_rate])
     return meter.finish()
+
+# %% ../../nbs/08_loudness.ipynb #aef8a89e
+_WEIGHTS = {"LFE": 0.0, "LFE2": 0.0} | dict.fromkeys(("BL", "BR", "SL", "SR", "BC"), 1.41)
+
+class StreamLoudness:
+    "Measures loudness of a decoder's blocks, whose rate and channels may change"
+    def __init__(self): self._meter, self._kind, self._finished = None, None, []
+
+    def add(self,
+        x:np.ndarray, # float, shape (n, channels), full scale is ±1
+        sample_rate:int, # Hz; below 8000 nothing is measured
+        names:Sequence[str], # of the channels, FFmpeg's: FL, FR, FC, LFE, ...
+    ):
+        "Take the next samples"
+        kind = sample_rate, tuple(names)
+        if kind != self._kind:
+            self._close()
+            weights = [_WEIGHTS.get(name, 1.0) for name in names]
+            self._kind, self._meter = kind, LoudnessMeter(sample_rate, weights) if sample_rate >= 8000 else None
+        if self._meter: self._meter.add(x)
+
+    def finish(self)->Loudness|None: # None: nothing that could be measured
+        "Measure what remains, and join the parts"
+        self._close()
+        if not self._finished: return None
+        peaks = [part.true_peak_db for part in self._finished if part.true_peak_db is not None]
+        return Loudness(np.concatenate([part.energy for part in self._finished]),
+                        sum(part.duration for part in self._finished), max(peaks, default=None))
+
+    def _close(self):
+        if self._meter: self._finished.append(self._meter.finish())
+        self._meter = None
+
 
 # %% ../../nbs/08_loudness.ipynb #bcdee682
 _FULL_SCALE, _LONGEST_TOUCH = 0.9995, 2 # samples in a row at full scale that are no clipping

@@ -11,7 +11,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ecg_audio_nb.voice.loudness import (LoudnessMeter, clipped_runs, interpolated_peak, k_weighting,
+from ecg_audio_nb.audio.loudness import (LoudnessMeter, clipped_runs, interpolated_peak, k_weighting,
     measure_loudness, signal_facts, signal_warnings)
 
 DATA = Path(__file__).parents[3] / "shared/data"
