@@ -134,6 +134,7 @@ def period_marks(
 
 # %% ../../nbs/09_quality.ipynb #718740a2
 _SHORTEST, _LONGEST, _PERIOD_FACTOR, _AMPLITUDE_FACTOR = 0.0001, 0.02, 1.3, 1.6 # seconds; Praat's
+_LEAST_PAIRS = 3 # of periods
 
 def _ratio(a, b): return np.maximum(a, b)/np.maximum(np.minimum(a, b), 1e-30)
 
@@ -142,16 +143,37 @@ def _steady(periods): # seconds -> bool, of each but the last: it and the next a
     inside = (np.minimum(one, two) >= _SHORTEST) & (np.maximum(one, two) <= _LONGEST)
     return inside & (_ratio(one, two) <= _PERIOD_FACTOR)
 
+@dataclass(frozen=True, eq=False)
+class _Groups:
+    "The span of each mark and the item, one or several spans, that is measured as a whole"
+    span: np.ndarray # int, ascending, shape (marks,)
+    item: np.ndarray # int, ascending, shape (marks,)
+    n_items: int
+
+    def count(self, chosen): # bool, one entry a mark, or less at the end -> int, shape (items,)
+        return np.bincount(self.item[:len(chosen)][chosen], minlength=self.n_items)
+    def means(self, x, chosen): # of the chosen, shape (items,); 0 without any
+        sums = np.bincount(self.item[:len(x)][chosen], x[chosen], self.n_items)
+        return sums/np.maximum(self.count(chosen), 1)
+
+def _one_group(n): return _Groups(np.zeros(n, int), np.zeros(n, int), 1)
+
+# %% ../../nbs/09_quality.ipynb #5d10c7aa
+def _jitters(position, groups, sample_rate): # -> shape (items,); NaN: fewer than three pairs of periods
+    periods = np.diff(position)/sample_rate
+    whole = np.diff(groups.span) == 0
+    steady = _steady(periods) & whole[1:] & whole[:-1]
+    is_period = (np.append(steady, False) | np.append(False, steady))[:len(periods)]
+    apart, length = groups.means(abs(np.diff(periods)), steady), groups.means(periods, is_period)
+    return np.where(groups.count(steady) >= _LEAST_PAIRS, apart/np.maximum(length, 1e-30), np.nan)
+
 def jitter(
     position:np.ndarray, # marks of a span, samples, ascending
     sample_rate:int=16000,
 )->float|None: # 0.01 is 1 %; None: fewer than three pairs of periods
     "Compute local jitter"
-    periods = np.diff(position)/sample_rate
-    steady = _steady(periods)
-    if steady.sum() < 3: return None
-    is_period = np.append(steady, False) | np.append(False, steady)
-    return float(abs(np.diff(periods))[steady].mean()/periods[is_period].mean())
+    found = float(_jitters(np.asarray(position), _one_group(len(position)), sample_rate)[0])
+    return None if np.isnan(found) else found
 
 # %% ../../nbs/09_quality.ipynb #26d1fc50
 def period_amplitudes(
@@ -175,19 +197,27 @@ def period_amplitudes(
     return out
 
 # %% ../../nbs/09_quality.ipynb #7ae273f9
+def _shimmers(position, amplitude, groups, sample_rate): # -> shape (items,); NaN: too few pairs of periods
+    inner = np.isfinite(amplitude) # Praat leaves out the first and the last mark of a span
+    inner &= (np.diff(groups.span, prepend=-1) == 0) & (np.diff(groups.span, append=-1) == 0)
+    position, amplitude = position[inner], amplitude[inner]
+    groups = _Groups(groups.span[inner], groups.item[inner], groups.n_items)
+    periods = np.diff(position)/sample_rate
+    like = (periods >= _SHORTEST) & (periods <= _LONGEST) & (np.diff(groups.span) == 0)
+    like &= _ratio(amplitude[1:], amplitude[:-1]) <= _AMPLITUDE_FACTOR
+    apart = groups.means(abs(np.diff(amplitude)), like)
+    mean = groups.means(amplitude[:-1], np.diff(groups.item) == 0) # of all but the last, as Praat's
+    return np.where(groups.count(like) >= _LEAST_PAIRS, apart/np.maximum(mean, 1e-30), np.nan)
+
 def shimmer(
     position:np.ndarray, # marks of a span, samples, ascending
     amplitude:np.ndarray, # of `period_amplitudes`, same shape
     sample_rate:int=16000,
 )->float|None: # 0.1 is 10 %; None: fewer than three pairs of periods
     "Compute local shimmer"
-    known = np.isfinite(amplitude[1:-1]) # Praat leaves out the first and the last mark of a span
-    position, amplitude = position[1:-1][known], amplitude[1:-1][known]
-    periods = np.diff(position)/sample_rate
-    like = (periods >= _SHORTEST) & (periods <= _LONGEST)
-    like &= _ratio(amplitude[1:], amplitude[:-1]) <= _AMPLITUDE_FACTOR
-    if like.sum() < 3: return None
-    return float(abs(np.diff(amplitude))[like].mean()/amplitude[:-1].mean())
+    position, amplitude = np.asarray(position), np.asarray(amplitude)
+    found = float(_shimmers(position, amplitude, _one_group(len(position)), sample_rate)[0])
+    return None if np.isnan(found) else found
 
 # %% ../../nbs/09_quality.ipynb #342d7e09
 _HNR_WINDOW, _HNR_LEAST, _NEAR = 0.06, 0.01, 0.1 # seconds; strength of -20 dB; of a period
@@ -353,6 +383,8 @@ class Reason(str, Enum):
 
 _FRAME_MEASURES = ("hnr_db", "cpps_db", "slope_0_500", "slope_500_1500", "alpha_ratio_db", "hammarberg_db",
                    "spectral_flux")
+_BY_FRAME, _BY_PERIOD = (*_FRAME_MEASURES, "f1_hz", "f2_hz", "f3_hz"), ("jitter", "shimmer")
+_Span = tuple[float, float] # start and end, seconds
 
 @dataclass(frozen=True, eq=False)
 class QualityFrames:
@@ -465,62 +497,114 @@ def _marked(spans, n, rate): # (start, end) seconds -> bool, shape (n,): the fra
     np.add.at(change, np.maximum(first, last), -1)
     return np.cumsum(change)[:-1] > 0
 
-def _why(n_frames, n_voiced, n_clipped, n_overlapped): # of a span with too few usable frames -> Reason
+def _why(n_frames, n_voiced, n_clipped, n_overlapped): # of an item with too few usable frames -> Reason
     if n_frames < _LEAST_FRAMES: return Reason.TOO_SHORT
     if not n_voiced: return Reason.UNVOICED
     if n_voiced < _LEAST_FRAMES: return Reason.TOO_SHORT
     return Reason.OVERLAPPED if n_overlapped >= n_clipped else Reason.CLIPPED
 
-def _of_periods(q, usable, first, last): # frames of a span -> its jitter and shimmer
-    start, end = np.searchsorted(q.marks.position, (first*q.hop, last*q.hop))
-    position, amplitude = q.marks.position[start:end], q.amplitude[start:end]
-    frame = (position/q.hop).astype(int).clip(0, len(usable) - 1)
+# %% ../../nbs/09_quality.ipynb #8b3e02f4
+@dataclass(frozen=True, eq=False)
+class _Spans:
+    "The spans of all items, end to end"
+    item: np.ndarray # int, ascending, shape (spans,)
+    n_items: int
+    seconds: np.ndarray # start and end, shape (spans, 2)
+    frames: np.ndarray # the first and the one behind the last, int, shape (spans, 2)
+
+    def total(self, x): # (spans, ...) -> sums, (items, ...)
+        sums = np.zeros((self.n_items, *x.shape[1:]))
+        np.add.at(sums, self.item, x)
+        return sums
+
+def _separate(spans): # (start, end) seconds, in any order -> the same time in order, nothing twice
+    out = []
+    for start, end in sorted((float(s), float(e)) for s, e in spans if e > s):
+        if out and start <= out[-1][1] + 1e-6: out[-1][1] = max(out[-1][1], end)
+        else: out.append([start, end])
+    return out
+
+def _lay_out(items, rate, n_frames): # (start, end) or several of them each -> _Spans
+    separate = [[item] if len(item) == 2 and np.isscalar(item[0]) else _separate(item) for item in items]
+    seconds = np.array([span for spans in separate for span in spans], float).reshape(-1, 2)
+    frames = np.ceil(np.round(seconds*rate, 6) - 0.5).astype(int).clip(0, n_frames)
+    frames[:, 1] = frames.max(1)
+    number = np.repeat(np.arange(len(separate)), [len(spans) for spans in separate])
+    return _Spans(number, len(separate), seconds, frames)
+
+# %% ../../nbs/09_quality.ipynb #c1f94d20
+def _ranges(first, stop): # -> every whole number of each range, end to end; the number of its range
+    count = np.maximum(stop - first, 0)
+    which = np.repeat(np.arange(len(count)), count)
+    return np.arange(len(which)) + (first - np.cumsum(count) + count)[which], which
+
+def _medians(x, item, n_items): # (n, columns), ascending item of each row -> (items, columns), without NaN
+    out, known = np.full((n_items, x.shape[1]), np.nan), np.isfinite(x)
+    for column, value, is_known in zip(out.T, x.T, known.T):
+        value, owner = value[is_known], item[is_known]
+        value = value[np.lexsort((value, owner))]
+        number = np.bincount(owner, minlength=n_items)
+        first, there = np.cumsum(number) - number, number > 0
+        low, high = ((first + (number - i)//2)[there] for i in (1, 0))
+        column[there] = (value[low] + value[high])/2
+    return out
+
+# %% ../../nbs/09_quality.ipynb #27ad6b95
+def _of_periods(q, usable, spans): # -> jitter and shimmer of every item
+    frame = (q.marks.position/q.hop).astype(int).clip(0, max(len(usable) - 1, 0))
     good = usable[frame] | np.isnan(q.f0[frame]) # a mark may stand just outside a voiced frame
-    position, amplitude = position[good], amplitude[good]
-    return jitter(position, q.sample_rate), shimmer(position, amplitude, q.sample_rate)
+    position, amplitude = q.marks.position[good], q.amplitude[good]
+    at, span = _ranges(*np.searchsorted(position, spans.frames*q.hop).T)
+    groups = _Groups(span, spans.item[span], spans.n_items)
+    position, amplitude = position[at], amplitude[at]
+    return _jitters(position, groups, q.sample_rate), _shimmers(position, amplitude, groups, q.sample_rate)
+
+def _of_frames(q, usable, spans): # -> means of `_FRAME_MEASURES` and medians of formants, rows of (items,)
+    values = np.stack([np.where(usable, q.measures[m], np.nan) for m in _FRAME_MEASURES], 1)
+    first, stop = spans.frames.T
+    sums, number = (spans.total(s[stop] - s[first]) for s in (running_sums(np.nan_to_num(values)),
+                                                              running_sums(np.isfinite(values))))
+    means = np.where(number > 0, sums/np.maximum(number, 1), np.nan)
+    known = np.flatnonzero(usable & np.isfinite(q.formants).any(1))
+    at, span = _ranges(*np.searchsorted(known, spans.frames).T)
+    return [*means.T, *_medians(q.formants[known[at]], spans.item[span], spans.n_items).T]
+
+def _syllable_rates(q, spans): # -> nuclei a second of every item; NaN below half a second
+    first, stop = np.searchsorted(q.nuclei, spans.seconds).T
+    seconds = spans.total(spans.seconds[:, 1] - spans.seconds[:, 0])
+    rate = spans.total(stop - first)/np.maximum(seconds, 1e-9)
+    return np.where(seconds >= _LEAST_SECONDS, rate, np.nan)
 
 # %% ../../nbs/09_quality.ipynb #0dcad10e
 def pool_quality(
     quality:QualityFrames,
-    spans:Sequence[tuple[float, float]], # (start, end) seconds, in any order
-    clipped:Sequence[tuple[float, float]]=(), # spans at full scale, seconds
-    overlapped:Sequence[tuple[float, float]]=(), # spans in which several people talk, seconds
-)->list[VoiceQuality]: # one a span
-    "Pool the frames over every span"
+    spans:Sequence[_Span|Sequence[_Span]], # items: a span in seconds, or several, as turns
+    clipped:Sequence[_Span]=(), # spans at full scale
+    overlapped:Sequence[_Span]=(), # spans in which several people talk
+)->list[VoiceQuality]: # one an item
+    "Pool the frames over every item; its spans may come in any order, and time that two hold counts once"
     q, rate, n = quality, quality.sample_rate/quality.hop, len(quality.f0)
+    spans = _lay_out(spans, rate, n)
     is_voiced, is_clipped, is_overlapped = q.f0 > 0, _marked(clipped, n, rate), _marked(overlapped, n, rate)
     usable = is_voiced & ~is_clipped & ~is_overlapped
-    counts = running_sums(np.stack([is_voiced, is_voiced & is_clipped, is_voiced & is_overlapped, usable], 1))
-    values = np.stack([np.where(usable, q.measures[m], np.nan) for m in _FRAME_MEASURES], 1)
-    sums, known = running_sums(np.nan_to_num(values)), running_sums(np.isfinite(values))
-    out = []
-    for start, end in spans:
-        first, last = np.ceil(np.round(np.array([start, end])*rate, 6) - 0.5).astype(int).clip(0, n)
-        last = max(first, last)
-        *why, n_usable = (counts[last] - counts[first]).astype(int).tolist()
-        found = dict(syllable_rate=_syllable_rate(q, start, end))
-        if n_usable >= _LEAST_FRAMES:
-            number = known[last] - known[first]
-            means = (sums[last] - sums[first])/np.maximum(number, 1)
-            found.update({m: v for m, v, k in zip(_FRAME_MEASURES, means.tolist(), number) if k})
-            here = q.formants[first:last][usable[first:last]]
-            found.update(zip(("f1_hz", "f2_hz", "f3_hz"), _medians(here)))
-            found.update(zip(("jitter", "shimmer"), _of_periods(q, usable, first, last)))
-            reason = Reason.TOO_SHORT
-        else: reason = _why(last - first, *why)
-        missing = [f.name for f in FEATURES if found.get(f.name) is None]
-        out.append(VoiceQuality(**found, reasons={m: _reason_of(m, reason) for m in missing}))
-    return out
+    counted = [np.ones(n), is_voiced, is_voiced & is_clipped, is_voiced & is_overlapped, usable]
+    counts = running_sums(np.stack(counted, 1))
+    *why, n_usable = spans.total(counts[spans.frames[:, 1]] - counts[spans.frames[:, 0]]).T
+    found = dict(zip(_BY_FRAME + _BY_PERIOD, [*_of_frames(q, usable, spans), *_of_periods(q, usable, spans)]))
+    for column in found.values(): column[n_usable < _LEAST_FRAMES] = np.nan
+    found["syllable_rate"] = _syllable_rates(q, spans)
+    reasons = [Reason.TOO_SHORT]*spans.n_items
+    for i in np.flatnonzero(n_usable < _LEAST_FRAMES): reasons[i] = _why(*(column[i] for column in why))
+    return _rows(found, reasons)
 
 # %% ../../nbs/09_quality.ipynb #54f7f6a2
 _LEAST_SECONDS = 0.5 # of a rate
 
-def _medians(x): # (frames, 3) -> float|None each
-    return [float(np.nanmedian(c)) if np.isfinite(c).any() else None for c in x.T]
-
-def _syllable_rate(q, start, end): # of a span; None below half a second
-    if not end - start >= _LEAST_SECONDS: return None
-    first, last = np.searchsorted(q.nuclei, (start, end))
-    return float((last - first)/(end - start))
-
-def _reason_of(measure, reason): return Reason.TOO_SHORT if measure == "syllable_rate" else reason
+def _rows(found, reasons): # columns of (items,), NaN: unknown; why of each item -> VoiceQuality of each item
+    names, out = list(found), []
+    for row, reason in zip(np.stack([*found.values()], 1).tolist(), reasons):
+        known = {name: value for name, value in zip(names, row) if value == value}
+        missing = {f.name: reason for f in FEATURES if f.name not in known}
+        if "syllable_rate" in missing: missing["syllable_rate"] = Reason.TOO_SHORT
+        out.append(VoiceQuality(**known, reasons=missing))
+    return out

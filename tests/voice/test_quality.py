@@ -202,6 +202,73 @@ def test_spans_in_any_order(spoken):
     assert pool_quality(spoken, spans) == [pool_quality(spoken, [s])[0] for s in spans]
 
 
+def same(one, other, rel=1e-9):
+    assert one.reasons == other.reasons
+    for f in FEATURES:
+        if f.name not in one.reasons:
+            assert getattr(one, f.name) == pytest.approx(getattr(other, f.name), rel=rel), f.name
+
+
+some_spans = st.lists(st.tuples(st.floats(-0.1, 2.1), st.floats(0, 0.6)).map(lambda x: (x[0], x[0] + x[1])),
+                      max_size=6)
+
+
+@given(spans=some_spans, overlapped=some_spans)
+@settings(max_examples=50, deadline=None)
+def test_a_list_of_one_span_is_the_span(spoken, spans, overlapped):
+    alone = pool_quality(spoken, spans, overlapped=overlapped)
+    assert pool_quality(spoken, [[s] for s in spans], overlapped=overlapped) == alone
+
+
+@given(data=st.data(), spans=some_spans)
+@settings(max_examples=50, deadline=None)
+def test_the_order_of_turns_does_not_matter(spoken, data, spans):
+    one, other = pool_quality(spoken, [spans, data.draw(st.permutations(spans))])
+    same(one, other)
+    twice, = pool_quality(spoken, [spans + spans])
+    same(one, twice)
+
+
+@given(start=st.floats(0, 0.9), end=st.floats(1.25, 2), cut=st.tuples(st.floats(1.03, 1.17), st.floats(1.03, 1.17)))
+@settings(max_examples=50, deadline=None)
+def test_turns_that_part_in_a_silence_are_one(spoken, start, end, cut):
+    "What is measured with a voice; syllables are counted over the seconds of the turns"
+    whole, parts = pool_quality(spoken, [(start, end), [(max(cut), end), (start, min(cut))]])
+    for f in FEATURES:
+        if f.name != "syllable_rate":
+            assert getattr(whole, f.name) == pytest.approx(getattr(parts, f.name), rel=1e-9), f.name
+    touching, = pool_quality(spoken, [[(start, cut[0]), (cut[0], end)]])
+    same(whole, touching)
+
+
+def test_no_period_reaches_from_turn_to_turn(spoken):
+    "Two turns with 5 ms between them: their pairs of periods are counted apart"
+    first, second, both = pool_quality(spoken, [(0.1, 0.5), (0.505, 0.9), [(0.1, 0.5), (0.505, 0.9)]])
+    marks, hop = spoken.marks.position, spoken.hop
+    parts = [marks[(marks >= a * hop) & (marks < b * hop)] for a, b in ((10, 50), (50, 90))]
+    apart = np.concatenate([abs(np.diff(p, 2)) for p in parts])
+    assert both.jitter == pytest.approx(apart.mean() / np.concatenate([np.diff(p) for p in parts]).mean(), rel=1e-6)
+    assert min(first.hnr_db, second.hnr_db) <= both.hnr_db <= max(first.hnr_db, second.hnr_db)
+
+
+@given(start=st.floats(0, 1.9), seconds=st.floats(0.02, 1))
+@settings(max_examples=50, deadline=None)
+def test_pooled_periods_are_those_of_jitter_and_shimmer(spoken, start, seconds):
+    got, = pool_quality(spoken, [(start, start + seconds)])
+    first, last = (int(np.ceil(np.round(t * 100, 6) - 0.5)) * HOP for t in (start, start + seconds))
+    inside = (spoken.marks.position >= first) & (spoken.marks.position < last)
+    position = spoken.marks.position[inside]
+    if "f1_hz" in got.reasons: return # too few frames with a voice
+    assert got.jitter == pytest.approx(jitter(position))
+    assert got.shimmer == pytest.approx(shimmer(position, spoken.amplitude[inside]))
+
+
+def test_speakers_without_turns(spoken):
+    assert pool_quality(spoken, []) == []
+    silent, = pool_quality(spoken, [[]])
+    assert silent.reasons == {f.name: Reason.TOO_SHORT for f in FEATURES}
+
+
 def test_speakers_have_their_own_ceiling():
     y, f0 = harmonics()
     y = (y + 0.01 * noise(len(y))).astype(np.float32)
