@@ -20,7 +20,7 @@ from .schema import AcousticFeatures, FullFeatures, Segment, Speaker, Turn, Voic
 from .settings import Settings
 from .speech.segments import group_by_speaker, group_words, mark_silence
 from .speech.vad import Spans
-from .voice.acoustics import Frames, add_emphasis, percentiles, pool, speech_seconds
+from .voice.acoustics import Frames, add_emphasis, percentiles, pool, pool_turns, speech_seconds
 
 # %% ../nbs/19_features.ipynb #de4ded07
 def _pool(measured, spans, speakers, speech)->list[AcousticFeatures]:
@@ -95,15 +95,19 @@ def build_segments(
 def _speaker(speaker_id, turns, segments, measured)->Speaker:
     "One speaker, measured over all turns"
     spans = [(t.start_time, t.end_time) for t in turns]
-    own = frames_for(measured, speaker_id).cut(spans)
-    features = pool(own, [(0, own.n_samples / own.sample_rate)])[0]
+    own = frames_for(measured, speaker_id)
+    features = pool_turns(own, spans)
     words = [w for s in segments for w in s.words if w.kind == "word"]
     levels = percentiles([w.acoustic_features.volume_db for w in words])
     centroids = percentiles([w.acoustic_features.spectral_centroid for w in words])
     seconds = sum(end - start for start, end in spans)
-    ranges = VoiceRanges(levels, percentiles(own.f0), centroids)
+    if isinstance(features, FullFeatures):
+        features = replace(features, speaking_rate=_speaking_rate(words, seconds))
+    ranges = VoiceRanges(levels, percentiles(own.cut(spans).f0), centroids)
     channel = channel_of(measured, speaker_id)
-    return Speaker(speaker_id, seconds, len(segments), len(words), features, ranges, channel)
+    loudness = own.detail.loudness.over(spans) if own.detail else None
+    return Speaker(speaker_id, seconds, len(segments), len(words), features, ranges, channel,
+                   loudness_lufs=loudness)
 
 # %% ../nbs/19_features.ipynb #2ff590ae
 def to_speakers(

@@ -22,7 +22,7 @@ import difflib, platform, sys, threading, time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from importlib.metadata import version
 from typing import Any
@@ -30,6 +30,7 @@ import numpy as np
 from pydantic import ValidationError
 import ecg_audio_nb
 from .audio.fetch import Source, open_source
+from .audio.loudness import SignalFacts, signal_facts, signal_warnings
 from .audio.media import SAMPLE_RATE, Audio, ChannelAudio, load_audio
 from .channels import (
     ChannelFrames, OneSpeakerDiarizer, block_energy, find_cross_talk, join_activities, join_diarizations,
@@ -38,7 +39,8 @@ from .checkpoints import cache_key, open_checkpoints
 from .core.system import single_blas_thread
 from .environment import describe_environment, monitor
 from .features import attach_features, build_segments, to_speakers
-from .schema import Analysis, MediaInfo, Metadata, RunTiming, Segment, Speaker, Turn
+from ecg_audio_nb.schema import (Analysis, LoudnessInfo, MediaInfo, Metadata, RunTiming, Segment, SignalInfo,
+    Speaker, Turn)
 from .settings import NOT_IN_METADATA, Settings, SettingsError, known_keys, load_settings
 from .speech.align import Aligned, KeepTimes, choose_aligner, clip_monotonic, interpolate
 from .speech.diarize import Diarization
@@ -50,10 +52,11 @@ from .speech.person_embeddings import embed_speakers, encoder_model
 from .speech.voice_prints import VoicePrint, apply_matches, match_prints, read_prints
 from ecg_audio_nb.stages import (ArtifactHook, Computed, OnEvent, Run, StageEvent, as_computed, key_maker,
     model_key)
-from .voice.acoustics import Frames, frames, refine_f0
+from .voice.acoustics import Frames, add_detail, frames, refine_f0
 
 # %% ../nbs/20_pipeline.ipynb #78123d9c
-STAGES = ("fetch", "media", "voice", "transcribe", "align", "diarize", "acoustics", "adapt", "voices")
+STAGES = ("fetch", "media", "voice", "transcribe", "align", "diarize", "acoustics", "adapt", "quality",
+          "voices")
 _all_ = ["StageEvent", "OnEvent", "ArtifactHook"] # of `stages`: whoever calls `analyze` needs them
 
 # %% ../nbs/20_pipeline.ipynb #0f2ba441
@@ -122,6 +125,13 @@ def _adapt_f0(run, audio, branches, settings, key):
     adapted = run.stage("adapt", run.get_or_compute, key("adapt", settings.acoustics, turns), work)
     return replace(branches, frames=adapted)
 
+def _measure_quality(run, audio, branches, settings, key):
+    "Measure voice quality and loudness, with formants of each speaker's own"
+    turns = [(t.start_time, t.end_time, t.speaker_id) for t in branches.turns]
+    def work(): return add_detail(branches.frames, audio.samples, turns)
+    measured = run.stage("quality", run.get_or_compute, key("quality", settings.acoustics, turns), work)
+    return replace(branches, frames=measured)
+
 # %% ../nbs/20_pipeline.ipynb #8f3f815f
 def run_branches(
     run:Run, audio:Audio,
@@ -143,7 +153,8 @@ def run_branches(
         transcript, aligned = words.result() or (None, None)
         diarization = speakers.result() if speakers else None
         branches = BranchResults(activity, transcript, aligned, diarization, measured.result())
-    if settings.acoustics.adaptive and diarization: return _adapt_f0(run, audio, branches, settings, key)
+    if settings.acoustics.adaptive and diarization: branches = _adapt_f0(run, audio, branches, settings, key)
+    if settings.acoustics.features == "full": branches = _measure_quality(run, audio, branches, settings, key)
     return branches
 
 # %% ../nbs/20_pipeline.ipynb #33b914ea
@@ -211,7 +222,8 @@ def _join_channels(results, mix)->BranchResults:
 def _emit_joined(run, branches):
     "Emit the end of the stages that the channels ran"
     artifacts = {"voice": branches.activity, "transcribe": branches.transcript, "align": branches.aligned,
-                 "diarize": branches.diarization, "acoustics": branches.frames, "adapt": branches.frames}
+                 "diarize": branches.diarization, "acoustics": branches.frames, "adapt": branches.frames,
+                 "quality": branches.frames}
     for stage in STAGES:
         if stage not in artifacts or stage not in run.seconds: continue
         run.emit(StageEvent(stage, "done", seconds=run.seconds[stage], artifact=artifacts[stage]))
@@ -296,9 +308,20 @@ def _models(branches)->dict:
     if branches.diarization: models["diarize"] = branches.diarization.model
     return models
 
-def _warnings(audio, branches, settings, run)->tuple[str, ...]:
+def _signal_facts(run, audio, branches, settings, content)->SignalFacts:
+    "Measure what the recording does to the voices in it"
+    speech = branches.activity.speech
+    def work(): return asdict(signal_facts(audio.samples, audio.sample_rate, speech))
+    return SignalFacts(**run.get_or_compute(key_maker(content, settings)("signal", speech), work).artifact)
+
+def _signal_warnings(facts, audio):
+    "What the decoder has not said"
+    said = any(warning.startswith("clipped:") for warning in audio.warnings)
+    return [w for w in signal_warnings(facts) if not (said and w.startswith("clipped:"))]
+
+def _warnings(audio, branches, settings, run, signal)->tuple[str, ...]:
     "Every warning once, in the order of the stages"
-    notes = [*audio.warnings, *run.warnings]
+    notes = [*audio.warnings, *_signal_warnings(signal, audio), *run.warnings]
     if settings.runtime.device == "cuda" and branches.activity.models[0].device != "cuda":
         notes.append(_NO_CUDA)
     if branches.transcript: notes += [*branches.transcript.warnings, *branches.aligned.warnings]
@@ -310,9 +333,12 @@ def to_metadata(
     source:Source, audio:Audio, branches:BranchResults,
     segments:Sequence[Segment], speakers:Sequence[Speaker],
     settings:Settings, run:Run,
+    content:str|None=None, # identifies the recording in keys; None: nothing is cached
 )->Metadata: # without its timing
     "Describe the result as a whole"
     transcript, models = branches.transcript, _models(branches)
+    signal, facts = _signal_facts(run, audio, branches, settings, content), dict(audio.media or {})
+    loudness = facts.pop("loudness", None)
     return Metadata(
         filename=source.name,
         source_sha256=source.sha256,
@@ -325,8 +351,10 @@ def to_metadata(
         language_probability=transcript.language_probability if transcript else None,
         models=models,
         settings=settings.model_dump(mode="json", exclude=NOT_IN_METADATA),
-        warnings=_warnings(audio, branches, settings, run),
-        media=MediaInfo(**audio.media) if audio.media else None,
+        warnings=_warnings(audio, branches, settings, run, signal),
+        media=MediaInfo(**facts) if facts else None,
+        loudness=LoudnessInfo(**loudness) if loudness is not None else None,
+        signal=SignalInfo(**asdict(signal), snr_db=signal.snr_db),
         versions=_versions(models),
         environment=describe_environment(),
     )
@@ -456,9 +484,11 @@ def _summary(audio)->dict:
     summary = {"n_samples": n_samples, "warnings": audio.warnings, "media": audio.media}
     return {"count": audio.count, **summary} if isinstance(audio, ChannelAudio) else summary
 
+def _wants_loudness(settings)->bool: return settings.acoustics.features == "full"
+
 def _summary_keys(source, settings)->tuple[str, str]: # of a file with one audio track; of one with several
     "Keys of a recording's summary"
-    key = cache_key("media", source.sha256, settings.media.model_dump(mode="json"))
+    key = cache_key("media", source.sha256, settings.media.model_dump(mode="json"), _wants_loudness(settings))
     return key, cache_key("tracks", key, settings.transcribe.language)
 
 def _content_key(source, audio, settings)->str:
@@ -470,7 +500,8 @@ def _content_key(source, audio, settings)->str:
 # %% ../nbs/20_pipeline.ipynb #73fbf950
 def _load(run, keys, path, settings, lazy)->Computed: # keys: of its summary; empty: nothing is cached
     "Decode a recording; with a checkpoint and `lazy`, when its samples are needed"
-    def decode(): return load_audio(path, settings.media, settings.transcribe.language)
+    def decode():
+        return load_audio(path, settings.media, settings.transcribe.language, _wants_loudness(settings))
     cached = (run.checkpoints.get(key) for key in keys)
     summary = next((s for s in cached if s is not None), None)
     if summary is not None and lazy:
@@ -504,7 +535,7 @@ def _run_stages(source, settings, engines, run)->Analysis: # without its timing
     segments, turns = to_segments(branches, settings), branches.turns
     speakers = to_speakers(turns, segments, branches.frames)
     speakers = _name_speakers(run, audio, turns, speakers, prints, settings)
-    metadata = to_metadata(source, audio, branches, segments, speakers, settings, run)
+    metadata = to_metadata(source, audio, branches, segments, speakers, settings, run, content)
     if prints is not None:
         models = metadata.models | {"voices": encoder_model(settings.runtime)}
         metadata = replace(metadata, models=models)

@@ -53,7 +53,8 @@ class AcousticFeatures:
     pitch_hz: Measure|None = None # median F0 of the voiced frames, Hz; None with fewer than 3 of them
     spectral_centroid: Measure|None = None # energy-weighted, of frames with speech, Hz; None without any
 
-Reason = Literal["too_short", "unvoiced", "clipped", "overlapped", "silent", "no_time", "few_words"]
+Reason = Literal["too_short", "unvoiced", "clipped", "overlapped", "silent", "no_speech",
+                 "no_time", "few_words"]
 
 @dataclass(frozen=True)
 class FullFeatures(AcousticFeatures):
@@ -65,7 +66,7 @@ class FullFeatures(AcousticFeatures):
     zero_crossing_rate: Fraction|None = None # crossings a sample, over frames that carry speech
     hnr_db: Measure|None = None # harmonics to noise of the voiced frames, dB
     mfcc: tuple[Measure, ...]|None = None # means of 13 coefficients over frames that carry speech
-    speaking_rate: Measure|None = None # words a second of speech; segments only
+    speaking_rate: Measure|None = None # words a second of speech; of segments and speakers
     volume_category: Literal["soft", "normal", "loud"]|None = None # compared with the speaker's own words
     emphasis: Measure|None = None # standard deviations of level and F0 above the speaker's words; words only
     f0_reliability: Fraction|None = None # mean strength of F0's path: autocorrelation a period on
@@ -81,7 +82,7 @@ class FullFeatures(AcousticFeatures):
     alpha_ratio_db: Measure|None = None # energy of 1 to 5 kHz over 50 Hz to 1 kHz
     hammarberg_db: Measure|None = None # highest peak to 2 kHz over that of 2 to 5 kHz
     spectral_flux: SmallMeasure|None = None # change of the magnitudes from frame to frame
-    syllable_rate: Measure|None = None # nuclei of syllables a second; of segments and speakers
+    syllable_rate: Measure|None = None # nuclei of syllables a second, in half a second or more
     reasons: dict[str, Reason] = field(default_factory=dict) # of each measure that is None: why
 
 Features = AcousticFeatures | FullFeatures # JSON reads back as the class that was written

@@ -55,7 +55,8 @@ class ArtifactHook:
     @property
     def frames(self): # `Frames`, or `ChannelFrames` if each channel is a speaker
         "The acoustic frames"
-        return self.artifacts.get("adapt", self.artifacts["acoustics"])
+        latest = next(stage for stage in ("quality", "adapt", "acoustics") if stage in self.artifacts)
+        return self.artifacts[latest]
 
     @property
     def path(self)->Path|None: # None for a downloaded file, which is deleted by now
