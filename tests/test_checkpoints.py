@@ -80,7 +80,7 @@ def made(path, folder, **more):
         ({"transcribe__enabled": False}, set()),
         ({"voice__onset": 0.9, "voice__offset": 0.85}, {"transcribe", "align"}),
         ({"acoustics__f0_floor": 80.0}, {"acoustics"}),
-        ({"acoustics__features": "full"}, {"acoustics"}),
+        ({"acoustics__features": "full"}, {"media", "acoustics", "quality"}),
         ({"acoustics__adaptive": True}, {"acoustics", "adapt"}),
         (
             {"diarize__enabled": False},

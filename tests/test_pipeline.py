@@ -17,7 +17,7 @@ from ecg_audio_nb import analyze
 from ecg_audio_nb.research.error_rates import wer
 from ecg_audio_nb.audio.media import load_audio
 from ecg_audio_nb.pipeline import KEYWORDS, StageEvent
-from ecg_audio_nb.schema import ModelInfo, Word, from_dict, to_dict
+from ecg_audio_nb.schema import ModelInfo, Word, from_dict, json_schema, to_dict
 from ecg_audio_nb.settings import known_keys, load_settings
 from ecg_audio_nb.speech.diarize import diarize
 from ecg_audio_nb.speech.transcribe import Transcript
@@ -107,6 +107,30 @@ def test_metadata_says_what_ran(result, sample):
     assert m.settings["engine"] == "whisper" and "data_dir" not in m.settings["runtime"]
 
 
+def test_full_measures_the_whole_voice_and_says_why_where_it_cant(sample, result):
+    jsonschema = pytest.importorskip("jsonschema")
+    full = analyze(sample, {**EMBEDDED, "acoustics.features": "full"})
+    assert {"quality"} == full.metadata.timing.stages.keys() - result.metadata.timing.stages.keys()
+    assert full.metadata.loudness.integrated_lufs == pytest.approx(-21.0, abs=0.1) # FFmpeg's ebur128
+    assert full.metadata.loudness.true_peak_dbtp == pytest.approx(-3.5, abs=0.1)
+    assert result.metadata.loudness is None and result.speakers[0].loudness_lufs is None
+    assert full.metadata.signal == result.metadata.signal and full.metadata.signal.snr_db > 20
+    for speaker in full.speakers:
+        assert -30 < speaker.loudness_lufs < -10 and 2 < speaker.acoustic_features.syllable_rate < 8
+    for record in (*full.words, *full.segments):
+        voice = record.acoustic_features
+        assert all(getattr(voice, measure) is None for measure in voice.reasons)
+        measures = ("pitch_hz", "f1_hz", "f2_hz", "f3_hz", "jitter", "shimmer", "hnr_db", "cpps_db")
+        assert all(getattr(voice, m) is not None or m in voice.reasons for m in measures)
+    assert sum(w.acoustic_features.f1_hz is not None for w in full.words) > 0.9 * len(full.words)
+    pitches = [s.acoustic_features.pitch_hz for s in full.speakers]
+    assert max(pitches) - min(pitches) > 30 # a deep and a high voice
+    jsonschema.validate(json.loads(json.dumps(to_dict(full))), json_schema())
+    assert from_dict(to_dict(full)) == full
+    basic = [(w.word, w.start_time, w.acoustic_features.volume_db) for w in result.words]
+    assert [(w.word, w.start_time, w.acoustic_features.volume_db) for w in full.words] == basic
+
+
 def test_two_runs_give_the_same_result_but_for_timing(result, sample):
     one_process = analyze(sample, {**EMBEDDED, "runtime.threads": 1})
     a, b = but_timing(result), but_timing(one_process)
@@ -116,7 +140,6 @@ def test_two_runs_give_the_same_result_but_for_timing(result, sample):
 
 def test_the_result_is_what_its_schema_says(result):
     jsonschema = pytest.importorskip("jsonschema")
-    from ecg_audio_nb.schema import json_schema
     jsonschema.validate(json.loads(json.dumps(to_dict(result))), json_schema())
     assert from_dict(json.loads(json.dumps(to_dict(result)))) == result
 

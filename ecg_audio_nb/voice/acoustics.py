@@ -86,7 +86,7 @@ class VoiceDetail:
     "Voice quality and loudness of a file"
     quality: QualityFrames
     loudness: Loudness # of the samples that are analyzed
-    clipped: np.ndarray # spans at full scale, seconds, float, shape (spans, 2)
+    clipped: np.ndarray # hops in which samples lie at full scale, start and end in seconds, shape (spans, 2)
     overlapped: np.ndarray # spans in which several people talk, seconds, shape (spans, 2)
 
 @dataclass(frozen=True, eq=False)
@@ -377,7 +377,8 @@ def add_detail(
     who = _speaker_numbers(turns, f) if turns else None
     quality = measure_quality(samples, f.f0, f.hop, f.sample_rate, who)
     loudness = measure_loudness(samples, f.sample_rate)
-    clipped = clipped_runs(samples)/f.sample_rate
+    first, stop = clipped_runs(samples).T
+    clipped = np.stack([first//f.hop, -(-stop//f.hop)], 1)*f.hop/f.sample_rate
     return replace(f, detail=VoiceDetail(quality, loudness, clipped, _overlaps(turns)))
 
 # %% ../../nbs/16_acoustics.ipynb #18905d65
