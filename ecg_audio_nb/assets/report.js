@@ -628,6 +628,7 @@ function buildSpeakers() {
     add("Talk time", [clock(s.talk), all ? el("small", {}, `${Math.round(s.talk / all * 100)}\u202f% of all talk`) : ""])
     add("Words", [s.words.toLocaleString("en"), el("small", {}, `in ${many(s.segments, "segment")}`)])
     add("Level, dBFS", three(s.level, s.level_db, "dBFS"), spread(s.level, -60, 0, 0, "dBFS"))
+    if (s.lufs != null) add("Loudness, LUFS", [s.lufs.toFixed(1).replace("-", "\u2212")])
     add("F0, Hz", three(s.f0, s.f0_hz, "Hz"), spread(s.f0, 50, 400, 0, "Hz"))
     const only = el("button", {type: "button", class: "chip", "aria-pressed": "false", "aria-label": `Show only ${s.name}`, "data-only": i}, "Only")
     const name = el("div", {class: "name"}, el("h3", {dir: "auto"}, el("span", {class: "dot", "aria-hidden": "true"}), el("span", {}, s.name)), only)

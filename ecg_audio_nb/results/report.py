@@ -96,7 +96,7 @@ def _speaker_data(speaker, colour):
     ranges, features = speaker.ranges, speaker.acoustic_features
     return {"name": speaker.speaker_id, "colour": colour,
             "talk": speaker.total_duration, "words": speaker.word_count, "segments": speaker.segment_count,
-            "level": _range(ranges.volume_db), "level_db": features.volume_db,
+            "level": _range(ranges.volume_db), "level_db": features.volume_db, "lufs": speaker.loudness_lufs,
             "f0": _range(ranges.pitch_hz), "f0_hz": features.pitch_hz}
 
 # %% ../../nbs/33_report.ipynb #c1d40cf8
@@ -233,6 +233,7 @@ def page_data(
     facts = [clock(m.duration), _count(spoken, "word"), _count(len(segments), "segment"),
              _count(len(speakers), "speaker")]
     if _language(m): facts.append(_language(m))
+    if m.loudness and m.loudness.integrated_lufs is not None: facts.append(f"{m.loudness.integrated_lufs:.1f} LUFS")
     return {"title": title or m.filename, "stem": Path(m.filename).stem or "result", "duration": m.duration,
             "language": _language(m), "facts": facts, "segments": segments, "words": _columns(words),
             "speakers": [_speaker_data(s, colour[s.speaker_id]) for s in speakers],
