@@ -289,7 +289,8 @@ class StreamLoudness:
         if kind != self._kind:
             self._close()
             weights = [_WEIGHTS.get(name, 1.0) for name in names]
-            self._kind, self._meter = kind, LoudnessMeter(sample_rate, weights) if sample_rate >= 8000 else None
+            self._kind = kind
+            self._meter = LoudnessMeter(sample_rate, weights) if sample_rate >= 8000 else None
         if self._meter: self._meter.add(x)
 
     def finish(self)->Loudness|None: # None: nothing that could be measured

@@ -543,7 +543,8 @@ def _run_decoder(
     max_seconds = min(settings.max_seconds, 1e7)
     max_n = int(min(settings.max_seconds + 2, 1e7) * SAMPLE_RATE)
     request = {"path": path, "audio_track": settings.audio_track, "language": language,
-               "max_seconds": settings.max_seconds, "channels": settings.channels, "loudness": loudness} | better
+               "max_seconds": settings.max_seconds, "channels": settings.channels,
+               "loudness": loudness} | better
     cpu_seconds = math.ceil(60 + max_seconds / 4) # every decoder is faster than that
     with fresh("ecg_audio_nb.audio.media:_decode_stream", settings.timeout, memory_mb=2048,
                cpu_seconds=cpu_seconds) as child:

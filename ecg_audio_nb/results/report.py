@@ -233,7 +233,8 @@ def page_data(
     facts = [clock(m.duration), _count(spoken, "word"), _count(len(segments), "segment"),
              _count(len(speakers), "speaker")]
     if _language(m): facts.append(_language(m))
-    if m.loudness and m.loudness.integrated_lufs is not None: facts.append(f"{m.loudness.integrated_lufs:.1f} LUFS")
+    loudness = m.loudness.integrated_lufs if m.loudness else None
+    if loudness is not None: facts.append(f"{loudness:.1f} LUFS")
     return {"title": title or m.filename, "stem": Path(m.filename).stem or "result", "duration": m.duration,
             "language": _language(m), "facts": facts, "segments": segments, "words": _columns(words),
             "speakers": [_speaker_data(s, colour[s.speaker_id]) for s in speakers],
