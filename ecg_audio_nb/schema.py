@@ -54,7 +54,7 @@ class AcousticFeatures:
     spectral_centroid: Measure|None = None # energy-weighted, of frames with speech, Hz; None without any
 
 Reason = Literal["too_short", "unvoiced", "clipped", "overlapped", "silent", "no_speech",
-                 "no_time", "few_words"]
+                 "no_time", "few_words", "not_measured"]
 
 @dataclass(frozen=True)
 class FullFeatures(AcousticFeatures):

@@ -18,7 +18,7 @@ __all__ = ['BY_HAND', 'UNMEASURED', 'Draft', 'draft_of', 'CorrectionError', 'edi
 # %% ../../nbs/34_corrections.ipynb #3abe59a9
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 import numpy as np
 from ..voice.acoustics import Frames
@@ -310,6 +310,12 @@ class _Measures:
     blank: AcousticFeatures # of the same kind, without any measure
 
 # %% ../../nbs/34_corrections.ipynb #b7377238
+_MEASURES = [f.name for f in fields(FullFeatures) if f.name not in ("reasons", "speaking_rate")]
+
+def _without(features, *names): # FullFeatures, without these measures
+    gone = dict.fromkeys(names, "not_measured")
+    return replace(features, **dict.fromkeys(names), reasons=gone | features.reasons)
+
 def _measures(analysis)->_Measures:
     "Collect the measures of a result"
     channels = {s.speaker_id: s.channel for s in analysis.speakers}
@@ -321,13 +327,13 @@ def _measures(analysis)->_Measures:
     speakers = {turns_of[s.speaker_id]: (s, words_of.get(s.speaker_id)) for s in analysis.speakers
                 if s.speaker_id in turns_of}
     full = any(isinstance(features, FullFeatures) for features in words.values())
-    blank = FullFeatures() if full else AcousticFeatures()
+    blank = _without(FullFeatures(), *_MEASURES) if full else AcousticFeatures()
     return _Measures(words, segments, frozenset(words_of.values()), speakers, blank)
 
 # %% ../../nbs/34_corrections.ipynb #4e6934e8
 def _alone(features): # without what compares a word with its speaker's others
     if not isinstance(features, FullFeatures): return features
-    return replace(features, emphasis=None, volume_category=None)
+    return _without(features, "emphasis", "volume_category")
 
 def _restore_segments(segments, known, channels)->list[Segment]:
     "Give words and segments the measures that are known of their spans"
@@ -340,7 +346,7 @@ def _restore_segments(segments, known, channels)->list[Segment]:
         before = known.segments.get(_span(s, s.speaker_id, channels))
         features = keep(before.acoustic_features) if before else known.blank
         if isinstance(features, FullFeatures) and len(before.words if before else ()) != len(words):
-            features = replace(features, speaking_rate=None)
+            features = _without(features, "speaking_rate")
         restored.append(replace(s, words=words, acoustic_features=features))
     return restored
 

@@ -434,9 +434,12 @@ def test_without_the_recording_what_was_changed_has_no_measures(tmp_path):
     path = edit_grid(tmp_path, a, SPEAKER_00__words=lambda w: [(0.1, 0.4, "We"), w[1]])
     b = correct_from(a, path).analysis
     we, go, so, what = b.words
-    assert we.acoustic_features == FullFeatures() and go.acoustic_features == replace(LOUD, emphasis=None)
+    gone = {m for m, why in we.acoustic_features.reasons.items() if why == "not_measured"}
+    assert replace(we.acoustic_features, reasons={}) == FullFeatures() and {"volume_db", "f1_hz", "jitter"} <= gone
+    compared = {"emphasis": "not_measured", "volume_category": "not_measured"}
+    assert go.acoustic_features == replace(LOUD, emphasis=None, reasons=compared)
     assert so.acoustic_features == what.acoustic_features == SOFT
-    assert b.segments[0].acoustic_features == FullFeatures() and b.segments[1] == a.segments[1]
+    assert b.segments[0].acoustic_features.reasons["pitch_hz"] == "not_measured" and b.segments[1] == a.segments[1]
     assert [s.acoustic_features.volume_db for s in b.speakers] == [-20, -30]  # over turns, which are the same
     assert b.metadata.warnings == (
         f"{UNMEASURED}1 word, 1 segment not measured; `ecg correct --media RECORDING` measures them", BY_HAND)  # fmt: skip
