@@ -142,7 +142,7 @@ def followed(tmp_path_factory):
     pipeline = Notebook(nbs / "20_pipeline.ipynb")
     pipeline.change("from ecg_audio_nb.stages import", f"{pipeline_import}\nfrom ecg_audio_nb.stages import")
     [old] = re.findall(
-        r"^STAGES = .*$", "".join(pipeline.data["cells"][pipeline.find("STAGES = (")]["source"]), re.M
+        r"^STAGES = \([^)]*\)$", "".join(pipeline.data["cells"][pipeline.find("STAGES = (")]["source"]), re.M
     )
     pipeline.change(old, stages)
     pipeline.insert_before("def _run_stages(", add_emotion)
@@ -152,7 +152,7 @@ def followed(tmp_path_factory):
 
     put_after(folder / "_quarto.yml", "          - 18_checkpoints.ipynb\n", "          - 18_emotion.ipynb\n")
     rules = (folder / "pyproject.toml").read_text()
-    old = 'layers = ["acoustics", "quality", "loudness : spectrum : formants", "f0"]'
+    old = 'layers = ["acoustics", "quality", "spectrum : formants", "f0"]'
     assert rules.count(old) == 1
     rules = rules.replace(old, contract)
     (folder / "pyproject.toml").write_text(rules)

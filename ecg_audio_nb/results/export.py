@@ -174,7 +174,8 @@ def to_csv(analysis:Analysis)->dict[str, str]: # by file extension; with a byte 
     return {"words.csv": _csv(words_table(analysis)), "segments.csv": _csv(segments_table(analysis))}
 
 # %% ../../nbs/32_export.ipynb #be631cab
-_TEXTS = {"word", "text", "speaker_id", "speaker_name", "other_speakers", "timing", "kind", "volume_category"}
+_TEXTS = {"word", "text", "speaker_id", "speaker_name", "other_speakers", "timing", "kind", "volume_category",
+          "reasons"}
 
 def _valid(value): return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
