@@ -49,6 +49,7 @@ Modules:
 - `ecg_audio_nb.research.references`: Read the references that a result is scored against: transcripts, speaker turns and words with times
 - `ecg_audio_nb.research.session`: The state of the explorer without its widgets: controls, runs, layers, corrections and what the view draws
 - `ecg_audio_nb.research.sweep`: Try combinations of settings over recordings with references, and rank them by a score
+- `ecg_audio_nb.research.table`: Tabulate many results: a row for every word, segment, speaker or file, with everything that is measured of it
 - `ecg_audio_nb.research.text_normalization`: Bring reference and result into the form in which their readers take them for the same words
 - `ecg_audio_nb.results.caption_layout`: Words of different size and slant beside each other: gaps that look even, lines that fit the picture
 - `ecg_audio_nb.results.caption_styles`: Presets and files that say how captions are cut and drawn
@@ -68,6 +69,7 @@ Modules:
 - `ecg_audio_nb.results.report`: Write a result as one HTML page: the recording, its words lit as they are spoken, who spoke when, level and F0
 - `ecg_audio_nb.results.subtitles`: Write the cues of a result as SubRip, WebVTT and TTML, so that every reader finds the text as it was said
 - `ecg_audio_nb.results.tiers`: Write the segments and words of each speaker as tiers of labels, for Praat and ELAN
+- `ecg_audio_nb.results.voice_plots`: Draw a voice: vowel space, voice range, and F0 and level along the words
 - `ecg_audio_nb.results.word_matching`: Match an edited text with the words of a result, so that what was not edited keeps its times
 - `ecg_audio_nb.schema`: The records of a result: words, segments, turns, speakers and metadata
 - `ecg_audio_nb.service.app`: The service: one process with warm models that works on the queue, answers HTTP and notifies the backend

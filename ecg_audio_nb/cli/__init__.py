@@ -35,6 +35,7 @@ from ecg_audio_nb.cli import (
     score,
     serve,
     settings,
+    table,
     voices,
 )
 
@@ -73,7 +74,7 @@ _COMMANDS = {
         captions.captions,
         report.report,
     ),
-    options.BATCH: (batch.batch,),
+    options.BATCH: (batch.batch, table.table),
     options.QUALITY: (score.evaluate, score.scores),
     options.SERVICE: (serve.serve,),
     options.MACHINE: (doctor.doctor, settings.settings),
