@@ -106,6 +106,7 @@ Modules:
 - `ecg_audio_nb.speech.whisper`: Run Whisper on CTranslate2: spectrogram, prompt, decoding, words with rough times
 - `ecg_audio_nb.stages`: Run a stage: tell the hook, measure its time, and cache what it makes
 - `ecg_audio_nb.voice.acoustics`: Measure level, F0 and spectrum of a voice, once by frame, and pool them over any span
+- `ecg_audio_nb.voice.definitions`: Every measure of a result: definition, window, unit and source
 - `ecg_audio_nb.voice.f0`: Track the fundamental frequency of a voice, after Boersma (1993)
 - `ecg_audio_nb.voice.formants`: Measure the resonances of the vocal tract: F1, F2, F3 by Burg's method, with a ceiling that fits the speaker
 - `ecg_audio_nb.voice.quality`: Measure how a voice sounds: jitter, shimmer, harmonicity, cepstral peak, spectral balance, syllables

@@ -2,9 +2,9 @@
 
 Statistics needs one table of all recordings. `table` makes a DataFrame, `write_table` a Parquet or CSV file of any length; `ecg table` is the same as a command. They need the extra `lab`.
 
-- The columns are the same for every folder, whatever was measured: a result with `acoustics.features = basic` leaves those of `full` empty. [What is measured](../16_definitions.ipynb) defines each.
+- The columns are the same for every folder, whatever was measured: a result with `acoustics.features = basic` leaves those of `full` empty. [What is measured](16_definitions.ipynb) defines each.
 - Times are seconds, frequencies Hz, levels dBFS. A number that is not known is NaN, a text `<NA>`; `reasons` says why a measure is missing, as `f1_hz=unvoiced;jitter=too_short`.
-- `file` is the path of the result within the folder. It tells results of the same name apart, and speakers: `SPEAKER_00` of one file is not `SPEAKER_00` of another. `speaker_name` is the same person everywhere, where [known voices](../19_voice_prints.ipynb) are compared.
+- `file` is the path of the result within the folder. It tells results of the same name apart, and speakers: `SPEAKER_00` of one file is not `SPEAKER_00` of another. `speaker_name` is the same person everywhere, where [known voices](19_voice_prints.ipynb) are compared.
 
 Docs: https://ecg-audio.github.io/ecg_audio_nb/table.html.md"""
 
@@ -231,7 +231,21 @@ class Written:
 def _write_parquet(path, batches, schema):
     pq = require("pyarrow.parquet", "lab", "parquet needs", TableError)
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        for batch in batches: writer.write_batch(batch)
+        for part in _row_groups(batches, schema): writer.write_table(part)
+
+_ROW_GROUP = 1 << 16 # rows; small files are put together, a column's statistics would outweigh its values
+
+def _row_groups(batches, schema):
+    "Collect batches to tables of at least so many rows, but the last"
+    waiting = []
+    for batch in batches:
+        waiting.append(batch)
+        if sum(b.num_rows for b in waiting) < _ROW_GROUP: continue
+        yield _joined(waiting, schema)
+        waiting = []
+    yield _joined(waiting, schema)
+
+def _joined(batches, schema): return _arrow().Table.from_batches(batches, schema).unify_dictionaries()
 
 def _write_csv(path, batches, schema):
     csv = require("pyarrow.csv", "lab", "tables need", TableError)
