@@ -37,7 +37,9 @@ def _as_columns(source): # Analysis, DataFrame or mapping -> {column: list}
                         "`ecg_audio_nb.research.table.table`, or `analysis.to_frame()`)")
     return {str(name): np.asarray(source[name], object).tolist() for name in source.keys()}
 
-def _known(value): return value is not None and value == value
+def _known(value): # not None, NaN or pandas' NA
+    try: return value is not None and bool(value == value)
+    except TypeError: return False
 
 def _speaker_labels(columns): # -> str|None of each word
     "Name whose word it is"
@@ -59,10 +61,12 @@ class _Points:
     y: np.ndarray # shape (n,)
     group: list[str] # of each point
     total: int # words, those left out included
+    order: tuple[str, ...] = () # of the groups; those that are not in it follow, the largest first
 
     @property
-    def names(self)->list[str]: # those with most points first
-        return [name for name, _ in Counter(self.group).most_common()]
+    def names(self)->list[str]:
+        counts = Counter(self.group)
+        return [*(n for n in self.order if n in counts), *(n for n, _ in counts.most_common() if n not in self.order)]
 
     def of(self, name)->tuple[np.ndarray, np.ndarray]:
         mine = np.array([g == name for g in self.group], bool)
@@ -72,6 +76,7 @@ class _Points:
 def _points(source, x, y, group): # x, y: columns
     "Collect the words of which both quantities are known"
     columns = _as_columns(source)
+    if isinstance(source, Analysis): columns = dict.fromkeys((x, y), [None]*len(columns["word"])) | columns
     missing = [name for name in (x, y, group or "speaker_id") if name not in columns]
     if missing:
         raise PlotError(f"no column {', '.join(missing)}: formants and voice quality are measured with "
@@ -82,7 +87,10 @@ def _points(source, x, y, group): # x, y: columns
             for a, b, g, kind in zip(columns[x], columns[y], labels, kinds) if kind == "word"]
     known = [row for row in rows if _known(row[0]) and _known(row[1])]
     xs, ys, groups = zip(*known) if known else ((), (), ())
-    return _Points(np.array(xs, float), np.array(ys, float), list(groups), len(rows))
+    order = ()
+    if isinstance(source, Analysis) and group is None: # a speaker has one colour in all pictures
+        order = tuple(s for s in speaker_colours(with_names(source)) if s is not None)
+    return _Points(np.array(xs, float), np.array(ys, float), list(groups), len(rows), order)
 
 def _missing_note(points, what): # what: of the words
     left_out = points.total - len(points.group)
@@ -118,7 +126,8 @@ def sd_ellipse(
 # %% ../../nbs/32_voice_plots.ipynb #a1904a9f
 def _markers(names): # -> {name: (colour, marker)}; those after the eighth are grey
     own = colours(names[:MAX_GROUPS])
-    return {name: (own.get(name, PALE), _MARKERS[i] if i < MAX_GROUPS else ".") for i, name in enumerate(names)}
+    grey = dict.fromkeys(names, (PALE, "."))
+    return grey | {name: (own[name], marker) for name, marker in zip(own, _MARKERS)}
 
 def _scatter(ax, points, scale): # scale: Hz -> unit of the axes
     "Draw a point a word, and each group's ellipse"
@@ -167,12 +176,12 @@ def plot_vowel_space(
     convert = hz_to_bark if scale == "bark" else np.asarray
     with plot_style():
         from matplotlib.figure import Figure
-        fig = Figure((7.2, 4.8), dpi=DPI)
+        fig = Figure((7.4, 4.8), dpi=DPI)
         ax = fig.add_axes((0.02, 0.09, 0.64, 0.76))
         notes = [*_missing_note(points, "formants"), *_group_notes(points, "groups" if group else "speakers")]
         if points.group: _draw_vowels(ax, points, convert, scale, group)
         else:
-            write_empty(ax, "no word has formants")
+            write_empty(ax, "no word has formants: acoustics.features = full measures them")
             ax.set_xticks([])
         fig.text(0.02, 0.98, _title(source), size=9, va="top")
         write_notes(fig, 0.02*WIDTH, ["point: a word, median of its voiced frames; ellipse: 1 standard deviation", *notes])
@@ -188,7 +197,7 @@ def _draw_vowels(ax, points, convert, scale, group):
     ax.yaxis.set(label_position="right", ticks_position="right")
     ax.spines[:].set_visible(True)
     ax.grid()
-    _legend(ax, f"{group or 'speaker'}, number of words")
+    _legend(ax, f"{group or 'speaker'}, words")
 
 # %% ../../nbs/32_voice_plots.ipynb #664421f1
 @dataclass(frozen=True, eq=False)
