@@ -2,9 +2,9 @@
 
     python scripts/make_five_readers.py DIR
 
-DIR holds recordings named SPEAKER-CHAPTER-NUMBER.flac and `transcripts.json` with their texts: 50 utterances of
-LibriSpeech's `test-other` (CC BY 4.0, https://www.openslr.org/12). As the texts are given, no word is misheard;
-their times come from the packaged phone aligner. Needs the `[lab]` extra. Writes
+DIR holds recordings named SPEAKER-CHAPTER-NUMBER.flac and `transcripts.json` with their texts: 50 utterances
+of LibriSpeech's `test-other` (CC BY 4.0, https://www.openslr.org/12). As the texts are given, no word is
+misheard; their times come from the packaged phone aligner. Needs the `[lab]` extra. Writes
 
     nbs/guides/five_readers.parquet   `research.table` of the words
     nbs/images/vowel_space.png, voice_range.png, prosody_strip.png
@@ -65,7 +65,9 @@ def in_a_row(clips):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path, metavar="DIR")
     folder = parser.parse_args().folder
     texts = json.loads((folder / "transcripts.json").read_text(encoding="utf-8"))

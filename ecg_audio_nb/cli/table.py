@@ -40,5 +40,8 @@ def table(
         done = write_table(results, output, rows, wanted)
     if done.left_out:
         echo_err(f"note: {left_out_line(done.left_out)}")
-    number = f"{done.rows:,} rows of {done.files:,} result{'' if done.files == 1 else 's'}"
-    typer.echo(f"{done.path}: {number}")
+    typer.echo(f"{done.path}: {_number(done.rows, 'row')} of {_number(done.files, 'result')}")
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

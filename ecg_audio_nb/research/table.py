@@ -23,7 +23,7 @@ from operator import attrgetter
 from pathlib import Path
 from ..core.extras import require
 from ..core.files import WriteError, atomic_path
-from ecg_audio_nb.schema import (Analysis, FullFeatures, LoudnessInfo, ResultError, SignalInfo, VoiceRanges,
+from ecg_audio_nb.schema import (FullFeatures, LoudnessInfo, ResultError, SignalInfo, VoiceRanges,
     read_result)
 
 # %% ../../nbs/45_table.ipynb #f05916dd
@@ -49,8 +49,9 @@ def find_results(
     given = [Path(p) for p in ([results] if isinstance(results, str|Path) else results)]
     found = {}
     for path in given:
-        if not path.exists(): raise TableError(f"{path}: no such file or folder; give the folder of `ecg batch`, "
-                                               "or results (.json)")
+        if not path.exists():
+            raise TableError(f"{path}: no such file or folder; give the folder of `ecg batch`, "
+                             "or results (.json)")
         for file in (_json_files(path) if path.is_dir() else [path]):
             found.setdefault(file.resolve(), (file, not path.is_dir()))
     bases = [p.absolute() if p.is_dir() else p.absolute().parent for p in given]
@@ -58,7 +59,8 @@ def find_results(
     named = [ResultFile(file, _name_in(file, base), asked) for file, asked in found.values()]
     return sorted(named, key=lambda f: f.name.split("/"))
 
-def _name_in(file, base): return unicodedata.normalize("NFC", Path(os.path.relpath(file.absolute(), base)).as_posix())
+def _name_in(file, base):
+    return unicodedata.normalize("NFC", Path(os.path.relpath(file.absolute(), base)).as_posix())
 
 # %% ../../nbs/45_table.ipynb #2fa44b11
 @dataclass(frozen=True)
@@ -102,8 +104,8 @@ _WORDS = [_Column("segment_id", "integer", None), *_own("text", "word"), *_SPAN,
           *_own("number", "speaker_confidence"),
           _Column("other_speakers", "category", _of_each(lambda w: _join(w.other_speakers))),
           *_own("number", "confidence"), *_own("category", "timing", "kind"), *_feature_columns()]
-_SEGMENTS = [_Column("segment_id", "integer", _of_each(attrgetter("id"))), *_SPAN, *_SPEAKER, *_own("text", "text"),
-             *_feature_columns()]
+_SEGMENTS = [_Column("segment_id", "integer", _of_each(attrgetter("id"))), *_SPAN, *_SPEAKER,
+             *_own("text", "text"), *_feature_columns()]
 
 # %% ../../nbs/45_table.ipynb #0ed335bc
 def _range_column(quantity, part):
@@ -120,7 +122,7 @@ def _fact_column(group, name): # of `metadata.loudness` or `metadata.signal`
 
 _SPEAKERS = [*_SPEAKER, *_own("count", "channel"), *_own("number", "total_duration"),
              *_own("integer", "segment_count", "word_count"), *_own("number", "loudness_lufs"),
-             *(_range_column(f.name, part) for f in fields(VoiceRanges) for part in ("low", "median", "high")),
+             *(_range_column(f.name, p) for f in fields(VoiceRanges) for p in ("low", "median", "high")),
              *_feature_columns()]
 _FILES = [*_own("text", "filename"), *_own("number", "duration"),
           *_own("integer", "total_segments", "unique_speakers"), *_own("category", "language_detected"),
@@ -193,7 +195,8 @@ def _batches(results, rows, columns, left_out):
     for name, analysis in _read_all(find_results(results), left_out):
         count += 1
         yield _to_batch(pa, schema, analysis, name, rows)
-    if not count: raise TableError(f"{_shown(results)}: no result in it; `ecg analyze` and `ecg batch` write results (.json)")
+    if count: return
+    raise TableError(f"{_shown(results)}: no result in it; `ecg analyze` and `ecg batch` write them (.json)")
 
 def _shown(results): return str(results) if isinstance(results, str|Path) else ", ".join(map(str, results))
 

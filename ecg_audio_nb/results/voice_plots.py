@@ -17,13 +17,13 @@ __all__ = ['MAX_GROUPS', 'MAX_PANELS', 'MAX_STRIPS', 'MAX_STRIP_ROWS', 'hz_to_ba
 # %% ../../nbs/32_voice_plots.ipynb #8d36d7cf
 from collections import Counter
 from dataclasses import dataclass
-from math import ceil, inf
+from math import ceil
 import numpy as np
 from .export import words_table
-from .figures import (DPI, PALE, RIGHT, ROW, WIDTH, PlotError, displayable, left_margin,
+from .figures import (DPI, PALE, RIGHT, ROW, WIDTH, PlotError, displayable, format_number,
     log_axis, plot_style, short_name, text_width, time_axis, write_empty, write_notes)
 from ..core.html import colours
-from .plots import (place_words, solo_spans, speaker_at, speaker_colours,
+from .plots import (place_words, speaker_at, speaker_colours,
     _check_frames, _heading, _span, _words_in)
 from ..schema import Analysis, with_names
 from ..voice.acoustics import Frames
@@ -66,7 +66,8 @@ class _Points:
     @property
     def names(self)->list[str]:
         counts = Counter(self.group)
-        return [*(n for n in self.order if n in counts), *(n for n, _ in counts.most_common() if n not in self.order)]
+        others = [name for name, _ in counts.most_common() if name not in self.order]
+        return [*(name for name in self.order if name in counts), *others]
 
     def of(self, name)->tuple[np.ndarray, np.ndarray]:
         mine = np.array([g == name for g in self.group], bool)
@@ -154,8 +155,8 @@ def _legend(ax, title):
     "Put a legend beside the axes, the strongest colours for all points"
     names = ax.get_legend_handles_labels()[1][:MAX_GROUPS]
     handles = ax.get_legend_handles_labels()[0][:MAX_GROUPS]
-    legend = ax.legend(handles, names, title=title, loc="upper left", bbox_to_anchor=(1.2, 1.02), frameon=False,
-                       fontsize=8, title_fontsize=8, alignment="left", borderaxespad=0)
+    legend = ax.legend(handles, names, title=title, loc="upper left", bbox_to_anchor=(1.2, 1.02),
+                       frameon=False, fontsize=8, title_fontsize=8, alignment="left", borderaxespad=0)
     for handle in legend.legend_handles: handle.set(alpha=1, sizes=[28])
 
 def _title(source): return _heading(source) if isinstance(source, Analysis) else ""
@@ -178,13 +179,14 @@ def plot_vowel_space(
         from matplotlib.figure import Figure
         fig = Figure((7.4, 4.8), dpi=DPI)
         ax = fig.add_axes((0.02, 0.09, 0.64, 0.76))
-        notes = [*_missing_note(points, "formants"), *_group_notes(points, "groups" if group else "speakers")]
+        notes = ["point: a word, median of its voiced frames; ellipse: 1 standard deviation",
+                 *_missing_note(points, "formants"), *_group_notes(points, "groups" if group else "speakers")]
         if points.group: _draw_vowels(ax, points, convert, scale, group)
         else:
             write_empty(ax, "no word has formants: acoustics.features = full measures them")
             ax.set_xticks([])
         fig.text(0.02, 0.98, _title(source), size=9, va="top")
-        write_notes(fig, 0.02*WIDTH, ["point: a word, median of its voiced frames; ellipse: 1 standard deviation", *notes])
+        write_notes(fig, 0.02*WIDTH, notes)
         return displayable(fig)
 
 def _draw_vowels(ax, points, convert, scale, group):
@@ -223,8 +225,8 @@ def _voices_of_words(source, group):
 # %% ../../nbs/32_voice_plots.ipynb #73eeb816
 MAX_PANELS = 6
 
-def _density(voice, semitones, db): # cells -> percent, shape (levels, pitches), NaN where 0; edges in Hz, in dB
-    "Count how often each cell of F0 and level is used"
+def _density(voice, semitones, db): # size of a cell -> percent, shape (levels, pitches); edges in Hz, in dB
+    "Count how often each cell of F0 and level is used; NaN where never"
     pitch = 12*np.log2(voice.f0/440)
     x = np.arange(np.floor(pitch.min()/semitones), np.floor(pitch.max()/semitones) + 2)*semitones
     y = np.arange(np.floor(voice.level.min()/db), np.floor(voice.level.max()/db) + 2)*db
@@ -237,7 +239,8 @@ def _draw_range(ax, voice, unit, cells, top): # top: percent of the darkest cell
     image = ax.pcolormesh(hz, db, percent, cmap="viridis_r", norm=PowerNorm(0.5, 0, top), rasterized=True)
     x, y = np.median(voice.f0), np.median(voice.level)
     ax.plot(x, y, "P", ms=8, mfc="white", mec="black", mew=1.2, gid="median")
-    ax.set_title(f"{short_name(voice.name)}: {len(voice.f0)} {unit}\nmedian {x:.0f} Hz, {y:.0f} dBFS".replace("-", "−"))
+    level = format_number(y)
+    ax.set_title(f"{short_name(voice.name)}: {len(voice.f0)} {unit}\nmedian {x:.0f} Hz, {level} dBFS")
     ax.grid()
     return image
 
@@ -252,9 +255,10 @@ def plot_voice_range(
     else:
         _check_frames(frames)
         voices, notes = _voices_of_frames(source, frames), []
-    voices = sorted(voices, key=lambda v: -len(v.f0))
-    if len(voices) > MAX_PANELS: notes.append(f"{len(voices) - MAX_PANELS} more speakers have less speech")
-    with plot_style(): return displayable(_range_figure(source, voices[:MAX_PANELS], frames is None, notes))
+    most = sorted(voices, key=lambda v: -len(v.f0))[:MAX_PANELS]
+    if len(voices) > len(most): notes.append(f"{len(voices) - len(most)} more speakers have less speech")
+    shown = [v for v in voices if v in most]
+    with plot_style(): return displayable(_range_figure(source, shown, frames is None, notes))
 
 def _range_figure(source, voices, of_words, notes):
     from matplotlib.figure import Figure
@@ -268,11 +272,12 @@ def _range_figure(source, voices, of_words, notes):
     for i in range(len(voices)):
         x, y = 0.7 + 2.45*(i % 3), h - 0.75 - 2.5*(i//3) - 1.65
         axes.append(fig.add_axes((x/width, y/h, 2.15/width, 1.65/h)))
-    images = [_draw_range(*args, top) for args in zip(axes, voices, ["words" if of_words else "frames"]*len(voices), cells)]
+    unit = "words" if of_words else "frames"
+    images = [_draw_range(ax, v, unit, c, top) for ax, v, c in zip(axes, voices, cells)]
     if voices:
         _share_range(axes, cells)
         bar = fig.add_axes(((width - 0.65)/width, axes[0].get_position().y0, 0.12/width, 1.65/h))
-        fig.colorbar(images[0], bar, label=f"of the speaker's {'words' if of_words else 'frames'}, %")
+        fig.colorbar(images[0], bar, label=f"of the speaker's {unit}, %")
     fig.text(0.7/width, 1 - 0.1/h, _title(source), size=9, va="top")
     if notes: write_notes(fig, 0.7*WIDTH/width, notes)
     return fig
@@ -361,7 +366,8 @@ def _draw_strip_words(ax, words, colours, start, end, width): # width: inches ->
     for w in words:
         y = 0.04 + 0.09*min(speakers.index(w.speaker_id), 1)
         a, b = max(w.start_time, start), min(w.end_time, end)
-        ax.broken_barh([(a, max(b - a - 0.012*(end - start)/width, 0))], (y, 0.07), color=colours[w.speaker_id], lw=0)
+        shown = max(b - a - 0.012/scale, 0) # a thin gap between neighbours
+        ax.broken_barh([(a, shown)], (y, 0.07), color=colours[w.speaker_id], lw=0)
     begun = [w for w in words if w.start_time >= start]
     sizes = [((w.start_time - start)*scale, text_width(w.word, 8)) for w in begun]
     places = place_words(sizes, width + RIGHT - 0.05, MAX_STRIP_ROWS)
@@ -430,7 +436,8 @@ def plot_prosody_strip(
     start, end = _span(analysis, start, end, frames.n_samples/frames.sample_rate)
     with plot_style():
         spans = _strip_spans(start, end, seconds)
-        notes = [f"drawn to {spans[-1][1]:.0f} s of {end:.0f} s: choose start and end"] if spans[-1][1] < end else []
+        last, notes = spans[-1][1], []
+        if last < end - 1e-6: notes = [f"drawn to {last:.0f} s of {end:.0f} s: choose start and end"]
         return displayable(_strip_figure(analysis, frames, spans, notes))
 
 def _strip_spans(start, end, seconds): # of equal length: a second is as wide in all of them
@@ -452,7 +459,8 @@ def _strip_figure(analysis, frames, spans, notes):
     shown = slice(*np.searchsorted(strip.times, (spans[0][0], spans[-1][1])))
     present = {w.speaker_id for own in words for w in own} | {t.speaker_id for t in analysis.turns
                if t.start_time < spans[-1][1] and t.end_time > spans[0][0]}
-    limits, loudest = _strip_limits(strip.semitones[shown]), np.nan_to_num(strip.level[shown], nan=-60).max(initial=-60)
+    limits = _strip_limits(strip.semitones[shown])
+    loudest = np.nan_to_num(strip.level[shown], nan=-60).max(initial=-60)
     head = 0.34 + 0.18*ceil((len(present - {None}) + 2)/4)
     fig = Figure((WIDTH, head + sum(_PITCH + _LEVEL + _GAP + 0.26 + ROW*n for n in rows) + 0.34), dpi=DPI)
     y, states, crowded = fig.get_figheight() - head, set(), 0

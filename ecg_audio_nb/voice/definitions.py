@@ -28,8 +28,8 @@ _BASIC = (
     Feature("spectral_centroid", "mean frequency by magnitude, averaged over frames with speech by energy",
             _F0_WINDOW, "Hz", "Grey and Gordon (1978)"))
 _LEVEL_AND_PITCH = (
-    Feature("volume_peak_db", "largest distance of a sample from the file's mean", "the span, to 1 ms", "dBFS",
-            "definition"),
+    Feature("volume_peak_db", "largest distance of a sample from the file's mean", "the span, to 1 ms",
+            "dBFS", "definition"),
     Feature("pitch_range_semitones", "90th less 10th percentile of F0, of five frames or more", _F0_WINDOW,
             "semitones", "De Looze and Hirst (2008), for the logarithmic scale"),
     Feature("pitch_slope", "slope of a least-squares line through F0 in semitones", _F0_WINDOW, "semitones/s",
@@ -42,8 +42,8 @@ _LEVEL_AND_PITCH = (
 
 # %% ../../nbs/16_definitions.ipynb #fdb8f384
 _TIMBRE_AND_MANNER = (
-    Feature("zero_crossing_rate", "changes of sign about the mean over samples, in frames with speech", "10 ms",
-            "1", "definition"),
+    Feature("zero_crossing_rate", "changes of sign about the mean over samples, in frames with speech",
+            "10 ms", "1", "definition"),
     Feature("mfcc", "means of 13 cepstral coefficients of 40 mel bands, over frames with speech", _F0_WINDOW,
             "dB", "Davis and Mermelstein (1980); Slaney's mel scale, as librosa"),
     Feature("speaking_rate", "words over seconds of speech; segments and speakers", "the span", "1/s",
@@ -55,9 +55,10 @@ _TIMBRE_AND_MANNER = (
     Feature("reasons", "why a measure is missing, by its name", "the span", "word", "definition"))
 _BS1770 = "ITU-R BS.1770-5"
 _LOUDNESS = (
-    Feature("integrated_lufs", "K-weighted energy of all channels, gated at -70 LUFS and 10 LU below the mean",
+    Feature("integrated_lufs", "K-weighted energy of all channels, gated: -70 LUFS and 10 LU below its mean",
             "400 ms", "LUFS", _BS1770),
-    Feature("range_lu", "95th less 10th percentile of short-term loudness, gated", "3 s", "LU", "EBU Tech 3342"),
+    Feature("range_lu", "95th less 10th percentile of short-term loudness, gated", "3 s", "LU",
+            "EBU Tech 3342"),
     Feature("max_momentary_lufs", "largest momentary loudness", "400 ms", "LUFS", "EBU Tech 3341"),
     Feature("max_short_term_lufs", "largest short-term loudness", "3 s", "LUFS", "EBU Tech 3341"),
     Feature("true_peak_dbtp", "largest sample after interpolation at four times the rate", "the file", "dBTP",

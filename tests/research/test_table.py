@@ -177,7 +177,7 @@ def test_names_are_paths_within_what_all_have_in_common(folder):
 
 
 def test_what_can_not_be_made(folder):
-    for given, wanted in (
+    for options, wanted in (
         ({"results": folder / "c"}, "c: no such file or folder"),
         ({"results": folder / ".jobs"}, "no result in it"),
         ({"results": []}, "no result"),
@@ -186,7 +186,7 @@ def test_what_can_not_be_made(folder):
     ):
         with pytest.raises(TableError, match=wanted), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            table(**given)
+            table(**options)
 
 
 def test_columns_are_those_wanted_in_their_order(folder):
@@ -271,7 +271,7 @@ def test_command(folder, tmp_path):
     assert done.stderr == "note: left out, no result: notes.json\n"
     assert out.read_text("utf-8-sig").splitlines()[:2] == ['"file","word"', '"a/talk.json","one"']
     parquet = tmp_path / "segments.parquet"
-    assert ecg(folder / "a/talk.json", "-o", parquet, "--rows", "segments").stdout == f"{parquet}: 1 rows of 1 result\n"
+    assert ecg(folder / "a/talk.json", "-o", parquet, "--rows", "segments").stdout == f"{parquet}: 1 row of 1 result\n"
 
 
 @pytest.mark.parametrize("args, status, wanted", [
