@@ -24,9 +24,8 @@ from enum import Enum
 from math import pi
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from ..core.numeric import next_fast_length
 from .f0 import running_sums
-from .formants import fit_ceiling, measure_formants, resampled_windows
+from .formants import cut_windows, fit_ceiling, gaussian_window, measure_formants
 
 # %% ../../nbs/09_quality.ipynb #b86630e1
 @dataclass(frozen=True, eq=False)
@@ -57,15 +56,15 @@ def _correlations(y, at, period, side): # one row a walker -> (r, lengths), firs
     here = np.where(inside, y[first[:, None] + np.arange(longest)], 0)
     there = y[start[:, None] + np.arange(most + longest - 1)]
     product = np.einsum("wlk,wk->wl", sliding_window_view(there, longest, axis=1), here)
-    energy = np.zeros((len(at), most + longest))
-    np.cumsum(there.astype(float)**2, 1, out=energy[:, 1:])
-    lag = np.arange(most)
-    energy = np.take_along_axis(energy, lag + width[:, None], 1) - energy[:, :most]
+    energy = np.zeros((len(at), most + longest), np.float32)
+    np.cumsum(np.square(there), 1, out=energy[:, 1:])
+    lag, row = np.arange(most), np.arange(len(at))[:, None]
+    energy = energy[row, lag + width[:, None]] - energy[:, :most]
     norm = np.sqrt(np.maximum(energy*np.einsum("wk,wk->w", here, here)[:, None], 1e-30))
     return np.where(lag < count[:, None], product/norm, -2), start, first, inside
 
 # %% ../../nbs/09_quality.ipynb #ebe080e1
-def _next_marks(y, at, period, side): # -> positions, correlation (-1: none found), peak of the period there
+def _step(y, at, period, side): # -> positions, correlation (-1: none found), peak of the period there
     r, start, first, inside = _correlations(y, at, period, side)
     left, middle, right = r[:, :-2], r[:, 1:-1], r[:, 2:]
     top = np.where((middle >= left) & (middle >= right) & (right > -2), middle, -1)
@@ -79,9 +78,16 @@ def _next_marks(y, at, period, side): # -> positions, correlation (-1: none foun
     peak = np.where(inside, abs(y[begins[:, None] + np.arange(inside.shape[1])]), 0).max(1)
     return to, np.where(found, middle + (right - left)*shift/4, -1), np.where(found, peak, 0)
 
-# %% ../../nbs/09_quality.ipynb #4774aed1
-_WALKERS = 256 # side by side
+_WALKERS = 128 # of about the same period, compared at a time
 
+def _next_marks(y, at, period, side): # as `_step`, of any number of walkers; shape (3, walkers)
+    out, by_period = np.empty((3, len(at))), np.argsort(period)
+    for i in range(0, len(at), _WALKERS):
+        k = by_period[i:i + _WALKERS]
+        out[:, k] = _step(y, at[k], period[k], side[k])
+    return out
+
+# %% ../../nbs/09_quality.ipynb #4774aed1
 def _voiced_stretches(f0): # -> first frame of each, and the one behind it; int, shape (stretches, 2)
     return np.flatnonzero(np.diff(f0 > 0, prepend=False, append=False)).reshape(-1, 2)
 
@@ -119,16 +125,10 @@ def period_marks(
     every, middle = np.arange(len(stretches)), edges.mean(1)
     half = period_at(middle, every)/2
     begins = np.array([_peak_near(y, int(m - h) + 1, int(m + h) + 1) for m, h in zip(middle, half)])
-    positions, owners, peak = [begins], [every], abs(y).max()
-    by_length = np.argsort(edges[:, 0] - edges[:, 1], kind="stable")
-    for i in range(0, len(every), _WALKERS//2):
-        s = np.tile(by_length[i:i + _WALKERS//2], 2)
-        side = np.repeat([1, -1], len(s)//2)
-        ends = np.where(side > 0, edges[s, 1], edges[s, 0])
-        more, whose = _walk(y, begins[s], ends, side, s, period_at, peak)
-        positions.append(more)
-        owners.append(whose)
-    position, owner = np.concatenate(positions) - around, np.concatenate(owners)
+    both, side = np.tile(every, 2), np.repeat([1, -1], len(every))
+    ends = np.concatenate([edges[:, 1], edges[:, 0]])
+    position, owner = _walk(y, begins[both], ends, side, both, period_at, abs(y).max())
+    position, owner = np.append(begins, position) - around, np.append(every, owner)
     order = np.argsort(position, kind="stable")
     return PeriodMarks(position[order], owner[order])
 
@@ -176,24 +176,29 @@ def jitter(
     return None if np.isnan(found) else found
 
 # %% ../../nbs/09_quality.ipynb #26d1fc50
+_MARKS = 2048 # at a time, of about the same period
+
 def period_amplitudes(
     samples:np.ndarray, # mono, float, shape (n,)
     position:np.ndarray, # marks, samples, ascending, shape (marks,)
     sample_rate:int=16000,
 )->np.ndarray: # RMS around each mark, shape (marks,); NaN beside what is no period
     "Measure the amplitude at each mark that has a period on either side"
-    out = np.full(len(position), np.nan)
-    periods = np.diff(position)/sample_rate
-    inner = np.flatnonzero(_steady(periods)) + 1
-    if not len(inner): return out
-    left, right = (0.2*np.diff(position)[inner - 1 + i][:, None] for i in (0, 1))
-    reach = int(max(left.max(), right.max())) + 2
-    k = np.floor(position[inner]).astype(int)[:, None] + np.arange(-reach, reach + 1)
-    distance = k - position[inner][:, None]
-    phase = distance/np.where(distance < 0, left, right)
-    window = np.where(abs(phase) <= 1, 0.5 + 0.5*np.cos(pi*phase), 0)
-    x = np.asarray(samples)[k.clip(0, len(samples) - 1)]
-    out[inner] = np.sqrt(((x*window)**2).sum(1)/(window**2).sum(1))
+    out, samples = np.full(len(position), np.nan), np.asarray(samples)
+    distance = np.diff(position)
+    inner = np.flatnonzero(_steady(distance/sample_rate)) + 1
+    left, right = 0.2*distance[inner - 1], 0.2*distance[inner]
+    by_reach = np.argsort(np.maximum(left, right))
+    for i in range(0, len(inner), _MARKS):
+        chosen = by_reach[i:i + _MARKS]
+        mark, a, b = inner[chosen], left[chosen][:, None], right[chosen][:, None]
+        reach = int(max(a.max(), b.max())) + 2
+        k = np.floor(position[mark]).astype(int)[:, None] + np.arange(-reach, reach + 1)
+        away = k - position[mark][:, None]
+        phase = np.minimum(abs(away)/np.where(away < 0, a, b), 1)
+        window = 0.5 + 0.5*np.cos(pi*phase)
+        x = samples[k.clip(0, len(samples) - 1)]*window
+        out[mark] = np.sqrt(np.einsum("mk,mk->m", x, x)/np.einsum("mk,mk->m", window, window))
     return out
 
 # %% ../../nbs/09_quality.ipynb #7ae273f9
@@ -220,22 +225,28 @@ def shimmer(
     return None if np.isnan(found) else found
 
 # %% ../../nbs/09_quality.ipynb #342d7e09
-_HNR_WINDOW, _HNR_LEAST, _NEAR = 0.06, 0.01, 0.1 # seconds; strength of -20 dB; of a period
-_BLOCK = 512 # frames
+_HNR_WINDOW, _HNR_LEAST, _NEAR = 0.06, 0.01, 0.03 # seconds; strength of -20 dB; of a period
+_BLOCK = 128 # frames
+_POINTS, _PARTS = np.arange(-3, 4), np.arange(-8, 9)/8 # samples around a maximum; where it is looked for
 
-def _strengths(x, window, period): # windows, (frames, n) -> autocorrelation one period away, shape (frames,)
-    n_fft = next_fast_length(len(window) + len(window)//2)
-    def lags(v): # at half samples, by twice the length: a parabola through three of them finds the peak
-        spectrum = np.fft.rfft(v*window, n_fft)
-        r = np.fft.irfft(spectrum.real**2 + spectrum.imag**2, 2*n_fft)[..., :len(window)]
-        return r/np.maximum(r[..., :1], np.finfo(np.float32).tiny)
-    r = lags(x)/lags(np.ones(len(window), x.dtype))
-    lag = np.arange(r.shape[1], dtype=np.float32)/2
-    close = abs(lag - period[:, None]) <= np.maximum(1, _NEAR*period[:, None])
-    best = np.where(close, r, -1).argmax(1).clip(1, r.shape[1] - 2)
-    left, top, right = (r[np.arange(len(r)), best + i] for i in (-1, 0, 1))
-    bend = np.maximum(2*top - left - right, 1e-9)
-    strength = top + np.where(top >= np.maximum(left, right), (right - left)**2/bend/8, 0)
+def _through(points, at): # Lagrange's weights: values at points @ weights is their polynomial, (points, at)
+    others = [np.delete(points, i) for i in range(len(points))]
+    return np.array([((at[:, None] - o)/(p - o)).prod(1) for p, o in zip(points, others)])
+
+_KERNEL = _through(_POINTS, _PARTS).astype(np.float32)
+
+def _strengths(x, taper, period): # windows, (frames, n), and the window's autocorrelation -> shape (frames,)
+    "Find the highest autocorrelation around one period away"
+    n, reach = x.shape[1], np.maximum(2, _NEAR*period)
+    most = int(reach.max()) + _POINTS[-1]
+    first = np.maximum(np.rint(period).astype(int) - most, 1)
+    lag, rows = first[:, None] + np.arange(2*most + 1), np.arange(len(x))[:, None]
+    later = np.pad(x, ((0, 0), (0, int(lag.max()))))[rows, first[:, None] + np.arange(n + 2*most)]
+    r = np.einsum("fln,fn->fl", sliding_window_view(later, n, axis=1), x)
+    r /= np.maximum(np.einsum("fn,fn->f", x, x), np.finfo(np.float32).tiny)[:, None]*taper[lag]
+    best = np.where(abs(lag - period[:, None]) <= reach[:, None], r, -1).argmax(1)
+    best = best.clip(_POINTS[-1], 2*most - _POINTS[-1])
+    strength = (r[rows, best[:, None] + _POINTS] @ _KERNEL).max(1)
     return np.where(strength > 1, 1/strength, strength)
 
 # %% ../../nbs/09_quality.ipynb #d3c3d2a6
@@ -247,31 +258,39 @@ def harmonicity(
 )->np.ndarray: # dB, shape (frames,); NaN: unvoiced
     "Measure the harmonics-to-noise ratio of voiced frames"
     out, half = np.full(len(f0), np.nan), int(_HNR_WINDOW*sample_rate)//2
-    y = np.pad(np.asarray(samples, np.float32), half + 1)
-    window = np.hanning(2*half + 2)[1:-1].astype(np.float32)
+    y, voiced = np.asarray(samples, np.float32), np.flatnonzero(f0 > 0)
+    window = np.hanning(2*half + 2)[1:-1]
+    taper = np.correlate(window, window, "full")[2*half - 1:]/(window @ window)
     longest = int(sample_rate/75) # the mean is that of a period to either side
-    voiced = np.flatnonzero(f0 > 0)
+    by_period = voiced[np.argsort(-f0[voiced], kind="stable")]
     for i in range(0, len(voiced), _BLOCK):
-        k = voiced[i:i + _BLOCK]
-        x = y[np.minimum(k*hop + hop//2 + 1, len(y) - 2*half)[:, None] + np.arange(2*half)]
-        x = x - x[:, half - longest:half + longest].mean(1, keepdims=True)
-        r = np.clip(_strengths(x, window, sample_rate/f0[k]), _HNR_LEAST, 1 - 1e-6)
+        k = by_period[i:i + _BLOCK]
+        x = cut_windows(y, k*hop + hop//2 - half, 2*half)
+        x -= x[:, half - longest:half + longest].mean(1, keepdims=True)
+        x *= window.astype(np.float32)
+        r = np.clip(_strengths(x, taper, sample_rate/f0[k]), _HNR_LEAST, 1 - 1e-6)
         out[k] = 10*np.log10(r/(1 - r))
     return out
 
 # %% ../../nbs/09_quality.ipynb #bdb2cd95
 _CEPSTRUM_WINDOW, _CEPSTRUM_HZ, _SMOOTHED = 0.1, 5000.0, 0.001 # seconds, Hz, seconds
-_LINE, _PEAK = (0.001, 0.05), (1/330, 1/60) # seconds of quefrency
+_LINE, _LINE_STEP, _PEAK = (0.001, 0.05), 4, (1/330, 1/60) # seconds of quefrency, values, seconds
+_DB = np.float32(10/np.log(10))
 
-def _cepstrum_levels(samples, middles, sample_rate): # -> dB, shape (frames, quefrencies); seconds of a step
-    x, rate = resampled_windows(samples, middles, sample_rate, min(_CEPSTRUM_HZ, sample_rate/2),
-                                _CEPSTRUM_WINDOW)
-    spectrum = np.fft.rfft(x, 1 << (x.shape[1] - 1).bit_length())
-    power = np.fft.irfft(np.log(spectrum.real**2 + spectrum.imag**2 + 1e-30))**2
-    power = power[:, :power.shape[1]//2 + 1]
-    size = max(1, round(_SMOOTHED*rate))
-    sums = np.cumsum(np.pad(power, ((0, 0), (size//2 + 1, size - 1 - size//2))), 1)
-    return 10*np.log10(np.maximum(sums[:, size:] - sums[:, :-size], 1e-30)/size), 1/rate
+def _cepstra(samples, middles, sample_rate): # -> power of the cepstrum, (frames, quefrencies); seconds of a step
+    n = round(_CEPSTRUM_WINDOW*sample_rate)
+    top = round(min(_CEPSTRUM_HZ, sample_rate/2)*n/sample_rate) # bin
+    x = cut_windows(samples, middles - n//2, n)
+    x *= gaussian_window(n).astype(np.float32)
+    spectrum = np.fft.rfft(x)[:, :top + 1]
+    log_power = np.log(spectrum.real**2 + spectrum.imag**2 + np.float32(1e-30))
+    return np.square(np.fft.irfft(log_power)[:, :top + 1]), n/(2*top*sample_rate)
+
+def _smoothed_levels(power, step): # -> dB of quefrencies from `_LINE[0]` on, float32, and the first of them
+    size = max(1, round(_SMOOTHED/step))
+    first = max(round(_LINE[0]/step), size//2 + 1)
+    sums = np.cumsum(power[:, first - size//2 - 1:], 1)
+    return _DB*np.log(np.maximum(sums[:, size:] - sums[:, :-size], 1e-30)/size), first
 
 def _theil_line(x, y): # (n,), (frames, n) -> slope and intercept, shape (frames,)
     half = len(x)//2
@@ -285,17 +304,18 @@ def cepstral_peaks(
     sample_rate:int=16000, # Hz
 )->np.ndarray: # dB, shape (frames,)
     "Measure the smoothed cepstral peak prominence of frames"
-    out = np.full(len(middles), np.nan)
+    out, samples = np.full(len(middles), np.nan), np.asarray(samples, np.float32)
     for i in range(0, len(middles), _BLOCK):
-        level, step = _cepstrum_levels(np.asarray(samples), middles[i:i + _BLOCK], sample_rate)
-        quefrency = np.arange(level.shape[1])*step
-        on_line = (quefrency >= _LINE[0]) & (quefrency <= _LINE[1])
-        slope, intercept = _theil_line(quefrency[on_line], level[:, on_line])
-        first, last = (int(q/step) for q in _PEAK)
+        power, step = _cepstra(samples, middles[i:i + _BLOCK], sample_rate)
+        level, begin = _smoothed_levels(power, step)
+        line = np.arange(0, level.shape[1], _LINE_STEP)
+        slope, intercept = _theil_line(((line + begin)*step).astype(np.float32), level[:, line])
+        first, last = (int(q/step) - begin for q in _PEAK)
         best = first + level[:, first:last + 2].argmax(1)
         left, top, right = (level[np.arange(len(level)), best + i] for i in (-1, 0, 1))
         shift = np.clip((right - left)/2/np.maximum(2*top - left - right, 1e-9), -1, 1)
-        out[i:i + _BLOCK] = top + (right - left)*shift/4 - (slope*(best + shift)*step + intercept)
+        quefrency = (best + begin + shift)*step
+        out[i:i + _BLOCK] = top + (right - left)*shift/4 - (slope*quefrency + intercept)
     return out
 
 # %% ../../nbs/09_quality.ipynb #fcce022a
@@ -308,20 +328,24 @@ class SpectralBalance:
     slope_500_1500: np.ndarray # dB/Hz
     flux: np.ndarray # RMS difference of the magnitudes from those of the frame before, to 5 kHz
 
-def _slope(level, hz, low, high): # dB, (frames, bins) -> dB/Hz
-    inside = (hz >= low) & (hz <= high)
-    x = hz[inside] - hz[inside].mean()
-    return level[:, inside] @ x/(x @ x)
+def _level(power): return 10*np.log10(np.maximum(power, 1e-30))
 
-def _balance(power, hz): # (frames, bins), with one frame before -> rows of `SpectralBalance`
-    band = [(hz >= low) & (hz < high) for low, high in ((50, 1000), (1000, 5001), (0, 2000), (2000, 5001))]
-    magnitude = np.sqrt(power[:, hz <= 5000])
-    flux = np.sqrt((np.diff(magnitude, axis=0)**2).mean(1))
-    power = np.where(power[1:].sum(1, keepdims=True) > 0, power[1:], np.nan)
-    level = 10*np.log10(np.maximum(power, 1e-30))
-    alpha = 10*np.log10(power[:, band[1]].sum(1)/power[:, band[0]].sum(1))
-    hammarberg = level[:, band[2]].max(1) - level[:, band[3]].max(1)
-    return alpha, hammarberg, _slope(level, hz, 0, 500), _slope(level, hz, 500, 1500), flux
+def _slope_weights(hz, low, high): # so that levels @ weights is the slope, dB/Hz
+    x = np.where((hz >= low) & (hz <= high), hz, np.nan)
+    x = np.nan_to_num(x - np.nanmean(x))
+    return x/(x @ x)
+
+def _balance(power, before, hz): # power of frames to 5 kHz, and of those before each -> rows of `SpectralBalance`
+    flux = np.sqrt(((np.sqrt(power) - np.sqrt(before))**2).mean(1))
+    lower, upper = (power @ ((hz >= low) & (hz < high)).astype(power.dtype)
+                    for low, high in ((50, 1000), (1000, 5001)))
+    split, voice = np.searchsorted(hz, (2000, 1500.001))
+    level = _level(power[:, :voice])
+    slopes = [level @ _slope_weights(hz[:voice], *band).astype(power.dtype) for band in ((0, 500), (500, 1500))]
+    hammarberg = _level(power[:, :split].max(1)) - _level(power[:, split:].max(1))
+    rows = np.array([10*np.log10(upper/lower), hammarberg, *slopes, flux], float)
+    rows[:4, ~(power.max(1) > 0)] = np.nan
+    return rows
 
 # %% ../../nbs/09_quality.ipynb #a7c13848
 def spectral_balance(
@@ -329,19 +353,23 @@ def spectral_balance(
     n_frames:int,
     hop:int, # samples
     sample_rate:int=16000, # Hz, above 10000 for what needs 5 kHz
+    wanted:np.ndarray|None=None, # frames to measure, int, ascending; None: all
 )->SpectralBalance:
-    "Measure the spectral balance of all frames"
+    "Measure the spectral balance of frames; the others are NaN"
     size = round(0.02*sample_rate)
     n_fft = 1 << (size - 1).bit_length()
-    hz, window = np.arange(n_fft//2 + 1)*sample_rate/n_fft, np.hamming(size).astype(np.float32)
-    y = np.pad(np.asarray(samples, np.float32), (size + hop, size + hop))
-    out = np.full((5, n_frames), np.nan)
+    hz = np.arange(n_fft//2 + 1)*sample_rate/n_fft
+    hz, window = hz[hz <= 5000], np.hamming(size).astype(np.float32)
+    y, out = np.asarray(samples, np.float32), np.full((5, n_frames), np.nan)
+    wanted = np.arange(n_frames) if wanted is None else np.asarray(wanted)
     with np.errstate(divide="ignore", invalid="ignore"):
-        for i in range(0, n_frames, _BLOCK):
-            k = np.arange(i - 1, min(i + _BLOCK, n_frames))
-            start = np.minimum(k*hop + (hop - size)//2 + size + hop, len(y) - size)
-            x = y[start[:, None] + np.arange(size)]*window
-            out[:, i:i + _BLOCK] = _balance(abs(np.fft.rfft(x, n_fft))**2, hz)
+        for i in range(0, len(wanted), 4*_BLOCK):
+            k = wanted[i:i + 4*_BLOCK]
+            needed = np.union1d(k, k - 1)
+            x = cut_windows(y, needed*hop + (hop - size)//2, size)
+            spectrum = np.fft.rfft(x*window, n_fft)[:, :len(hz)]
+            power, at = spectrum.real**2 + spectrum.imag**2, np.searchsorted(needed, k)
+            out[:, k] = _balance(power[at], power[at - 1], hz)
     return SpectralBalance(*out)
 
 # %% ../../nbs/09_quality.ipynb #a51e2016
@@ -401,14 +429,20 @@ class QualityFrames:
 # %% ../../nbs/09_quality.ipynb #8e7812c2
 _EVERY = 2 # frames
 
+def _every_other(f0): # -> frames that long windows are put on, int, ascending
+    frame = np.arange(len(f0))
+    voiced = f0 > 0
+    begin = np.maximum.accumulate(np.where(np.diff(voiced, prepend=False), frame, 0))
+    return frame[voiced & ((frame - begin) % _EVERY == _EVERY//2)]
+
 def _speaker_formants(samples, f0, hop, sample_rate, speakers): # -> Hz, shape (frames, 3)
     out = np.full((len(f0), 3), np.nan)
-    voiced = f0 > 0
+    voiced, measured = f0 > 0, _every_other(f0)
     stretch = np.cumsum(np.diff(voiced, prepend=False))
     for speaker in np.unique(speakers[voiced]):
         k = np.flatnonzero(voiced & (speakers == speaker))
         ceiling = fit_ceiling(samples, k*hop + hop//2, stretch[k], sample_rate) or 5500.0
-        k = k[k % _EVERY == 0]
+        k = measured[speakers[measured] == speaker]
         out[k] = measure_formants(samples, k*hop + hop//2, sample_rate, ceiling).frequency
     return out
 
@@ -421,14 +455,15 @@ def measure_quality(
 )->QualityFrames:
     "Measure the voice quality of a file"
     samples, f0 = np.asarray(samples), np.asarray(f0, float)
-    voiced = np.flatnonzero(f0 > 0)
+    k = _every_other(f0)
     who = np.zeros(len(f0), int) if speakers is None else np.asarray(speakers)
-    balance = spectral_balance(samples, len(f0), hop, sample_rate)
-    cpps = np.full(len(f0), np.nan)
-    looked_at = voiced[voiced % _EVERY == 0]
-    cpps[looked_at] = cepstral_peaks(samples, looked_at*hop + hop//2, sample_rate)
-    measured = (harmonicity(samples, f0, hop, sample_rate), cpps, balance.slope_0_500, balance.slope_500_1500,
-                balance.alpha_ratio, balance.hammarberg, balance.flux)
+    balance = spectral_balance(samples, len(f0), hop, sample_rate, np.flatnonzero(f0 > 0))
+    looked_at, cpps = np.full(len(f0), np.nan), np.full(len(f0), np.nan)
+    looked_at[k] = f0[k]
+    hnr = harmonicity(samples, looked_at, hop, sample_rate)
+    cpps[k] = cepstral_peaks(samples, k*hop + hop//2, sample_rate)
+    measured = (hnr, cpps, balance.slope_0_500, balance.slope_500_1500, balance.alpha_ratio, balance.hammarberg,
+                balance.flux)
     marks = period_marks(samples, f0, hop, sample_rate)
     return QualityFrames(sample_rate, hop, f0, _speaker_formants(samples, f0, hop, sample_rate, who),
                          dict(zip(_FRAME_MEASURES, measured)), marks,
