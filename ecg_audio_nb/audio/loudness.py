@@ -161,17 +161,16 @@ def interpolated_peak(
     least:float=0.0, # a peak known already
 )->float: # largest value of x, between its samples and `least`
     "Find the largest value of a wave, between its samples too"
-    if not len(x): return least
-    x = np.asarray(x, np.float32)
-    peak = max(least, float(abs(x).max()))
     count = -(-len(x)//_STRETCH)
-    x = np.pad(x, (_HALF - 1, count*_STRETCH - len(x) + _HALF))
-    windows = sliding_window_view(x, _STRETCH + 2*_HALF - 1)[::_STRETCH]
-    high = abs(windows).max(1)
-    for i in range(0, count, 128):
-        loud = windows[i:i + 128][high[i:i + 128]*_BOUND > peak]
-        if not len(loud): continue
-        between = sliding_window_view(loud, 2*_HALF, axis=1) @ _INTERPOLATOR
+    wave = np.zeros((count + 2)*_STRETCH, np.float32) # a stretch of zeros on either side
+    wave[_STRETCH:_STRETCH + len(x)] = x
+    high = abs(wave).reshape(-1, _STRETCH).max(1)
+    peak = max(least, float(high.max()))
+    near = np.maximum(high[1:-1], np.maximum(high[:-2], high[2:]))
+    loud = np.flatnonzero(near*_BOUND > peak)
+    windows = sliding_window_view(wave, _STRETCH + 2*_HALF - 1)[_STRETCH - _HALF + 1::_STRETCH]
+    for i in range(0, len(loud), 128):
+        between = sliding_window_view(windows[loud[i:i + 128]], 2*_HALF, axis=1) @ _INTERPOLATOR
         peak = max(peak, float(abs(between).max()))
     return peak
 
@@ -180,12 +179,15 @@ class _Filter:
     "Filters blocks of a signal by FIR taps, as if they were one"
     def __init__(self, taps, channels):
         self.taps, self.past = taps, np.zeros((len(taps) - 1, channels), np.float32)
+        self.response = np.zeros((0, 1), np.complex64) # of the last transform's length
 
     def __call__(self, x): # shape (n, channels) -> float32, same shape
         x = np.concatenate([self.past, x])
         n_fft = next_fast_length(len(x))
+        if len(self.response) != n_fft//2 + 1:
+            self.response = np.fft.rfft(self.taps, n_fft)[:, None].astype(np.complex64)
         spectrum = np.fft.rfft(x, n_fft, axis=0)
-        spectrum *= np.fft.rfft(self.taps, n_fft)[:, None].astype(np.complex64)
+        spectrum *= self.response
         n_past = len(self.past)
         self.past = x[len(x) - n_past:]
         return np.fft.irfft(spectrum, n_fft, axis=0)[n_past:len(x)]
@@ -201,8 +203,10 @@ class _PeakFinder:
         self.past = x[-2*_HALF:]
 
 # %% ../../nbs/08_loudness.ipynb #df0a1328
+_BLOCK = 4 # seconds
+
 class _Cells:
-    "Cuts blocks of any size into whole cells, a second at a time"
+    "Cuts blocks of any size into whole cells, four seconds at a time"
     def __init__(self, sample_rate, channels):
         self.sample_rate, self.n_cells, self.n_samples = sample_rate, 0, 0 # taken so far
         self.waiting, self.n_waiting = [np.zeros((0, channels), np.float32)], 0
@@ -211,8 +215,11 @@ class _Cells:
         self.waiting.append(x)
         self.n_waiting += len(x)
 
-    def take(self): # -> samples of a second or all that wait; their cells' first samples and the end
-        cells = self.n_cells + np.arange(101)
+    @property
+    def are_ready(self): return self.n_waiting >= _BLOCK*self.sample_rate
+
+    def take(self): # -> samples of a block or all that wait; their cells' first samples and the end
+        cells = self.n_cells + np.arange(_BLOCK*100 + 1)
         edges = cells*self.sample_rate//100 - self.n_samples
         end = min(int(edges[-1]), self.n_waiting)
         edges = np.append(edges[edges < end], end)
@@ -245,7 +252,7 @@ class LoudnessMeter:
         if x.ndim != 2 or x.shape[1] != len(self.weights):
             raise ValueError(f"samples: shape {x.shape}; wanted (n, {len(self.weights)}), a column a channel")
         self._cells.add(x)
-        while self._cells.n_waiting >= self.sample_rate: self._measure(*self._cells.take())
+        while self._cells.are_ready: self._measure(*self._cells.take())
 
     def finish(self)->Loudness: # of all that was added
         "Measure what remains"
@@ -254,7 +261,7 @@ class LoudnessMeter:
         peak = float(self._peaks.peaks.max())
         return Loudness(energy, self._cells.n_samples/self.sample_rate, 20*log10(peak) if peak > 0 else None)
 
-    def _measure(self, x, edges): # samples of up to a second, and where their cells begin and end
+    def _measure(self, x, edges): # samples of a block, and where their cells begin and end
         energy = np.square(self._filter(x), dtype=np.float64) @ self.weights
         self._energies.append(np.add.reduceat(energy, edges[:-1])/np.diff(edges))
         self._peaks.add(x)
