@@ -262,8 +262,8 @@ class LoudnessMeter:
         return Loudness(energy, self._cells.n_samples/self.sample_rate, 20*log10(peak) if peak > 0 else None)
 
     def _measure(self, x, edges): # samples of a block, and where their cells begin and end
-        energy = np.square(self._filter(x), dtype=np.float64) @ self.weights
-        self._energies.append(np.add.reduceat(energy, edges[:-1])/np.diff(edges))
+        energy = np.add.reduceat(np.square(self._filter(x)), edges[:-1], axis=0)
+        self._energies.append(energy @ self.weights/np.diff(edges))
         self._peaks.add(x)
 
 # %% ../../nbs/08_loudness.ipynb #829ee021
