@@ -91,7 +91,7 @@ def linear_prediction(
     return a.T
 
 # %% ../../nbs/09_formants.ipynb #458be40f
-_STEPS, _NEAR = 10, 1e-4 # at most; a correction after which the next one would be about its square
+_STEPS, _NEAR = 12, 1e-4 # at most; a correction after which the next one would be about its square
 _RADIUS, _REAL = 0.93, 0.7 # of the roots to begin with
 
 def _first_factors(last, count): # coefficient of x^0, (frames,) -> u and v, shape (count, frames)

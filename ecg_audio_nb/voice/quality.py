@@ -238,15 +238,14 @@ _KERNEL = _through(_POINTS, _PARTS).astype(np.float32)
 def _strengths(x, taper, period): # windows, (frames, n), and the window's autocorrelation -> shape (frames,)
     "Find the highest autocorrelation around one period away"
     n, reach = x.shape[1], np.maximum(2, _NEAR*period)
-    most = int(reach.max()) + _POINTS[-1]
-    first = np.maximum(np.rint(period).astype(int) - most, 1)
-    lag, rows = first[:, None] + np.arange(2*most + 1), np.arange(len(x))[:, None]
-    later = np.pad(x, ((0, 0), (0, int(lag.max()))))[rows, first[:, None] + np.arange(n + 2*most)]
-    r = np.einsum("fln,fn->fl", sliding_window_view(later, n, axis=1), x)
+    first = max(1, int((period - reach).min()) - _POINTS[-1])
+    lag = np.arange(first, int((period + reach).max()) + _POINTS[-1] + 2)
+    later = sliding_window_view(np.pad(x, ((0, 0), (0, int(lag[-1])))), n, axis=1)[:, lag[0]:lag[-1] + 1]
+    r = np.einsum("fln,fn->fl", later, x)
     r /= np.maximum(np.einsum("fn,fn->f", x, x), np.finfo(np.float32).tiny)[:, None]*taper[lag]
     best = np.where(abs(lag - period[:, None]) <= reach[:, None], r, -1).argmax(1)
-    best = best.clip(_POINTS[-1], 2*most - _POINTS[-1])
-    strength = (r[rows, best[:, None] + _POINTS] @ _KERNEL).max(1)
+    best = best.clip(_POINTS[-1], len(lag) - 1 - _POINTS[-1])
+    strength = (r[np.arange(len(x))[:, None], best[:, None] + _POINTS] @ _KERNEL).max(1)
     return np.where(strength > 1, 1/strength, strength)
 
 # %% ../../nbs/09_quality.ipynb #d3c3d2a6
@@ -292,10 +291,12 @@ def _smoothed_levels(power, step): # -> dB of quefrencies from `_LINE[0]` on, fl
     sums = np.cumsum(power[:, first - size//2 - 1:], 1)
     return _DB*np.log(np.maximum(sums[:, size:] - sums[:, :-size], 1e-30)/size), first
 
-def _theil_line(x, y): # (n,), (frames, n) -> slope and intercept, shape (frames,)
+def _middle(x): return np.partition(x, x.shape[1]//2, 1)[:, x.shape[1]//2] # median of an odd number
+
+def _theil_line(x, y): # (n,), (frames, n), n is 4 i + 3 -> slope and intercept, shape (frames,)
     half = len(x)//2
-    slope = np.median((y[:, -half:] - y[:, :half])/(x[-half:] - x[:half]), 1)
-    return slope, np.median(y - slope[:, None]*x, 1)
+    slope = _middle(y[:, -half:] - y[:, :half])/(x[-half] - x[0])
+    return slope, _middle(y - slope[:, None]*x)
 
 # %% ../../nbs/09_quality.ipynb #67228be7
 def cepstral_peaks(
@@ -309,6 +310,7 @@ def cepstral_peaks(
         power, step = _cepstra(samples, middles[i:i + _BLOCK], sample_rate)
         level, begin = _smoothed_levels(power, step)
         line = np.arange(0, level.shape[1], _LINE_STEP)
+        line = line[:(len(line) + 1)//4*4 - 1]
         slope, intercept = _theil_line(((line + begin)*step).astype(np.float32), level[:, line])
         first, last = (int(q/step) - begin for q in _PEAK)
         best = first + level[:, first:last + 2].argmax(1)
@@ -335,16 +337,17 @@ def _slope_weights(hz, low, high): # so that levels @ weights is the slope, dB/H
     x = np.nan_to_num(x - np.nanmean(x))
     return x/(x @ x)
 
-def _balance(power, before, hz): # power of frames to 5 kHz, and of those before each -> rows of `SpectralBalance`
-    flux = np.sqrt(((np.sqrt(power) - np.sqrt(before))**2).mean(1))
-    lower, upper = (power @ ((hz >= low) & (hz < high)).astype(power.dtype)
-                    for low, high in ((50, 1000), (1000, 5001)))
+def _balance(power, hz): # (frames, bins to 5 kHz) -> rows of `SpectralBalance` for all but the first frame
+    change = np.diff(np.sqrt(power), axis=0)
+    flux = np.sqrt(np.einsum("fk,fk->f", change, change)/len(hz))
+    bands = [(hz >= low) & (hz < high) for low, high in ((50, 1000), (1000, 5001))]
+    lower, upper = power[1:] @ bands[0].astype(np.float32), power[1:] @ bands[1].astype(np.float32)
     split, voice = np.searchsorted(hz, (2000, 1500.001))
-    level = _level(power[:, :voice])
-    slopes = [level @ _slope_weights(hz[:voice], *band).astype(power.dtype) for band in ((0, 500), (500, 1500))]
-    hammarberg = _level(power[:, :split].max(1)) - _level(power[:, split:].max(1))
-    rows = np.array([10*np.log10(upper/lower), hammarberg, *slopes, flux], float)
-    rows[:4, ~(power.max(1) > 0)] = np.nan
+    low, high = power[1:, :split].max(1), power[1:, split:].max(1)
+    weights = np.stack([_slope_weights(hz[:voice], *band) for band in ((0, 500), (500, 1500))], 1)
+    slopes = _level(power[1:, :voice]) @ weights.astype(np.float32)
+    rows = np.array([10*np.log10(upper/lower), _level(low) - _level(high), *slopes.T, flux], float)
+    rows[:4, np.maximum(low, high) == 0] = np.nan
     return rows
 
 # %% ../../nbs/09_quality.ipynb #a7c13848
@@ -368,8 +371,8 @@ def spectral_balance(
             needed = np.union1d(k, k - 1)
             x = cut_windows(y, needed*hop + (hop - size)//2, size)
             spectrum = np.fft.rfft(x*window, n_fft)[:, :len(hz)]
-            power, at = spectrum.real**2 + spectrum.imag**2, np.searchsorted(needed, k)
-            out[:, k] = _balance(power[at], power[at - 1], hz)
+            rows = _balance(spectrum.real**2 + spectrum.imag**2, hz)
+            out[:, k] = rows[:, np.searchsorted(needed, k) - 1]
     return SpectralBalance(*out)
 
 # %% ../../nbs/09_quality.ipynb #a51e2016
@@ -427,17 +430,14 @@ class QualityFrames:
     nuclei: np.ndarray # seconds
 
 # %% ../../nbs/09_quality.ipynb #8e7812c2
-_EVERY = 2 # frames
-
-def _every_other(f0): # -> frames that long windows are put on, int, ascending
-    frame = np.arange(len(f0))
-    voiced = f0 > 0
+def _every(step, f0): # -> voiced frames, one in so many of each stretch, int, ascending
+    voiced, frame = f0 > 0, np.arange(len(f0))
     begin = np.maximum.accumulate(np.where(np.diff(voiced, prepend=False), frame, 0))
-    return frame[voiced & ((frame - begin) % _EVERY == _EVERY//2)]
+    return frame[voiced & ((frame - begin) % step == step//2)]
 
 def _speaker_formants(samples, f0, hop, sample_rate, speakers): # -> Hz, shape (frames, 3)
     out = np.full((len(f0), 3), np.nan)
-    voiced, measured = f0 > 0, _every_other(f0)
+    voiced, measured = f0 > 0, _every(2, f0)
     stretch = np.cumsum(np.diff(voiced, prepend=False))
     for speaker in np.unique(speakers[voiced]):
         k = np.flatnonzero(voiced & (speakers == speaker))
@@ -455,13 +455,13 @@ def measure_quality(
 )->QualityFrames:
     "Measure the voice quality of a file"
     samples, f0 = np.asarray(samples), np.asarray(f0, float)
-    k = _every_other(f0)
+    second, third = _every(2, f0), _every(3, f0)
     who = np.zeros(len(f0), int) if speakers is None else np.asarray(speakers)
     balance = spectral_balance(samples, len(f0), hop, sample_rate, np.flatnonzero(f0 > 0))
     looked_at, cpps = np.full(len(f0), np.nan), np.full(len(f0), np.nan)
-    looked_at[k] = f0[k]
+    looked_at[second] = f0[second]
     hnr = harmonicity(samples, looked_at, hop, sample_rate)
-    cpps[k] = cepstral_peaks(samples, k*hop + hop//2, sample_rate)
+    cpps[third] = cepstral_peaks(samples, third*hop + hop//2, sample_rate)
     measured = (hnr, cpps, balance.slope_0_500, balance.slope_500_1500, balance.alpha_ratio, balance.hammarberg,
                 balance.flux)
     marks = period_marks(samples, f0, hop, sample_rate)
