@@ -47,6 +47,7 @@ def cut_windows(
     if before or after: samples = np.pad(samples, (before, after))
     return sliding_window_view(samples, n)[starts + before]
 
+# %% ../../nbs/09_formants.ipynb #7ac25e13
 def power_spectra(
     samples:np.ndarray, # mono, float, shape (n,)
     middles:np.ndarray, # sample in the middle of each window, int, shape (frames,)
@@ -126,10 +127,7 @@ def _by_eigenvalues(a): # (order + 1, frames) -> u, v of complex pairs, (order/2
     z = np.sort(z, 1)[:, :order//2].T
     return -2*z.real, abs(z)**2
 
-def quadratic_factors(
-    a:np.ndarray, # polynomials of one even order, 1 first, float64, shape (frames, order + 1)
-)->tuple[np.ndarray, np.ndarray]: # u and v of x² + ux + v, shape (frames, order/2); NaN: none, or real roots
-    "Factor polynomials"
+def _factors(a): # polynomials, (frames, order + 1) -> u and v, shape (2, frames, order/2)
     a = np.ascontiguousarray(a.T)
     out, waiting = np.full((2, len(a)//2, a.shape[1]), np.nan), np.flatnonzero(np.isfinite(a).all(0))
     a = a[:, waiting]
@@ -143,26 +141,38 @@ def quadratic_factors(
             out[:, :, waiting[close]] = u[:, close], v[:, close]
             waiting, a, u, v = waiting[~close], a[:, ~close], u[:, ~close], v[:, ~close]
     if len(waiting): out[:, :, waiting] = _by_eigenvalues(a)
-    return out[0].T, out[1].T
+    return out.swapaxes(1, 2)
+
+_BLOCK = 1024 # polynomials that stay in a processor's cache
+
+def quadratic_factors(
+    a:np.ndarray, # polynomials of one even order, 1 first, float64, shape (frames, order + 1)
+)->tuple[np.ndarray, np.ndarray]: # u and v of x² + ux + v, shape (frames, order/2); NaN: none, or real roots
+    "Factor polynomials"
+    out = np.empty((2, len(a), a.shape[1]//2))
+    for i in range(0, len(a), _BLOCK): out[:, i:i + _BLOCK] = _factors(a[i:i + _BLOCK])
+    return out[0], out[1]
 
 # %% ../../nbs/09_formants.ipynb #a4f68d31
 _MARGIN = 50 # Hz at both ends of the band in which a root is no formant
 
 def resonances(
     a:np.ndarray, # of `linear_prediction`, shape (frames, order + 1)
-    sample_rate:float, # Hz
+    sample_rate:float|np.ndarray, # Hz, of all or of each frame
     count:int=3,
 )->tuple[np.ndarray, np.ndarray]: # frequency and bandwidth, Hz, shape (frames, count); NaN: not there
     "Find the lowest resonances"
-    u, v = quadratic_factors(a)
+    (u, v), sample_rate = quadratic_factors(a), np.reshape(sample_rate, (-1, 1))
     there = u*u < 4*v
     radius = np.sqrt(np.where(there, v, 1))
     hz = np.arccos(np.where(there, -u/2/radius, 1))*sample_rate/(2*pi)
     hz[(hz < _MARGIN) | (hz > sample_rate/2 - _MARGIN)] = np.inf
-    lowest = np.argsort(hz, 1)[:, :count]
+    lowest, out = np.argsort(hz, 1)[:, :count], np.full((2, len(a), count), np.nan)
     hz, radius = (np.take_along_axis(x, lowest, 1) for x in (hz, radius))
     found = np.isfinite(hz)
-    return np.where(found, hz, np.nan), np.where(found, -np.log(radius)*sample_rate/pi, np.nan)
+    out[0, :, :hz.shape[1]] = np.where(found, hz, np.nan)
+    out[1, :, :hz.shape[1]] = np.where(found, -np.log(radius)*sample_rate/pi, np.nan)
+    return out[0], out[1]
 
 # %% ../../nbs/09_formants.ipynb #768afe98
 @dataclass(frozen=True, eq=False)
@@ -172,7 +182,7 @@ class Formants:
     bandwidth: np.ndarray # Hz, float32, shape (frames, 3)
     ceiling: float # Hz
 
-_BLOCK, _WINDOWS = 1024, 256 # frames and windows at a time
+_WINDOWS = 256 # at a time
 
 def _autocorrelations(samples, middles, sample_rate, ceilings): # -> shape (ceilings, frames, 11)
     bins = next_fast_length(round(_WINDOW*sample_rate))//2 + 1
@@ -182,6 +192,7 @@ def _autocorrelations(samples, middles, sample_rate, ceilings): # -> shape (ceil
         out[i:i + _WINDOWS] = power_spectra(samples, middles[i:i + _WINDOWS], sample_rate) @ weights
     return out.reshape(len(middles), len(ceilings), -1).swapaxes(0, 1)
 
+# %% ../../nbs/09_formants.ipynb #d0e85b17
 def measure_formants(
     samples:np.ndarray, # mono, float, shape (n,), in [-1, 1]
     middles:np.ndarray, # sample in the middle of each frame, int, shape (frames,): frames with a voice
@@ -204,7 +215,7 @@ def measure_formants(
 CEILINGS = tuple(range(4500, 6501, 200)) # Hz
 _LEAST_FRAMES, _MOST_FRAMES = 50, 400 # of a speaker that are looked at
 
-def _spread(frequency, groups): # Hz, (frames, 2); ascending labels -> mean variance about a line in each group
+def _spread(frequency, groups): # Hz, (frames, 2); ascending labels -> variance about a line in each
     known = np.isfinite(frequency).all(1)
     x, number = 12*np.log2(frequency[known]), np.unique(groups[known], return_inverse=True)[1]
     n = np.bincount(number)
@@ -218,6 +229,7 @@ def _spread(frequency, groups): # Hz, (frames, 2); ascending labels -> mean vari
     enough = n >= 4
     return apart[enough].sum()/(n[enough] - 2).sum() if enough.any() else np.inf
 
+# %% ../../nbs/09_formants.ipynb #f27a61c4
 def fit_ceiling(
     samples:np.ndarray, # mono, float, shape (n,)
     middles:np.ndarray, # sample in the middle of each frame of one speaker with a voice, int, ascending
@@ -230,8 +242,9 @@ def fit_ceiling(
     chosen = _spread_over(groups)
     middles, groups = np.asarray(middles)[chosen], np.asarray(groups)[chosen]
     possible = [c for c in ceilings if c <= sample_rate/2] or [sample_rate/2]
-    each = _autocorrelations(np.asarray(samples), middles, sample_rate, possible)
-    spreads = [_spread(resonances(linear_prediction(r), 2*c, 2)[0], groups) for r, c in zip(each, possible)]
+    r = _autocorrelations(np.asarray(samples), middles, sample_rate, possible).reshape(-1, _ORDER + 1)
+    frequency, _ = resonances(linear_prediction(r), np.repeat(2*np.array(possible), len(middles)), 2)
+    spreads = [_spread(part, groups) for part in np.split(frequency, len(possible))]
     return float(possible[int(np.argmin(spreads))])
 
 # %% ../../nbs/09_formants.ipynb #389359a7

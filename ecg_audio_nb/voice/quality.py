@@ -53,8 +53,8 @@ def _correlations(y, at, period, side): # one row a walker -> (r, lengths), firs
     count = np.ceil(at + far - half).astype(int) - start + 1
     longest, most = int(width.max()), int(count.max())
     inside = np.arange(longest) < width[:, None]
-    here = np.where(inside, y[first[:, None] + np.arange(longest)], 0)
-    there = y[start[:, None] + np.arange(most + longest - 1)]
+    here = sliding_window_view(y, longest)[first]*inside
+    there = sliding_window_view(y, most + longest - 1)[start]
     product = np.einsum("wlk,wk->wl", sliding_window_view(there, longest, axis=1), here)
     energy = np.zeros((len(at), most + longest), np.float32)
     np.cumsum(np.square(there), 1, out=energy[:, 1:])
@@ -75,7 +75,7 @@ def _step(y, at, period, side): # -> positions, correlation (-1: none found), pe
     shift = (right - left)/2/np.where(bend > 0, bend, np.inf)
     begins = start + best + 1
     to = np.where(found, at + begins + shift - first, at + side*period)
-    peak = np.where(inside, abs(y[begins[:, None] + np.arange(inside.shape[1])]), 0).max(1)
+    peak = (abs(sliding_window_view(y, inside.shape[1])[begins])*inside).max(1)
     return to, np.where(found, middle + (right - left)*shift/4, -1), np.where(found, peak, 0)
 
 _WALKERS = 128 # of about the same period, compared at a time
@@ -276,7 +276,7 @@ _CEPSTRUM_WINDOW, _CEPSTRUM_HZ, _SMOOTHED = 0.1, 5000.0, 0.001 # seconds, Hz, se
 _LINE, _LINE_STEP, _PEAK = (0.001, 0.05), 4, (1/330, 1/60) # seconds of quefrency, values, seconds
 _DB = np.float32(10/np.log(10))
 
-def _cepstra(samples, middles, sample_rate): # -> power of the cepstrum, (frames, quefrencies); seconds of a step
+def _cepstra(samples, middles, sample_rate): # -> power of cepstra, (frames, quefrencies); their step, s
     n = round(_CEPSTRUM_WINDOW*sample_rate)
     top = round(min(_CEPSTRUM_HZ, sample_rate/2)*n/sample_rate) # bin
     x = cut_windows(samples, middles - n//2, n)
@@ -291,6 +291,7 @@ def _smoothed_levels(power, step): # -> dB of quefrencies from `_LINE[0]` on, fl
     sums = np.cumsum(power[:, first - size//2 - 1:], 1)
     return _DB*np.log(np.maximum(sums[:, size:] - sums[:, :-size], 1e-30)/size), first
 
+# %% ../../nbs/09_quality.ipynb #90c4d7e2
 def _middle(x): return np.partition(x, x.shape[1]//2, 1)[:, x.shape[1]//2] # median of an odd number
 
 def _theil_line(x, y): # (n,), (frames, n), n is 4 i + 3 -> slope and intercept, shape (frames,)
@@ -446,6 +447,7 @@ def _speaker_formants(samples, f0, hop, sample_rate, speakers): # -> Hz, shape (
         out[k] = measure_formants(samples, k*hop + hop//2, sample_rate, ceiling).frequency
     return out
 
+# %% ../../nbs/09_quality.ipynb #1f5be3a9
 def measure_quality(
     samples:np.ndarray, # mono, float, shape (n,), in [-1, 1]
     f0:np.ndarray, # Hz, shape (frames,), a frame in the middle of every hop; NaN: unvoiced
@@ -462,8 +464,8 @@ def measure_quality(
     looked_at[second] = f0[second]
     hnr = harmonicity(samples, looked_at, hop, sample_rate)
     cpps[third] = cepstral_peaks(samples, third*hop + hop//2, sample_rate)
-    measured = (hnr, cpps, balance.slope_0_500, balance.slope_500_1500, balance.alpha_ratio, balance.hammarberg,
-                balance.flux)
+    measured = (hnr, cpps, balance.slope_0_500, balance.slope_500_1500, balance.alpha_ratio,
+                balance.hammarberg, balance.flux)
     marks = period_marks(samples, f0, hop, sample_rate)
     return QualityFrames(sample_rate, hop, f0, _speaker_formants(samples, f0, hop, sample_rate, who),
                          dict(zip(_FRAME_MEASURES, measured)), marks,
