@@ -1,4 +1,4 @@
-"""Measure the resonances of the vocal tract: F1, F2, F3 by Burg's method, with a ceiling that fits the speaker
+"""Measure the resonances of the vocal tract: F1, F2, F3 as Praat's Burg measures them, with a ceiling that fits the speaker
 
 As Praat's *To Formant (burg)*: the sound is lifted by 6 dB an octave from 50 Hz on, cut by a Gaussian window of
 25 ms (50 ms with its tails) and limited to a ceiling; ten coefficients of linear prediction give five
@@ -43,9 +43,11 @@ def cut_windows(
 )->np.ndarray: # a copy, shape (windows, n), with zeros around the file
     "Cut windows"
     if not len(starts): return np.zeros((0, n), samples.dtype)
-    before, after = max(0, -int(starts.min())), max(0, int(starts.max()) + n - len(samples))
-    if before or after: samples = np.pad(samples, (before, after))
-    return sliding_window_view(samples, n)[starts + before]
+    first, stop = int(starts.min()), int(starts.max()) + n
+    part = samples[max(first, 0):max(stop, 0)]
+    before, after = min(max(-first, 0), stop - first), min(max(stop - len(samples), 0), stop - first)
+    if before or after: part = np.pad(part, (before, after))
+    return sliding_window_view(part, n)[starts - first]
 
 # %% ../../nbs/09_formants.ipynb #7ac25e13
 def power_spectra(

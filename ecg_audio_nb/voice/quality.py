@@ -127,7 +127,7 @@ def period_marks(
     begins = np.array([_peak_near(y, int(m - h) + 1, int(m + h) + 1) for m, h in zip(middle, half)])
     both, side = np.tile(every, 2), np.repeat([1, -1], len(every))
     ends = np.concatenate([edges[:, 1], edges[:, 0]])
-    position, owner = _walk(y, begins[both], ends, side, both, period_at, abs(y).max())
+    position, owner = _walk(y, begins[both], ends, side, both, period_at, max(y.max(), -y.min()))
     position, owner = np.append(begins, position) - around, np.append(every, owner)
     order = np.argsort(position, kind="stable")
     return PeriodMarks(position[order], owner[order])

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from ecg_audio_nb.audio.media import load_audio
 from ecg_audio_nb.voice.acoustics import frames
-from ecg_audio_nb.voice.formants import (CEILINGS, fit_ceiling, gaussian_window, linear_prediction, measure_formants,
-    quadratic_factors, resonances)
+from ecg_audio_nb.voice.formants import (CEILINGS, cut_windows, fit_ceiling, gaussian_window, linear_prediction,
+    measure_formants, quadratic_factors, resonances)
 
 DATA = Path(__file__).parents[3] / "shared/data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no data at {DATA}")
@@ -75,6 +75,15 @@ def test_noise_through_resonances(hz, rate):
     y /= abs(y).max()
     got = measure_formants(y, np.arange(rate // 10, 9 * rate // 10, rate // 100), rate, 5000)
     assert np.median(got.frequency, 0) == pytest.approx(hz, rel=0.04)
+
+
+@given(starts=st.lists(st.integers(-30, 30), max_size=5), n=st.integers(1, 9), length=st.integers(0, 12))
+@settings(max_examples=100, deadline=None)
+def test_windows_have_zeros_around_the_file(starts, n, length):
+    y = np.arange(1.0, length + 1)
+    wide = np.pad(y, 50)
+    expected = [wide[s + 50:s + 50 + n].tolist() for s in starts]
+    assert cut_windows(y, np.array(starts, int), n).tolist() == expected
 
 
 def test_nothing_to_measure():

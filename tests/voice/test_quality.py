@@ -139,6 +139,17 @@ def test_slope_of_noise_that_falls():
     assert np.mean(got.slope_500_1500) == pytest.approx(-0.020, abs=0.002)
 
 
+@given(wanted=st.sets(st.integers(0, 99)))
+@settings(max_examples=20, deadline=None)
+def test_frames_that_are_wanted(wanted):
+    y, wanted = noise(RATE).astype(np.float32), np.array(sorted(wanted), int)
+    every, some = spectral_balance(y, 100, HOP), spectral_balance(y, 100, HOP, wanted=wanted)
+    for name in ("alpha_ratio", "hammarberg", "slope_0_500", "slope_500_1500", "flux"):
+        expected = np.full(100, np.nan)
+        expected[wanted] = getattr(every, name)[wanted]
+        np.testing.assert_allclose(getattr(some, name), expected, rtol=1e-4, atol=1e-6)
+
+
 def test_flux_is_zero_where_nothing_changes():
     y = np.sin(2 * np.pi * 400 * np.arange(RATE) / RATE) # whole periods in a hop
     assert spectral_balance(y, 100, HOP).flux[5:95].max() < 1e-3
