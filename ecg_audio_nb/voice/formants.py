@@ -1,4 +1,4 @@
-"""Measure the resonances of the vocal tract: F1, F2, F3 as Praat's Burg measures them, with a ceiling that fits the speaker
+"""Measure the resonances of the vocal tract: F1, F2, F3 by Burg's method, with a ceiling that fits the speaker
 
 As Praat's *To Formant (burg)*: the sound is lifted by 6 dB an octave from 50 Hz on, cut by a Gaussian window of
 25 ms (50 ms with its tails) and limited to a ceiling; ten coefficients of linear prediction give five
