@@ -377,10 +377,17 @@ def spectral_balance(
     return SpectralBalance(*out)
 
 # %% ../../nbs/09_quality.ipynb #a51e2016
+def _energies(samples, tick): # of ticks, about the mean; a part of the file at a time
+    mean, size = np.mean(samples, dtype=float), tick << 16
+    out = []
+    for i in range(0, len(samples), size):
+        y = np.asarray(samples[i:i + size], np.float32) - np.float32(mean)
+        out.append(np.add.reduceat(np.square(y), np.arange(0, len(y), tick), dtype=float))
+    return np.concatenate(out)
+
 def _intensity(samples, n_frames, hop, sample_rate): # dB of each frame; -inf in digital silence
     tick = max(1, hop//10)
-    y = np.asarray(samples, np.float32)
-    energy = np.add.reduceat(np.square(y - y.mean()), np.arange(0, len(y), tick), dtype=float)
+    energy = _energies(samples, tick)
     half = round(3.2/50*sample_rate/tick)
     at = np.arange(-half, half + 1)/half
     window = np.i0((2*pi**2 + 0.5)*np.sqrt(1 - at**2))
