@@ -297,6 +297,7 @@ def _full_features(edges, within, f, carries, voiced): # the other features of e
 # %% ../../nbs/16_acoustics.ipynb #67426d06
 _OF_F0 = ("pitch_hz", "pitch_range_semitones", "pitch_slope", "hnr_db", "f0_reliability", "creak_fraction")
 _OF_SPEECH = ("spectral_centroid", "zero_crossing_rate", "mfcc")
+_OF_LEVEL = ("volume_db", "volume_peak_db", "voiced_fraction")
 _OF_QUALITY = tuple(f.name for f in fields(VoiceQuality) if f.name != "reasons")
 
 def _reason(measure, n_frames, n_voiced, silent): # of a span with times
@@ -304,49 +305,52 @@ def _reason(measure, n_frames, n_voiced, silent): # of a span with times
     if measure in _OF_F0: return "too_short" if n_voiced or n_frames < 3 else "unvoiced"
     return "silent" if silent or measure not in _OF_SPEECH else "no_speech"
 
-def _with_reasons(features, timed, n_frames, n_voiced): # timed: the span has times
+def _reasons(values, timed, n_frames, n_voiced): # timed: the span has times
     "Say of each measure of the frames why it is None"
-    missing = [m for m in (*_OF_F0, *_OF_SPEECH, "volume_db", "volume_peak_db", "voiced_fraction")
-               if getattr(features, m) is None]
-    silent = features.volume_db is None
-    reasons = {m: _reason(m, n_frames, n_voiced, silent) if timed else "no_time" for m in missing}
-    return replace(features, reasons=features.reasons | reasons)
+    missing = [m for m in (*_OF_F0, *_OF_SPEECH, *_OF_LEVEL) if values.get(m) is None]
+    if not timed: return dict.fromkeys(missing, "no_time")
+    silent = values["volume_db"] is None
+    return {m: _reason(m, n_frames, n_voiced, silent) for m in missing}
 
 # %% ../../nbs/16_acoustics.ipynb #716f0cc4
-def _with_quality(features, quality, timed): # FullFeatures, VoiceQuality, whether the span has times
+def _add_quality(row, quality, timed): # measures by name; VoiceQuality; whether the span has times
     "Add the measures of `quality`, and say why those are None that are"
-    values = {m: getattr(quality, m) for m in _OF_QUALITY}
-    reasons = {m: quality.reasons[m].value if timed else "no_time" for m in quality.reasons}
-    return replace(features, **values, reasons={k: v for k, v in features.reasons.items() if k not in values}
-                   | reasons)
+    row.update((m, getattr(quality, m)) for m in _OF_QUALITY)
+    for m in _OF_QUALITY: row["reasons"].pop(m, None)
+    row["reasons"].update((m, why.value if timed else "no_time") for m, why in quality.reasons.items())
 
-def _pool_detail(features, spans, detail):
-    "Add voice quality to the features of every span"
-    timed = [None not in span for span in spans]
+def _add_detail_of(rows, spans, timed, detail):
+    "Add voice quality to the measures of every span"
     known = [span if has_times else (0.0, 0.0) for span, has_times in zip(spans, timed)]
     quality = pool_quality(detail.quality, known, detail.clipped, detail.overlapped)
-    return [_with_quality(*each) for each in zip(features, quality, timed)]
+    for each in zip(rows, quality, timed): _add_quality(*each)
 
 # %% ../../nbs/16_acoustics.ipynb #aed443b0
+def _pool_rows(frames, spans, speech): # -> measures of each span, by name
+    edges = _edges(spans, frames)
+    within = _frames_in(edges, frames)
+    carries, voiced = _carries_speech(speech, frames), _voiced_frames(within, frames)
+    levels, centroids = _levels(edges, frames), _centroids(within, frames, carries)
+    rows = [dict(volume_db=level, pitch_hz=_median_f0(f0), spectral_centroid=centroid)
+            for level, (_, f0), centroid in zip(levels, voiced, centroids)]
+    if frames.peak is None: return rows
+    timed = [None not in span for span in spans]
+    others = _full_features(edges, within, frames, carries, voiced)
+    for row, more, has_times, n, (_, f0) in zip(rows, others, timed, np.diff(within)[:, 0].tolist(), voiced):
+        row.update(more)
+        row["reasons"] = _reasons(row, has_times, n, len(f0))
+    if frames.detail: _add_detail_of(rows, spans, timed, frames.detail)
+    return rows
+
 def pool(
     frames:Frames, # of the whole file
     spans:list[tuple[float, float]], # (start, end) seconds, in any order; `(None, None)`: no times
     speech:list[tuple[float, float]]|None=None, # regions of speech, seconds; None: wherever there is energy
 )->list[AcousticFeatures]: # one a span
     "Pool the frames over every span"
-    full = frames.peak is not None
-    if not frames.n_samples: return [FullFeatures() if full else AcousticFeatures() for _ in spans]
-    edges = _edges(spans, frames)
-    within = _frames_in(edges, frames)
-    carries, voiced = _carries_speech(speech, frames), _voiced_frames(within, frames)
-    pitches = [_median_f0(f0) for _, f0 in voiced]
-    rows = zip(_levels(edges, frames), pitches, _centroids(within, frames, carries))
-    if not full: return [AcousticFeatures(*row) for row in rows]
-    others = _full_features(edges, within, frames, carries, voiced)
-    features = [FullFeatures(*row, **more) for row, more in zip(rows, others)]
-    counts = np.diff(within)[:, 0].tolist(), [len(f0) for _, f0 in voiced]
-    features = [_with_reasons(f, None not in span, *n) for f, span, *n in zip(features, spans, *counts)]
-    return _pool_detail(features, spans, frames.detail) if frames.detail else features
+    kind = AcousticFeatures if frames.peak is None else FullFeatures
+    if not frames.n_samples: return [kind() for _ in spans]
+    return [kind(**row) for row in _pool_rows(frames, spans, speech)]
 
 # %% ../../nbs/16_acoustics.ipynb #1ca611d1
 def _overlaps(turns): # start, end, speaker -> spans in which several speak, seconds, float, shape (spans, 2)
@@ -387,12 +391,12 @@ def pool_turns(
     turns:Sequence[tuple[float, float]], # of one speaker, seconds, in order, apart
 )->AcousticFeatures:
     "Pool the frames over all turns of a speaker"
-    own = frames.cut(turns)
-    [features] = pool(own, [(0, own.n_samples/own.sample_rate)])
-    if frames.detail is None: return features
-    detail = frames.detail
+    own, detail = frames.cut(turns), frames.detail
+    if not own.n_samples or detail is None: return pool(own, [(0, own.n_samples/own.sample_rate)])[0]
+    [row] = _pool_rows(own, [(0, own.n_samples/own.sample_rate)], None)
     [quality] = pool_quality(detail.quality, [turns], detail.clipped, detail.overlapped)
-    return _with_quality(features, quality, True)
+    _add_quality(row, quality, True)
+    return FullFeatures(**row)
 
 # %% ../../nbs/16_acoustics.ipynb #929a204e
 MIN_WORDS = 5
