@@ -9,8 +9,8 @@ Each figure is `[gross, null]` in percent of the frames that have a truth: F0 mo
 figures that are kept, where there are any).
 
 - `disturbed`: LibriSpeech, two utterances of each speaker; truth: Praat on the undisturbed sound. `click`:
-  the speech peaks at 0.03, then ten samples at full scale; `level 10` to `level 40`: a second speaker so many dB
-  below the first, in turns of 1.5 s (the second's frames count); `offset`: 0.2; `clipped`: 20 dB over full
+  the speech peaks at 0.03, then ten samples at full scale; `level 10` to `level 40`: a second speaker so many
+  dB below the first, in turns of 1.5 s (the second's frames count); `offset`: 0.2; `clipped`: 20 dB over full
   scale; `telephone`: 300 to 3400 Hz at 8 kHz; `white`, `babble` (five voices): dB of signal
   over noise;
 - `speech`: real recordings by kind; truth: the frames in which pYIN (librosa) and Praat's subharmonic
