@@ -109,7 +109,9 @@ Modules:
 - `ecg_audio_nb.voice.definitions`: Every measure of a result: definition, window, unit and source
 - `ecg_audio_nb.voice.f0`: Track the fundamental frequency of a voice, after Boersma (1993)
 - `ecg_audio_nb.voice.formants`: Measure the resonances of the vocal tract: F1, F2, F3 by Burg's method, with a ceiling that fits the speaker
+- `ecg_audio_nb.voice.pulses`: Find pulses of a voice too slow for a pitch: creak
 - `ecg_audio_nb.voice.quality`: Measure how a voice sounds: jitter, shimmer, harmonicity, cepstral peak, spectral balance, syllables
+- `ecg_audio_nb.voice.speaker_f0`: Choose among the candidates of F0 once more, by what is known of each speaker
 - `ecg_audio_nb.voice.spectrum`: Measure the timbre of a frame: centroid, cepstrum, changes of sign"""
 
 __version__ = "0.1.0"

@@ -26,6 +26,7 @@ from .speech.transcribe import Transcript
 from .speech.vad import VadScores
 from .audio.loudness import Loudness
 from .voice.acoustics import Frames, VoiceDetail
+from .voice.f0 import Candidates
 from .voice.quality import PeriodMarks, QualityFrames
 
 _log = logging.getLogger("ecg_audio_nb.checkpoints")
@@ -33,7 +34,7 @@ _log = logging.getLogger("ecg_audio_nb.checkpoints")
 # %% ../nbs/18_checkpoints.ipynb #c494315f
 _OF_STAGES = (VadScores, Transcript, Aligned, Diarization, SpeakerEmbeddings, Frames)
 _INSIDE = (Word, Turn, Certainty, ModelInfo, AcousticFeatures, FullFeatures, VoiceDetail, QualityFrames,
-           PeriodMarks, Loudness) # what those hold
+           PeriodMarks, Loudness, Candidates) # what those hold
 _KINDS = {kind.__name__: kind for kind in _OF_STAGES + _INSIDE}
 _OLD_KINDS = {"Scores": VadScores, "Voices": SpeakerEmbeddings} # names in version 0.1
 # present name of a class -> {old name of a field: present name}

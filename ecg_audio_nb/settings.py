@@ -194,7 +194,7 @@ class AcousticsSettings(StageSettings):
     features: Literal["basic", "full"] = "basic" # basic: level, F0, centroid; full: all measures
     f0_floor: float = Field(default=65, ge=30, le=1000) # Hz; lowest F0 that is searched
     f0_ceiling: float = Field(default=500, ge=60, le=2000) # Hz; highest F0 that is searched
-    adaptive: bool = False # True: measure F0 once more, within bounds of each speaker
+    adaptive: bool = True # choose F0 once more, by the bounds and level of each speaker; up to 2000 Hz
 
 class SegmentsSettings(StageSettings):
     "Where one segment ends and the next begins"

@@ -26,7 +26,7 @@ class QuietHandler(SimpleHTTPRequestHandler):
 
 
 LANGUAGES = ("auto", "en", "fr")
-INFERENCE = {"voice", "transcribe", "align", "diarize", "acoustics"}
+INFERENCE = {"voice", "transcribe", "align", "diarize", "acoustics", "adapt"}
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def made(path, folder, **more):
     [
         ({}, set()),
         ({"diarize__threshold": 0.5}, set()),
-        ({"diarize__num_speakers": 1}, set()),
+        ({"diarize__num_speakers": 1}, {"adapt"}),
         ({"diarize__min_turn": 1.0}, set()),
         ({"export__silence_marks": True}, set()),
         ({"export__silence_marks": True, "export__min_silence": 0.1}, set()),
@@ -79,9 +79,9 @@ def made(path, folder, **more):
         ({"export__longest": 2.0}, set()),
         ({"transcribe__enabled": False}, set()),
         ({"voice__onset": 0.9, "voice__offset": 0.85}, {"transcribe", "align"}),
-        ({"acoustics__f0_floor": 80.0}, {"acoustics"}),
-        ({"acoustics__features": "full"}, {"media", "acoustics", "quality"}),
-        ({"acoustics__adaptive": True}, {"acoustics", "adapt"}),
+        ({"acoustics__f0_floor": 80.0}, {"acoustics", "adapt"}),
+        ({"acoustics__features": "full"}, {"media", "acoustics", "adapt", "quality"}),
+        ({"acoustics__adaptive": False}, {"acoustics"}),
         (
             {"diarize__enabled": False},
             {"voice", "transcribe", "align"},

@@ -100,7 +100,8 @@ def test_metadata_says_what_ran(result, sample):
     assert m.filename == "sample.mp4" and len(m.source_sha256) == 64
     assert set(m.models) == {"voice", "voice_fill", "transcribe", "align", "diarize"}
     assert all(len(model.sha256) == 64 for model in m.models.values())
-    assert set(m.timing.stages) == {"fetch", "media", "voice", "transcribe", "align", "diarize", "acoustics"}
+    stages = {"fetch", "media", "voice", "transcribe", "align", "diarize", "acoustics", "adapt"}
+    assert set(m.timing.stages) == stages
     assert {stage: m.models[stage].engine for stage in ("transcribe", "align", "diarize")} == {
         "transcribe": "whisper", "align": "phones", "diarize": "embedded"}
     assert m.language_detected == "en" and m.language_probability > 0.5

@@ -25,10 +25,13 @@ import numpy as np
 from ..audio.loudness import Loudness, clipped_runs, measure_loudness
 from ..schema import AcousticFeatures, FullFeatures, Range
 from ..settings import AcousticsSettings
-from .f0 import VOICING_THRESHOLD, Candidates, FramePlan
-from .f0 import autocorrelation, find_maxima, frame_windows
+from .f0 import HIGHEST, OCTAVE_COST, VOICING_THRESHOLD, Candidates, FramePlan
+from .f0 import autocorrelation, find_above, find_maxima, frame_windows
+from .f0 import has_window, is_above, is_at_bound, to_harmonicity, to_strength
 from .f0 import power_spectrum, running_sums, strongest_candidates, taper, track_f0
 from .f0 import weigh_silence
+from .pulses import is_ringing, slow_pulses
+from .speaker_f0 import track_speakers
 from .quality import QualityFrames, VoiceQuality, measure_quality, pool_quality
 from .spectrum import N_COEFFICIENTS, cepstrum, mel_bands, sign_changes, spectral_centroid
 
@@ -79,7 +82,7 @@ def _tick_energy(
 
 # %% ../../nbs/16_acoustics.ipynb #d8a75255
 _TICK_ARRAYS = ("energy", "peak")
-_FRAME_ARRAYS = ("power", "centroid", "f0", "harmonicity", "crossings", "mfcc")
+_FRAME_ARRAYS = ("power", "centroid", "f0", "harmonicity", "crossings", "mfcc", "creak")
 
 @dataclass(frozen=True, eq=False)
 class VoiceDetail:
@@ -104,11 +107,17 @@ class Frames:
     harmonicity: np.ndarray|None = None # dB, float32, shape (frames,); NaN where unvoiced
     crossings: np.ndarray|None = None # changes of sign about the mean, uint16, shape (frames,)
     mfcc: np.ndarray|None = None # float32, shape (frames, 13); NaN without energy
+    creak: np.ndarray|None = None # pulses too slow for a pitch, bool, shape (frames,)
+    candidates: Candidates|None = None # of F0, for `refine_f0`; None: nothing to refine
     detail: VoiceDetail|None = None # of `add_detail`
 
     @property
     def times(self)->np.ndarray: # seconds, shape (frames,)
         return (np.arange(len(self.f0)) + 0.5)*self.hop/self.sample_rate
+
+    @property
+    def strength(self)->np.ndarray|None: # how far a voice repeats, shape (frames,); NaN where unvoiced
+        return None if self.harmonicity is None else to_strength(self.harmonicity)
 
     @property
     def level(self)->np.ndarray: # dBFS of each hop, shape (frames,); NaN in digital silence
@@ -133,7 +142,7 @@ def cut_frames(
     ticks = ticks[ticks < len(frames.energy)]
     n_samples = len(k)*frames.hop
     if last - 1 in k: n_samples -= last*frames.hop - frames.n_samples # the last hop may be shorter
-    columns = {}
+    columns = {"candidates": None}
     for names, index in ((_TICK_ARRAYS, ticks), (_FRAME_ARRAYS, k)):
         for name in names:
             values = getattr(frames, name)
@@ -147,7 +156,6 @@ class _Measures:
     power: np.ndarray # shape (frames,)
     centroid: np.ndarray # Hz, shape (frames,)
     candidates: Candidates # of F0
-    peaks: np.ndarray # in units of the file's peak, shape (frames,)
     mfcc: np.ndarray|None # shape (frames, 13)
 
 def _measure_block(windows, means, plan, bands, full_scale): # `bands`: None for no cepstrum
@@ -155,21 +163,53 @@ def _measure_block(windows, means, plan, bands, full_scale): # `bands`: None for
     power = power_spectrum(x, plan)
     r = autocorrelation(power, plan)/plan.window_autocorrelation
     candidates = strongest_candidates(find_maxima(r, plan, VOICING_THRESHOLD/2), len(peaks), plan.ceiling)
+    candidates = replace(candidates, peaks=peaks, above=find_above(r, plan, candidates))
     mfcc = None if bands is None else cepstrum(power, bands, full_scale)
-    return _Measures(power.sum(1), spectral_centroid(power, plan), candidates, peaks, mfcc)
+    return _Measures(power.sum(1), spectral_centroid(power, plan), candidates, mfcc)
 
 # %% ../../nbs/16_acoustics.ipynb #7775e604
+def _join(parts, name): # arrays of blocks of frames -> of all
+    return np.concatenate([getattr(part, name) for part in parts])
+
 def _measure_windows(y, mean, peak, plan, full): # `full`: with cepstrum
     full_scale = 20*log10(peak) if peak > 0 else 0.0
     bands = mel_bands(plan) if full else None
     parts = [_measure_block(*block, plan, bands, full_scale) for block in frame_windows(y, mean, peak, plan)]
-    f0 = np.concatenate([part.candidates.f0 for part in parts])
-    gain = np.concatenate([part.candidates.gain for part in parts])
-    mfcc = np.concatenate([part.mfcc for part in parts]) if full else None
-    power = np.concatenate([part.power for part in parts])
-    centroid = np.concatenate([part.centroid for part in parts])
-    peaks = np.concatenate([part.peaks for part in parts])
-    return _Measures(power, centroid, weigh_silence(Candidates(f0, gain), peaks), peaks, mfcc)
+    of_f0 = [part.candidates for part in parts]
+    candidates = Candidates(*(_join(of_f0, name) for name in ("f0", "gain", "peaks", "above")))
+    mfcc = _join(parts, "mfcc") if full else None
+    return _Measures(_join(parts, "power"), _join(parts, "centroid"), candidates, mfcc)
+
+# %% ../../nbs/16_acoustics.ipynb #cd5143fb
+@dataclass(frozen=True, eq=False)
+class _Tracked:
+    "F0 of the first pass"
+    f0: np.ndarray # Hz, shape (frames,); NaN where unvoiced
+    harmonicity: np.ndarray # dB, same shape
+    creak: np.ndarray # bool, same shape
+    candidates: Candidates # for the second pass; `above` only where it is the F0
+
+def _move_above(candidates, is_above): # frames whose F0 lies above the ceiling have that candidate alone
+    f0, gain, above = candidates.f0, candidates.gain, candidates.above
+    above[~is_above | (above > HIGHEST)] = np.nan
+    gain[is_above & np.isnan(above), 1] = gain[is_above, 2:] = -np.inf
+    k = np.flatnonzero(above > 0)
+    gain[k, 1] += OCTAVE_COST*np.log2(above[k]/f0[k, 1])
+    f0[k, 1] = above[k]
+
+def _track(candidates, y, energy, plan): # of a whole file -> `_Tracked`
+    n, gain = len(candidates.f0), candidates.gain
+    pulses = slow_pulses(y, energy, n, plan.sample_rate)
+    gain[is_ringing(candidates.f0, pulses)] = -np.inf
+    whole = has_window(n, plan, len(y))
+    gain[~whole, 1:] = -np.inf
+    f0, harmonicity = track_f0(weigh_silence(candidates, candidates.peaks), plan)
+    above = is_above(f0, to_strength(harmonicity), candidates.above)
+    unknown = above | is_at_bound(f0, plan)
+    f0[unknown], harmonicity[unknown] = np.nan, np.nan
+    creak = np.isnan(f0) & ((pulses.rate < plan.floor) | (pulses.rate > 0) & whole)
+    _move_above(candidates, above)
+    return _Tracked(f0, harmonicity, creak, candidates)
 
 # %% ../../nbs/16_acoustics.ipynb #63901e3b
 def _no_frames(plan, sample_rate, full):
@@ -177,9 +217,12 @@ def _no_frames(plan, sample_rate, full):
     frames = Frames(sample_rate, 0, plan.tick, plan.hop, empty, empty, empty, empty)
     if not full: return frames
     mfcc = np.empty((0, N_COEFFICIENTS), np.float32)
-    return replace(frames, peak=empty, harmonicity=empty, crossings=empty, mfcc=mfcc)
+    return replace(frames, peak=empty, harmonicity=empty, crossings=empty, mfcc=mfcc, creak=empty > 0)
 
 # %% ../../nbs/16_acoustics.ipynb #cd235823
+def _plan(sample_rate, settings):
+    return FramePlan(sample_rate, settings.f0_floor, min(settings.f0_ceiling, sample_rate/2))
+
 def frames(
     samples:np.ndarray, # mono, floats, shape (n,), in [-1, 1]
     sample_rate:int=16000, # Hz, 8000 or more
@@ -188,20 +231,22 @@ def frames(
     "Measure a whole file once. Raises `ValueError` for what is no waveform"
     y, full = np.asarray(samples), settings.features == "full"
     _check(y, sample_rate)
-    plan = FramePlan(sample_rate, settings.f0_floor, min(settings.f0_ceiling, sample_rate/2))
+    plan = _plan(sample_rate, settings)
     if not len(y): return _no_frames(plan, sample_rate, full)
     mean = y.mean(dtype=np.float64)
     energy, peak = _tick_energy(y, mean, plan.tick, ceil(plan.period/plan.tick))
     measured = _measure_windows(y, mean, float(max(y.max() - mean, mean - y.min())), plan, full)
     power, centroid, mfcc = measured.power, measured.centroid, measured.mfcc
-    f0, harmonicity = track_f0(measured.candidates, plan, len(y))
+    tracked = _track(measured.candidates, y, energy, plan)
     silent = np.maximum.reduceat(energy, np.arange(0, 10*len(power), 10)) == 0
     power[silent], centroid[silent] = 0, np.nan
-    out = Frames(sample_rate, len(y), plan.tick, plan.hop, energy, power, centroid, f0)
+    out = Frames(sample_rate, len(y), plan.tick, plan.hop, energy, power, centroid, tracked.f0,
+                 candidates=tracked.candidates if settings.adaptive else None)
     if not full: return out
     mfcc[silent] = np.nan
-    crossings = sign_changes(y, mean, plan.hop)[:len(f0)]
-    return replace(out, peak=peak, harmonicity=harmonicity, crossings=crossings, mfcc=mfcc)
+    crossings = sign_changes(y, mean, plan.hop)[:len(power)]
+    return replace(out, peak=peak, harmonicity=tracked.harmonicity, crossings=crossings, mfcc=mfcc,
+                   creak=tracked.creak)
 
 # %% ../../nbs/16_acoustics.ipynb #54af4864
 def _edges(spans, f): # (start, end) seconds -> samples, float, shape (spans, 2)
@@ -465,43 +510,26 @@ def speech_seconds(
     start, end = np.array([*spans], float).reshape(-1, 2).T
     return (until(end) - until(start)).tolist()
 
-# %% ../../nbs/16_acoustics.ipynb #792cd636
-def _speaker_plan(f, spans, settings): # -> bounds for one speaker; None where too little is voiced
-    f0 = f.cut(sorted(spans)).f0
-    f0 = np.sort(f0[~np.isnan(f0)])
-    if len(f0) < 50: return None
-    floor = max(settings.f0_floor, 0.75*_quantile(f0, 0.25))
-    ceiling = min(settings.f0_ceiling, 1.5*_quantile(f0, 0.75), f.sample_rate/2)
-    return FramePlan(f.sample_rate, floor, ceiling)
-
-# %% ../../nbs/16_acoustics.ipynb #94a5b674
-def _track_stretch(f, samples, first, stop, plan): # frames -> F0 and harmonicity of them; None: too short
-    "Measure F0 of a stretch again, with four hops of context on either side"
-    start = max(0, first*f.hop - 4*f.hop)
-    part = np.asarray(samples[start:stop*f.hop + 4*f.hop])
-    if stop <= first or len(part) < 2*plan.half: return None
-    mean = part.mean(dtype=np.float64)
-    measured = _measure_windows(part, mean, float(abs(part - mean).max()), plan, full=False)
-    f0, harmonicity = track_f0(measured.candidates, plan, len(part))
-    inside = slice(first - start//f.hop, stop - start//f.hop)
-    return f0[inside], harmonicity[inside]
-
 # %% ../../nbs/16_acoustics.ipynb #f9a54f69
+def _turn_frames(f, turns): # (start, end, speaker) in seconds -> first frame, the one behind, speaker
+    within = _frames_in(_edges([turn[:2] for turn in turns], f), f)
+    return [(first, stop, who) for (first, stop), (*_, who) in zip(within.tolist(), turns)]
+
 def refine_f0(
     f:Frames, # of the whole file
     samples:np.ndarray, # that they were measured of
     turns:Sequence[tuple[float, float, str]], # start, end (seconds), speaker
     settings:AcousticsSettings=AcousticsSettings(),
-)->Frames: # with F0 and harmonicity of the second pass inside the turns
-    "Measure F0 a second time, within bounds of each speaker's own"
-    f0, harmonicity = f.f0.copy(), None if f.harmonicity is None else f.harmonicity.copy()
-    for speaker in dict.fromkeys(who for *_, who in turns):
-        spans = [(start, end) for start, end, who in turns if who == speaker]
-        plan = _speaker_plan(f, spans, settings)
-        if plan is None: continue
-        for first, stop in _frames_in(_edges(spans, f), f).tolist():
-            again = _track_stretch(f, samples, first, stop, plan)
-            if again is None: continue
-            f0[first:stop] = again[0]
-            if harmonicity is not None: harmonicity[first:stop] = again[1]
-    return replace(f, f0=f0, harmonicity=harmonicity)
+)->Frames: # with F0, harmonicity and creak of the second pass inside the turns
+    "Measure F0 a second time, within bounds and by the level of each speaker's own"
+    if not f.n_samples or not len(turns): return replace(f, candidates=None)
+    if f.candidates is None:
+        measured = frames(samples, f.sample_rate, settings.model_copy(update={"adaptive": True}))
+        f = replace(f, candidates=measured.candidates)
+    again = track_speakers(f.candidates, f.f0, _turn_frames(f, turns), _plan(f.sample_rate, settings))
+    f0 = f.f0.copy()
+    f0[again.frame] = again.f0
+    if f.harmonicity is None: return replace(f, f0=f0, candidates=None)
+    harmonicity = f.harmonicity.copy()
+    harmonicity[again.frame] = to_harmonicity(again.strength)
+    return replace(f, f0=f0, harmonicity=harmonicity, creak=f.creak & np.isnan(f0), candidates=None)
