@@ -53,8 +53,8 @@ class AcousticFeatures:
     pitch_hz: Measure|None = None # median F0 of the voiced frames, Hz; None with fewer than 3 of them
     spectral_centroid: Measure|None = None # energy-weighted, of frames with speech, Hz; None without any
 
-Reason = Literal["too_short", "unvoiced", "clipped", "overlapped", "silent", "no_speech",
-                 "no_time", "few_words", "not_measured"]
+Reason = Literal["too_short", "unvoiced", "creak", "clipped", "overlapped", "silent",
+                 "no_speech", "no_time", "few_words", "not_measured"]
 
 @dataclass(frozen=True)
 class FullFeatures(AcousticFeatures):

@@ -328,7 +328,9 @@ def _full_features(edges, within, f, carries, voiced): # the other features of e
     fraction = _ratio(n_voiced, n_frames)
     crossings = _ratio(_sum_where(f.crossings, carries, within), n_speech*f.hop)
     harmonicity = _ratio(_sum_where(f.harmonicity, is_voiced, within), n_voiced)
-    strength = _ratio(_sum_where(1/(1 + 10**(-f.harmonicity/10)), is_voiced, within), n_voiced)
+    strength = _ratio(_sum_where(f.strength, is_voiced, within), n_voiced)
+    n_creaky = _sum_where(f.creak, f.creak, within)
+    creak = _ratio(n_creaky, n_creaky + n_voiced)
     mfcc = _sum_where(f.mfcc, carries, within)
     out = []
     for i, (t, f0) in enumerate(voiced):
@@ -336,7 +338,8 @@ def _full_features(edges, within, f, carries, voiced): # the other features of e
         out.append(dict(
             volume_peak_db=peak[i], voiced_fraction=fraction[i], zero_crossing_rate=crossings[i],
             hnr_db=harmonicity[i], mfcc=tuple(mfcc[i]/n_speech[i]) if n_speech[i] > 0 else None,
-            pitch_range_semitones=semitones, pitch_slope=slope, f0_reliability=strength[i]))
+            pitch_range_semitones=semitones, pitch_slope=slope, f0_reliability=strength[i],
+            creak_fraction=creak[i]))
     return out
 
 # %% ../../nbs/16_acoustics.ipynb #67426d06
@@ -345,8 +348,9 @@ _OF_SPEECH = ("spectral_centroid", "zero_crossing_rate", "mfcc")
 _OF_LEVEL = ("volume_db", "volume_peak_db", "voiced_fraction")
 _OF_QUALITY = tuple(f.name for f in fields(VoiceQuality) if f.name != "reasons")
 
-def _reason(measure, n_frames, n_voiced, silent): # of a span with times
+def _reason(measure, n_frames, n_voiced, creaky, silent): # of a span with times
     if not n_frames: return "too_short"
+    if measure in _OF_F0 and creaky: return "creak"
     if measure in _OF_F0: return "too_short" if n_voiced or n_frames < 3 else "unvoiced"
     return "silent" if silent or measure not in _OF_SPEECH else "no_speech"
 
@@ -354,15 +358,17 @@ def _reasons(values, timed, n_frames, n_voiced): # timed: the span has times
     "Say of each measure of the frames why it is None"
     missing = [m for m in (*_OF_F0, *_OF_SPEECH, *_OF_LEVEL) if values.get(m) is None]
     if not timed: return dict.fromkeys(missing, "no_time")
-    silent = values["volume_db"] is None
-    return {m: _reason(m, n_frames, n_voiced, silent) for m in missing}
+    facts = n_frames, n_voiced, bool(values["creak_fraction"]), values["volume_db"] is None
+    return {m: _reason(m, *facts) for m in missing}
 
 # %% ../../nbs/16_acoustics.ipynb #716f0cc4
 def _add_quality(row, quality, timed): # measures by name; VoiceQuality; whether the span has times
     "Add the measures of `quality`, and say why those are None that are"
     row.update((m, getattr(quality, m)) for m in _OF_QUALITY)
     for m in _OF_QUALITY: row["reasons"].pop(m, None)
-    row["reasons"].update((m, why.value if timed else "no_time") for m, why in quality.reasons.items())
+    unvoiced = "creak" if row["creak_fraction"] else "unvoiced" # there is a voice, without a pitch
+    names = {why: unvoiced if why.value == "unvoiced" else why.value for why in quality.reasons.values()}
+    row["reasons"].update((m, names[why] if timed else "no_time") for m, why in quality.reasons.items())
 
 def _add_detail_of(rows, spans, timed, detail):
     "Add voice quality to the measures of every span"

@@ -27,6 +27,26 @@ def hiss(seconds, level=0.01):
     return np.random.default_rng(0).normal(0, level, round(seconds * RATE)).astype(np.float32)
 
 
+def creak(seconds, rate=45):
+    "Pulses through the resonances of a vowel, too slow for a pitch"
+    from scipy.signal import lfilter
+
+    y = np.zeros(round(seconds * RATE))
+    y[:: RATE // rate] = 1
+    for hz, width in ((500, 80), (1500, 120), (2500, 160)):
+        r = np.exp(-np.pi * width / RATE)
+        y = lfilter([1], [1, -2 * r * np.cos(2 * np.pi * hz / RATE), r * r], y)
+    return (0.3 * y / abs(y).max()).astype(np.float32)
+
+
+def test_creak_is_told_as_creak_and_not_as_a_pitch():
+    y = np.concatenate([vowel(120, 1), creak(1)])
+    voiced, creaky = pool(add_detail(frames(y, settings=FULL), y), [(0.1, 0.9), (1.1, 1.9)])
+    assert voiced.creak_fraction == 0 and voiced.pitch_hz == pytest.approx(120, abs=1)
+    assert creaky.creak_fraction > 0.9 and creaky.pitch_hz is None
+    assert creaky.reasons["pitch_hz"] == creaky.reasons["jitter"] == "creak"
+
+
 # 0 to 2 s a voice, 2 to 3 digital silence, 3 to 4 noise, 4 to 6 another voice, of which the last second clips
 CLIPPED = np.clip(6 * vowel(220, 1, 0.5), -1, 1)
 SCENE = np.concatenate([vowel(120, 2), np.zeros(RATE, np.float32), hiss(1), vowel(220, 1), CLIPPED])
