@@ -284,7 +284,7 @@ def main():
     keep(
         "acoustics",
         {
-            **{k: accuracy[k] for k in ("voicing_agreement", "agreement_inside", "gross_error", "median_error")},
+            **{k: v for k, v in accuracy.items() if k != "frames"},
             "noisy_errors": noise,
             "full_over_basic": round(took["all_s"] / took["basic_s"], 2),
             "ratio_earlier": round(took["earlier_s"] / took["basic_s"], 2),
