@@ -74,6 +74,7 @@ Modules:
 - `ecg_audio_nb.service.jobs`: Jobs at work: one thread analyzes them with models that stay loaded, and notifies the backend
 - `ecg_audio_nb.service.models`: What goes in and out: requests, answers, bodies of callbacks, and sentences for people
 - `ecg_audio_nb.service.monitoring`: Figures for Prometheus, and whether work should be sent here
+- `ecg_audio_nb.service.proxies`: Behind a proxy: whose `X-Forwarded-` headers count, and the path below which callers see the service
 - `ecg_audio_nb.service.routes`: The paths of the service, one handler each
 - `ecg_audio_nb.service.settings`: Settings of the service itself, from the same four places as every other setting
 - `ecg_audio_nb.service.state`: The state of a service: its folder, its queue, its limits, and the parts that its threads share

@@ -1,5 +1,5 @@
 """Both sides of the service: `ecg serve` in a process, and stand-ins for the backend that it calls"""
-import json, os, signal, socket, struct, subprocess, sys, threading
+import gzip, json, os, signal, socket, struct, subprocess, sys, threading
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
@@ -84,6 +84,7 @@ class Receiver:
 
     def _post(self, h):
         raw = h.rfile.read(int(h.headers["content-length"]))
+        if h.headers["content-encoding"] == "gzip": raw = gzip.decompress(raw)
         body, id = json.loads(raw), h.headers["webhook-id"]
         with self.lock:
             self.tries[id] += 1

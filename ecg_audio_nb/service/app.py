@@ -10,6 +10,7 @@
 | `service.monitoring` | metrics and readiness |
 | `service.state` | folder, queue and what the threads share |
 | `service.models`, `service.settings` | requests and answers; the settings `server.*` |
+| `service.proxies` | behind a proxy: forwarded addresses, the path prefix |
 | `service.asgi`, `limits`, `logs`, `problems` | keys, rates, sizes; the log; error answers |
 
 Beyond loopback a key is needed (`ECG_API_KEYS`). SIGTERM ends the process gently, with status 0.
@@ -22,6 +23,7 @@ import signal
 import tempfile
 from collections.abc import Mapping
 from contextlib import asynccontextmanager, nullcontext
+from urllib.parse import urlsplit
 
 from ecg_audio_nb.core.extras import require
 from ecg_audio_nb.service.asgi import Gate
@@ -29,6 +31,7 @@ from ecg_audio_nb.service.jobs import start, stop
 from ecg_audio_nb.service.limits import LOOPBACK, RateLimit, read_keys
 from ecg_audio_nb.service.logs import log_as_json
 from ecg_audio_nb.service.models import ProcessRequest, TranscribeRequest
+from ecg_audio_nb.service.proxies import BehindProxy
 from ecg_audio_nb.service.settings import ServerSettings, server_settings
 from ecg_audio_nb.service.state import ServerError, Service
 from ecg_audio_nb.service.webhooks import Delivery
@@ -92,6 +95,7 @@ def build_app(
         hosts=hosts,
         origins=service.limits.cors_origins,
     )
+    app.add_middleware(BehindProxy, trusted=service.limits.trusted_proxies, root_path=service.root_path)
     return app
 
 
@@ -128,7 +132,8 @@ def serve(
         settings, limits, environ.get("ECG_BACKEND_URL"), environ.get("ECG_WEBHOOK_SECRET"), delivery
     )
     tempfile.tempdir = str(service.tmp)
-    hosts = LOOPBACK if host in LOOPBACK and not keys else None
+    own_host = urlsplit(service.limits.public_url).hostname
+    hosts = (*LOOPBACK, *filter(None, [own_host])) if host in LOOPBACK and not keys else None
     config = uvicorn.Config(
         build_app(service, keys, hosts),
         host=host,
@@ -136,6 +141,7 @@ def serve(
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # `BehindProxy` reads them
         timeout_graceful_shutdown=5,
     )
     server = uvicorn.Server(config)

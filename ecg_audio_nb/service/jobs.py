@@ -42,7 +42,7 @@ from ecg_audio_nb.batch.queue import Job, LeaseLost, cancel, claim, fail, finish
 from ecg_audio_nb.core.files import write_part
 from ecg_audio_nb.pipeline import StageEvent, analyze
 from ecg_audio_nb.schema import Analysis, to_dict
-from ecg_audio_nb.service.logs import job_of_log
+from ecg_audio_nb.service.logs import job_of_log, trace_of_log
 from ecg_audio_nb.service.models import callback_body, status_message, job_error
 from ecg_audio_nb.service.problems import redact_text
 from ecg_audio_nb.service.state import Service, clean_up
@@ -357,10 +357,12 @@ def _work_once(service: Service, owner: str) -> None:
         return
     service.current_job = job
     job_of_log.set(job.id)
+    trace_of_log.set(job.task.get("trace"))
     try:
         work_on(service, job)
     finally:
         job_of_log.set(None)
+        trace_of_log.set(None)
         service.current_job = None
 
 

@@ -21,6 +21,7 @@ import shutil
 import uuid
 from importlib.resources import files
 from pathlib import Path
+from typing import Literal
 
 import anyio
 from fastapi import APIRouter, FastAPI, Request, Response
@@ -59,6 +60,7 @@ from ecg_audio_nb.service.submission import (
     to_job,
     visible_job,
 )
+from ecg_audio_nb.service.webhooks import backend_result
 
 router = APIRouter()
 
@@ -82,6 +84,17 @@ def _service(request: Request) -> Service:
 def _caller(request: Request) -> str:
     "The key's name, or the caller's IP address, as the gate found it"
     return request.scope["state"].get("caller", "local")
+
+
+def _prefix(request: Request) -> str:
+    "The path below which the caller sees the service"
+    return request.scope.get("root_path", "")
+
+
+def _origin(request: Request) -> dict:
+    "What a job keeps of the request that asked for it: arguments of `to_job`"
+    trace = request.scope["state"].get("trace")
+    return {"caller": _caller(request), "prefix": _prefix(request), "trace": trace}
 
 
 def _log_job(request: Request, job_id: str) -> None:
@@ -209,11 +222,11 @@ async def process_video(request: Request) -> Response:
         callback = await in_thread(callback_for, service, asked.fastapi_base_url)
     else:
         callback = service.backend_url
-    caller = _caller(request)
+    origin = _origin(request)
 
     def make_job() -> Job:
         source = check_source(service, asked.video_url)
-        return to_job(service, asked.job_id, source, asked.language, callback, caller)
+        return to_job(service, asked.job_id, source, asked.language, callback, **origin)
 
     answer = await request.app.state.batcher.submit(make_job)
     return Response(answer.model_dump_json(), media_type="application/json")
@@ -246,7 +259,8 @@ async def job(job_id: str, request: Request):
     curl http://127.0.0.1:8080/jobs/video-42 -H 'Authorization: Bearer KEY'
     ```
     """
-    return job_status(await _visible_job(request, job_id), _service(request).limits.language)
+    found = await _visible_job(request, job_id)
+    return job_status(found, _service(request).limits.language, _prefix(request))
 
 
 @router.delete(
@@ -265,7 +279,7 @@ async def delete(job_id: str, request: Request):
     """
     await _visible_job(request, job_id)
     service = _service(request)
-    return job_status(await in_thread(cancel_job, service, job_id), service.limits.language)
+    return job_status(await in_thread(cancel_job, service, job_id), service.limits.language, _prefix(request))
 
 
 # Answered when it is done, and uploads
@@ -331,7 +345,7 @@ async def upload(request: Request):
     job = await _job_of_upload(request)
     _log_job(request, job.id)
     stored, _ = await in_thread(_submit_upload, service, job)
-    return await in_thread(lambda: accepted(service, stored, estimate_next(service)))
+    return await in_thread(lambda: accepted(service, stored, estimate_next(service), _prefix(request)))
 
 
 async def _job_of_request(request: Request) -> Job:
@@ -348,8 +362,8 @@ async def _job_of_request(request: Request) -> Job:
     if len(sources) != 1:
         raise invalid_request("give exactly one of video_path, audio_path and video_url")
     source = await in_thread(check_source, service, sources[0])
-    job_id, caller = asked.job_id or uuid.uuid4().hex, _caller(request)
-    return to_job(service, job_id, source, asked.language, caller=caller, silence_marks=True)
+    job_id = asked.job_id or uuid.uuid4().hex
+    return to_job(service, job_id, source, asked.language, silence_marks=True, **_origin(request))
 
 
 async def _job_of_upload(request: Request) -> Job:
@@ -372,10 +386,10 @@ async def _job_of_upload(request: Request) -> Job:
         asked.job_id or uuid.uuid4().hex,
         str(path),
         asked.language,
-        caller=caller,
         silence_marks=True,
         upload=path.parent.name,
         content=digest,
+        **_origin(request),
     )
 
 
@@ -447,14 +461,22 @@ async def _result_path(request: Request, job_id: str) -> Path:
         **_problems(404, 409, *_ALWAYS),
     },
 )
-async def result(job_id: str, request: Request):
-    """Return the result of a finished job.
+async def result(job_id: str, request: Request, shape: Literal["full", "backend"] = "full"):
+    """Return the result of a finished job; `shape=backend`: as `result` of a message to a backend has it.
 
     ```sh
     curl http://127.0.0.1:8080/jobs/video-42/result -H 'Authorization: Bearer KEY' -o talk.json
     ```
     """
-    return FileResponse(await _result_path(request, job_id), media_type="application/json")
+    path = await _result_path(request, job_id)
+    if shape == "backend":
+        return Response(await in_thread(_backend_shape, path), media_type="application/json")
+    return FileResponse(path, media_type="application/json")
+
+
+def _backend_shape(path: Path) -> str:
+    analysis = from_dict(json.loads(path.read_text(encoding="utf-8")))
+    return json.dumps(backend_result(analysis), ensure_ascii=False, separators=(",", ":"))
 
 
 @router.get(
@@ -495,20 +517,21 @@ async def events(job_id: str, request: Request):
     ```
     """
     await _visible_job(request, job_id)
-    stream = _event_stream(_service(request), job_id)
+    stream = _event_stream(_service(request), job_id, _prefix(request))
     return StreamingResponse(stream, media_type="text/event-stream", headers={"cache-control": "no-store"})
 
 
 async def _event_stream(
     service: Service,
     job_id: str,
+    prefix: str = "",  # path below which the caller sees the service
     poll_interval: float = 0.3,  # seconds
     keep_alive: float = 15,  # seconds of silence after which a comment is sent
 ):
     # Not sse-starlette: it ends lines with CRLF and adds comments of its own, and receivers split at \n\n
     last, silent = None, 0.0
     while (job := await in_thread(service.job, job_id)) and not service.stopping.is_set():
-        status = job_status(job, service.limits.language).model_dump_json()
+        status = job_status(job, service.limits.language, prefix).model_dump_json()
         if status != last:
             last, silent = status, 0.0
             yield f"event: progress\ndata: {status}\n\n"

@@ -111,6 +111,8 @@ def to_job(
     silence_marks: bool = False,
     upload: str | None = None,  # folder of an uploaded file, below `uploads`
     content: str | None = None,  # digest of an uploaded file
+    prefix: str = "",  # path below which the caller sees the service
+    trace: str | None = None,  # of `read_traceparent`
 ) -> Job:  # not in the queue yet
     "Make a job with all that the worker needs to know"
     what = content or (strip_signature(source) if "://" in source else source)
@@ -122,6 +124,8 @@ def to_job(
         "caller": caller,
         "silence_marks": silence_marks,
         "upload": upload,
+        "prefix": prefix,
+        "trace": trace,
     }
     name = f"{safe_name(source_stem(source))[:60]}-{hashlib.sha256(job_id.encode()).hexdigest()[:16]}"
     return Job(job_id, name, source, task, max_tries=service.limits.max_attempts)
@@ -214,6 +218,7 @@ def accepted(
     service: Service,
     job: Job,  # as it stands in the queue
     estimate: int | None,  # of `estimate_next`
+    prefix: str = "",  # path below which the caller sees the service
 ) -> Accepted:
     "Build the answer to a submission"
     status = job_status(job, service.limits.language)
@@ -222,7 +227,7 @@ def accepted(
         job_id=job.id,
         status=status.status,
         message=status.message,
-        status_url=f"/jobs/{job.id}",
+        status_url=f"{prefix}/jobs/{job.id}",
         estimated_time=estimate if is_open else 0,
     )
 
@@ -276,7 +281,10 @@ def _submit_all(service: Service, makers: list[Callable[[], Job]]) -> list[Accep
     answers = []
     for job in made:
         outcome = next(stored) if isinstance(job, Job) else job
-        answers.append(outcome if isinstance(outcome, Problem) else accepted(service, outcome[0], estimate))
+        if isinstance(outcome, Problem):
+            answers.append(outcome)
+        else:
+            answers.append(accepted(service, outcome[0], estimate, job.task["prefix"]))
     return answers
 
 
