@@ -11,6 +11,7 @@
 | `service.state` | folder, queue and what the threads share |
 | `service.models`, `service.settings` | requests and answers; the settings `server.*` |
 | `service.proxies` | behind a proxy: forwarded addresses, the path prefix |
+| `service.connections` | limits of connections: slow, still, unread, too many |
 | `service.asgi`, `limits`, `logs`, `problems` | keys, rates, sizes; the log; error answers |
 
 Beyond loopback a key is needed (`ECG_API_KEYS`). SIGTERM ends the process gently, with status 0.
@@ -23,6 +24,7 @@ import signal
 import tempfile
 from collections.abc import Mapping
 from contextlib import asynccontextmanager, nullcontext
+from functools import partial
 from urllib.parse import urlsplit
 
 from ecg_audio_nb.core.extras import require
@@ -128,6 +130,8 @@ def serve(
         raise ServerError(
             f"Refusing to listen on {host} without API keys. Set ECG_API_KEYS or pass --without-keys."
         )
+    from ecg_audio_nb.service.connections import LimitedProtocol
+
     service = Service(
         settings, limits, environ.get("ECG_BACKEND_URL"), environ.get("ECG_WEBHOOK_SECRET"), delivery
     )
@@ -142,6 +146,8 @@ def serve(
         access_log=False,
         server_header=False,
         proxy_headers=False,  # `BehindProxy` reads them
+        ws="none",
+        http=partial(LimitedProtocol, limits=_connection_limits(service.limits)),
         timeout_graceful_shutdown=5,
     )
     server = uvicorn.Server(config)
@@ -152,6 +158,13 @@ def serve(
         raise ServerError(
             f"Can't listen on {host}:{port}. Stop the program that has this port, or pass --port."
         )
+
+
+def _connection_limits(limits: ServerSettings):
+    from ecg_audio_nb.service.connections import ConnectionLimits, room_for_descriptors
+
+    room = room_for_descriptors(limits.max_connections)
+    return ConnectionLimits(limits.header_timeout, limits.stall_timeout, room)
 
 
 def _stop_on_signals(service: Service, server) -> None:

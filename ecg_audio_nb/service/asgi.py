@@ -153,7 +153,11 @@ class Gate:
 
 
 async def _answer_error(error: Exception, exchange: _Exchange) -> None:
-    if exchange.status is not None:
+    from starlette.requests import ClientDisconnect
+
+    if isinstance(error, ClientDisconnect):
+        _log.info("the caller went away before its request was whole")
+    elif exchange.status is not None:
         _log.error("an answer broke off: %s", type(error).__name__)
     elif exchange.too_large:
         await exchange.send_too_large()

@@ -68,6 +68,9 @@ class ServerSettings(BaseSettings):
     trusted_proxies: Annotated[
         tuple[str, ...], BeforeValidator(_split), AfterValidator(_networks), NoDecode
     ] = ("127.0.0.1", "::1")  # addresses and networks whose X-Forwarded- headers count
+    header_timeout: float = Field(default=20, gt=0)  # seconds the header of a request may take
+    stall_timeout: float = Field(default=60, gt=0)  # seconds a body may stand still, or an answer stay unread
+    max_connections: int = Field(default=1000, ge=10)  # open at the same time
     callback_gzip: Literal["auto", "always", "never"] = "auto"  # auto: if a backend's answers say it takes gzip
     max_callback_kb: int = Field(default=0, ge=0)  # a larger result is sent as its URL; 0: no limit
 
