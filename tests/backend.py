@@ -153,6 +153,7 @@ def free_port():
 class Served:
     "`ecg serve` in a process of its own"
     runs = [sys.executable, "-m", "ecg_audio_nb"]
+    host = "127.0.0.1" # as a URL writes it
     def __init__(self, data, media, *args, **env):
         self.data, self.media, self.args, self.env, self.port = (
             Path(data),
@@ -174,7 +175,7 @@ class Served:
         with open(self.log, "ab") as log:
             command = [*self.runs, "serve", "--port", str(self.port), "--profile", "demo", *self.args]
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=env)
-        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=900, trust_env=False)
+        self.http = httpx.Client(base_url=f"http://{self.host}:{self.port}", timeout=900, trust_env=False)
         until(self._alive)
         return self
 
@@ -223,6 +224,11 @@ main()"""
             audio = load_audio(files("ecg_audio_nb") / "assets/sample.mp4")
             soundfile.write(short, audio.cut(1.5, 4.5).samples, audio.sample_rate, format="WAV")
         return super().start()
+
+
+class Idle(Quick):
+    "Quick, and it loads no models: for what happens around the jobs"
+    more = "jobs._load_models = lambda service: None"
 
 
 class Hasty(Quick):

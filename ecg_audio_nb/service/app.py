@@ -126,6 +126,7 @@ def serve(
     uvicorn = require("uvicorn", "server", "the service needs")
     environ = os.environ if environ is None else environ
     keys = read_keys(environ.get("ECG_API_KEYS"))
+    host = host.strip("[]")  # IPv6 as URLs write it
     if host not in LOOPBACK and not keys and not without_keys:
         raise ServerError(
             f"Refusing to listen on {host} without API keys. Set ECG_API_KEYS or pass --without-keys."

@@ -56,7 +56,7 @@ from ecg_audio_nb.service.submission import (
     callback_for,
     check_source,
     estimate_next,
-    submit,
+    submit_or_attach,
     to_job,
     visible_job,
 )
@@ -308,6 +308,8 @@ _HTTP_STATUS = {
 async def transcribe(request: Request):
     """Analyze a recording now, and answer with the result. It is a job like any other; only its caller waits.
 
+    A caller who is cut off sends the same request again: it attaches to the job, whose work goes on.
+
     ```sh
     curl http://127.0.0.1:8080/transcribe -H 'Authorization: Bearer KEY' -F file=@talk.mp4 -F language=en
     ```
@@ -315,8 +317,9 @@ async def transcribe(request: Request):
     service = _service(request)
     job = await _job_of_request(request)
     _log_job(request, job.id)
-    stored, new = await in_thread(_submit_upload, service, job)
-    ended = await _wait_for_end(request, stored.id, new)
+    stored = await in_thread(_submit_upload, service, job)
+    _log_job(request, stored.id)
+    ended = await _wait_for_end(request, stored.id)
     if ended.state == "done":
         return FileResponse(service.result_path(ended.id), media_type="application/json")
     code, error = job_error(ended)
@@ -344,7 +347,8 @@ async def upload(request: Request):
     service = _service(request)
     job = await _job_of_upload(request)
     _log_job(request, job.id)
-    stored, _ = await in_thread(_submit_upload, service, job)
+    stored = await in_thread(_submit_upload, service, job)
+    _log_job(request, stored.id)
     return await in_thread(lambda: accepted(service, stored, estimate_next(service), _prefix(request)))
 
 
@@ -362,8 +366,7 @@ async def _job_of_request(request: Request) -> Job:
     if len(sources) != 1:
         raise invalid_request("give exactly one of video_path, audio_path and video_url")
     source = await in_thread(check_source, service, sources[0])
-    job_id = asked.job_id or uuid.uuid4().hex
-    return to_job(service, job_id, source, asked.language, silence_marks=True, **_origin(request))
+    return to_job(service, asked.job_id, source, asked.language, silence_marks=True, **_origin(request))
 
 
 async def _job_of_upload(request: Request) -> Job:
@@ -383,7 +386,7 @@ async def _job_of_upload(request: Request) -> Job:
         path, digest = await in_thread(_keep_upload, service, file)
     return to_job(
         service,
-        asked.job_id or uuid.uuid4().hex,
+        asked.job_id,
         str(path),
         asked.language,
         silence_marks=True,
@@ -403,26 +406,22 @@ def _keep_upload(service: Service, file) -> tuple[Path, str]:
         return path, f"sha256:{hashlib.file_digest(f, 'sha256').hexdigest()}"
 
 
-def _submit_upload(service: Service, job: Job) -> tuple[Job, bool]:
+def _submit_upload(service: Service, job: Job) -> Job:  # in the queue
     "Submit a job; the file of one that is refused, or was there before, is deleted. Raises `Problem`"
     new = False
     try:
-        [answer] = submit(service, [job])
+        answer = submit_or_attach(service, job)
         if isinstance(answer, Problem):
             raise answer
         stored, new = answer
-        return stored, new
+        return stored
     finally:
         if job.task["upload"] and not new:
             shutil.rmtree(service.uploads / job.task["upload"], ignore_errors=True)
 
 
-async def _wait_for_end(
-    request: Request,
-    job_id: str,
-    new: bool,  # made for this caller: it is cancelled if the caller goes away
-) -> Job:
-    "Wait until a job has ended; raises `Problem`"
+async def _wait_for_end(request: Request, job_id: str) -> Job:
+    "Wait until a job has ended; it goes on if its caller goes away. Raises `Problem`"
     service = _service(request)
     while (job := await in_thread(service.job, job_id)) and job.state in ("queued", "running"):
         if service.stopping.is_set():
@@ -430,8 +429,6 @@ async def _wait_for_end(
                 503, "the service is stopping; ask again for this job", retry_after=10, job_id=job_id
             )
         if await request.is_disconnected():
-            if new:
-                await in_thread(cancel_job, service, job_id)
             raise Problem(503, "the caller has gone away", job_id=job_id)
         await anyio.sleep(0.1)
     if job is None:

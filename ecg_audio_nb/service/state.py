@@ -61,6 +61,8 @@ class Service:
         self.stopping = threading.Event()  # no more work is taken
         self.job_added = threading.Event()  # the worker looks at the queue now
         self.submit_lock = threading.Lock()
+        self.attach_lock = threading.Lock()
+        self.started = time.time()  # settings are the same since then
         self.worker: threading.Thread | None = None
         self.current_job: Job | None = None  # the worker's
         self.models_loaded: bool | None = None  # None: not tried yet

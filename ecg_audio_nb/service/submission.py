@@ -1,6 +1,7 @@
 """From a request to a row of the queue: what may be asked for, who may see it, and whether there is room
 
-A job's id is the caller's. The same id with the same parameters is the same job, answered as it stands; a URL
+A job's id is the caller's. A recording that is sent without an id, while the same work of the same caller is
+in the queue, is that job; so is an upload whose job was done within the last hour. The same id with the same parameters is the same job, answered as it stands; a URL
 that was signed anew is the same URL. With other parameters the id is refused (409).
 
 | who asks for too much | answer |
@@ -19,6 +20,8 @@ import json
 import os
 import shutil
 import statistics
+import time
+import uuid
 from collections.abc import Callable
 
 from ecg_audio_nb.audio.fetch import _check as check_fetch_rules
@@ -103,7 +106,7 @@ def visible_job(
 
 def to_job(
     service: Service,
-    job_id: str,
+    job_id: str | None,  # None: the caller gave none
     source: str,  # of `check_source`
     language: str = "auto",
     callback: str | None = None,  # URL of the backend that is notified
@@ -124,9 +127,11 @@ def to_job(
         "caller": caller,
         "silence_marks": silence_marks,
         "upload": upload,
+        "named": job_id is not None,
         "prefix": prefix,
         "trace": trace,
     }
+    job_id = job_id or uuid.uuid4().hex
     name = f"{safe_name(source_stem(source))[:60]}-{hashlib.sha256(job_id.encode()).hexdigest()[:16]}"
     return Job(job_id, name, source, task, max_tries=service.limits.max_attempts)
 
@@ -186,6 +191,27 @@ def submit(
     return [
         refused[n] if n in refused else _same_or_conflict(job, *next(stored)) for n, job in enumerate(jobs)
     ]
+
+
+def submit_or_attach(service: Service, job: Job) -> tuple[Job, bool] | Problem:
+    "Put one job into the queue as `submit` does; one without an id of its own is the same work under any id"
+    with service.attach_lock:
+        known = None if job.task["named"] else _same_work(service, job)
+        return (known, False) if known else submit(service, [job])[0]
+
+
+_ATTACH_SECONDS = 3600  # after the end of an uploaded file's job
+
+
+def _same_work(service: Service, job: Job) -> Job | None:
+    "Find a job that does what this one would do, or has just done it"
+    row = service.queue.db.execute(
+        """select id from jobs where json_extract(task, '$.digest')=? and (state in ('queued', 'running')
+        or (state='done' and ended>? and json_extract(task, '$.upload') is not null))
+        order by created desc limit 1""",
+        (job.task["digest"], max(service.started, time.time() - _ATTACH_SECONDS)),
+    ).fetchone()
+    return service.job(row["id"]) if row else None
 
 
 def _same_or_conflict(job: Job, stored: Job, new: bool) -> tuple[Job, bool] | Problem:

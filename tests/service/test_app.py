@@ -140,6 +140,54 @@ def test_events_end_with_the_job(served, media):
     assert [t["progress"] for t in told] == sorted(t["progress"] for t in told)
 
 
+# Callers who go away
+
+def starts(served, job): return sum(r["message"] == "started" and r["job_id"] == job for r in served.lines())
+
+def cut_off(served, path, **asked):
+    "Send a request and go away before its answer"
+    with pytest.raises(httpx.TimeoutException): served.http.post(path, timeout=httpx.Timeout(60, read=0.3), **asked)
+
+def test_a_job_goes_on_when_its_caller_goes_away_and_the_same_request_attaches(served, media):
+    asked = {"json": {"job_id": "left", "video_path": str(media / "long.wav")}}
+    cut_off(served, "/transcribe", **asked)
+    until(lambda: served.state("left") == "processing")
+    cut_off(served, "/transcribe", **asked)
+    again = served.http.post("/transcribe", **asked)
+    assert again.status_code == 200 and again.json()["segments"]
+    assert served.http.get("/jobs/left/result").json() == again.json()
+    assert starts(served, "left") == 1
+
+def test_a_file_that_is_sent_again_without_an_id_attaches(served, media):
+    def asked(): return {"files": {"file": ("cut.wav", (media / "talk.wav").read_bytes())}}
+    before = {r.get("job_id") for r in served.lines() if r["message"] == "started"}
+    cut_off(served, "/transcribe", **asked())
+    answers = [served.http.post("/transcribe", **asked()) for _ in range(2)] # in work, and done
+    assert [a.status_code for a in answers] == [200, 200] and answers[0].json() == answers[1].json()
+    accepted = served.http.post("/uploads", **asked()).json()
+    assert accepted["status"] == "completed"
+    after = {r.get("job_id") for r in served.lines() if r["message"] == "started"}
+    assert after - before == {accepted["job_id"]} and starts(served, accepted["job_id"]) == 1
+    named = served.http.post("/uploads", **asked(), data={"job_id": "another"}).json()
+    assert named["job_id"] == "another" # whoever names a job wants that one
+
+def test_events_can_be_followed_again(served, media):
+    served.post("followed", media / "talk.wav", language="en")
+    with served.http.stream("GET", "/jobs/followed/events") as answer:
+        assert next(line for line in answer.iter_lines() if line.startswith("data: "))
+    with served.http.stream("GET", "/jobs/followed/events") as answer:
+        told = [json.loads(line[6:]) for line in answer.iter_lines() if line.startswith("data: ")]
+    assert told[-1]["status"] == "completed" and starts(served, "followed") == 1
+
+def test_the_same_post_at_the_same_time_is_one_job(served, media):
+    from concurrent.futures import ThreadPoolExecutor
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda n: served.post("at-once", media / "talk.wav"), range(8)))
+    assert {a.status_code for a in answers} == {200}
+    until(lambda: served.state("at-once") == "completed")
+    assert starts(served, "at-once") == 1
+
+
 # What is refused, and how
 
 @pytest.mark.parametrize(
