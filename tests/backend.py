@@ -37,6 +37,7 @@ class Backend:
                 self.send_header("content-length", str(len(answer)))
                 self.end_headers()
                 self.wfile.write(answer)
+            def do_GET(self): self.send_error(404) # as a source
             def log_message(self, *args): pass
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True

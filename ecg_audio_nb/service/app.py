@@ -11,6 +11,7 @@
 | `service.state` | folder, queue and what the threads share |
 | `service.models`, `service.settings` | requests and answers; the settings `server.*` |
 | `service.proxies` | behind a proxy: forwarded addresses, the path prefix |
+| `service.docs` | the page `/docs` |
 | `service.connections` | limits of connections: slow, still, unread, too many |
 | `service.asgi`, `limits`, `logs`, `problems` | keys, rates, sizes; the log; error answers |
 
@@ -82,7 +83,7 @@ def build_app(
         title="ecg_audio_nb",
         version=__version__,
         lifespan=lifespan,
-        docs_url=None,  # its scripts come from another site
+        docs_url=None,  # its scripts come from another site; `service.docs` has a page without
         redoc_url=None,
         description="Transcripts in which every word has a time, a speaker and a measured voice.",
     )

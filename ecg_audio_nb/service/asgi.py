@@ -80,6 +80,7 @@ class Gate:
             "/",
             "/health",
             "/ready",
+            "/docs",
             "/openapi.json",
         ),  # paths without key and rate limit
         hosts: tuple[str, ...] | None = None,  # Host headers that are accepted; None: any
@@ -97,6 +98,7 @@ class Gate:
         exchange = _Exchange(send, self.body_limit(scope))
         token = job_of_log.set(None)
         try:
+            state["needs_key"] = bool(self.keys)
             state["trace"] = read_traceparent(_header(scope, b"traceparent"))
             state["caller"] = self._admit(scope)
             await self.app(scope, exchange.counted(receive), exchange.send)

@@ -26,6 +26,7 @@ import gc
 import json
 import logging
 import os
+import re
 import shutil
 import sqlite3
 import threading
@@ -48,9 +49,11 @@ from ecg_audio_nb.service.problems import redact_text
 from ecg_audio_nb.service.state import Service, clean_up
 from ecg_audio_nb.service.webhooks import backend_result, enqueue, reopen
 from ecg_audio_nb.settings import Settings, SettingsError
+from ecg_audio_nb.speech.transcribe import choose_transcriber
 
 _log = logging.getLogger(__name__)
 _DAY = 86400
+_LANGUAGE_TOKEN = re.compile(r"<\|([a-z]{2,3})\|>")
 
 
 # Progress
@@ -366,6 +369,16 @@ def _work_once(service: Service, owner: str) -> None:
         service.current_job = None
 
 
+def known_languages(settings: Settings) -> frozenset[str] | None:  # None: the recognizer does not tell
+    "Return the codes of the languages that the recognizer knows; loads it"
+    whisper = getattr(choose_transcriber(settings)[0], "whisper", None)
+    if whisper is None:
+        return None
+    if not whisper.multilingual:
+        return frozenset({"en"})
+    return frozenset(m[1] for token in whisper.token_ids if (m := _LANGUAGE_TOKEN.fullmatch(token)))
+
+
 def _load_models(service: Service) -> None:
     "Load the models by analyzing the packaged sample; an error shows in the log and in /ready"
     assets = files("ecg_audio_nb") / "assets"
@@ -373,6 +386,7 @@ def _load_models(service: Service) -> None:
     try:
         analyze(str(assets / "sample.mp4"), service.settings.model_copy(update={"fetch": fetch}))
         service.models_loaded = True
+        service.languages = known_languages(service.settings)
     except Exception as e:
         service.models_loaded = False
         _log.error("models can't be loaded: %s", classify_failure(e).error)

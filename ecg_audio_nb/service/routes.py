@@ -9,7 +9,7 @@
 | `GET /jobs/{id}/result`, `GET /jobs/{id}/report` | its result as JSON, and as a page |
 | `DELETE /jobs/{id}` | cancel it |
 | `GET /health`, `/ready`, `/metrics` | whether it lives; whether it can work; figures for Prometheus |
-| `GET /`, `/openapi.json` | a page to try the service; its description |
+| `GET /`, `/docs`, `/openapi.json` | a page to try the service; its description for people and for programs |
 
 Handlers never block: what touches the queue or a disk runs in a thread. Errors are problem details (RFC
 9457); neither they nor the log show folders, traces or what is secret in a URL.
@@ -36,6 +36,7 @@ from ecg_audio_nb.batch.queue import Job
 from ecg_audio_nb.core.files import safe_name
 from ecg_audio_nb.results.report import build_report
 from ecg_audio_nb.schema import from_dict
+from ecg_audio_nb.service.docs import docs_page
 from ecg_audio_nb.service.jobs import cancel_job
 from ecg_audio_nb.service.models import (
     CODES,
@@ -54,6 +55,7 @@ from ecg_audio_nb.service.submission import (
     SubmitBatcher,
     accepted,
     callback_for,
+    check_language,
     check_source,
     estimate_next,
     submit_or_attach,
@@ -120,7 +122,7 @@ def _validated(read, *values):
 # Errors
 
 _NOT_SERVED = {
-    404: "there is nothing here; /openapi.json lists the paths",
+    404: "there is nothing here; /docs and /openapi.json list the paths",
     405: "this path has no such method",
 }
 
@@ -225,7 +227,9 @@ async def process_video(request: Request) -> Response:
     origin = _origin(request)
 
     def make_job() -> Job:
-        source = check_source(service, asked.video_url)
+        known = service.job(asked.job_id)  # whose file may be gone by now
+        source = check_source(service, asked.video_url, must_exist=known is None)
+        check_language(service, asked.language)
         return to_job(service, asked.job_id, source, asked.language, callback, **origin)
 
     answer = await request.app.state.batcher.submit(make_job)
@@ -365,7 +369,9 @@ async def _job_of_request(request: Request) -> Job:
     sources = [s for s in (asked.video_path, asked.audio_path, asked.video_url) if s is not None]
     if len(sources) != 1:
         raise invalid_request("give exactly one of video_path, audio_path and video_url")
-    source = await in_thread(check_source, service, sources[0])
+    known = await in_thread(service.job, asked.job_id) if asked.job_id else None
+    source = await in_thread(check_source, service, sources[0], known is None)
+    check_language(service, asked.language)
     return to_job(service, asked.job_id, source, asked.language, silence_marks=True, **_origin(request))
 
 
@@ -380,6 +386,7 @@ async def _job_of_upload(request: Request) -> Job:
             raise invalid_request("file: the upload is empty; was it read before?")
         fields = {k: v for k, v in form.items() if k in ("language", "job_id") and isinstance(v, str)}
         asked = _validated(TranscribeRequest.model_validate, {**fields, "video_path": "upload"})
+        check_language(service, asked.language)
         wait = service.upload_limit.take(caller, file.size or 0)
         if wait is not None:
             raise Problem(429, "too many bytes uploaded within an hour; come back later", retry_after=wait)
@@ -586,3 +593,18 @@ _PAGE_POLICY = (
 @router.get("/", response_class=HTMLResponse, include_in_schema=False)
 async def home():
     return HTMLResponse(_PAGE, headers={"content-security-policy": _PAGE_POLICY})
+
+
+_DOCS_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; base-uri 'none'; "
+    "frame-ancestors 'none'"
+)
+
+
+@router.get("/docs", response_class=HTMLResponse, include_in_schema=False)
+async def docs(request: Request):
+    state = request.scope["state"]
+    host = state.get("forwarded_host") or request.headers.get("host") or "127.0.0.1:8080"
+    base = _service(request).limits.public_url or f"{request.scope['scheme']}://{host}{_prefix(request)}"
+    page = docs_page(request.app.openapi(), base, needs_key=state.get("needs_key", False))
+    return HTMLResponse(page, headers={"content-security-policy": _DOCS_POLICY})

@@ -66,6 +66,7 @@ class Service:
         self.worker: threading.Thread | None = None
         self.current_job: Job | None = None  # the worker's
         self.models_loaded: bool | None = None  # None: not tried yet
+        self.languages: frozenset[str] | None = None  # codes that the recognizer knows; None: not known
         self.stage_seconds: dict[str, tuple[float, int]] = {}  # by stage: seconds in all, how many runs
         self.upload_limit = RateLimit(self.limits.upload_mb_per_hour * 1e6, 3600)  # bytes
         self.root_path = self.limits.root_path or urlsplit(self.limits.public_url).path

@@ -25,7 +25,7 @@ import uuid
 from collections.abc import Callable
 
 from ecg_audio_nb.audio.fetch import _check as check_fetch_rules
-from ecg_audio_nb.audio.fetch import source_stem, strip_signature
+from ecg_audio_nb.audio.fetch import read_problem, source_stem, strip_signature
 from ecg_audio_nb.batch.queue import Job, add, counts
 from ecg_audio_nb.core.files import safe_name
 from ecg_audio_nb.service.models import Accepted, job_status
@@ -40,6 +40,7 @@ from ecg_audio_nb.settings import FetchSettings
 def check_source(
     service: Service,
     source: str,  # as the caller wrote it
+    must_exist: bool = True,  # False: a local file may be gone
 ) -> str:  # a URL as it was written, a path without links
     "Refuse a source that must not be read; raises `Problem`"
     if "://" in source:
@@ -51,8 +52,20 @@ def check_source(
     if os.path.isabs(source) and "\0" not in source:
         path = os.path.realpath(source)
         if any(_lies_below(path, root) for root in _media_roots(service)):
+            problem = read_problem(path) if must_exist else None
+            if problem:
+                raise invalid_request(f"{os.path.basename(path)[:100]}: {redact_text(problem)}")
             return path
     raise invalid_request("local paths are absolute and lie below one of fetch.media_roots")
+
+
+def check_language(service: Service, language: str) -> None:
+    "Refuse a language that the loaded recognizer does not know; raises `Problem`"
+    known = service.languages
+    if language == "auto" or known is None or language in known:
+        return
+    way_out = "write en or auto" if known == {"en"} else f"write auto, or one of {', '.join(sorted(known))}"
+    raise invalid_request(f"language: the model of this service does not know {language}; {way_out}")
 
 
 def _lies_below(path: str, root: str) -> bool:

@@ -88,7 +88,8 @@ def test_same_id_is_the_same_job(served, media, backend):
 
 @pytest.mark.parametrize("name, code", [("gone.mp4", "DOWNLOAD_ERROR"), ("notes.mp4", "MEDIA_ERROR")])
 def test_failures_have_codes(served, media, backend, name, code):
-    served.post(name, media / name, backend)
+    source = f"{backend.url}/{name}" if code == "DOWNLOAD_ERROR" else media / name
+    assert served.post(name, source, backend).status_code == 200
     last = until(lambda: backend.last(name))
     assert (last["status"], last["error_code"], last["result"]) == ("failed", code, None)
     assert str(media) not in json.dumps(last) and last["error_message"]
@@ -204,6 +205,7 @@ def test_the_same_post_at_the_same_time_is_one_job(served, media):
         None,
         {"job_id": "x", "video_url": "https://x.org/a", "fastapi_base_url": "backend:80"},
         {"job_id": "x", "video_url": "https://x.org/a", "language": "english"},
+        {"job_id": "x", "video_url": "https://x.org/a", "language": "xx"},
     ],
 )
 def test_invalid_requests_are_problems(served, body):
@@ -212,9 +214,54 @@ def test_invalid_requests_are_problems(served, body):
     assert answer.json()["error_code"] == "INVALID_REQUEST" and answer.json()["status"] == 422
     assert served.http.get("/jobs/x").status_code == 404
 
+def test_what_can_be_known_at_once_is_said_at_once(served, media):
+    "Not queued to fail later: a file that is not there, a folder, a language that the model does not know"
+    until(lambda: served.http.get("/ready").status_code == 200)
+    (media / "folder.wav").mkdir(exist_ok=True)
+    (media / "empty.wav").touch()
+    for name, said in (
+        ("gone.wav", "gone.wav: no such file; check the spelling and the folder"),
+        ("folder.wav", "folder.wav: this is a directory; name a file inside it"),
+        ("empty.wav", "empty.wav: the file is empty (0 bytes); was its copy or download finished?"),
+    ):
+        answer = served.post("early", media / name)
+        assert (answer.status_code, answer.json()["detail"]) == (422, said)
+        answer = served.http.post("/transcribe", json={"audio_path": str(media / name)})
+        assert (answer.status_code, answer.json()["detail"]) == (422, said)
+    unknown = [
+        served.post("early", media / "talk.wav", language="xx"),
+        served.http.post("/transcribe", json={"audio_path": str(media / "talk.wav"), "language": "xx"}),
+        served.http.post("/uploads", files={"file": ("a.wav", b"x")}, data={"language": "xx"}),
+    ]
+    for answer in unknown:
+        assert (answer.status_code, answer.json()["error_code"]) == (422, "INVALID_REQUEST")
+        assert answer.json()["detail"].startswith("language: the model of this service does not know xx; write auto")
+        assert ", ko, " in answer.json()["detail"]
+    assert served.http.get("/jobs/early").status_code == 404
+    assert not list((served.data / "service/uploads").iterdir())
+
+def test_a_job_is_answered_as_it_stands_when_its_file_is_gone(served, media):
+    (media / "moved.wav").write_bytes((media / "talk.wav").read_bytes())
+    served.post("moved", media / "moved.wav")
+    until(lambda: served.state("moved") == "completed")
+    (media / "moved.wav").unlink()
+    assert served.post("moved", media / "moved.wav").json()["status"] == "completed"
+
+def test_docs_show_every_path_and_a_command_for_each(served):
+    page, described = served.http.get("/docs"), served.http.get("/openapi.json").json()
+    assert page.headers["content-type"].startswith("text/html") and "default-src 'none'" in page.headers[
+        "content-security-policy"
+    ]
+    for path in described["paths"]: assert f"</b> {path}</h3>" in page.text
+    for posted in ("/api/upload-video/process-video", "/transcribe", "/uploads"):
+        assert f"curl http://127.0.0.1:{served.port}{posted}" in page.text
+    assert "No key is needed" in page.text and "job_id" in page.text and "```" not in page.text
+    loaded = [a for a in ("src=", "@import", "url(") if a in page.text]
+    assert not loaded # nothing comes from another site
+
 def test_every_error_is_a_problem(served):
     asked = [
-        served.http.get("/docs"),
+        served.http.get("/nothing"),
         served.http.get("/jobs/none"),
         served.http.post("/transcribe", content=b"\xff"),
         served.http.put("/health"),
@@ -237,7 +284,7 @@ def test_every_error_is_a_problem(served):
         served.http.post("/transcribe", json={}, headers={"origin": "https://evil.example"}),
     ]
     assert [a.status_code for a in asked] == [404, 404, 415, 405, 422, 400, 413, 413, 431, 421, 403]
-    assert "/openapi.json" in asked[0].json()["detail"] # /docs is not served
+    assert "/docs and /openapi.json" in asked[0].json()["detail"]
     for a in asked:
         assert a.headers["content-type"] == "application/problem+json" and a.json()["status"] == a.status_code
         assert "Traceback" not in a.text and str(ROOT) not in a.text and str(served.data) not in a.text
