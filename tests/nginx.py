@@ -16,7 +16,7 @@ http {{
     server {{
         listen 127.0.0.1:{port} ssl; server_name localhost;
         ssl_certificate {cert}; ssl_certificate_key {key};
-        proxy_http_version 1.1; proxy_buffering off; proxy_request_buffering off;
+        proxy_http_version 1.1; proxy_request_buffering off;
         {locations}
     }}
 }}

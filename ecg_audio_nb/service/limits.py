@@ -57,6 +57,8 @@ def address_block(
     address: str,  # of a caller
 ) -> str:  # of IPv6 the /64 network: who has one address there has them all
     "Return what stands for a caller without a key"
+    if in_brackets := re.match(r"\[([^\]]+)\]", address):
+        address = in_brackets[1]
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:

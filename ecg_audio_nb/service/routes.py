@@ -522,7 +522,8 @@ async def events(job_id: str, request: Request):
     """
     await _visible_job(request, job_id)
     stream = _event_stream(_service(request), job_id, _prefix(request))
-    return StreamingResponse(stream, media_type="text/event-stream", headers={"cache-control": "no-store"})
+    headers = {"cache-control": "no-store", "x-accel-buffering": "no"}  # nginx passes each event on at once
+    return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 
 
 async def _event_stream(

@@ -59,12 +59,18 @@ def check_source(
     raise invalid_request("local paths are absolute and lie below one of fetch.media_roots")
 
 
+_FREQUENT_CODES = ("ar", "de", "en", "es", "fr", "hi", "ja", "ko", "pt", "ru", "zh")
+
+
 def check_language(service: Service, language: str) -> None:
     "Refuse a language that the loaded recognizer does not know; raises `Problem`"
     known = service.languages
     if language == "auto" or known is None or language in known:
         return
-    way_out = "write en or auto" if known == {"en"} else f"write auto, or one of {', '.join(sorted(known))}"
+    examples = ", ".join(code for code in _FREQUENT_CODES if code in known)
+    way_out = f"write auto, or one of its {len(known)} codes, such as {examples}"
+    if known == {"en"}:
+        way_out = "write en or auto"
     raise invalid_request(f"language: the model of this service does not know {language}; {way_out}")
 
 

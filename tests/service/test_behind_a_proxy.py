@@ -7,13 +7,15 @@ from urllib.parse import urljoin
 import httpx
 import pytest
 import soundfile
+from typer.testing import CliRunner
 from browsers import chromium_browser
 
-from backend import SECRET, Quick, Receiver, free_port, until
+from backend import SECRET, Idle, Quick, Receiver, free_port, until
 from certificates import write_authority
 from long_results import WORDS
 from nginx import location, nginx
 from ecg_audio_nb.audio.media import load_audio
+from ecg_audio_nb.cli import app as cli
 from ecg_audio_nb.service.app import Service, ServerSettings, build_app, server_settings
 from ecg_audio_nb.service.limits import address_block, read_keys
 from ecg_audio_nb.service.proxies import plain_address, read_prefix, read_public_url, without_prefix
@@ -26,9 +28,9 @@ JOBS = 20
 pytestmark = pytest.mark.timeout(1800)
 
 
-class LongTalks(Quick):
+class LongTalks(Idle):
     "A service whose every recording is an hour long, and analyzed at once"
-    more = """
+    more = f"""{Idle.more}
 import long_results
 jobs.analyze = lambda source, settings, hook=None: long_results.hour_long()"""
 
@@ -43,7 +45,9 @@ def https(authority): return ssl.create_default_context(cafile=authority[1])
 def python_path(): return os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
-@pytest.mark.parametrize("target", ["/", ""], ids=["prefix removed", "prefix left"])
+@pytest.mark.parametrize(
+    "target", ["/", pytest.param("", marks=pytest.mark.slow)], ids=["prefix removed", "prefix left"]
+)
 def test_twenty_jobs_of_an_hour_reach_a_backend_behind_nginx(tmp_path, authority, target):
     "Every job's end is told, in short as nginx takes 1 MB; each link of an answer leads to its result"
     folder, ca, cert, key = authority
@@ -82,6 +86,7 @@ def test_twenty_jobs_of_an_hour_reach_a_backend_behind_nginx(tmp_path, authority
             assert status["result_url"] == "/ecg/jobs/talk-7/result"
             assert len(client.get(urljoin(base, status["result_url"])).json()["segments"]) == 900
             with client.stream("GET", f"{base}jobs/talk-7/events") as events:
+                assert "x-accel-buffering" not in events.headers # for nginx, which keeps it
                 [line] = [line for line in events.iter_lines() if line.startswith("data: ")]
             assert json.loads(line[6:])["result_url"] == "/ecg/jobs/talk-7/result"
             assert client.get(f"{base}openapi.json").json()["servers"] == [{"url": "/ecg"}]
@@ -196,6 +201,11 @@ def test_what_can_not_be_is_said_at_the_start():
         with pytest.raises(SettingsError, match=f"server.{key}") as e: server_settings({key: value})
         assert rule in str(e.value)
 
+def test_a_path_that_is_none_is_said_by_the_command(tmp_path, monkeypatch):
+    monkeypatch.setenv("ECG_DATA_DIR", str(tmp_path))
+    said = CliRunner().invoke(cli, ["serve", "--root-path", "ecg"])
+    assert said.exit_code == 1 and "server.root_path = 'ecg': write a path such as /ecg" in said.output
+
 def test_prefixes_urls_and_addresses_are_read():
     assert [read_prefix(t) for t in ("", "/", "/ecg/", "/a/b")] == ["", "", "/ecg", "/a/b"]
     assert read_public_url("https://x.org:8443/ecg/") == "https://x.org:8443/ecg"
@@ -208,3 +218,4 @@ def test_prefixes_urls_and_addresses_are_read():
         "2001:db8::/64",
         "x" * 100,
     ]
+    assert address_block("[2001:db8::1]:443") == "2001:db8::/64"
