@@ -7,6 +7,7 @@ header, or a body byte by byte, would be kept for ever, until the process has no
 | --- | --- | --- |
 | the header of a request, or its first byte | `server.header_timeout` | 408 if anything came; closed |
 | the body: nothing comes, or less than `MIN_RATE` | `server.stall_timeout` | 408; closed |
+| the rest of a body whose request is answered | `server.header_timeout` | closed |
 | the answer: nothing is read | `server.stall_timeout` | closed |
 | the next request on an open connection | 5 s | closed |
 
@@ -64,7 +65,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self.limits = limits
         self._timer = None  # of the deadline
         self._stall_timer = None  # of an answer that is not read
-        self._phase = None  # of the request that comes in: header, body, or None
+        self._phase = None  # of the request that comes in: header, body, rest (of an answered one), or None
         self._deadline = 0.0  # of the phase, the loop's time
         self._has_begun = False  # something of the header came
 
@@ -102,6 +103,8 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self):
         super().on_response_complete()
+        if self._phase == "body":  # answered before it was read, such as one that is too large
+            self._start("rest", self.limits.header_timeout)
         if not self.pipeline and not self.transport.is_closing():
             self.limits.spare[self] = None
 
@@ -145,6 +148,9 @@ class LimitedProtocol(HttpToolsProtocol):
         self._end_slow()
 
     def _end_slow(self) -> None:
+        if self._phase == "rest":
+            self._refuse(None)
+            return
         limit = "header_timeout" if self._phase == "header" else "stall_timeout"
         seconds = getattr(self.limits, limit)
         _log.info("closed a request that took longer than server.%s = %g s", limit, seconds)

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.timeout(900)
 async def application(scope, receive, send):
     "Answers with the length of the body; of /large, with 32 MB; of /slow, after it was told to"
     assert scope["type"] == "http"
-    size, more = 0, True
+    size, more = 0, scope["path"] != "/early"
     while more:
         message = await receive()
         if message["type"] == "http.disconnect": return
@@ -121,6 +121,15 @@ def test_a_service_that_is_slow_itself_ends_no_request():
     with serving(stall_timeout=0.5) as (port, _):
         s = connect(port, head, b"x" * (3 << 16))
         assert s.recv(1000).endswith(str(3 << 16).encode())
+
+def test_a_body_that_goes_on_after_its_answer_ends_by_the_limit():
+    with serving(header_timeout=0.5) as (port, _):
+        s = connect(port, b"POST /early HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n")
+        assert s.recv(1000).endswith(b"0")
+        with pytest.raises(OSError):
+            for _ in range(1200):
+                s.sendall(b"3e8\r\n" + b"x" * 1000 + b"\r\n")
+                time.sleep(0.02)
 
 def test_an_answer_that_nobody_reads_ends_by_the_limit(caplog):
     caplog.set_level("INFO")
