@@ -71,7 +71,7 @@ Modules:
 - `ecg_audio_nb.results.word_matching`: Match an edited text with the words of a result, so that what was not edited keeps its times
 - `ecg_audio_nb.schema`: The records of a result: words, segments, turns, speakers and metadata
 - `ecg_audio_nb.service.app`: The service: one process with warm models that works on the queue, answers HTTP and notifies the backend
-- `ecg_audio_nb.service.connections`: Connections end by a limit: slow headers, bodies that stand still, answers that nobody reads, too many at once
+- `ecg_audio_nb.service.connections`: Limits of connections: slow headers, bodies that stand still, answers that nobody reads, too many at once
 - `ecg_audio_nb.service.jobs`: Jobs at work: one thread analyzes them with models that stay loaded, and notifies the backend
 - `ecg_audio_nb.service.models`: What goes in and out: requests, answers, bodies of callbacks, and sentences for people
 - `ecg_audio_nb.service.monitoring`: Figures for Prometheus, and whether work should be sent here

@@ -39,7 +39,8 @@ def write_authority(folder, *names):
     from cryptography.hazmat.primitives.asymmetric import ec
 
     now, keys = datetime.now(timezone.utc), [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
-    subjects = [x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, n)]) for n in ("Private CA", names[0])]
+    common_name = x509.NameOID.COMMON_NAME
+    subjects = [x509.Name([x509.NameAttribute(common_name, n)]) for n in ("Private CA", names[0])]
     public = [key.public_key() for key in keys]
     usage = dict.fromkeys(
         (

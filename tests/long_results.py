@@ -21,10 +21,9 @@ def hour_long(filename="hour.wav"):
             for i in range(10)
         )
         text = " ".join(w.word for w in words)
-        measured = AcousticFeatures(-28.119, 130.914, 1201.552)
-        segments.append(
-            Segment(n, start, start + 3.9, speaker_id=speaker, text=text, words=words, acoustic_features=measured)
-        )
+        told = {"speaker_id": speaker, "text": text, "words": words}
+        told["acoustic_features"] = AcousticFeatures(-28.119, 130.914, 1201.552)
+        segments.append(Segment(n, start, start + 3.9, **told))
         turns.append(Turn(start, start + 3.9, speaker))
     speakers = tuple(Speaker(f"SPEAKER_0{n}", 1755.0, 450, 4500) for n in range(2))
     timing = RunTiming(processing_time=1.0)

@@ -1,4 +1,4 @@
-"""Connections end by a limit: slow headers, bodies that stand still, answers that nobody reads, too many at once
+"""Limits of connections: slow headers, bodies that stand still, answers that nobody reads, too many at once
 
 uvicorn knows no such limits, and a proxy that has them is not always there. A connection that sends half a
 header, or a body byte by byte, would be kept for ever, until the process has no more descriptors.

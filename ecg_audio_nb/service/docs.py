@@ -15,7 +15,8 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 52rem; margin: 0 auto; p
 h1 { font-size: 1.5rem; margin: 0 } h2 { font-size: 1.15rem; margin: 2rem 0 0 }
 h3 { font-size: 1rem; margin: 1.5rem 0 .25rem; border-top: 1px solid var(--line); padding-top: 1rem }
 pre { overflow-x: auto; border: 1px solid var(--line); border-radius: .35rem; padding: .6rem .8rem }
-table { border-collapse: collapse } td { border-top: 1px solid var(--line); padding: .2rem .8rem .2rem 0; vertical-align: top }
+table { border-collapse: collapse }
+td { border-top: 1px solid var(--line); padding: .2rem .8rem .2rem 0; vertical-align: top }
 a { color: var(--accent) } b { color: var(--accent); font-weight: 600 } p { margin: .35rem 0 }
 """
 
@@ -38,7 +39,8 @@ def docs_page(
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
-        f"<style>{_STYLE}</style></head><body><h1>{title}</h1><p>{escape(description['info']['description'])} "
+        f"<style>{_STYLE}</style></head><body><h1>{title}</h1>"
+        f"<p>{escape(description['info']['description'])} "
         f'{key} For code generators: <a href="{escape(base)}/openapi.json">openapi.json</a>.</p>'
         f"{''.join(parts)}</body></html>"
     )

@@ -32,7 +32,7 @@ def read_traceparent(
 
 
 class JsonLines(logging.Formatter):
-    "A log record as one JSON object with the ids of its job and of its trace; of an exception, the class alone"
+    "A log record as one JSON object with the ids of its job and its trace; of an exception, the class alone"
 
     def format(self, record: logging.LogRecord) -> str:
         seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))

@@ -8,8 +8,8 @@
 | `X-Forwarded-Prefix` | the path before `/jobs/...`, such as `/ecg` |
 
 They count only if the connection comes from an address of `server.trusted_proxies`. Without a header, the
-prefix is `server.root_path`, or else the path of `server.public_url`. It makes no difference whether the proxy
-removes the prefix from the paths of requests or leaves it there.
+prefix is `server.root_path`, or else the path of `server.public_url`. The proxy may remove the prefix from
+the paths of requests or leave it there.
 """
 
 import ipaddress

@@ -71,7 +71,7 @@ class ServerSettings(BaseSettings):
     header_timeout: float = Field(default=20, gt=0)  # seconds the header of a request may take
     stall_timeout: float = Field(default=60, gt=0)  # seconds a body may stand still, or an answer stay unread
     max_connections: int = Field(default=1000, ge=10)  # open at the same time
-    callback_gzip: Literal["auto", "always", "never"] = "auto"  # auto: if a backend's answers say it takes gzip
+    callback_gzip: Literal["auto", "always", "never"] = "auto"  # auto: if a backend says that it takes it
     max_callback_kb: int = Field(default=0, ge=0)  # a larger result is sent as its URL; 0: no limit
 
     def __init__(self, **values):

@@ -88,7 +88,7 @@ class Service:
         return get(self.queue, job_id)
 
     def result_url(self, job_id: str) -> str:
-        "Return where a backend reads a result in the shape of its messages; without `server.public_url` a path"
+        "Return where a backend reads a result in the shape of its messages; a path without `public_url`"
         job = self.job(job_id)
         prefix = job.task.get("prefix", "") if job else ""
         return f"{self.limits.public_url or prefix}/jobs/{job_id}/result?shape=backend"
@@ -146,9 +146,9 @@ def restrict(settings: Settings, service: Service) -> Settings:
 def check_backend(service: Service, url: str) -> tuple[list[str], int, str] | None:
     """Refuse a URL that must not be called: raises `ValueError`, or `OSError` where that is not known now.
 
-    Returns addresses, port and host of `check_callback`: a callback goes to one of these addresses, whatever a
-    name server says later. None for the operator's own backend, and under `server.allow_private`: they may be
-    called wherever they are, as those of `fetch.callback_hosts`."""
+    Returns addresses, port and host of `check_callback`: a callback goes to one of these addresses, whatever
+    a name server says later. None for the operator's own backend, and under `server.allow_private`: they may
+    be called wherever they are, as those of `fetch.callback_hosts`."""
     if url == service.backend_url or service.limits.allow_private:
         return None
     try:
@@ -160,7 +160,7 @@ def check_backend(service: Service, url: str) -> tuple[list[str], int, str] | No
 
 
 def shorten(service: Service, message: Message) -> str | None:
-    "Return a message with the URL of its result in the result's place; None if it has none, or is short already"
+    "Return a message with its result's URL in the result's place; None if there is no result in it"
     short = short_callback(
         json.loads(message.body), service.result_url(message.job), service.limits.language
     )

@@ -1,8 +1,9 @@
 """From a request to a row of the queue: what may be asked for, who may see it, and whether there is room
 
-A job's id is the caller's. A recording that is sent without an id, while the same work of the same caller is
-in the queue, is that job; so is an upload whose job was done within the last hour. The same id with the same parameters is the same job, answered as it stands; a URL
-that was signed anew is the same URL. With other parameters the id is refused (409).
+A job's id is the caller's. The same id with the same parameters is the same job, answered as it stands; a
+URL that was signed anew is the same URL. With other parameters the id is refused (409). A recording that is
+sent without an id, while the same work of the same caller is in the queue, is that job; so is an upload
+whose job was done within the last hour.
 
 | who asks for too much | answer |
 | --- | --- |

@@ -24,7 +24,7 @@ there if, and only if, the change is. A thread delivers the rows. Any process ma
 | none, 408, 425, 429, 5xx | tried again after 5, 20, 80, 320, 1280 s, then every hour (+-20 %), for 3 days |
 | 429 or 503 with `Retry-After` | all messages to that host wait as long |
 | 410 | gone |
-| 413 to a completed message | sent again at once in its short form: counts and `result_url` instead of the result |
+| 413 to a completed message | sent again at once in its short form: counts and `result_url`, no result |
 | 415 to a compressed message | sent again at once, uncompressed |
 | 3xx, other 4xx | tried four times in all; redirects are not followed: nobody has checked their target |
 | none, as the URL must not be called | given up at once |
@@ -170,7 +170,8 @@ create table if not exists outbox(
 create index if not exists outbox_due on outbox(state, due);
 create index if not exists outbox_job on outbox(job, seq);
 create table if not exists outbox_pauses(host text primary key, until real not null) strict, without rowid;
-create table if not exists outbox_encodings(host text primary key, gzip integer not null) strict, without rowid;
+create table if not exists outbox_encodings(
+  host text primary key, gzip integer not null) strict, without rowid;
 """
 STATES = ("waiting", "sending", "delivered", "dead", "gone", "dropped")
 
@@ -413,7 +414,7 @@ class DeliveryResult:
 
 def classify(
     result: DeliveryResult,
-) -> str:  # delivered, gone, changed (sent at once in another form), retry (for days), refused (a few times), never
+) -> str:  # delivered, gone, changed (sent in another form), retry (for days), refused (a few times), never
     "Decide what a try means for its message"
     status = result.status
     if result.permanent:
@@ -596,7 +597,8 @@ def _update_others(db, message: Message, result: DeliveryResult, state: str, now
         )
     if result.takes_gzip is not None:
         db.execute(
-            "insert into outbox_encodings values(?1, ?2) on conflict(host) do update set gzip=?2 where gzip<>?2",
+            """insert into outbox_encodings values(?1, ?2)
+            on conflict(host) do update set gzip=?2 where gzip<>?2""",
             (_host(message.url), int(result.takes_gzip)),
         )
     if state == "gone":
@@ -729,7 +731,7 @@ class _DeliveryThread(threading.Thread):
         if self.compress and len(body) >= _MIN_COMPRESSED:
             body, headers["content-encoding"] = gzip.compress(body, 6, mtime=0), "gzip"
         if 0 < self.settings.max_bytes < len(body):
-            return DeliveryResult(413, f"not sent: {len(body)} bytes, more than server.max_callback_kb allows")
+            return DeliveryResult(413, f"not sent: {len(body)} bytes are more than server.max_callback_kb")
         return self._post(url, body, headers, checked)
 
     def _post(self, url: str, body: bytes, headers: dict[str, str], checked) -> DeliveryResult:

@@ -147,7 +147,8 @@ def starts(served, job): return sum(r["message"] == "started" and r["job_id"] ==
 
 def cut_off(served, path, **asked):
     "Send a request and go away before its answer"
-    with pytest.raises(httpx.TimeoutException): served.http.post(path, timeout=httpx.Timeout(60, read=0.3), **asked)
+    with pytest.raises(httpx.TimeoutException):
+        served.http.post(path, timeout=httpx.Timeout(60, read=0.3), **asked)
 
 def test_a_job_goes_on_when_its_caller_goes_away_and_the_same_request_attaches(served, media):
     asked = {"json": {"job_id": "left", "video_path": str(media / "long.wav")}}
@@ -235,7 +236,7 @@ def test_what_can_be_known_at_once_is_said_at_once(served, media):
     ]
     for answer in unknown:
         assert (answer.status_code, answer.json()["error_code"]) == (422, "INVALID_REQUEST")
-        assert answer.json()["detail"].startswith("language: the model of this service does not know xx; write auto")
+        assert answer.json()["detail"].startswith("language: the model of this service does not know xx; write")
         assert ", ko, " in answer.json()["detail"]
     assert served.http.get("/jobs/early").status_code == 404
     assert not list((served.data / "service/uploads").iterdir())

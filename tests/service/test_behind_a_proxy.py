@@ -1,4 +1,4 @@
-"""The service behind a proxy: nginx with a path, a limit of 1 MB and a private authority; whose headers count"""
+"""The service behind a proxy: nginx with a path, a limit of 1 MB and a private CA; whose headers count"""
 import asyncio, json, os, ssl
 from collections import Counter
 from pathlib import Path
@@ -210,7 +210,8 @@ def test_prefixes_urls_and_addresses_are_read():
     assert [read_prefix(t) for t in ("", "/", "/ecg/", "/a/b")] == ["", "", "/ecg", "/a/b"]
     assert read_public_url("https://x.org:8443/ecg/") == "https://x.org:8443/ecg"
     assert read_public_url("http://[::1]:80") == "http://[::1]:80"
-    assert [without_prefix(p, "/e") for p in ("/e", "/e/", "/e/a", "/ea", "/a")] == ["/", "/", "/a", "/ea", "/a"]
+    paths = "/e", "/e/", "/e/a", "/ea", "/a"
+    assert [without_prefix(p, "/e") for p in paths] == ["/", "/", "/a", "/ea", "/a"]
     assert [plain_address(a) for a in ("::ffff:10.0.0.1", "::1", "local")] == ["10.0.0.1", "::1", "local"]
     assert [address_block(a) for a in ("10.0.0.1", "::1", "2001:db8::1", "x" * 200)] == [
         "10.0.0.1",

@@ -12,6 +12,7 @@ from waiting import until
 from ecg_audio_nb.audio.fetch import FetchError, check_callback, open_source
 from ecg_audio_nb.batch.queue import Queue
 
+from ecg_audio_nb.service.problems import Problem
 from ecg_audio_nb.service.submission import callback_for
 from ecg_audio_nb.service.webhooks import Deliverer, Delivery, enqueue, messages, prepare, tls_context
 from ecg_audio_nb.settings import FetchSettings
@@ -168,7 +169,8 @@ def test_callbacks_go_to_ipv6_where_they_may(queue, has_ipv6, make_service):
         say(queue, "j", r.url)
         with pytest.raises(FetchError, match="not public"):
             check_callback(r.url, FetchSettings(allow_ports=(r.v6.server_port,)))
-        with pytest.raises(Exception, match="fastapi_base_url: .*not"): callback_for(service, r.url.partition("/api")[0])
+        with pytest.raises(Problem, match="fastapi_base_url: .*not"):
+            callback_for(service, r.url.partition("/api")[0])
         listed = FetchSettings(callback_hosts="::1")
         assert deliver(queue, check=lambda url: check_callback(url, listed)) == ["delivered"]
         headers = {name.lower(): value for name, value in r.took[0][0].items()}

@@ -1,5 +1,6 @@
 """Results that a backend does not take whole: 413, compressed messages, a limit of one's own"""
 import json
+from dataclasses import replace
 
 import pytest
 from standardwebhooks import Webhook
@@ -60,7 +61,7 @@ def finished(service, job, analysis, url, **more):
 
 def deliver(service, settings=FAST):
     d = service.deliverer
-    d.settings = Delivery(**{**vars(settings), "compress": d.settings.compress, "max_bytes": d.settings.max_bytes})
+    d.settings = replace(settings, compress=d.settings.compress, max_bytes=d.settings.max_bytes)
     d.start()
     until(lambda: not messages(service.queue, "waiting", "sending"))
     d.stop(0)

@@ -1,4 +1,4 @@
-"""Requests that take for ever: half a header, a body byte by byte, an answer that nobody reads, too many of them"""
+"""Requests that take for ever: half a header, a body byte by byte, an unread answer, too many of them"""
 import asyncio, json, resource, socket, threading, time
 from contextlib import contextmanager
 from functools import partial
@@ -29,9 +29,8 @@ async def application(scope, receive, send):
     headers = [(b"content-length", str(len(text)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     for i in range(0, len(text), 1 << 16):
-        await send(
-            {"type": "http.response.body", "body": text[i : i + (1 << 16)], "more_body": i + (1 << 16) < len(text)}
-        )
+        part, more = text[i : i + (1 << 16)], i + (1 << 16) < len(text)
+        await send({"type": "http.response.body", "body": part, "more_body": more})
 
 
 @contextmanager
@@ -187,7 +186,8 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024))
 def test_eleven_hundred_half_open_connections_and_the_service_answers(tmp_path):
     "Each is closed, descriptors stay bounded, memory comes back; times are benchmarks/server.py's to measure"
     wanted, hard = 1400, resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    if hard != resource.RLIM_INFINITY and hard < wanted: pytest.skip(f"1,100 connections need {wanted} descriptors")
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        pytest.skip(f"1,100 connections need {wanted} descriptors")
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if soft < wanted: resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     server = Few(tmp_path, tmp_path, "--set", "server.header_timeout=5").start()
