@@ -4,6 +4,7 @@
 | --- | --- |
 | `service.app` | the application, and the process that runs it |
 | `service.routes` | the paths |
+| `service.openai_api`, `openai_formats` | paths and forms of OpenAI's API |
 | `service.submission` | from a request to a row of the queue |
 | `service.jobs` | the worker: how a job runs and ends, and what is sent to its backend |
 | `service.webhooks` | callbacks: an outbox, delivered signed and at least once |
@@ -67,6 +68,7 @@ def build_app(
     from starlette.concurrency import run_in_threadpool
 
     from ecg_audio_nb import __version__
+    from ecg_audio_nb.service.openai_api import UPLOAD_PATHS, add_openai_routes
     from ecg_audio_nb.service.routes import add_routes
 
     @asynccontextmanager
@@ -76,7 +78,7 @@ def build_app(
         await run_in_threadpool(stop, service)
 
     def body_limit(scope) -> int:
-        takes_files = scope["path"] in ("/transcribe", "/uploads")
+        takes_files = scope["path"] in ("/transcribe", "/uploads", *UPLOAD_PATHS)
         return service.limits.max_upload_mb * 10**6 if takes_files else _JSON_LIMIT
 
     app = fastapi.FastAPI(
@@ -88,6 +90,7 @@ def build_app(
         description="Transcripts in which every word has a time, a speaker and a measured voice.",
     )
     add_routes(app, service)
+    add_openai_routes(app)
     if service.limits.cors_origins:
         _allow_origins(app, service.limits.cors_origins)
     app.add_middleware(

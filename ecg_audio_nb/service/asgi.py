@@ -24,8 +24,8 @@ class _TooLarge(Exception):
 class _Exchange:
     "One request and its answer, as far as they went"
 
-    def __init__(self, send, body_limit: int):
-        self._send, self.body_limit = send, body_limit
+    def __init__(self, scope, send, body_limit: int):
+        self.scope, self._send, self.body_limit = scope, send, body_limit
         self.status = None  # of the answer, once it has begun
         self.too_large = False  # more was read than `body_limit`
         self._replaced = False  # the 413 was sent in place of the application's answer
@@ -46,7 +46,7 @@ class _Exchange:
         "Answer 413, and drop what the application sends after it"
         self.too_large = False
         detail = f"the body is larger than {self.body_limit} bytes; send a link instead"
-        await send_problem(self.send, Problem(413, detail, "INVALID_REQUEST"))
+        await send_problem(self.send, Problem(413, detail, "INVALID_REQUEST"), self.scope)
         self._replaced = True
 
     def counted(self, receive):
@@ -95,7 +95,7 @@ class Gate:
             return
         began = time.monotonic()
         state = scope.setdefault("state", {})
-        exchange = _Exchange(send, self.body_limit(scope))
+        exchange = _Exchange(scope, send, self.body_limit(scope))
         token = job_of_log.set(None)
         try:
             state["needs_key"] = bool(self.keys)
@@ -104,7 +104,7 @@ class Gate:
             await self.app(scope, exchange.counted(receive), exchange.send)
         except Problem as e:
             if exchange.status is None:
-                await send_problem(exchange.send, e)
+                await send_problem(exchange.send, e, scope)
         except Exception as e:
             await _answer_error(e, exchange)
         finally:
@@ -166,7 +166,7 @@ async def _answer_error(error: Exception, exchange: _Exchange) -> None:
     else:
         _log.error("unexpected %s", type(error).__name__)
         detail = "something unexpected happened; the service's log has the class of the error and the time"
-        await send_problem(exchange.send, Problem(500, detail))
+        await send_problem(exchange.send, Problem(500, detail), exchange.scope)
 
 
 def _log_soon(scope, status: int | None, began: float) -> None:

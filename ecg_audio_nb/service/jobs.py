@@ -49,7 +49,7 @@ from ecg_audio_nb.service.problems import redact_text
 from ecg_audio_nb.service.state import Service, clean_up
 from ecg_audio_nb.service.webhooks import backend_result, enqueue, reopen
 from ecg_audio_nb.settings import Settings, SettingsError
-from ecg_audio_nb.speech.transcribe import choose_transcriber
+from ecg_audio_nb.speech.transcribe import TranscribeError, choose_transcriber
 
 _log = logging.getLogger(__name__)
 _DAY = 86400
@@ -96,6 +96,7 @@ _CODES_BY_ERROR = (
     (FetchError, "DOWNLOAD_ERROR"),
     (MediaError, "MEDIA_ERROR"),
     (SettingsError, "INVALID_REQUEST"),
+    (TranscribeError, "INVALID_REQUEST"),
 )
 
 
@@ -207,6 +208,9 @@ def job_settings(service: Service, job: Job) -> Settings:
     transcribe, export = service.settings.transcribe, service.settings.export
     if job.task["language"] != "auto":
         transcribe = transcribe.model_copy(update={"language": job.task["language"]})
+    if recognizer := job.task.get("recognizer"):
+        values = {key: tuple(v) if isinstance(v, list) else v for key, v in recognizer.items()}
+        transcribe = transcribe.model_copy(update=values)
     if job.task["silence_marks"]:
         export = export.model_copy(update={"silence_marks": True})
     return service.settings.model_copy(update={"transcribe": transcribe, "export": export})

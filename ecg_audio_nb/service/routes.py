@@ -49,7 +49,7 @@ from ecg_audio_nb.service.models import (
     job_status,
 )
 from ecg_audio_nb.service.monitoring import metrics, readiness
-from ecg_audio_nb.service.problems import PROBLEM_JSON, Problem, invalid_request
+from ecg_audio_nb.service.problems import PROBLEM_JSON, Problem, error_answer, invalid_request
 from ecg_audio_nb.service.state import Service
 from ecg_audio_nb.service.submission import (
     SubmitBatcher,
@@ -125,24 +125,23 @@ _NOT_SERVED = {
     404: "there is nothing here; /docs and /openapi.json list the paths",
     405: "this path has no such method",
 }
-
-
-def _problem_response(problem: Problem) -> Response:
-    return Response(problem.body(), problem.status, {"content-type": PROBLEM_JSON, **problem.headers})
+_OPENAI_CODES = {404: "unknown_url", 405: "method_not_supported"}
 
 
 async def _answer_problem(request: Request, error: Problem) -> Response:
-    return _problem_response(error)
+    status, headers, body = error_answer(error, request.scope)
+    return Response(body, status, headers)
 
 
 async def _answer_http_error(request: Request, error: HTTPException) -> Response:
-    problem = Problem(error.status_code, _NOT_SERVED.get(error.status_code, "the request can't be read"))
+    detail = _NOT_SERVED.get(error.status_code, "the request can't be read")
+    problem = Problem(error.status_code, detail, openai_code=_OPENAI_CODES.get(error.status_code))
     problem.headers |= error.headers or {}
-    return _problem_response(problem)
+    return await _answer_problem(request, problem)
 
 
 async def _answer_invalid(request: Request, error: RequestValidationError) -> Response:
-    return _problem_response(invalid_request(explain_invalid(error.errors())))
+    return await _answer_problem(request, invalid_request(explain_invalid(error.errors())))
 
 
 # The description's parts

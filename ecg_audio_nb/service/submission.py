@@ -136,12 +136,15 @@ def to_job(
     content: str | None = None,  # digest of an uploaded file
     prefix: str = "",  # path below which the caller sees the service
     trace: str | None = None,  # of `read_traceparent`
+    recognizer: dict | None = None,  # settings `transcribe.` that differ from the service's, JSON-ready
 ) -> Job:  # not in the queue yet
     "Make a job with all that the worker needs to know"
     what = content or (strip_signature(source) if "://" in source else source)
     parameters = [what, language, callback, silence_marks, caller]
+    if recognizer:
+        parameters.append(recognizer)
     task = {
-        "digest": hashlib.sha256(json.dumps(parameters).encode()).hexdigest(),  # the same job has the same
+        "digest": hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest(),  # the same job has the same
         "language": language,
         "callback": callback,
         "caller": caller,
@@ -150,6 +153,7 @@ def to_job(
         "named": job_id is not None,
         "prefix": prefix,
         "trace": trace,
+        "recognizer": recognizer or {},
     }
     job_id = job_id or uuid.uuid4().hex
     name = f"{safe_name(source_stem(source))[:60]}-{hashlib.sha256(job_id.encode()).hexdigest()[:16]}"
