@@ -94,10 +94,11 @@ def model_names(service: Service) -> list[str]:
 
 
 def _catalogue_name(name: str) -> str | None:
-    "The catalogue's name of a model that is called so there, or by its repository; None: it has none"
+    "The catalogue's name of a model called `base`, `whisper-base`, `openai/whisper-base` or by its repository"
+    short = name.removeprefix("openai/").removeprefix("whisper-")
     for known in _whisper_names():
         entry = catalogue.entry_of(known)
-        if name in (known, entry["repo"]) or catalogue.entry_of(name) is entry:
+        if name == entry["repo"] or catalogue.entry_of(short) is entry:
             return known
     return None
 
