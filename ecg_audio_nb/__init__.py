@@ -75,6 +75,8 @@ Modules:
 - `ecg_audio_nb.service.jobs`: Jobs at work: one thread analyzes them with models that stay loaded, and notifies the backend
 - `ecg_audio_nb.service.models`: What goes in and out: requests, answers, bodies of callbacks, and sentences for people
 - `ecg_audio_nb.service.monitoring`: Figures for Prometheus, and whether work should be sent here
+- `ecg_audio_nb.service.openai_api`: OpenAI's API for speech, so that its clients can use this service: set their base URL to `…/v1`
+- `ecg_audio_nb.service.openai_formats`: OpenAI's API for speech: what a request may ask for, and the forms of answers and events
 - `ecg_audio_nb.service.proxies`: Behind a proxy: whose `X-Forwarded-` headers count, and the path below which callers see the service
 - `ecg_audio_nb.service.routes`: The paths of the service, one handler each
 - `ecg_audio_nb.service.settings`: Settings of the service itself, from the same four places as every other setting
