@@ -8,11 +8,10 @@
 
 A request is a job like any other: the same queue, limits, keys and models that stay loaded. Its id is the
 answer's header `x-request-id`, with which `GET /jobs/{id}` and its report show the whole result. If the caller
-goes away, the job is cancelled. `openai_formats` says what can be asked for, and how answers look.
+goes away, the job goes on, and the same request attaches to it. `openai_formats` says what can be asked for, and how answers look.
 """
 
 import json
-import uuid
 from pathlib import Path
 
 import anyio
@@ -24,7 +23,6 @@ from ecg_audio_nb import catalogue
 from ecg_audio_nb.batch.queue import Job
 from ecg_audio_nb.core import wheels
 from ecg_audio_nb.schema import Analysis, read_result
-from ecg_audio_nb.service.jobs import cancel_job
 from ecg_audio_nb.service.models import job_error
 from ecg_audio_nb.service.openai_formats import (
     ALIASES,
@@ -43,12 +41,14 @@ from ecg_audio_nb.service.openai_formats import (
     stream_events,
 )
 from ecg_audio_nb.service.problems import Problem, openai_error
-from ecg_audio_nb.service.routes import _caller as caller_of
-from ecg_audio_nb.service.routes import _keep_upload as keep_upload
-from ecg_audio_nb.service.routes import _log_job as log_job
-from ecg_audio_nb.service.routes import _service as service_of
-from ecg_audio_nb.service.routes import _submit_upload as submit_upload
-from ecg_audio_nb.service.routes import _wait_for_end as wait_for_end
+from ecg_audio_nb.service.routes import (
+    log_job,
+    origin_of,
+    service_of,
+    store_upload,
+    submit_upload,
+    wait_for_end,
+)
 from ecg_audio_nb.service.state import Service
 from ecg_audio_nb.service.submission import to_job
 
@@ -143,38 +143,38 @@ def describe_model(service: Service, name: str) -> Model:
 
 def _check_task(service: Service, asked: AudioRequest, model: str | None) -> None:
     "Refuse what the model is known not to do; raises `Problem`"
-    entry = catalogue.entry_of(model or own_model(service) or "")
-    name = model or own_model(service)
-    if asked.task == "translate" and not entry.get("translates", True) or _is_english(entry, asked):
+    name = model or own_model(service) or "of this service"
+    entry = catalogue.entry_of(name)
+    if model is None and service.languages == {"en"}:
+        entry = {**entry, "languages": ["en"]}
+    if not _can(entry, asked):
         able = ", ".join(_able(asked)) or "none; `ecg models pull small` brings one"
         what = "can't translate" if asked.task == "translate" else "knows English only"
         raise bad_request("model", f"The model {name} {what}. Models at hand that can: {able}")
+    if model is None and service.languages and asked.language not in ("auto", *service.languages):
+        raise bad_request("language", f"The model of this service does not know {asked.language}")
     if asked.response_format == "diarized_json" and not service.settings.diarize.enabled:
         detail = "diarized_json: this service does not tell speakers apart (diarize.enabled = false)"
         raise bad_request("response_format", detail)
 
 
-def _is_english(entry: dict, asked: AudioRequest) -> bool:
-    "Whether a model of the catalogue knows English alone, and something else is asked for"
-    if entry.get("languages") != ["en"]:
+def _can(entry: dict, asked: AudioRequest) -> bool:
+    "Whether a model of the catalogue can do what is asked for; an unknown one may"
+    if asked.task == "translate" and not entry.get("translates", True):
         return False
-    return asked.task == "translate" or asked.language not in ("auto", "en")
+    needs_more = asked.task == "translate" or asked.language not in ("auto", "en")
+    return not needs_more or entry.get("languages") != ["en"]
 
 
 def _able(asked: AudioRequest) -> list[str]:
     "The models at hand that can do what is asked for"
-    able = []
-    for name in _whisper_names():
-        entry = catalogue.entry_of(name)
-        fits = not _is_english(entry, asked) and (asked.task == "transcribe" or entry.get("translates", True))
-        if fits and catalogue.where(name, "transcribe"):
-            able.append(name)
-    return able
+    able = (name for name in _whisper_names() if _can(catalogue.entry_of(name), asked))
+    return [name for name in able if catalogue.where(name, "transcribe")]
 
 
 async def _read_request(request: Request, task: str) -> tuple[AudioRequest, Job]:
     "What is asked for, and the job for it; the file is kept until the job has ended. Raises `Problem`"
-    service, caller = service_of(request), caller_of(request)
+    service = service_of(request)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "multipart/form-data":
         raise bad_request("file", "send multipart/form-data with the fields file and model")
@@ -185,20 +185,17 @@ async def _read_request(request: Request, task: str) -> tuple[AudioRequest, Job]
         file = form.get("file")
         if not hasattr(file, "file") or not file.size:
             raise bad_request("file", "file: the upload is missing or empty; was it read before?")
-        wait = service.upload_limit.take(caller, file.size)
-        if wait is not None:
-            raise Problem(429, "too many bytes uploaded within an hour; come back later", retry_after=wait)
-        path, digest = await in_thread(keep_upload, service, file)
+        path, digest = await store_upload(request, file)
     recognizer = {**asked.recognizer, "model": model} if model else asked.recognizer
     job = to_job(
         service,
-        uuid.uuid4().hex,
+        None,
         str(path),
         asked.language,
-        caller=caller,
         upload=path.parent.name,
         content=digest,
         recognizer=recognizer,
+        **origin_of(request),
     )
     return asked, job
 
@@ -220,13 +217,14 @@ async def _answer(request: Request, task: str) -> Response:
     service = service_of(request)
     asked, job = await _read_request(request, task)
     log_job(request, job.id)
-    await in_thread(submit_upload, service, job)
+    stored = await in_thread(submit_upload, service, job)
+    log_job(request, stored.id)
     if asked.stream:
-        return await _stream(request, asked, job.id)
-    _check_end(await wait_for_end(request, job.id, True))
-    analysis = await in_thread(_read_analysis, service, job.id)
+        return await _stream(request, asked, stored.id)
+    _check_end(await wait_for_end(request, stored.id))
+    analysis = await in_thread(_read_analysis, service, stored.id)
     body, kind = await in_thread(render, analysis, asked)
-    return Response(body, media_type=kind, headers={"x-request-id": job.id})
+    return Response(body, media_type=kind, headers={"x-request-id": stored.id})
 
 
 # Streams
@@ -244,7 +242,7 @@ async def _stream(request: Request, asked: AudioRequest, job_id: str) -> Respons
 async def _end_within(request: Request, job_id: str, seconds: float) -> Job | None:
     "The job when it has ended, or None after these seconds; raises `Problem`"
     with anyio.move_on_after(seconds):
-        return await wait_for_end(request, job_id, True)
+        return await wait_for_end(request, job_id)
     return None
 
 
@@ -262,16 +260,6 @@ async def _event_lines(request: Request, asked: AudioRequest, job_id: str, ended
             yield f"event: {event['type']}\ndata: {json.dumps(event, ensure_ascii=False)}\n\n"
     except Problem as e:
         yield f"event: error\ndata: {json.dumps(openai_error(e), ensure_ascii=False)}\n\n"
-    finally:
-        if ended is None:  # the caller has gone away
-            with anyio.CancelScope(shield=True):
-                await in_thread(_cancel_open, service, job_id)
-
-
-def _cancel_open(service: Service, job_id: str) -> None:
-    job = service.job(job_id)
-    if job and job.state in ("queued", "running"):
-        cancel_job(service, job_id)
 
 
 # The description's parts

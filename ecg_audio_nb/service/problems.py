@@ -99,8 +99,7 @@ def error_answer(
     scope: Mapping,  # of the request (ASGI): its path decides the form
 ) -> tuple[int, dict[str, str], bytes]:  # status, headers, body
     "Build an error answer in the form that callers of this path read"
-    path = scope["path"].removeprefix(scope.get("root_path", ""))
-    if path.startswith("/v1/"):
+    if scope["path"].startswith("/v1/"):
         return _as_openai(problem)
     return problem.status, {"content-type": PROBLEM_JSON, **problem.headers}, problem.body()
 

@@ -79,7 +79,8 @@ def add_routes(app: FastAPI, service: Service) -> None:
 # What handlers share
 
 
-def _service(request: Request) -> Service:
+def service_of(request: Request) -> Service:
+    "The service that a request is for"
     return request.app.state.service
 
 
@@ -88,27 +89,27 @@ def _caller(request: Request) -> str:
     return request.scope["state"].get("caller", "local")
 
 
-def _prefix(request: Request) -> str:
+def prefix_of(request: Request) -> str:
     "The path below which the caller sees the service"
     return request.scope.get("root_path", "")
 
 
-def _origin(request: Request) -> dict:
+def origin_of(request: Request) -> dict:
     "What a job keeps of the request that asked for it: arguments of `to_job`"
     trace = request.scope["state"].get("trace")
-    return {"caller": _caller(request), "prefix": _prefix(request), "trace": trace}
+    return {"caller": _caller(request), "prefix": prefix_of(request), "trace": trace}
 
 
-def _log_job(request: Request, job_id: str) -> None:
+def log_job(request: Request, job_id: str) -> None:
     "Name the job in the log's line of this request"
     request.scope["state"]["job"] = job_id
 
 
 async def _visible_job(request: Request, job_id: str) -> Job:
     "The job of a path; raises `Problem`"
-    _log_job(request, job_id)
+    log_job(request, job_id)
     keyed = bool(request.scope["state"].get("keyed"))
-    return await in_thread(visible_job, _service(request), job_id, _caller(request), keyed)
+    return await in_thread(visible_job, service_of(request), job_id, _caller(request), keyed)
 
 
 def _validated(read, *values):
@@ -216,14 +217,14 @@ async def process_video(request: Request) -> Response:
       -d '{"job_id": "video-42", "video_url": "https://example.org/talk.mp4"}'
     ```
     """
-    service = _service(request)
+    service = service_of(request)
     asked = _validated(ProcessRequest.model_validate_json, await request.body())
-    _log_job(request, asked.job_id)
+    log_job(request, asked.job_id)
     if asked.fastapi_base_url:
         callback = await in_thread(callback_for, service, asked.fastapi_base_url)
     else:
         callback = service.backend_url
-    origin = _origin(request)
+    origin = origin_of(request)
 
     def make_job() -> Job:
         known = service.job(asked.job_id)  # whose file may be gone by now
@@ -263,7 +264,7 @@ async def job(job_id: str, request: Request):
     ```
     """
     found = await _visible_job(request, job_id)
-    return job_status(found, _service(request).limits.language, _prefix(request))
+    return job_status(found, service_of(request).limits.language, prefix_of(request))
 
 
 @router.delete(
@@ -281,8 +282,8 @@ async def delete(job_id: str, request: Request):
     ```
     """
     await _visible_job(request, job_id)
-    service = _service(request)
-    return job_status(await in_thread(cancel_job, service, job_id), service.limits.language, _prefix(request))
+    service = service_of(request)
+    return job_status(await in_thread(cancel_job, service, job_id), service.limits.language, prefix_of(request))
 
 
 # Answered when it is done, and uploads
@@ -317,12 +318,12 @@ async def transcribe(request: Request):
     curl http://127.0.0.1:8080/transcribe -H 'Authorization: Bearer KEY' -F file=@talk.mp4 -F language=en
     ```
     """
-    service = _service(request)
+    service = service_of(request)
     job = await _job_of_request(request)
-    _log_job(request, job.id)
-    stored = await in_thread(_submit_upload, service, job)
-    _log_job(request, stored.id)
-    ended = await _wait_for_end(request, stored.id)
+    log_job(request, job.id)
+    stored = await in_thread(submit_upload, service, job)
+    log_job(request, stored.id)
+    ended = await wait_for_end(request, stored.id)
     if ended.state == "done":
         return FileResponse(service.result_path(ended.id), media_type="application/json")
     code, error = job_error(ended)
@@ -347,17 +348,17 @@ async def upload(request: Request):
     curl http://127.0.0.1:8080/uploads -H 'Authorization: Bearer KEY' -F file=@talk.mp4 -F job_id=video-43
     ```
     """
-    service = _service(request)
+    service = service_of(request)
     job = await _job_of_upload(request)
-    _log_job(request, job.id)
-    stored = await in_thread(_submit_upload, service, job)
-    _log_job(request, stored.id)
-    return await in_thread(lambda: accepted(service, stored, estimate_next(service), _prefix(request)))
+    log_job(request, job.id)
+    stored = await in_thread(submit_upload, service, job)
+    log_job(request, stored.id)
+    return await in_thread(lambda: accepted(service, stored, estimate_next(service), prefix_of(request)))
 
 
 async def _job_of_request(request: Request) -> Job:
     "The job that /transcribe is asked for, as JSON or with a file; raises `Problem`"
-    service = _service(request)
+    service = service_of(request)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
         return await _job_of_upload(request)
@@ -371,12 +372,12 @@ async def _job_of_request(request: Request) -> Job:
     known = await in_thread(service.job, asked.job_id) if asked.job_id else None
     source = await in_thread(check_source, service, sources[0], known is None)
     check_language(service, asked.language)
-    return to_job(service, asked.job_id, source, asked.language, silence_marks=True, **_origin(request))
+    return to_job(service, asked.job_id, source, asked.language, silence_marks=True, **origin_of(request))
 
 
 async def _job_of_upload(request: Request) -> Job:
     "The job of an uploaded file, which is kept until the job has ended; raises `Problem`"
-    service, caller = _service(request), _caller(request)
+    service = service_of(request)
     async with request.form(max_files=1, max_fields=8) as form:
         file = form.get("file")
         if not hasattr(file, "file"):
@@ -386,10 +387,7 @@ async def _job_of_upload(request: Request) -> Job:
         fields = {k: v for k, v in form.items() if k in ("language", "job_id") and isinstance(v, str)}
         asked = _validated(TranscribeRequest.model_validate, {**fields, "video_path": "upload"})
         check_language(service, asked.language)
-        wait = service.upload_limit.take(caller, file.size or 0)
-        if wait is not None:
-            raise Problem(429, "too many bytes uploaded within an hour; come back later", retry_after=wait)
-        path, digest = await in_thread(_keep_upload, service, file)
+        path, digest = await store_upload(request, file)
     return to_job(
         service,
         asked.job_id,
@@ -398,8 +396,20 @@ async def _job_of_upload(request: Request) -> Job:
         silence_marks=True,
         upload=path.parent.name,
         content=digest,
-        **_origin(request),
+        **origin_of(request),
     )
+
+
+async def store_upload(
+    request: Request,
+    file,  # starlette.datastructures.UploadFile
+) -> tuple[Path, str]:  # its path in a folder of its own; its digest
+    "Keep an uploaded file; raises `Problem` if the caller has uploaded too much"
+    service = service_of(request)
+    wait = service.upload_limit.take(_caller(request), file.size or 0)
+    if wait is not None:
+        raise Problem(429, "too many bytes uploaded within an hour; come back later", retry_after=wait)
+    return await in_thread(_keep_upload, service, file)
 
 
 def _keep_upload(service: Service, file) -> tuple[Path, str]:
@@ -412,7 +422,7 @@ def _keep_upload(service: Service, file) -> tuple[Path, str]:
         return path, f"sha256:{hashlib.file_digest(f, 'sha256').hexdigest()}"
 
 
-def _submit_upload(service: Service, job: Job) -> Job:  # in the queue
+def submit_upload(service: Service, job: Job) -> Job:  # in the queue
     "Submit a job; the file of one that is refused, or was there before, is deleted. Raises `Problem`"
     new = False
     try:
@@ -426,9 +436,9 @@ def _submit_upload(service: Service, job: Job) -> Job:  # in the queue
             shutil.rmtree(service.uploads / job.task["upload"], ignore_errors=True)
 
 
-async def _wait_for_end(request: Request, job_id: str) -> Job:
+async def wait_for_end(request: Request, job_id: str) -> Job:
     "Wait until a job has ended; it goes on if its caller goes away. Raises `Problem`"
-    service = _service(request)
+    service = service_of(request)
     while (job := await in_thread(service.job, job_id)) and job.state in ("queued", "running"):
         if service.stopping.is_set():
             raise Problem(
@@ -449,7 +459,7 @@ async def _result_path(request: Request, job_id: str) -> Path:
     "The file of a finished job's result; raises `Problem`"
     job = await _visible_job(request, job_id)
     if job.state == "done":
-        return _service(request).result_path(job_id)
+        return service_of(request).result_path(job_id)
     code, error = job_error(job)
     raise Problem(409, error or "it is not done yet", code, job_id=job_id)
 
@@ -520,7 +530,7 @@ async def events(job_id: str, request: Request):
     ```
     """
     await _visible_job(request, job_id)
-    stream = _event_stream(_service(request), job_id, _prefix(request))
+    stream = _event_stream(service_of(request), job_id, prefix_of(request))
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}  # nginx passes each event on at once
     return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 
@@ -565,7 +575,7 @@ async def health():
 )
 async def ready(request: Request):
     "Tell whether work should be sent here."
-    checks = await in_thread(readiness, _service(request))
+    checks = await in_thread(readiness, service_of(request))
     all_true = all(checks.values())
     return JSONResponse({"ready": all_true, **checks}, 200 if all_true else 503)
 
@@ -579,7 +589,7 @@ async def ready(request: Request):
 )
 async def figures(request: Request):
     "Return the service's figures for Prometheus."
-    text = await in_thread(metrics, _service(request))
+    text = await in_thread(metrics, service_of(request))
     return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 
 
@@ -605,6 +615,6 @@ _DOCS_POLICY = (
 async def docs(request: Request):
     state = request.scope["state"]
     host = state.get("forwarded_host") or request.headers.get("host") or "127.0.0.1:8080"
-    base = _service(request).limits.public_url or f"{request.scope['scheme']}://{host}{_prefix(request)}"
+    base = service_of(request).limits.public_url or f"{request.scope['scheme']}://{host}{prefix_of(request)}"
     page = docs_page(request.app.openapi(), base, needs_key=state.get("needs_key", False))
     return HTMLResponse(page, headers={"content-security-policy": _DOCS_POLICY})

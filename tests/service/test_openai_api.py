@@ -13,7 +13,7 @@ from ecg_audio_nb.service.limits import read_keys
 from ecg_audio_nb.service.openai_api import choose_model, describe_model, model_names
 from ecg_audio_nb.service.openai_formats import AudioRequest, Form, read_form
 from ecg_audio_nb.service.problems import Problem
-from ecg_audio_nb.service.submission import to_job
+from ecg_audio_nb.service.submission import submit, to_job
 
 KEY = "a-key-of-some-length"
 
@@ -249,9 +249,21 @@ def test_every_error_has_the_form_of_that_api(make_service):
             assert set(a.json()) == {"error"} and set(a.json()["error"]) == {"message", "type", "param", "code"}
     assert not list(service.uploads.iterdir())
 
+def test_under_a_path_prefix(make_service):
+    answers = asked(
+        make_service(root_path="/ecg"), ("GET", "/ecg/v1/models", {}), ("GET", "/ecg/v1/models/gpt-5", {}),
+        ("GET", "/ecg/jobs/v1", {}),
+    )
+    assert [a.status_code for a in answers] == [200, 404, 404]
+    assert answers[1].json()["error"]["code"] == "model_not_found"
+    assert answers[2].headers["content-type"] == "application/problem+json"
+
+def test_the_page_for_people_shows_it(service):
+    [answer] = asked(service, ("GET", "/docs", {}))
+    assert "/v1/audio/transcriptions" in answer.text and "timestamp_granularities[]=word" in answer.text
+
 def test_no_room(make_service):
     service = make_service(max_queued=1)
-    from ecg_audio_nb.service.submission import submit
     submit(service, [to_job(service, "first", "/talk.wav")])
     [answer] = asked(service, ("POST", "/v1/audio/translations", upload()))
     assert (answer.status_code, answer.json()["error"]["type"]) == (503, "service_unavailable_error")
