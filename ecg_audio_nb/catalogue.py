@@ -42,7 +42,7 @@ _ALIASES = {"large": "large-v3", "turbo": "large-v3-turbo"}
 
 @lru_cache
 def catalogue() -> dict[str, dict]:  # name -> stage, repo (or file and url), licence, mb, languages, …
-    "Read the models that can be asked for by name; `gated` and `translates` (false) are named where they hold"
+    "Read the models that can be asked for by name; `gated` and `translates` stand where they are unusual"
     return json.loads((files("ecg_audio_nb") / "assets/catalogue.json").read_text(encoding="utf-8"))
 
 

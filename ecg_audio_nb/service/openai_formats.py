@@ -290,7 +290,7 @@ class Model(BaseModel):
 
     id: str
     object: Literal["model"] = "model"
-    created: int | None = Field(description="when its files were written here, seconds since 1970; null: unknown")
+    created: int | None = Field(description="when its files were written here, seconds since 1970")
     owned_by: str
 
 

@@ -143,8 +143,9 @@ def to_job(
     parameters = [what, language, callback, silence_marks, caller]
     if recognizer:
         parameters.append(recognizer)
+    written = json.dumps(parameters, sort_keys=True)
     task = {
-        "digest": hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest(),  # the same job has the same
+        "digest": hashlib.sha256(written.encode()).hexdigest(),  # the same job has the same
         "language": language,
         "callback": callback,
         "caller": caller,

@@ -52,7 +52,8 @@ def test_lists_with_and_without_brackets():
 def test_what_reaches_the_recognizer():
     asked = read(temperature="0.4", prompt="x" * 5000 + "end", keywords__=["Alma", "Bo"])
     assert asked.recognizer["temperatures"] == [0.4] and asked.recognizer["hotwords"] == "Alma, Bo"
-    assert len(asked.recognizer["initial_prompt"]) == 4000 and asked.recognizer["initial_prompt"].endswith("end")
+    prompt = asked.recognizer["initial_prompt"] # the model reads its last 223 tokens
+    assert len(prompt) == 4000 and prompt.endswith("end")
     assert read(temperature="0").recognizer == {} # as the service is set
     translation = read("translate", language="ko", stream="true")
     assert (translation.recognizer, translation.language, translation.stream) == (
@@ -73,7 +74,7 @@ def test_stream(written, stream): assert read(stream=written).stream is stream
         ("temperature", dict(temperature="1.5")),
         ("stream", dict(stream="yes please")),
         ("stream", dict(stream="true", response_format="vtt")),
-        ("timestamp_granularities", dict(timestamp_granularities__=["phone"], response_format="verbose_json")),
+        ("timestamp_granularities", dict(timestamp_granularities__=["a"], response_format="verbose_json")),
         ("timestamp_granularities", dict(timestamp_granularities__=["word"])),
         ("known_speaker_names", dict(known_speaker_names__=["Ann"])),
         ("chunking_strategy", {"chunking_strategy[type]": "server_vad"}),
@@ -136,7 +137,8 @@ def test_what_is_not_known_is_null():
     assert segment["temperature"] is None # the second may have been taken
     assert answer(talk("Well.", language=None), response_format="verbose_json")["language"] is None
 
-def test_repetition_compresses(): assert formats.compression_ratio("yes " * 100) > 10 > formats.compression_ratio("yes")
+def test_repetition_compresses():
+    assert formats.compression_ratio("yes " * 100) > 10 > formats.compression_ratio("yes")
 
 def test_a_translation_is_english():
     verbose = answer(talk("Yes.", "No.", language="ja"), task="translate", response_format="verbose_json")
@@ -177,7 +179,8 @@ def test_a_folder_is_named_without_its_place(make_service, tmp_path):
     transcribe = service.settings.transcribe.model_copy(update={"model": str(tmp_path / "our-model")})
     service.settings = service.settings.model_copy(update={"transcribe": transcribe})
     assert "our-model" in model_names(service) and choose_model(service, "our-model") is None
-    assert str(tmp_path) not in "".join(describe_model(service, n).model_dump_json() for n in model_names(service))
+    described = [describe_model(service, name).model_dump_json() for name in model_names(service)]
+    assert str(tmp_path) not in "".join(described)
 
 def test_the_settings_of_a_job(service):
     recognizer = {"model": "base", "temperatures": [0.4], "initial_prompt": "Alma"}
@@ -189,8 +192,7 @@ def test_the_settings_of_a_job(service):
     plain = to_job(service, "j", "/talk.wav", "ko")
     assert job_settings(service, plain).transcribe.initial_prompt is None
     assert job.task["digest"] != plain.task["digest"]
-    before = {key: value for key, value in plain.task.items() if key != "recognizer"} # a row of an older version
-    plain.task.clear(), plain.task.update(before)
+    del plain.task["recognizer"] # a row of an older version
     assert job_settings(service, plain).transcribe.language == "ko"
 
 
@@ -246,7 +248,8 @@ def test_every_error_has_the_form_of_that_api(make_service):
     for a in answers:
         if a.status_code >= 400:
             assert a.headers["content-type"] == "application/json"
-            assert set(a.json()) == {"error"} and set(a.json()["error"]) == {"message", "type", "param", "code"}
+            assert set(a.json()) == {"error"}
+            assert set(a.json()["error"]) == {"message", "type", "param", "code"}
     assert not list(service.uploads.iterdir())
 
 def test_under_a_path_prefix(make_service):
@@ -284,4 +287,5 @@ def test_the_description_has_the_forms(service):
     assert set(post["responses"]["200"]["content"]) == {"application/json", "text/plain", "text/event-stream"}
     error = post["responses"]["400"]["content"]["application/json"]["schema"]
     assert error == {"$ref": "#/components/schemas/ErrorAnswer"}
-    assert {"VerboseTranscription", "DiarizedTranscription", "ErrorAnswer"} <= set(described["components"]["schemas"])
+    schemas = described["components"]["schemas"]
+    assert {"VerboseTranscription", "DiarizedTranscription", "ErrorAnswer"} <= set(schemas)

@@ -1,5 +1,5 @@
-"""The official Python client of OpenAI's API, as it is, against a running service: real speech in every format
-and as a stream, with the same text as the service's own API gives; and the requests of two more programs"""
+"""The official Python client of OpenAI's API, as it is, against a running service: speech in every format and
+as a stream, with the same text as the service's own API gives; and the requests of two more programs"""
 import asyncio, threading
 from itertools import groupby
 
@@ -179,6 +179,18 @@ def test_translation_is_english(served, client, shared_data):
     assert said.language == "english" and said.segments[0].text == said.text
     assert {"the", "was"} <= set(said.text.lower().split()) # Der hinter diesem Portal liegende Raum wurde ...
 
+def test_a_speech_of_1961(served, client, shared_data):
+    with open(shared_data / "sentences/jfk.flac", "rb") as file:
+        native = served.http.post("/transcribe", files={"file": ("jfk.flac", file)}).json()
+    with open(shared_data / "sentences/jfk.flac", "rb") as file:
+        answer = client.audio.transcriptions.create(
+            file=file, model="whisper-1", response_format="verbose_json", timestamp_granularities=["word"]
+        )
+    assert "ask not what your country can do for you" in answer.text.lower()
+    spoken = [w for s in native["segments"] for w in s["words"] if w["kind"] == "word"]
+    assert answer.text == " ".join(w["word"] for w in spoken)
+    assert [(w.word, w.start) for w in answer.words] == [(w["word"], w["start_time"]) for w in spoken]
+
 def test_another_language_is_detected_and_named(client, shared_data):
     with open(shared_data / "real/languages/leopard_test_ja.wav", "rb") as file:
         answer = client.audio.transcriptions.create(
@@ -285,8 +297,9 @@ def test_a_stream_is_kept_alive_and_ends_with_an_error(without_worker, media):
 # Requests of other programs
 
 def test_request_of_open_webui(served, media, text):
-    """As transcription_handler of open-webui/backend/open_webui/routers/audio.py sends it: requests.post with the
-    file's name alone, the language of the browser if there is one, and once more without it if that fails"""
+    """As transcription_handler of open-webui/backend/open_webui/routers/audio.py sends it: requests.post with
+    the file's name alone, the language of the browser if there is one, and once more without it if that
+    fails"""
     for language in ("en", None):
         answer = httpx.post(
             f"http://127.0.0.1:{served.port}/v1/audio/transcriptions",
@@ -300,8 +313,8 @@ def test_request_of_open_webui(served, media, text):
         assert answer.json()["text"] == text
 
 def test_request_of_livekit(served, media, text):
-    """As STT._recognize_impl of livekit-plugins-openai 1.8 sends it: the asynchronous client without retries, a
-    WAV in memory, verbose_json for whisper-1; for gpt-transcribe json, with languages and keywords"""
+    """As STT._recognize_impl of livekit-plugins-openai 1.8 sends it: the asynchronous client without retries,
+    a WAV in memory, verbose_json for whisper-1; for gpt-transcribe json, with languages and keywords"""
     wav = ("file.wav", (media / "talk.wav").read_bytes(), "audio/wav")
     async def recognize(**options):
         async with openai.AsyncOpenAI(
