@@ -7,9 +7,9 @@
 | `GET /v1/models`, `GET /v1/models/{model}` | the models that a request may name |
 
 A request is a job like any other: the same queue, limits, keys and models that stay loaded. Its id is the
-answer's header `x-request-id`: `GET /jobs/{id}` and its report show the whole result. If the caller goes away,
-the job goes on, and the same request attaches to it. `openai_formats` says what can be asked for, and how
-answers look.
+answer's header `x-request-id`: `GET /jobs/{id}` and its report show the whole result. If the caller goes
+away, the job goes on, and the same request attaches to it. `openai_formats` says what can be asked for, and
+how answers look.
 """
 
 import json

@@ -283,7 +283,8 @@ async def delete(job_id: str, request: Request):
     """
     await _visible_job(request, job_id)
     service = service_of(request)
-    return job_status(await in_thread(cancel_job, service, job_id), service.limits.language, prefix_of(request))
+    cancelled = await in_thread(cancel_job, service, job_id)
+    return job_status(cancelled, service.limits.language, prefix_of(request))
 
 
 # Answered when it is done, and uploads

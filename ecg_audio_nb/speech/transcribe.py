@@ -264,7 +264,7 @@ class _Transcription:
         return self.whisper.encode([self.audio.cut(*span).samples for span in spans])
 
     def decode(self, spans, code, encoded=None, temperature=None):
-        "Decode chunks, at the first temperature if none is named; echoes are taken out, stretched words moved"
+        "Decode chunks, at the first temperature if none is named; take out echoes, move stretched words"
         if temperature is None: temperature = next(iter(self.settings.temperatures), 0.0)
         if encoded is None: encoded = self.encode(spans)
         return [_tidied(c) for c in decode(self.whisper, encoded, spans, code, self.settings, temperature)]
