@@ -73,9 +73,13 @@ Modules:
 - `ecg_audio_nb.results.word_matching`: Match an edited text with the words of a result, so that what was not edited keeps its times
 - `ecg_audio_nb.schema`: The records of a result: words, segments, turns, speakers and metadata
 - `ecg_audio_nb.service.app`: The service: one process with warm models that works on the queue, answers HTTP and notifies the backend
+- `ecg_audio_nb.service.connections`: Limits of connections: slow headers, bodies that stand still, answers that nobody reads, too many at once
 - `ecg_audio_nb.service.jobs`: Jobs at work: one thread analyzes them with models that stay loaded, and notifies the backend
 - `ecg_audio_nb.service.models`: What goes in and out: requests, answers, bodies of callbacks, and sentences for people
 - `ecg_audio_nb.service.monitoring`: Figures for Prometheus, and whether work should be sent here
+- `ecg_audio_nb.service.openai_api`: OpenAI's API for speech, so that its clients can use this service: set their base URL to `…/v1`
+- `ecg_audio_nb.service.openai_formats`: OpenAI's API for speech: what a request may ask for, and the forms of answers and events
+- `ecg_audio_nb.service.proxies`: Behind a proxy: whose `X-Forwarded-` headers count, and the path below which callers see the service
 - `ecg_audio_nb.service.routes`: The paths of the service, one handler each
 - `ecg_audio_nb.service.settings`: Settings of the service itself, from the same four places as every other setting
 - `ecg_audio_nb.service.state`: The state of a service: its folder, its queue, its limits, and the parts that its threads share

@@ -41,8 +41,8 @@ _ALIASES = {"large": "large-v3", "turbo": "large-v3-turbo"}
 
 
 @lru_cache
-def catalogue() -> dict[str, dict]:  # name -> stage, repo (or file and url), licence, mb, languages, gated
-    "Read the models that can be asked for by name"
+def catalogue() -> dict[str, dict]:  # name -> stage, repo (or file and url), licence, mb, languages, …
+    "Read the models that can be asked for by name; `gated` and `translates` stand where they are unusual"
     return json.loads((files("ecg_audio_nb") / "assets/catalogue.json").read_text(encoding="utf-8"))
 
 

@@ -1,5 +1,5 @@
 """Both sides of the service: `ecg serve` in a process, and stand-ins for the backend that it calls"""
-import json, os, signal, socket, struct, subprocess, sys, threading
+import gzip, json, os, signal, socket, struct, subprocess, sys, threading
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
@@ -37,6 +37,7 @@ class Backend:
                 self.send_header("content-length", str(len(answer)))
                 self.end_headers()
                 self.wfile.write(answer)
+            def do_GET(self): self.send_error(404) # as a source
             def log_message(self, *args): pass
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
@@ -84,6 +85,7 @@ class Receiver:
 
     def _post(self, h):
         raw = h.rfile.read(int(h.headers["content-length"]))
+        if h.headers["content-encoding"] == "gzip": raw = gzip.decompress(raw)
         body, id = json.loads(raw), h.headers["webhook-id"]
         with self.lock:
             self.tries[id] += 1
@@ -152,6 +154,7 @@ def free_port():
 class Served:
     "`ecg serve` in a process of its own"
     runs = [sys.executable, "-m", "ecg_audio_nb"]
+    host = "127.0.0.1" # as a URL writes it
     def __init__(self, data, media, *args, **env):
         self.data, self.media, self.args, self.env, self.port = (
             Path(data),
@@ -173,7 +176,7 @@ class Served:
         with open(self.log, "ab") as log:
             command = [*self.runs, "serve", "--port", str(self.port), "--profile", "demo", *self.args]
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=env)
-        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=900, trust_env=False)
+        self.http = httpx.Client(base_url=f"http://{self.host}:{self.port}", timeout=900, trust_env=False)
         until(self._alive)
         return self
 
@@ -222,6 +225,11 @@ main()"""
             audio = load_audio(files("ecg_audio_nb") / "assets/sample.mp4")
             soundfile.write(short, audio.cut(1.5, 4.5).samples, audio.sample_rate, format="WAV")
         return super().start()
+
+
+class Idle(Quick):
+    "Quick, and it loads no models: for what happens around the jobs"
+    more = "jobs._load_models = lambda service: None"
 
 
 class Hasty(Quick):

@@ -116,10 +116,10 @@ def addresses(
 def resolve_public(
     url:str,
     rules:Rules,
-)->tuple[str, int, str]: # the address to connect to, the port, the host for TLS and the Host header
+)->tuple[list[str], int, str]: # the addresses to connect to, the port, the host for TLS and the Host header
     "Resolve and check a URL, for a client that connects by itself and follows no redirect"
     _, host, port = target(url, rules)
-    return addresses(host, port, rules)[0], port, host
+    return addresses(host, port, rules), port, host
 
 
 def _connected(host, port, rules):

@@ -20,6 +20,10 @@ def serve(
     without_keys: Annotated[
         bool, option("Accept requests without an API key.", "--without-keys", group=NETWORK)
     ] = False,
+    root_path: Annotated[
+        str | None,
+        option("Path below which a proxy offers the service, such as /ecg.", "--root-path", group=NETWORK),
+    ] = None,
     profile: ProfileOption = None,
     set_: set_option("A setting of `ecg settings`, or server.KEY of the service; repeatable.") = None,
 ):
@@ -38,7 +42,10 @@ def serve(
         keep_heaps()
         given = overrides(set_ or [])
         of_service = [key for key in given if key.startswith("server.")]
-        limits = server_settings({key.removeprefix("server."): given.pop(key) for key in of_service}, profile)
+        own = {key.removeprefix("server."): given.pop(key) for key in of_service}
+        if root_path is not None:
+            own["root_path"] = root_path
+        limits = server_settings(own, profile)
         settings = load_settings(given, profile)
         log_as_json()
         run(settings, limits, host, port, without_keys)

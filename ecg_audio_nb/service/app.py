@@ -4,12 +4,16 @@
 | --- | --- |
 | `service.app` | the application, and the process that runs it |
 | `service.routes` | the paths |
+| `service.openai_api`, `openai_formats` | paths and forms of OpenAI's API |
 | `service.submission` | from a request to a row of the queue |
 | `service.jobs` | the worker: how a job runs and ends, and what is sent to its backend |
 | `service.webhooks` | callbacks: an outbox, delivered signed and at least once |
 | `service.monitoring` | metrics and readiness |
 | `service.state` | folder, queue and what the threads share |
 | `service.models`, `service.settings` | requests and answers; the settings `server.*` |
+| `service.proxies` | behind a proxy: forwarded addresses, the path prefix |
+| `service.docs` | the page `/docs` |
+| `service.connections` | limits of connections: slow, still, unread, too many |
 | `service.asgi`, `limits`, `logs`, `problems` | keys, rates, sizes; the log; error answers |
 
 Beyond loopback a key is needed (`ECG_API_KEYS`). SIGTERM ends the process gently, with status 0.
@@ -22,6 +26,8 @@ import signal
 import tempfile
 from collections.abc import Mapping
 from contextlib import asynccontextmanager, nullcontext
+from functools import partial
+from urllib.parse import urlsplit
 
 from ecg_audio_nb.core.extras import require
 from ecg_audio_nb.service.asgi import Gate
@@ -29,6 +35,7 @@ from ecg_audio_nb.service.jobs import start, stop
 from ecg_audio_nb.service.limits import LOOPBACK, RateLimit, read_keys
 from ecg_audio_nb.service.logs import log_as_json
 from ecg_audio_nb.service.models import ProcessRequest, TranscribeRequest
+from ecg_audio_nb.service.proxies import BehindProxy
 from ecg_audio_nb.service.settings import ServerSettings, server_settings
 from ecg_audio_nb.service.state import ServerError, Service
 from ecg_audio_nb.service.webhooks import Delivery
@@ -61,6 +68,7 @@ def build_app(
     from starlette.concurrency import run_in_threadpool
 
     from ecg_audio_nb import __version__
+    from ecg_audio_nb.service.openai_api import UPLOAD_PATHS, add_openai_routes
     from ecg_audio_nb.service.routes import add_routes
 
     @asynccontextmanager
@@ -70,18 +78,19 @@ def build_app(
         await run_in_threadpool(stop, service)
 
     def body_limit(scope) -> int:
-        takes_files = scope["path"] in ("/transcribe", "/uploads")
+        takes_files = scope["path"] in ("/transcribe", "/uploads", *UPLOAD_PATHS)
         return service.limits.max_upload_mb * 10**6 if takes_files else _JSON_LIMIT
 
     app = fastapi.FastAPI(
         title="ecg_audio_nb",
         version=__version__,
         lifespan=lifespan,
-        docs_url=None,  # its scripts come from another site
+        docs_url=None,  # its scripts come from another site; `service.docs` has a page without
         redoc_url=None,
         description="Transcripts in which every word has a time, a speaker and a measured voice.",
     )
     add_routes(app, service)
+    add_openai_routes(app)
     if service.limits.cors_origins:
         _allow_origins(app, service.limits.cors_origins)
     app.add_middleware(
@@ -92,6 +101,7 @@ def build_app(
         hosts=hosts,
         origins=service.limits.cors_origins,
     )
+    app.add_middleware(BehindProxy, trusted=service.limits.trusted_proxies, root_path=service.root_path)
     return app
 
 
@@ -120,15 +130,19 @@ def serve(
     uvicorn = require("uvicorn", "server", "the service needs")
     environ = os.environ if environ is None else environ
     keys = read_keys(environ.get("ECG_API_KEYS"))
+    host = host.strip("[]")  # IPv6 as URLs write it
     if host not in LOOPBACK and not keys and not without_keys:
         raise ServerError(
             f"Refusing to listen on {host} without API keys. Set ECG_API_KEYS or pass --without-keys."
         )
+    from ecg_audio_nb.service.connections import LimitedProtocol
+
     service = Service(
         settings, limits, environ.get("ECG_BACKEND_URL"), environ.get("ECG_WEBHOOK_SECRET"), delivery
     )
     tempfile.tempdir = str(service.tmp)
-    hosts = LOOPBACK if host in LOOPBACK and not keys else None
+    own_host = urlsplit(service.limits.public_url).hostname
+    hosts = (*LOOPBACK, *filter(None, [own_host])) if host in LOOPBACK and not keys else None
     config = uvicorn.Config(
         build_app(service, keys, hosts),
         host=host,
@@ -136,6 +150,9 @@ def serve(
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # `BehindProxy` reads them
+        ws="none",
+        http=partial(LimitedProtocol, limits=_connection_limits(service.limits)),
         timeout_graceful_shutdown=5,
     )
     server = uvicorn.Server(config)
@@ -146,6 +163,13 @@ def serve(
         raise ServerError(
             f"Can't listen on {host}:{port}. Stop the program that has this port, or pass --port."
         )
+
+
+def _connection_limits(limits: ServerSettings):
+    from ecg_audio_nb.service.connections import ConnectionLimits, room_for_descriptors
+
+    room = room_for_descriptors(limits.max_connections)
+    return ConnectionLimits(limits.header_timeout, limits.stall_timeout, room)
 
 
 def _stop_on_signals(service: Service, server) -> None:

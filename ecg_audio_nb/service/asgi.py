@@ -5,8 +5,8 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 
-from ecg_audio_nb.service.limits import RateLimit, key_name, key_of_request
-from ecg_audio_nb.service.logs import job_of_log
+from ecg_audio_nb.service.limits import RateLimit, address_block, key_name, key_of_request
+from ecg_audio_nb.service.logs import job_of_log, read_traceparent
 from ecg_audio_nb.service.problems import Problem, send_problem
 
 _log = logging.getLogger(__name__)
@@ -24,8 +24,8 @@ class _TooLarge(Exception):
 class _Exchange:
     "One request and its answer, as far as they went"
 
-    def __init__(self, send, body_limit: int):
-        self._send, self.body_limit = send, body_limit
+    def __init__(self, scope, send, body_limit: int):
+        self.scope, self._send, self.body_limit = scope, send, body_limit
         self.status = None  # of the answer, once it has begun
         self.too_large = False  # more was read than `body_limit`
         self._replaced = False  # the 413 was sent in place of the application's answer
@@ -46,7 +46,7 @@ class _Exchange:
         "Answer 413, and drop what the application sends after it"
         self.too_large = False
         detail = f"the body is larger than {self.body_limit} bytes; send a link instead"
-        await send_problem(self.send, Problem(413, detail, "INVALID_REQUEST"))
+        await send_problem(self.send, Problem(413, detail, "INVALID_REQUEST"), self.scope)
         self._replaced = True
 
     def counted(self, receive):
@@ -80,6 +80,7 @@ class Gate:
             "/",
             "/health",
             "/ready",
+            "/docs",
             "/openapi.json",
         ),  # paths without key and rate limit
         hosts: tuple[str, ...] | None = None,  # Host headers that are accepted; None: any
@@ -94,14 +95,16 @@ class Gate:
             return
         began = time.monotonic()
         state = scope.setdefault("state", {})
-        exchange = _Exchange(send, self.body_limit(scope))
+        exchange = _Exchange(scope, send, self.body_limit(scope))
         token = job_of_log.set(None)
         try:
+            state["needs_key"] = bool(self.keys)
+            state["trace"] = read_traceparent(_header(scope, b"traceparent"))
             state["caller"] = self._admit(scope)
             await self.app(scope, exchange.counted(receive), exchange.send)
         except Problem as e:
             if exchange.status is None:
-                await send_problem(exchange.send, e)
+                await send_problem(exchange.send, e, scope)
         except Exception as e:
             await _answer_error(e, exchange)
         finally:
@@ -113,7 +116,7 @@ class Gate:
         headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
         if sum(len(k) + len(v) for k, v in scope["headers"]) > self.header_limit:
             raise Problem(431, f"the headers are larger than {self.header_limit} bytes")
-        self._check_site(headers)
+        self._check_site(headers, scope["state"].get("forwarded_host"))
         caller = self._caller(scope, headers)
         wait = None if scope["path"] in self.free else self.requests.take(caller)
         if wait is not None:
@@ -123,12 +126,15 @@ class Gate:
             raise Problem(413, f"the body is larger than {limit} bytes", "INVALID_REQUEST")
         return caller
 
-    def _check_site(self, headers) -> None:
+    def _check_site(self, headers, forwarded_host: str | None) -> None:
         host = headers.get("host", "").lower()
         if self.hosts and host_name(host) not in self.hosts:
-            raise Problem(421, "this service is not known by that host name")
+            raise Problem(
+                421, "this service is not known by that host name; server.public_url names the one it has"
+            )
         origin = headers.get("origin")
-        if not origin or origin in self.origins or origin.partition("://")[2].lower() == host:
+        site = origin.partition("://")[2].lower() if origin else None
+        if not origin or origin in self.origins or site in (host, forwarded_host):
             return
         raise Problem(
             403, "pages of other sites may not call this service; server.cors_origins names those that may"
@@ -136,7 +142,7 @@ class Gate:
 
     def _caller(self, scope, headers) -> str:
         "Return the key's name, or the caller's IP address where no key is needed"
-        address = (scope.get("client") or ("local",))[0]
+        address = address_block((scope.get("client") or ("local",))[0])
         if not self.keys or scope["path"] in self.free or scope["method"] == "OPTIONS":
             return address
         name = key_name(self.keys, key_of_request(headers))
@@ -149,14 +155,18 @@ class Gate:
 
 
 async def _answer_error(error: Exception, exchange: _Exchange) -> None:
-    if exchange.status is not None:
+    from starlette.requests import ClientDisconnect
+
+    if isinstance(error, ClientDisconnect):
+        _log.info("the caller went away before its request was whole")
+    elif exchange.status is not None:
         _log.error("an answer broke off: %s", type(error).__name__)
     elif exchange.too_large:
         await exchange.send_too_large()
     else:
         _log.error("unexpected %s", type(error).__name__)
         detail = "something unexpected happened; the service's log has the class of the error and the time"
-        await send_problem(exchange.send, Problem(500, detail))
+        await send_problem(exchange.send, Problem(500, detail), exchange.scope)
 
 
 def _log_soon(scope, status: int | None, began: float) -> None:
@@ -169,8 +179,12 @@ def _log_soon(scope, status: int | None, began: float) -> None:
         "ms": round(1000 * (time.monotonic() - began), 1),
         "caller": state.get("caller"),
     }
-    extra = {"more": more, "job": state.get("job")}
+    extra = {"more": more, "job": state.get("job"), "trace": state.get("trace")}
     asyncio.get_running_loop().call_soon(lambda: _log.info("request", extra=extra))
+
+
+def _header(scope, name: bytes) -> str | None:
+    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), None)
 
 
 def host_name(host: str) -> str:

@@ -26,6 +26,7 @@ import gc
 import json
 import logging
 import os
+import re
 import shutil
 import sqlite3
 import threading
@@ -42,15 +43,17 @@ from ecg_audio_nb.batch.queue import Job, LeaseLost, cancel, claim, fail, finish
 from ecg_audio_nb.core.files import write_part
 from ecg_audio_nb.pipeline import StageEvent, analyze
 from ecg_audio_nb.schema import Analysis, to_dict
-from ecg_audio_nb.service.logs import job_of_log
+from ecg_audio_nb.service.logs import job_of_log, trace_of_log
 from ecg_audio_nb.service.models import callback_body, status_message, job_error
 from ecg_audio_nb.service.problems import redact_text
 from ecg_audio_nb.service.state import Service, clean_up
 from ecg_audio_nb.service.webhooks import backend_result, enqueue, reopen
 from ecg_audio_nb.settings import Settings, SettingsError
+from ecg_audio_nb.speech.transcribe import TranscribeError, choose_transcriber
 
 _log = logging.getLogger(__name__)
 _DAY = 86400
+_LANGUAGE_TOKEN = re.compile(r"<\|([a-z]{2,3})\|>")
 
 
 # Progress
@@ -93,6 +96,7 @@ _CODES_BY_ERROR = (
     (FetchError, "DOWNLOAD_ERROR"),
     (MediaError, "MEDIA_ERROR"),
     (SettingsError, "INVALID_REQUEST"),
+    (TranscribeError, "INVALID_REQUEST"),
 )
 
 
@@ -204,6 +208,9 @@ def job_settings(service: Service, job: Job) -> Settings:
     transcribe, export = service.settings.transcribe, service.settings.export
     if job.task["language"] != "auto":
         transcribe = transcribe.model_copy(update={"language": job.task["language"]})
+    if recognizer := job.task.get("recognizer"):
+        values = {key: tuple(v) if isinstance(v, list) else v for key, v in recognizer.items()}
+        transcribe = transcribe.model_copy(update=values)
     if job.task["silence_marks"]:
         export = export.model_copy(update={"silence_marks": True})
     return service.settings.model_copy(update={"transcribe": transcribe, "export": export})
@@ -357,11 +364,23 @@ def _work_once(service: Service, owner: str) -> None:
         return
     service.current_job = job
     job_of_log.set(job.id)
+    trace_of_log.set(job.task.get("trace"))
     try:
         work_on(service, job)
     finally:
         job_of_log.set(None)
+        trace_of_log.set(None)
         service.current_job = None
+
+
+def known_languages(settings: Settings) -> frozenset[str] | None:  # None: the recognizer does not tell
+    "Return the codes of the languages that the recognizer knows; loads it"
+    whisper = getattr(choose_transcriber(settings)[0], "whisper", None)
+    if whisper is None:
+        return None
+    if not whisper.multilingual:
+        return frozenset({"en"})
+    return frozenset(m[1] for token in whisper.token_ids if (m := _LANGUAGE_TOKEN.fullmatch(token)))
 
 
 def _load_models(service: Service) -> None:
@@ -371,6 +390,7 @@ def _load_models(service: Service) -> None:
     try:
         analyze(str(assets / "sample.mp4"), service.settings.model_copy(update={"fetch": fetch}))
         service.models_loaded = True
+        service.languages = known_languages(service.settings)
     except Exception as e:
         service.models_loaded = False
         _log.error("models can't be loaded: %s", classify_failure(e).error)

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import ipaddress
 import re
 import threading
 import time
@@ -50,6 +51,21 @@ def key_of_request(headers: Mapping[str, str]) -> str | None:
     if scheme.lower() == "bearer" and key:
         return key.strip()
     return headers.get("x-api-key")
+
+
+def address_block(
+    address: str,  # of a caller
+) -> str:  # of IPv6 the /64 network: who has one address there has them all
+    "Return what stands for a caller without a key"
+    if in_brackets := re.match(r"\[([^\]]+)\]", address):
+        address = in_brackets[1]
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return address[:100]
+    if ip.version == 4 or ip.is_loopback:
+        return str(ip)
+    return str(ipaddress.ip_network((int(ip), 64), strict=False))
 
 
 class RateLimit:

@@ -30,6 +30,7 @@ SENTENCES = {
         "acoustics": "Measuring voices",
         "adapt": "Measuring voices once more",
         "done": "Done",
+        "too_large": "Done; the result is too large for a message and can be read at result_url",
         "INVALID_REQUEST": "The request can't be carried out",
         "DOWNLOAD_ERROR": "The recording can't be fetched",
         "MEDIA_ERROR": "The recording can't be read",
@@ -49,6 +50,7 @@ SENTENCES = {
         "acoustics": "음성 특징을 측정하는 중입니다",
         "adapt": "음성 특징을 다시 측정하는 중입니다",
         "done": "완료되었습니다",
+        "too_large": "완료되었습니다. 결과가 메시지로 보내기에는 너무 커서 result_url에서 읽을 수 있습니다",
         "INVALID_REQUEST": "요청을 처리할 수 없습니다",
         "DOWNLOAD_ERROR": "영상을 가져올 수 없습니다",
         "MEDIA_ERROR": "영상을 읽을 수 없습니다",
@@ -86,6 +88,26 @@ def callback_body(
         "error_message": error,
         "error_code": code,
     }
+
+
+def short_callback(
+    body: dict,  # of `callback_body`
+    result_url: str,  # where the result can be read
+    language: str = "en",  # or ko
+) -> dict | None:  # None: there is no result to leave out
+    "Replace the result in a message by its URL and its counts"
+    result = body.get("result")
+    if not result:
+        return None
+    counts = {
+        "duration": result["duration"],
+        "language": result["language"],
+        "total_segments": len(result["segments"]),
+        "total_words": len(result["word_segments"]),
+        "total_speakers": len(result["speakers"]),
+    }
+    message = status_message("too_large", language)
+    return {**body, "message": message, "result": None, "result_url": result_url, "result_counts": counts}
 
 
 # Requests
@@ -197,7 +219,11 @@ def job_error(
     return "PROCESSING_ERROR", redact_text(job.error or "unknown")
 
 
-def job_status(job: Job, language: str = "en") -> JobStatus:
+def job_status(
+    job: Job,
+    language: str = "en",  # or ko
+    prefix: str = "",  # path below which the caller sees the service
+) -> JobStatus:
     "Show a row of the queue as callers see it"
     code, error = job_error(job)
     stage, percent, result_url, event = None, 0, None, code
@@ -206,7 +232,7 @@ def job_status(job: Job, language: str = "en") -> JobStatus:
     elif job.state == "running":
         stage, percent, event = job.stage, round(100 * (job.progress or 0)), job.stage or "start"
     elif job.state == "done":
-        percent, result_url, event = 100, f"/jobs/{job.id}/result", "done"
+        percent, result_url, event = 100, f"{prefix}/jobs/{job.id}/result", "done"
     return JobStatus(
         job_id=job.id,
         status=_STATUS[job.state],

@@ -9,7 +9,7 @@
 | `GET /jobs/{id}/result`, `GET /jobs/{id}/report` | its result as JSON, and as a page |
 | `DELETE /jobs/{id}` | cancel it |
 | `GET /health`, `/ready`, `/metrics` | whether it lives; whether it can work; figures for Prometheus |
-| `GET /`, `/openapi.json` | a page to try the service; its description |
+| `GET /`, `/docs`, `/openapi.json` | a page to try the service; its description for people and for programs |
 
 Handlers never block: what touches the queue or a disk runs in a thread. Errors are problem details (RFC
 9457); neither they nor the log show folders, traces or what is secret in a URL.
@@ -21,6 +21,7 @@ import shutil
 import uuid
 from importlib.resources import files
 from pathlib import Path
+from typing import Literal
 
 import anyio
 from fastapi import APIRouter, FastAPI, Request, Response
@@ -35,6 +36,7 @@ from ecg_audio_nb.batch.queue import Job
 from ecg_audio_nb.core.files import safe_name
 from ecg_audio_nb.results.report import build_report
 from ecg_audio_nb.schema import from_dict
+from ecg_audio_nb.service.docs import docs_page
 from ecg_audio_nb.service.jobs import cancel_job
 from ecg_audio_nb.service.models import (
     CODES,
@@ -47,18 +49,20 @@ from ecg_audio_nb.service.models import (
     job_status,
 )
 from ecg_audio_nb.service.monitoring import metrics, readiness
-from ecg_audio_nb.service.problems import PROBLEM_JSON, Problem, invalid_request
+from ecg_audio_nb.service.problems import PROBLEM_JSON, Problem, error_answer, invalid_request
 from ecg_audio_nb.service.state import Service
 from ecg_audio_nb.service.submission import (
     SubmitBatcher,
     accepted,
     callback_for,
+    check_language,
     check_source,
     estimate_next,
-    submit,
+    submit_or_attach,
     to_job,
     visible_job,
 )
+from ecg_audio_nb.service.webhooks import backend_result
 
 router = APIRouter()
 
@@ -75,7 +79,8 @@ def add_routes(app: FastAPI, service: Service) -> None:
 # What handlers share
 
 
-def _service(request: Request) -> Service:
+def service_of(request: Request) -> Service:
+    "The service that a request is for"
     return request.app.state.service
 
 
@@ -84,16 +89,27 @@ def _caller(request: Request) -> str:
     return request.scope["state"].get("caller", "local")
 
 
-def _log_job(request: Request, job_id: str) -> None:
+def prefix_of(request: Request) -> str:
+    "The path below which the caller sees the service"
+    return request.scope.get("root_path", "")
+
+
+def origin_of(request: Request) -> dict:
+    "What a job keeps of the request that asked for it: arguments of `to_job`"
+    trace = request.scope["state"].get("trace")
+    return {"caller": _caller(request), "prefix": prefix_of(request), "trace": trace}
+
+
+def log_job(request: Request, job_id: str) -> None:
     "Name the job in the log's line of this request"
     request.scope["state"]["job"] = job_id
 
 
 async def _visible_job(request: Request, job_id: str) -> Job:
     "The job of a path; raises `Problem`"
-    _log_job(request, job_id)
+    log_job(request, job_id)
     keyed = bool(request.scope["state"].get("keyed"))
-    return await in_thread(visible_job, _service(request), job_id, _caller(request), keyed)
+    return await in_thread(visible_job, service_of(request), job_id, _caller(request), keyed)
 
 
 def _validated(read, *values):
@@ -107,27 +123,26 @@ def _validated(read, *values):
 # Errors
 
 _NOT_SERVED = {
-    404: "there is nothing here; /openapi.json lists the paths",
+    404: "there is nothing here; /docs and /openapi.json list the paths",
     405: "this path has no such method",
 }
-
-
-def _problem_response(problem: Problem) -> Response:
-    return Response(problem.body(), problem.status, {"content-type": PROBLEM_JSON, **problem.headers})
+_OPENAI_CODES = {404: "unknown_url", 405: "method_not_supported"}
 
 
 async def _answer_problem(request: Request, error: Problem) -> Response:
-    return _problem_response(error)
+    status, headers, body = error_answer(error, request.scope)
+    return Response(body, status, headers)
 
 
 async def _answer_http_error(request: Request, error: HTTPException) -> Response:
-    problem = Problem(error.status_code, _NOT_SERVED.get(error.status_code, "the request can't be read"))
+    detail = _NOT_SERVED.get(error.status_code, "the request can't be read")
+    problem = Problem(error.status_code, detail, openai_code=_OPENAI_CODES.get(error.status_code))
     problem.headers |= error.headers or {}
-    return _problem_response(problem)
+    return await _answer_problem(request, problem)
 
 
 async def _answer_invalid(request: Request, error: RequestValidationError) -> Response:
-    return _problem_response(invalid_request(explain_invalid(error.errors())))
+    return await _answer_problem(request, invalid_request(explain_invalid(error.errors())))
 
 
 # The description's parts
@@ -202,18 +217,20 @@ async def process_video(request: Request) -> Response:
       -d '{"job_id": "video-42", "video_url": "https://example.org/talk.mp4"}'
     ```
     """
-    service = _service(request)
+    service = service_of(request)
     asked = _validated(ProcessRequest.model_validate_json, await request.body())
-    _log_job(request, asked.job_id)
+    log_job(request, asked.job_id)
     if asked.fastapi_base_url:
         callback = await in_thread(callback_for, service, asked.fastapi_base_url)
     else:
         callback = service.backend_url
-    caller = _caller(request)
+    origin = origin_of(request)
 
     def make_job() -> Job:
-        source = check_source(service, asked.video_url)
-        return to_job(service, asked.job_id, source, asked.language, callback, caller)
+        known = service.job(asked.job_id)  # whose file may be gone by now
+        source = check_source(service, asked.video_url, must_exist=known is None)
+        check_language(service, asked.language)
+        return to_job(service, asked.job_id, source, asked.language, callback, **origin)
 
     answer = await request.app.state.batcher.submit(make_job)
     return Response(answer.model_dump_json(), media_type="application/json")
@@ -246,7 +263,8 @@ async def job(job_id: str, request: Request):
     curl http://127.0.0.1:8080/jobs/video-42 -H 'Authorization: Bearer KEY'
     ```
     """
-    return job_status(await _visible_job(request, job_id), _service(request).limits.language)
+    found = await _visible_job(request, job_id)
+    return job_status(found, service_of(request).limits.language, prefix_of(request))
 
 
 @router.delete(
@@ -264,8 +282,9 @@ async def delete(job_id: str, request: Request):
     ```
     """
     await _visible_job(request, job_id)
-    service = _service(request)
-    return job_status(await in_thread(cancel_job, service, job_id), service.limits.language)
+    service = service_of(request)
+    cancelled = await in_thread(cancel_job, service, job_id)
+    return job_status(cancelled, service.limits.language, prefix_of(request))
 
 
 # Answered when it is done, and uploads
@@ -294,15 +313,18 @@ _HTTP_STATUS = {
 async def transcribe(request: Request):
     """Analyze a recording now, and answer with the result. It is a job like any other; only its caller waits.
 
+    A caller who is cut off sends the same request again: it attaches to the job, whose work goes on.
+
     ```sh
     curl http://127.0.0.1:8080/transcribe -H 'Authorization: Bearer KEY' -F file=@talk.mp4 -F language=en
     ```
     """
-    service = _service(request)
+    service = service_of(request)
     job = await _job_of_request(request)
-    _log_job(request, job.id)
-    stored, new = await in_thread(_submit_upload, service, job)
-    ended = await _wait_for_end(request, stored.id, new)
+    log_job(request, job.id)
+    stored = await in_thread(submit_upload, service, job)
+    log_job(request, stored.id)
+    ended = await wait_for_end(request, stored.id)
     if ended.state == "done":
         return FileResponse(service.result_path(ended.id), media_type="application/json")
     code, error = job_error(ended)
@@ -327,16 +349,17 @@ async def upload(request: Request):
     curl http://127.0.0.1:8080/uploads -H 'Authorization: Bearer KEY' -F file=@talk.mp4 -F job_id=video-43
     ```
     """
-    service = _service(request)
+    service = service_of(request)
     job = await _job_of_upload(request)
-    _log_job(request, job.id)
-    stored, _ = await in_thread(_submit_upload, service, job)
-    return await in_thread(lambda: accepted(service, stored, estimate_next(service)))
+    log_job(request, job.id)
+    stored = await in_thread(submit_upload, service, job)
+    log_job(request, stored.id)
+    return await in_thread(lambda: accepted(service, stored, estimate_next(service), prefix_of(request)))
 
 
 async def _job_of_request(request: Request) -> Job:
     "The job that /transcribe is asked for, as JSON or with a file; raises `Problem`"
-    service = _service(request)
+    service = service_of(request)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
         return await _job_of_upload(request)
@@ -347,14 +370,15 @@ async def _job_of_request(request: Request) -> Job:
     sources = [s for s in (asked.video_path, asked.audio_path, asked.video_url) if s is not None]
     if len(sources) != 1:
         raise invalid_request("give exactly one of video_path, audio_path and video_url")
-    source = await in_thread(check_source, service, sources[0])
-    job_id, caller = asked.job_id or uuid.uuid4().hex, _caller(request)
-    return to_job(service, job_id, source, asked.language, caller=caller, silence_marks=True)
+    known = await in_thread(service.job, asked.job_id) if asked.job_id else None
+    source = await in_thread(check_source, service, sources[0], known is None)
+    check_language(service, asked.language)
+    return to_job(service, asked.job_id, source, asked.language, silence_marks=True, **origin_of(request))
 
 
 async def _job_of_upload(request: Request) -> Job:
     "The job of an uploaded file, which is kept until the job has ended; raises `Problem`"
-    service, caller = _service(request), _caller(request)
+    service = service_of(request)
     async with request.form(max_files=1, max_fields=8) as form:
         file = form.get("file")
         if not hasattr(file, "file"):
@@ -363,20 +387,30 @@ async def _job_of_upload(request: Request) -> Job:
             raise invalid_request("file: the upload is empty; was it read before?")
         fields = {k: v for k, v in form.items() if k in ("language", "job_id") and isinstance(v, str)}
         asked = _validated(TranscribeRequest.model_validate, {**fields, "video_path": "upload"})
-        wait = service.upload_limit.take(caller, file.size or 0)
-        if wait is not None:
-            raise Problem(429, "too many bytes uploaded within an hour; come back later", retry_after=wait)
-        path, digest = await in_thread(_keep_upload, service, file)
+        check_language(service, asked.language)
+        path, digest = await store_upload(request, file)
     return to_job(
         service,
-        asked.job_id or uuid.uuid4().hex,
+        asked.job_id,
         str(path),
         asked.language,
-        caller=caller,
         silence_marks=True,
         upload=path.parent.name,
         content=digest,
+        **origin_of(request),
     )
+
+
+async def store_upload(
+    request: Request,
+    file,  # starlette.datastructures.UploadFile
+) -> tuple[Path, str]:  # its path in a folder of its own; its digest
+    "Keep an uploaded file; raises `Problem` if the caller has uploaded too much"
+    service = service_of(request)
+    wait = service.upload_limit.take(_caller(request), file.size or 0)
+    if wait is not None:
+        raise Problem(429, "too many bytes uploaded within an hour; come back later", retry_after=wait)
+    return await in_thread(_keep_upload, service, file)
 
 
 def _keep_upload(service: Service, file) -> tuple[Path, str]:
@@ -389,35 +423,29 @@ def _keep_upload(service: Service, file) -> tuple[Path, str]:
         return path, f"sha256:{hashlib.file_digest(f, 'sha256').hexdigest()}"
 
 
-def _submit_upload(service: Service, job: Job) -> tuple[Job, bool]:
+def submit_upload(service: Service, job: Job) -> Job:  # in the queue
     "Submit a job; the file of one that is refused, or was there before, is deleted. Raises `Problem`"
     new = False
     try:
-        [answer] = submit(service, [job])
+        answer = submit_or_attach(service, job)
         if isinstance(answer, Problem):
             raise answer
         stored, new = answer
-        return stored, new
+        return stored
     finally:
         if job.task["upload"] and not new:
             shutil.rmtree(service.uploads / job.task["upload"], ignore_errors=True)
 
 
-async def _wait_for_end(
-    request: Request,
-    job_id: str,
-    new: bool,  # made for this caller: it is cancelled if the caller goes away
-) -> Job:
-    "Wait until a job has ended; raises `Problem`"
-    service = _service(request)
+async def wait_for_end(request: Request, job_id: str) -> Job:
+    "Wait until a job has ended; it goes on if its caller goes away. Raises `Problem`"
+    service = service_of(request)
     while (job := await in_thread(service.job, job_id)) and job.state in ("queued", "running"):
         if service.stopping.is_set():
             raise Problem(
                 503, "the service is stopping; ask again for this job", retry_after=10, job_id=job_id
             )
         if await request.is_disconnected():
-            if new:
-                await in_thread(cancel_job, service, job_id)
             raise Problem(503, "the caller has gone away", job_id=job_id)
         await anyio.sleep(0.1)
     if job is None:
@@ -432,7 +460,7 @@ async def _result_path(request: Request, job_id: str) -> Path:
     "The file of a finished job's result; raises `Problem`"
     job = await _visible_job(request, job_id)
     if job.state == "done":
-        return _service(request).result_path(job_id)
+        return service_of(request).result_path(job_id)
     code, error = job_error(job)
     raise Problem(409, error or "it is not done yet", code, job_id=job_id)
 
@@ -447,14 +475,22 @@ async def _result_path(request: Request, job_id: str) -> Path:
         **_problems(404, 409, *_ALWAYS),
     },
 )
-async def result(job_id: str, request: Request):
-    """Return the result of a finished job.
+async def result(job_id: str, request: Request, shape: Literal["full", "backend"] = "full"):
+    """Return the result of a finished job; `shape=backend`: as `result` of a message to a backend has it.
 
     ```sh
     curl http://127.0.0.1:8080/jobs/video-42/result -H 'Authorization: Bearer KEY' -o talk.json
     ```
     """
-    return FileResponse(await _result_path(request, job_id), media_type="application/json")
+    path = await _result_path(request, job_id)
+    if shape == "backend":
+        return Response(await in_thread(_backend_shape, path), media_type="application/json")
+    return FileResponse(path, media_type="application/json")
+
+
+def _backend_shape(path: Path) -> str:
+    analysis = from_dict(json.loads(path.read_text(encoding="utf-8")))
+    return json.dumps(backend_result(analysis), ensure_ascii=False, separators=(",", ":"))
 
 
 @router.get(
@@ -495,20 +531,22 @@ async def events(job_id: str, request: Request):
     ```
     """
     await _visible_job(request, job_id)
-    stream = _event_stream(_service(request), job_id)
-    return StreamingResponse(stream, media_type="text/event-stream", headers={"cache-control": "no-store"})
+    stream = _event_stream(service_of(request), job_id, prefix_of(request))
+    headers = {"cache-control": "no-store", "x-accel-buffering": "no"}  # nginx passes each event on at once
+    return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 
 
 async def _event_stream(
     service: Service,
     job_id: str,
+    prefix: str = "",  # path below which the caller sees the service
     poll_interval: float = 0.3,  # seconds
     keep_alive: float = 15,  # seconds of silence after which a comment is sent
 ):
     # Not sse-starlette: it ends lines with CRLF and adds comments of its own, and receivers split at \n\n
     last, silent = None, 0.0
     while (job := await in_thread(service.job, job_id)) and not service.stopping.is_set():
-        status = job_status(job, service.limits.language).model_dump_json()
+        status = job_status(job, service.limits.language, prefix).model_dump_json()
         if status != last:
             last, silent = status, 0.0
             yield f"event: progress\ndata: {status}\n\n"
@@ -538,7 +576,7 @@ async def health():
 )
 async def ready(request: Request):
     "Tell whether work should be sent here."
-    checks = await in_thread(readiness, _service(request))
+    checks = await in_thread(readiness, service_of(request))
     all_true = all(checks.values())
     return JSONResponse({"ready": all_true, **checks}, 200 if all_true else 503)
 
@@ -552,7 +590,7 @@ async def ready(request: Request):
 )
 async def figures(request: Request):
     "Return the service's figures for Prometheus."
-    text = await in_thread(metrics, _service(request))
+    text = await in_thread(metrics, service_of(request))
     return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 
 
@@ -566,3 +604,18 @@ _PAGE_POLICY = (
 @router.get("/", response_class=HTMLResponse, include_in_schema=False)
 async def home():
     return HTMLResponse(_PAGE, headers={"content-security-policy": _PAGE_POLICY})
+
+
+_DOCS_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; base-uri 'none'; "
+    "frame-ancestors 'none'"
+)
+
+
+@router.get("/docs", response_class=HTMLResponse, include_in_schema=False)
+async def docs(request: Request):
+    state = request.scope["state"]
+    host = state.get("forwarded_host") or request.headers.get("host") or "127.0.0.1:8080"
+    base = service_of(request).limits.public_url or f"{request.scope['scheme']}://{host}{prefix_of(request)}"
+    page = docs_page(request.app.openapi(), base, needs_key=state.get("needs_key", False))
+    return HTMLResponse(page, headers={"content-security-policy": _DOCS_POLICY})

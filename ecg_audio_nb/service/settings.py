@@ -17,10 +17,11 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ecg_audio_nb.core import renamed
+from ecg_audio_nb.service.proxies import read_networks, read_prefix, read_public_url
 from ecg_audio_nb.settings import SettingsError, profiles
 
 __all__ = ["ServerSettings", "server_settings"]
@@ -32,6 +33,11 @@ def _split(value):
     if not isinstance(value, str):
         return value
     return tuple(name.strip() for name in value.split(",") if name.strip())
+
+
+def _networks(values: tuple[str, ...]) -> tuple[str, ...]:
+    read_networks(values)
+    return values
 
 
 class ServerSettings(BaseSettings):
@@ -55,6 +61,18 @@ class ServerSettings(BaseSettings):
     cors_origins: Annotated[
         tuple[str, ...], BeforeValidator(_split), NoDecode
     ] = ()  # other sites whose pages may call
+    public_url: Annotated[str, AfterValidator(read_public_url)] = (
+        ""  # URL under which others reach the service, such as https://transcripts.example.org/ecg
+    )
+    root_path: Annotated[str, AfterValidator(read_prefix)] = ""  # path below which a proxy offers the service
+    trusted_proxies: Annotated[
+        tuple[str, ...], BeforeValidator(_split), AfterValidator(_networks), NoDecode
+    ] = ("127.0.0.1", "::1")  # addresses and networks whose X-Forwarded- headers count
+    header_timeout: float = Field(default=20, gt=0)  # seconds the header of a request may take
+    stall_timeout: float = Field(default=60, gt=0)  # seconds a body may stand still, or an answer stay unread
+    max_connections: int = Field(default=1000, ge=10)  # open at the same time
+    callback_gzip: Literal["auto", "always", "never"] = "auto"  # auto: if a backend says that it takes it
+    max_callback_kb: int = Field(default=0, ge=0)  # a larger result is sent as its URL; 0: no limit
 
     def __init__(self, **values):
         super().__init__(**_current(values))

@@ -14,18 +14,22 @@ Everything that must last lies in `ECG_DATA_DIR/service`, a folder as `ecg batch
 
 import fcntl
 import hashlib
+import json
 import os
 import shutil
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ecg_audio_nb.audio.fetch import FetchError, check_callback
 from ecg_audio_nb.batch.queue import Job, LEASE, Queue, get, list_jobs, prune
 from ecg_audio_nb.service.limits import RateLimit
+from ecg_audio_nb.service.models import short_callback
 from ecg_audio_nb.service.problems import redact_text
 from ecg_audio_nb.service.settings import ServerSettings, server_settings
-from ecg_audio_nb.service.webhooks import CallbackError, Deliverer, Delivery, callback_url, prepare
+from ecg_audio_nb.service.webhooks import CallbackError, Deliverer, Delivery, Message, callback_url, prepare
 from ecg_audio_nb.service.webhooks import prune as prune_messages
 from ecg_audio_nb.settings import Settings
 
@@ -57,16 +61,37 @@ class Service:
         self.stopping = threading.Event()  # no more work is taken
         self.job_added = threading.Event()  # the worker looks at the queue now
         self.submit_lock = threading.Lock()
+        self.attach_lock = threading.Lock()
+        self.started = time.time()  # settings are the same since then
         self.worker: threading.Thread | None = None
         self.current_job: Job | None = None  # the worker's
         self.models_loaded: bool | None = None  # None: not tried yet
+        self.languages: frozenset[str] | None = None  # codes that the recognizer knows; None: not known
         self.stage_seconds: dict[str, tuple[float, int]] = {}  # by stage: seconds in all, how many runs
         self.upload_limit = RateLimit(self.limits.upload_mb_per_hour * 1e6, 3600)  # bytes
-        self.deliverer = Deliverer(self.queue, delivery, secret, check=lambda url: check_backend(self, url))
+        self.root_path = self.limits.root_path or urlsplit(self.limits.public_url).path
+        self.deliverer = Deliverer(
+            self.queue,
+            replace(
+                delivery,
+                compress=self.limits.callback_gzip,
+                max_bytes=1000 * self.limits.max_callback_kb or delivery.max_bytes,
+            ),
+            secret,
+            check=lambda url: check_backend(self, url),
+            shorten=lambda message: shorten(self, message),
+            headers=lambda message: trace_headers(self, message),
+        )
 
     def job(self, job_id: str) -> Job | None:
         "Return a job as it stands in the queue"
         return get(self.queue, job_id)
+
+    def result_url(self, job_id: str) -> str:
+        "Return where a backend reads a result in the shape of its messages; a path without `public_url`"
+        job = self.job(job_id)
+        prefix = job.task.get("prefix", "") if job else ""
+        return f"{self.limits.public_url or prefix}/jobs/{job_id}/result?shape=backend"
 
     def result_path(self, job_id: str) -> Path:
         "Return where a job's result is, or will be"
@@ -118,19 +143,35 @@ def restrict(settings: Settings, service: Service) -> Settings:
     return settings.model_copy(update={"fetch": fetch, "runtime": runtime})
 
 
-def check_backend(service: Service, url: str) -> None:
+def check_backend(service: Service, url: str) -> tuple[list[str], int, str] | None:
     """Refuse a URL that must not be called: raises `ValueError`, or `OSError` where that is not known now.
 
-    The operator's own backend may be called, and those that `fetch.callback_hosts` or `server.allow_private`
-    allows."""
+    Returns addresses, port and host of `check_callback`: a callback goes to one of these addresses, whatever
+    a name server says later. None for the operator's own backend, and under `server.allow_private`: they may
+    be called wherever they are, as those of `fetch.callback_hosts`."""
     if url == service.backend_url or service.limits.allow_private:
-        return
+        return None
     try:
-        check_callback(url, service.settings.fetch)
+        return check_callback(url, service.settings.fetch)
     except FetchError as e:
         if "the network" in str(e):  # the name can't be resolved now
             raise OSError(redact_text(str(e))) from None
         raise
+
+
+def shorten(service: Service, message: Message) -> str | None:
+    "Return a message with its result's URL in the result's place; None if there is no result in it"
+    short = short_callback(
+        json.loads(message.body), service.result_url(message.job), service.limits.language
+    )
+    return json.dumps(short, ensure_ascii=False) if short else None
+
+
+def trace_headers(service: Service, message: Message) -> dict[str, str]:
+    "Return the `traceparent` of the request that asked for a message's job"
+    job = service.job(message.job)
+    trace = job.task.get("trace") if job else None
+    return {"traceparent": trace} if trace else {}
 
 
 def clean_up(service: Service) -> None:

@@ -1,7 +1,9 @@
 """From a request to a row of the queue: what may be asked for, who may see it, and whether there is room
 
-A job's id is the caller's. The same id with the same parameters is the same job, answered as it stands; a URL
-that was signed anew is the same URL. With other parameters the id is refused (409).
+A job's id is the caller's. The same id with the same parameters is the same job, answered as it stands; a
+URL that was signed anew is the same URL. With other parameters the id is refused (409). A recording that is
+sent without an id, while the same work of the same caller is in the queue, is that job; so is an upload
+whose job was done within the last hour.
 
 | who asks for too much | answer |
 | --- | --- |
@@ -19,10 +21,12 @@ import json
 import os
 import shutil
 import statistics
+import time
+import uuid
 from collections.abc import Callable
 
 from ecg_audio_nb.audio.fetch import _check as check_fetch_rules
-from ecg_audio_nb.audio.fetch import source_stem, strip_signature
+from ecg_audio_nb.audio.fetch import read_problem, source_stem, strip_signature
 from ecg_audio_nb.batch.queue import Job, add, counts
 from ecg_audio_nb.core.files import safe_name
 from ecg_audio_nb.service.models import Accepted, job_status
@@ -37,6 +41,7 @@ from ecg_audio_nb.settings import FetchSettings
 def check_source(
     service: Service,
     source: str,  # as the caller wrote it
+    must_exist: bool = True,  # False: a local file may be gone
 ) -> str:  # a URL as it was written, a path without links
     "Refuse a source that must not be read; raises `Problem`"
     if "://" in source:
@@ -48,8 +53,26 @@ def check_source(
     if os.path.isabs(source) and "\0" not in source:
         path = os.path.realpath(source)
         if any(_lies_below(path, root) for root in _media_roots(service)):
+            problem = read_problem(path) if must_exist else None
+            if problem:
+                raise invalid_request(f"{os.path.basename(path)[:100]}: {redact_text(problem)}")
             return path
     raise invalid_request("local paths are absolute and lie below one of fetch.media_roots")
+
+
+_FREQUENT_CODES = ("ar", "de", "en", "es", "fr", "hi", "ja", "ko", "pt", "ru", "zh")
+
+
+def check_language(service: Service, language: str) -> None:
+    "Refuse a language that the loaded recognizer does not know; raises `Problem`"
+    known = service.languages
+    if language == "auto" or known is None or language in known:
+        return
+    examples = ", ".join(code for code in _FREQUENT_CODES if code in known)
+    way_out = f"write auto, or one of its {len(known)} codes, such as {examples}"
+    if known == {"en"}:
+        way_out = "write en or auto"
+    raise invalid_request(f"language: the model of this service does not know {language}; {way_out}")
 
 
 def _lies_below(path: str, root: str) -> bool:
@@ -103,7 +126,7 @@ def visible_job(
 
 def to_job(
     service: Service,
-    job_id: str,
+    job_id: str | None,  # None: the caller gave none
     source: str,  # of `check_source`
     language: str = "auto",
     callback: str | None = None,  # URL of the backend that is notified
@@ -111,18 +134,29 @@ def to_job(
     silence_marks: bool = False,
     upload: str | None = None,  # folder of an uploaded file, below `uploads`
     content: str | None = None,  # digest of an uploaded file
+    prefix: str = "",  # path below which the caller sees the service
+    trace: str | None = None,  # of `read_traceparent`
+    recognizer: dict | None = None,  # settings `transcribe.` that differ from the service's, JSON-ready
 ) -> Job:  # not in the queue yet
     "Make a job with all that the worker needs to know"
     what = content or (strip_signature(source) if "://" in source else source)
     parameters = [what, language, callback, silence_marks, caller]
+    if recognizer:
+        parameters.append(recognizer)
+    written = json.dumps(parameters, sort_keys=True)
     task = {
-        "digest": hashlib.sha256(json.dumps(parameters).encode()).hexdigest(),  # the same job has the same
+        "digest": hashlib.sha256(written.encode()).hexdigest(),  # the same job has the same
         "language": language,
         "callback": callback,
         "caller": caller,
         "silence_marks": silence_marks,
         "upload": upload,
+        "named": job_id is not None,
+        "prefix": prefix,
+        "trace": trace,
+        "recognizer": recognizer or {},
     }
+    job_id = job_id or uuid.uuid4().hex
     name = f"{safe_name(source_stem(source))[:60]}-{hashlib.sha256(job_id.encode()).hexdigest()[:16]}"
     return Job(job_id, name, source, task, max_tries=service.limits.max_attempts)
 
@@ -184,6 +218,27 @@ def submit(
     ]
 
 
+def submit_or_attach(service: Service, job: Job) -> tuple[Job, bool] | Problem:
+    "Put one job into the queue as `submit` does; one without an id of its own is the same work under any id"
+    with service.attach_lock:
+        known = None if job.task["named"] else _same_work(service, job)
+        return (known, False) if known else submit(service, [job])[0]
+
+
+_ATTACH_SECONDS = 3600  # after the end of an uploaded file's job
+
+
+def _same_work(service: Service, job: Job) -> Job | None:
+    "Find a job that does what this one would do, or has just done it"
+    row = service.queue.db.execute(
+        """select id from jobs where json_extract(task, '$.digest')=? and (state in ('queued', 'running')
+        or (state='done' and ended>? and json_extract(task, '$.upload') is not null))
+        order by created desc limit 1""",
+        (job.task["digest"], max(service.started, time.time() - _ATTACH_SECONDS)),
+    ).fetchone()
+    return service.job(row["id"]) if row else None
+
+
 def _same_or_conflict(job: Job, stored: Job, new: bool) -> tuple[Job, bool] | Problem:
     if stored.task.get("digest") == job.task["digest"]:
         return stored, new
@@ -214,6 +269,7 @@ def accepted(
     service: Service,
     job: Job,  # as it stands in the queue
     estimate: int | None,  # of `estimate_next`
+    prefix: str = "",  # path below which the caller sees the service
 ) -> Accepted:
     "Build the answer to a submission"
     status = job_status(job, service.limits.language)
@@ -222,7 +278,7 @@ def accepted(
         job_id=job.id,
         status=status.status,
         message=status.message,
-        status_url=f"/jobs/{job.id}",
+        status_url=f"{prefix}/jobs/{job.id}",
         estimated_time=estimate if is_open else 0,
     )
 
@@ -276,7 +332,10 @@ def _submit_all(service: Service, makers: list[Callable[[], Job]]) -> list[Accep
     answers = []
     for job in made:
         outcome = next(stored) if isinstance(job, Job) else job
-        answers.append(outcome if isinstance(outcome, Problem) else accepted(service, outcome[0], estimate))
+        if isinstance(outcome, Problem):
+            answers.append(outcome)
+        else:
+            answers.append(accepted(service, outcome[0], estimate, job.task["prefix"]))
     return answers
 
 

@@ -24,6 +24,8 @@ there if, and only if, the change is. A thread delivers the rows. Any process ma
 | none, 408, 425, 429, 5xx | tried again after 5, 20, 80, 320, 1280 s, then every hour (+-20 %), for 3 days |
 | 429 or 503 with `Retry-After` | all messages to that host wait as long |
 | 410 | gone |
+| 413 to a completed message | sent again at once in its short form: counts and `result_url`, no result |
+| 415 to a compressed message | sent again at once, uncompressed |
 | 3xx, other 4xx | tried four times in all; redirects are not followed: nobody has checked their target |
 | none, as the URL must not be called | given up at once |
 
@@ -36,21 +38,29 @@ falls, also when a second attempt begins at 0.
 `ECG_WEBHOOK_SECRET`. Several secrets, separated by spaces, sign side by side: while a secret is changed,
 receivers with the old one and with the new one both find a signature that fits.
 
+**Size.** A backend whose answers carry `Accept-Encoding: gzip` (RFC 7694) gets its messages compressed from
+then on. The signature is that of the JSON text, before it is compressed. `Delivery.max_bytes` bounds what is
+sent: a larger completed message goes out in its short form.
+
 **Claims** are leases, as in the queue. Any number of processes may deliver from one file. One thread claims
 and records; each delivery in flight has a thread of its own, which touches no database.
 """
 
 import base64
+import gzip
 import json
 import logging
+import os
 import queue as _queues
+import re
 import socket
 import sqlite3
+import ssl
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from urllib.parse import urlsplit, urlunsplit
 
@@ -160,6 +170,8 @@ create table if not exists outbox(
 create index if not exists outbox_due on outbox(state, due);
 create index if not exists outbox_job on outbox(job, seq);
 create table if not exists outbox_pauses(host text primary key, until real not null) strict, without rowid;
+create table if not exists outbox_encodings(
+  host text primary key, gzip integer not null) strict, without rowid;
 """
 STATES = ("waiting", "sending", "delivered", "dead", "gone", "dropped")
 
@@ -396,15 +408,19 @@ class DeliveryResult:
     text: str = ""  # the beginning of the answer's body, or what went wrong
     retry_after: float | None = None  # seconds the receiver asks to wait
     permanent: bool = False  # the URL can't be used, now or later
+    takes_gzip: bool | None = None  # what the answer says of compressed messages; None: nothing
+    short: str | None = None  # body that replaces the message's, which was too large
 
 
 def classify(
     result: DeliveryResult,
-) -> str:  # delivered, gone, retry (for days), refused (a few times more), never
+) -> str:  # delivered, gone, changed (sent in another form), retry (for days), refused (a few times), never
     "Decide what a try means for its message"
     status = result.status
     if result.permanent:
         return "never"
+    if result.short is not None or (status == 415 and result.takes_gzip is False):
+        return "changed"
     if status is None or status in (408, 425, 429) or status >= 500:
         return "retry"
     if 200 <= status < 300:
@@ -412,6 +428,20 @@ def classify(
     if status == 410:
         return "gone"
     return "refused"
+
+
+def _accepts_gzip(
+    value: str | None,  # header Accept-Encoding of an answer
+) -> bool | None:  # None: there is none
+    "Read whether a receiver takes compressed messages"
+    if value is None:
+        return None
+    for part in value.lower().split(","):
+        coding, _, parameters = part.partition(";")
+        if coding.strip() in ("gzip", "x-gzip", "*"):
+            weight = parameters.partition("q=")[2].strip() or "1"
+            return not re.fullmatch(r"0(\.0*)?", weight)
+    return False
 
 
 def _retry_after(
@@ -448,6 +478,8 @@ class Delivery:
     lease: float = 60  # after which a message of a silent process waits again
     poll_interval: float = 0.5  # between two looks at the outbox
     time_scale: float = 1.0  # factor for the waits and `give_up_after`
+    compress: str = "auto"  # gzip: always, never, or auto: to hosts whose answers say that they take it
+    max_bytes: int = 0  # of a message as it is sent; a larger completed one is sent in its short form; 0: any
 
 
 def claim_due(
@@ -513,6 +545,7 @@ def record_results(
                 "status": result.status,
                 "answer": result.text[:200],
                 "ended": None if state == "waiting" else now,
+                "short": result.short,
                 "id": message.id,
                 "owner": owner,
                 "tries": message.tries,
@@ -523,7 +556,7 @@ def record_results(
 
 _RECORD = """
 update outbox set state=:state, due=:due, waited=waited+:wait, refusals=refusals+:refused, status=:status,
-  answer=:answer, owner=null, lease=null, ended=:ended
+  body=coalesce(:short, body), answer=:answer, owner=null, lease=null, ended=:ended
 where id=:id and owner=:owner and tries=:tries and state='sending'"""
 
 
@@ -532,6 +565,8 @@ def _next_state(message: Message, result: DeliveryResult, settings: Delivery) ->
     meaning = classify(result)
     if meaning in ("delivered", "gone"):
         return meaning, 0.0
+    if meaning == "changed":
+        return "waiting", 0.0
     wait = _wait_before_retry(message, result, settings)
     refusals = message.refusals + (1 if meaning == "refused" else 0)
     waited_enough = message.waited + wait > settings.give_up_after * settings.time_scale
@@ -560,6 +595,12 @@ def _update_others(db, message: Message, result: DeliveryResult, state: str, now
             "insert into outbox_pauses values(?1, ?2) on conflict(host) do update set until=max(until, ?2)",
             (_host(message.url), now + pause),
         )
+    if result.takes_gzip is not None:
+        db.execute(
+            """insert into outbox_encodings values(?1, ?2)
+            on conflict(host) do update set gzip=?2 where gzip<>?2""",
+            (_host(message.url), int(result.takes_gzip)),
+        )
     if state == "gone":
         db.execute("delete from outbox where job=? and state='waiting' and not final", (message.job,))
         db.execute(
@@ -583,6 +624,20 @@ def _update_others(db, message: Message, result: DeliveryResult, state: str, now
 # One delivery
 
 
+def tls_context() -> ssl.SSLContext:
+    """Trust what the system trusts, as sources are fetched: its store, `SSL_CERT_FILE` and `SSL_CERT_DIR`.
+
+    On a system without a store, certifi's list takes its place."""
+    import certifi
+
+    context = ssl.create_default_context()
+    places = ssl.get_default_verify_paths()
+    has_folder = places.capath and os.path.isdir(places.capath) and os.listdir(places.capath)
+    if not places.cafile and not has_folder and not context.cert_store_stats()["x509_ca"]:
+        context.load_verify_locations(certifi.where())
+    return context
+
+
 def _client(settings: Delivery):
     "Make an HTTP client that calls the checked URL alone: no redirects, no proxy, no cookies kept"
     httpx = require("httpx", "server", "callbacks need")
@@ -598,7 +653,7 @@ def _client(settings: Delivery):
         "accept-encoding": "identity",
     }
     return httpx.Client(
-        verify=httpx.create_ssl_context(),
+        verify=tls_context(),
         trust_env=False,
         follow_redirects=False,
         timeout=httpx.Timeout(settings.timeout, connect=settings.connect_timeout),
@@ -606,6 +661,23 @@ def _client(settings: Delivery):
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         headers=headers,
     )
+
+
+_MAX_ADDRESSES = 4  # of one host are tried
+_MIN_COMPRESSED = 1024  # bytes; a shorter message is sent as it is
+
+
+def takes_gzip(
+    queue: Queue,
+    message: Message,
+    settings: Delivery = Delivery(),
+) -> bool:
+    "Whether to compress a message; one that was refused once is sent as it is"
+    if settings.compress != "auto":
+        return settings.compress == "always"
+    host = _host(message.url)
+    row = queue.db.execute("select gzip from outbox_encodings where host=?", (host,)).fetchone()
+    return bool(row and row["gzip"]) and message.refusals == 0
 
 
 def _headers(message: Message, secret: str | None, body: bytes) -> dict[str, str]:
@@ -629,12 +701,15 @@ class _DeliveryThread(threading.Thread):
         secret: str | None,
         check: Callable[[str], object],  # as `Deliverer` takes it
         on_end: Callable[[Message, DeliveryResult], None],
-        timeout: float,  # seconds
+        settings: Delivery,
+        compress: bool = False,
+        headers: Mapping[str, str] | None = None,  # further ones of this message
     ):
         super().__init__(name=f"callback {message.id}", daemon=True)
         self.client, self.message, self.secret = client, message, secret
         self.check, self.on_end = check, on_end
-        self.deadline = time.monotonic() + timeout
+        self.settings, self.compress, self.headers = settings, compress, headers or {}
+        self.deadline = time.monotonic() + settings.timeout
         self._socket, self._was_cut = None, False
 
     def run(self):
@@ -647,20 +722,49 @@ class _DeliveryThread(threading.Thread):
         self.on_end(self.message, result)
 
     def _deliver(self) -> DeliveryResult:
-        import httpx
-
         url, body = self.message.url, self.message.body.encode()
         try:
-            self.check(url)
+            checked = self.check(url)
         except ValueError as e:
             return DeliveryResult(text=_one_line(str(e)), permanent=True)
-        headers, trace = _headers(self.message, self.secret, body), {"trace": self._watch_connection}
-        try:
-            with self.client.stream("POST", url, content=body, headers=headers, extensions=trace) as response:
-                pause = _retry_after(response.headers.get("retry-after"), time.time())
-                return DeliveryResult(response.status_code, _beginning(response), pause)
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol):
-            return DeliveryResult(text="this is no http URL", permanent=True)
+        headers = {**self.headers, **_headers(self.message, self.secret, body)}
+        if self.compress and len(body) >= _MIN_COMPRESSED:
+            body, headers["content-encoding"] = gzip.compress(body, 6, mtime=0), "gzip"
+        if 0 < self.settings.max_bytes < len(body):
+            return DeliveryResult(413, f"not sent: {len(body)} bytes are more than server.max_callback_kb")
+        return self._post(url, body, headers, checked)
+
+    def _post(self, url: str, body: bytes, headers: dict[str, str], checked) -> DeliveryResult:
+        "Send to the first of the checked addresses that answers; unchecked, to the host of the URL"
+        import httpx
+
+        extensions = {"trace": self._watch_connection}
+        addresses, _, host = checked or ([None], None, None)
+        for n, address in enumerate(addresses[:_MAX_ADDRESSES], 1):
+            try:
+                target = httpx.URL(url)
+                if address and address != host:
+                    headers["host"] = target.netloc.decode()
+                    extensions["sni_hostname"] = host
+                    target = target.copy_with(host=address)
+                with self.client.stream(
+                    "POST", target, content=body, headers=headers, extensions=extensions
+                ) as response:
+                    return self._result_of(response, "content-encoding" in headers)
+            except (httpx.InvalidURL, httpx.UnsupportedProtocol):
+                return DeliveryResult(text="this is no http URL", permanent=True)
+            except (httpx.ConnectError, httpx.ConnectTimeout):
+                if n == len(addresses[:_MAX_ADDRESSES]) or self._was_cut:
+                    raise
+
+    def _result_of(self, response, compressed: bool) -> DeliveryResult:
+        pause = _retry_after(response.headers.get("retry-after"), time.time())
+        accepts = _accepts_gzip(response.headers.get("accept-encoding"))
+        if response.status_code == 415 and compressed and self.settings.compress == "auto":
+            accepts = False
+        elif response.status_code == 415:
+            accepts = None  # it is not the compression that is refused
+        return DeliveryResult(response.status_code, _beginning(response), pause, takes_gzip=accepts)
 
     def _watch_connection(self, event: str, info: Mapping):
         if event.endswith(("connect_tcp.complete", "start_tls.complete")):
@@ -711,9 +815,14 @@ class Deliverer:
         secret: str | None = None,  # of `ECG_WEBHOOK_SECRET`; None: messages are not signed
         check: Callable[[str], object] = lambda url: (
             None
-        ),  # raises ValueError: never call it; OSError: not now
+        ),  # raises ValueError: never call it; OSError: not now; returns None, or what `check_callback` does
+        shorten: Callable[[Message], str | None] = lambda message: (
+            None
+        ),  # the body that replaces one that is too large; None: there is no shorter one
+        headers: Callable[[Message], Mapping[str, str]] = lambda message: {},  # further ones of a message
     ):
         self.queue, self.settings, self.check = queue, settings, check
+        self.shorten, self.headers = shorten, headers
         self.secret = secret if webhook_keys(secret) else None
         self.owner = f"{uuid.uuid4().hex[:8]}/{owner_name()}"
         self._client, self._thread = None, None
@@ -803,8 +912,16 @@ class Deliverer:
             db.executemany("update outbox set lease=? where id=? and owner=? and state='sending'", rows)
 
     def _send(self, message: Message):
-        seconds = self.settings.timeout
-        thread = _DeliveryThread(self._client, message, self.secret, self.check, self._on_end, seconds)
+        thread = _DeliveryThread(
+            self._client,
+            message,
+            self.secret,
+            self.check,
+            self._on_end,
+            self.settings,
+            takes_gzip(self.queue, message, self.settings),
+            self.headers(message),
+        )
         self._in_flight[message.id] = thread
         try:
             thread.start()
@@ -818,7 +935,10 @@ class Deliverer:
     def _record(self, answered_only: bool = False):
         "Write down what has ended; what can't be written now is written at the next turn"
         while not self._ended.empty():
-            self._unrecorded.append(self._ended.get())
+            message, result = self._ended.get()
+            if result.status == 413 and message.final:
+                result = replace(result, short=self.shorten(message))
+            self._unrecorded.append((message, result))
         results = [(m, r) for m, r in self._unrecorded if r.status is not None or not answered_only]
         if results:
             record_results(self.queue, self.owner, results, self.settings)

@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Protocol
 from ..audio.media import Audio
-from ..catalogue import DEFAULT_WHISPER
+from ..catalogue import DEFAULT_WHISPER, entry_of
 from ..core.text import join_words
 from ..models import (AdaptiveBatch, ModelError, Weights, at_hand, available_threads, find_weights,
     free_mb, get_or_load, pick_device, weights_info)
@@ -205,13 +205,18 @@ def vote_language(
 # %% ../../nbs/13_transcribe.ipynb #a6f4aef7
 ENGLISH = ("en", "en-us", "en_us", "english")
 
+def _check_translates(whisper, name):
+    "Raise `TranscribeError` if a model writes no English for speech of another language"
+    if not whisper.multilingual: reason = "knows English only and can't translate"
+    elif not entry_of(name).get("translates", True): reason = "can't translate: it was not trained to"
+    else: return
+    raise TranscribeError(f"transcribe.task = translate: {name} {reason}. Name another with transcribe.model")
+
 def _check_language(whisper, language, settings, name):
     "Return 'auto' or a code that the model knows; raises `TranscribeError`"
     code = "en" if language.lower() in ENGLISH else language.lower()
+    if settings.task == "translate": _check_translates(whisper, name)
     if not whisper.multilingual:
-        if settings.task == "translate":
-            raise TranscribeError(f"transcribe.task = translate: {name} knows English only and can't "
-                                  "translate. Name another with transcribe.model")
         if code not in ("auto", "en"):
             raise TranscribeError(f"transcribe.language = {language}: {name} knows English only. "
                                   "Name another with transcribe.model")
@@ -258,8 +263,9 @@ class _Transcription:
     def encode(self, spans):
         return self.whisper.encode([self.audio.cut(*span).samples for span in spans])
 
-    def decode(self, spans, code, encoded=None, temperature=0.0):
-        "Decode chunks; echoes are taken out, stretched words moved"
+    def decode(self, spans, code, encoded=None, temperature=None):
+        "Decode chunks, at the first temperature if none is named; take out echoes, move stretched words"
+        if temperature is None: temperature = next(iter(self.settings.temperatures), 0.0)
         if encoded is None: encoded = self.encode(spans)
         return [_tidied(c) for c in decode(self.whisper, encoded, spans, code, self.settings, temperature)]
 
@@ -354,8 +360,8 @@ def _decode_halves(run, span, code):
 
 # %% ../../nbs/13_transcribe.ipynb #deff99d2
 def _decode_hotter(run, span, chunk, code):
-    "The chunk at the first temperature that gives probable text, or at the last"
-    temperatures = [t for t in run.settings.temperatures if t]
+    "The chunk at the first of the other temperatures that gives probable text, or at the last"
+    temperatures = [t for t in run.settings.temperatures[1:] if t]
     encoded = run.encode([span]) if temperatures else None
     for temperature in temperatures:
         [chunk] = run.decode([span], code, encoded, temperature)

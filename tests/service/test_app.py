@@ -88,7 +88,8 @@ def test_same_id_is_the_same_job(served, media, backend):
 
 @pytest.mark.parametrize("name, code", [("gone.mp4", "DOWNLOAD_ERROR"), ("notes.mp4", "MEDIA_ERROR")])
 def test_failures_have_codes(served, media, backend, name, code):
-    served.post(name, media / name, backend)
+    source = f"{backend.url}/{name}" if code == "DOWNLOAD_ERROR" else media / name
+    assert served.post(name, source, backend).status_code == 200
     last = until(lambda: backend.last(name))
     assert (last["status"], last["error_code"], last["result"]) == ("failed", code, None)
     assert str(media) not in json.dumps(last) and last["error_message"]
@@ -140,6 +141,55 @@ def test_events_end_with_the_job(served, media):
     assert [t["progress"] for t in told] == sorted(t["progress"] for t in told)
 
 
+# Callers who go away
+
+def starts(served, job): return sum(r["message"] == "started" and r["job_id"] == job for r in served.lines())
+
+def cut_off(served, path, **asked):
+    "Send a request and go away before its answer"
+    with pytest.raises(httpx.TimeoutException):
+        served.http.post(path, timeout=httpx.Timeout(60, read=0.3), **asked)
+
+def test_a_job_goes_on_when_its_caller_goes_away_and_the_same_request_attaches(served, media):
+    asked = {"json": {"job_id": "left", "video_path": str(media / "long.wav")}}
+    cut_off(served, "/transcribe", **asked)
+    until(lambda: served.state("left") == "processing")
+    cut_off(served, "/transcribe", **asked)
+    again = served.http.post("/transcribe", **asked)
+    assert again.status_code == 200 and again.json()["segments"]
+    assert served.http.get("/jobs/left/result").json() == again.json()
+    assert starts(served, "left") == 1
+
+def test_a_file_that_is_sent_again_without_an_id_attaches(served, media):
+    def asked(): return {"files": {"file": ("cut.wav", (media / "talk.wav").read_bytes())}}
+    before = {r.get("job_id") for r in served.lines() if r["message"] == "started"}
+    cut_off(served, "/transcribe", **asked())
+    answers = [served.http.post("/transcribe", **asked()) for _ in range(2)] # in work, and done
+    assert [a.status_code for a in answers] == [200, 200] and answers[0].json() == answers[1].json()
+    accepted = served.http.post("/uploads", **asked()).json()
+    assert accepted["status"] == "completed"
+    after = {r.get("job_id") for r in served.lines() if r["message"] == "started"}
+    assert after - before == {accepted["job_id"]} and starts(served, accepted["job_id"]) == 1
+    named = served.http.post("/uploads", **asked(), data={"job_id": "another"}).json()
+    assert named["job_id"] == "another" # whoever names a job wants that one
+
+def test_events_can_be_followed_again(served, media):
+    served.post("followed", media / "talk.wav", language="en")
+    with served.http.stream("GET", "/jobs/followed/events") as answer:
+        assert next(line for line in answer.iter_lines() if line.startswith("data: "))
+    with served.http.stream("GET", "/jobs/followed/events") as answer:
+        told = [json.loads(line[6:]) for line in answer.iter_lines() if line.startswith("data: ")]
+    assert told[-1]["status"] == "completed" and starts(served, "followed") == 1
+
+def test_the_same_post_at_the_same_time_is_one_job(served, media):
+    from concurrent.futures import ThreadPoolExecutor
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda n: served.post("at-once", media / "talk.wav"), range(8)))
+    assert {a.status_code for a in answers} == {200}
+    until(lambda: served.state("at-once") == "completed")
+    assert starts(served, "at-once") == 1
+
+
 # What is refused, and how
 
 @pytest.mark.parametrize(
@@ -156,6 +206,7 @@ def test_events_end_with_the_job(served, media):
         None,
         {"job_id": "x", "video_url": "https://x.org/a", "fastapi_base_url": "backend:80"},
         {"job_id": "x", "video_url": "https://x.org/a", "language": "english"},
+        {"job_id": "x", "video_url": "https://x.org/a", "language": "xx"},
     ],
 )
 def test_invalid_requests_are_problems(served, body):
@@ -164,9 +215,54 @@ def test_invalid_requests_are_problems(served, body):
     assert answer.json()["error_code"] == "INVALID_REQUEST" and answer.json()["status"] == 422
     assert served.http.get("/jobs/x").status_code == 404
 
+def test_what_can_be_known_at_once_is_said_at_once(served, media):
+    "Not queued to fail later: a file that is not there, a folder, a language that the model does not know"
+    until(lambda: served.http.get("/ready").status_code == 200)
+    (media / "folder.wav").mkdir(exist_ok=True)
+    (media / "empty.wav").touch()
+    for name, said in (
+        ("gone.wav", "gone.wav: no such file; check the spelling and the folder"),
+        ("folder.wav", "folder.wav: this is a directory; name a file inside it"),
+        ("empty.wav", "empty.wav: the file is empty (0 bytes); was its copy or download finished?"),
+    ):
+        answer = served.post("early", media / name)
+        assert (answer.status_code, answer.json()["detail"]) == (422, said)
+        answer = served.http.post("/transcribe", json={"audio_path": str(media / name)})
+        assert (answer.status_code, answer.json()["detail"]) == (422, said)
+    unknown = [
+        served.post("early", media / "talk.wav", language="xx"),
+        served.http.post("/transcribe", json={"audio_path": str(media / "talk.wav"), "language": "xx"}),
+        served.http.post("/uploads", files={"file": ("a.wav", b"x")}, data={"language": "xx"}),
+    ]
+    for answer in unknown:
+        assert (answer.status_code, answer.json()["error_code"]) == (422, "INVALID_REQUEST")
+        assert answer.json()["detail"].startswith("language: the model of this service does not know xx; write")
+        assert ", ko, " in answer.json()["detail"]
+    assert served.http.get("/jobs/early").status_code == 404
+    assert not list((served.data / "service/uploads").iterdir())
+
+def test_a_job_is_answered_as_it_stands_when_its_file_is_gone(served, media):
+    (media / "moved.wav").write_bytes((media / "talk.wav").read_bytes())
+    served.post("moved", media / "moved.wav")
+    until(lambda: served.state("moved") == "completed")
+    (media / "moved.wav").unlink()
+    assert served.post("moved", media / "moved.wav").json()["status"] == "completed"
+
+def test_docs_show_every_path_and_a_command_for_each(served):
+    page, described = served.http.get("/docs"), served.http.get("/openapi.json").json()
+    assert page.headers["content-type"].startswith("text/html") and "default-src 'none'" in page.headers[
+        "content-security-policy"
+    ]
+    for path in described["paths"]: assert f"</b> {path}</h3>" in page.text
+    for posted in ("/api/upload-video/process-video", "/transcribe", "/uploads"):
+        assert f"curl http://127.0.0.1:{served.port}{posted}" in page.text
+    assert "No key is needed" in page.text and "job_id" in page.text and "```" not in page.text
+    loaded = [a for a in ("src=", "@import", "url(") if a in page.text]
+    assert not loaded # nothing comes from another site
+
 def test_every_error_is_a_problem(served):
     asked = [
-        served.http.get("/docs"),
+        served.http.get("/nothing"),
         served.http.get("/jobs/none"),
         served.http.post("/transcribe", content=b"\xff"),
         served.http.put("/health"),
@@ -189,7 +285,7 @@ def test_every_error_is_a_problem(served):
         served.http.post("/transcribe", json={}, headers={"origin": "https://evil.example"}),
     ]
     assert [a.status_code for a in asked] == [404, 404, 415, 405, 422, 400, 413, 413, 431, 421, 403]
-    assert "/openapi.json" in asked[0].json()["detail"] # /docs is not served
+    assert "/docs and /openapi.json" in asked[0].json()["detail"]
     for a in asked:
         assert a.headers["content-type"] == "application/problem+json" and a.json()["status"] == a.status_code
         assert "Traceback" not in a.text and str(ROOT) not in a.text and str(served.data) not in a.text

@@ -191,6 +191,19 @@ def test_what_an_english_model_can_not(tiny, clips):
         choose_transcriber(own(tiny, transcribe__task="translate"))[0].transcribe(clips[0][0], [(0, 2)], "en")
 
 
+def test_what_a_model_can_not_that_was_not_trained_to_translate(clips, real_whisper, monkeypatch):
+    "As large-v3-turbo: it would write the language that is spoken"
+    from ecg_audio_nb import catalogue
+    real_whisper("base")
+    monkeypatch.setitem(catalogue.catalogue()["base"], "translates", False)
+    settings = {"transcribe.model": "base", "transcribe.task": "translate", "runtime.device": "cpu"}
+    with pytest.raises(TranscribeError, match="base can't translate: it was not trained to. Name another"):
+        choose_transcriber(load_settings(settings))[0].transcribe(clips[0][0], [(0, 2)], "ko")
+    assert [name for name, m in catalogue.catalogue().items() if not m.get("translates", True)] == [
+        "base", "large-v3-turbo"
+    ]
+
+
 @pytest.mark.parametrize(
     "more",
     [
@@ -285,6 +298,20 @@ def test_improbable_text_is_decoded_again_at_the_temperatures_asked_for(tiny, cl
     said = engine.transcribe(clips[0][0], [(0.0, 3.0)], "en")
     assert asked == [0.0, 0.2, 0.4] and len(said.words) == 4
     assert "at random" in said.warnings[0] and "0.00 to 3.20 s at 0.4" in said.warnings[0]
+
+
+def test_the_first_temperature_is_the_first_try(tiny, clips, monkeypatch):
+    from ecg_audio_nb.speech import transcribe
+    asked = []
+    def decode(whisper, encoded, spans, language, s, temperature=0.0):
+        asked.append(temperature)
+        return [answer("Anna has two cats.", -1.4, 0.1, span, temperature) for span in spans]
+
+    monkeypatch.setattr(transcribe, "decode", decode)
+    for temperatures in ("0.3", "0.3,0.6", "0"):
+        engine = choose_transcriber(own(tiny, transcribe__temperatures=temperatures))[0]
+        engine.transcribe(clips[0][0], [(0.0, 3.0)], "en")
+    assert asked == [0.3, 0.3, 0.6, 0.0]
 
 
 def test_a_real_draw_at_a_temperature(tiny, clips, monkeypatch):
