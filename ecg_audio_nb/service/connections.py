@@ -63,7 +63,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def __init__(self, *args, limits: ConnectionLimits, **kwargs):
         super().__init__(*args, **kwargs)
         self.limits = limits
-        self._timer = None  # of the deadline
+        self._timer, self._timer_at = None, 0.0  # of the deadline; one for all phases
         self._stall_timer = None  # of an answer that is not read
         self._phase = None  # of the request that comes in: header, body, rest (of an answered one), or None
         self._deadline = 0.0  # of the phase, the loop's time
@@ -130,9 +130,15 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _start(self, phase: str, seconds: float) -> None:
         self._phase, self._deadline = phase, self.loop.time() + seconds
+        if self._timer is not None and self._timer_at <= self._deadline:
+            return  # it looks at the deadline then
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self.loop.call_at(self._deadline, self._look)
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        self._timer_at = self._deadline
+        self._timer = self.loop.call_at(self._timer_at, self._look)
 
     def _look(self) -> None:
         "End the connection if its deadline is over; else look again when it is"
@@ -143,7 +149,7 @@ class LimitedProtocol(HttpToolsProtocol):
         if self.flow.read_paused:  # the service is slow, not its caller
             self._deadline = now + self.limits.stall_timeout
         if now < self._deadline:
-            self._timer = self.loop.call_at(self._deadline, self._look)
+            self._set_timer()
             return
         self._end_slow()
 

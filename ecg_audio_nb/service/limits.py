@@ -8,6 +8,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
+from functools import lru_cache
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _ENTRY = re.compile(r"(?:([A-Za-z0-9_.-]{1,40})=)?(?:sha256:([0-9a-f]{64})|([\x21-\x7e]{16,256}))\Z")
@@ -53,6 +54,7 @@ def key_of_request(headers: Mapping[str, str]) -> str | None:
     return headers.get("x-api-key")
 
 
+@lru_cache(maxsize=4096)
 def address_block(
     address: str,  # of a caller
 ) -> str:  # of IPv6 the /64 network: who has one address there has them all

@@ -15,6 +15,7 @@ the paths of requests or leave it there.
 import ipaddress
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+\Z")
@@ -64,6 +65,7 @@ def read_networks(
     return tuple(networks)
 
 
+@lru_cache(maxsize=4096)
 def plain_address(
     text: str,  # as a socket or a header has it
 ) -> str:  # an IPv4 address that is packed into an IPv6 one as itself; what is no address unchanged
@@ -88,6 +90,7 @@ class BehindProxy:
 
         self.app, self.root_path = app, root_path
         self.networks = read_networks(trusted)
+        self._trusts = lru_cache(maxsize=4096)(self._is_in_networks)
         self.trusting = ProxyHeadersMiddleware(app, [str(network) for network in self.networks])
 
     async def __call__(self, scope, receive, send):
@@ -104,7 +107,7 @@ class BehindProxy:
         scope["root_path"], scope["path"] = prefix, without_prefix(scope["path"], prefix)
         await (self.trusting if is_trusted else self.app)(scope, receive, send)
 
-    def _trusts(self, address: str) -> bool:
+    def _is_in_networks(self, address: str) -> bool:
         try:
             return any(ipaddress.ip_address(address) in network for network in self.networks)
         except ValueError:

@@ -227,8 +227,7 @@ async def process_video(request: Request) -> Response:
     origin = origin_of(request)
 
     def make_job() -> Job:
-        known = service.job(asked.job_id)  # whose file may be gone by now
-        source = check_source(service, asked.video_url, must_exist=known is None)
+        source = check_source(service, asked.video_url, asked.job_id)
         check_language(service, asked.language)
         return to_job(service, asked.job_id, source, asked.language, callback, **origin)
 
@@ -370,8 +369,7 @@ async def _job_of_request(request: Request) -> Job:
     sources = [s for s in (asked.video_path, asked.audio_path, asked.video_url) if s is not None]
     if len(sources) != 1:
         raise invalid_request("give exactly one of video_path, audio_path and video_url")
-    known = await in_thread(service.job, asked.job_id) if asked.job_id else None
-    source = await in_thread(check_source, service, sources[0], known is None)
+    source = await in_thread(check_source, service, sources[0], asked.job_id)
     check_language(service, asked.language)
     return to_job(service, asked.job_id, source, asked.language, silence_marks=True, **origin_of(request))
 

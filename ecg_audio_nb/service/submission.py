@@ -41,7 +41,7 @@ from ecg_audio_nb.settings import FetchSettings
 def check_source(
     service: Service,
     source: str,  # as the caller wrote it
-    must_exist: bool = True,  # False: a local file may be gone
+    job_id: str | None = None,  # of a job that may be known: its file may be gone by now
 ) -> str:  # a URL as it was written, a path without links
     "Refuse a source that must not be read; raises `Problem`"
     if "://" in source:
@@ -53,8 +53,8 @@ def check_source(
     if os.path.isabs(source) and "\0" not in source:
         path = os.path.realpath(source)
         if any(_lies_below(path, root) for root in _media_roots(service)):
-            problem = read_problem(path) if must_exist else None
-            if problem:
+            problem = read_problem(path)
+            if problem and not (job_id and service.job(job_id)):
                 raise invalid_request(f"{os.path.basename(path)[:100]}: {redact_text(problem)}")
             return path
     raise invalid_request("local paths are absolute and lie below one of fetch.media_roots")
