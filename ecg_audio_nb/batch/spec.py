@@ -13,7 +13,6 @@ and the voice prints. So the same command adds only what is missing, and a chang
 A copy of the notebook is kept with the queue, so that editing the notebook does not change jobs that wait.
 """
 
-import ast
 import hashlib
 import json
 import os
@@ -24,6 +23,7 @@ from pathlib import Path
 
 from ecg_audio_nb.audio.fetch import redact, source_stem
 from ecg_audio_nb.batch.failures import BatchError
+from ecg_audio_nb.batch.parameters import cells_of, check_parameter, parameter_names, parameters_of
 from ecg_audio_nb.batch.queue import Job, Queue, add, file_digest, job_id, retry
 from ecg_audio_nb.batch.sources import content_key
 from ecg_audio_nb.batch.stores import Store
@@ -52,35 +52,11 @@ def packaged_notebooks() -> list[str]:
     return sorted(path.stem for path in folder.glob("*.ipynb") if "source" in parameter_names(path))
 
 
-def _cells(path):
-    "Source, type and tags of each cell"
-    try:
-        cells = json.loads(Path(path).read_text(encoding="utf-8"))["cells"]
-    except (OSError, ValueError, KeyError, TypeError) as e:
-        raise BatchError(f"{path}: this is no notebook ({e}); give the path of an .ipynb file") from None
-    return [("".join(c["source"]), c["cell_type"], c.get("metadata", {}).get("tags", [])) for c in cells]
-
-
-def parameter_names(
-    path: Path,  # of a notebook
-) -> list[str]:  # in order
-    "List the names that the cell tagged `parameters` assigns; raises `BatchError` if there is no such cell"
-    for text, kind, tags in _cells(path):
-        if kind == "code" and "parameters" in tags:
-            assignments = [node for node in ast.parse(text).body if isinstance(node, ast.Assign)]
-            targets = [target for node in assignments for target in node.targets]
-            return [target.id for target in targets if isinstance(target, ast.Name)]
-    raise BatchError(
-        f"{path}: no cell is tagged `parameters`, so the notebook can be given no source; "
-        "add the tag in JupyterLab"
-    )
-
-
 def notebook_digest(
     path: Path,  # of a notebook
 ) -> str:  # SHA-256, hexadecimal
     "Digest of a notebook's cells, without their outputs"
-    return hashlib.sha256(json.dumps(_cells(path)).encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(json.dumps(cells_of(path)).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -100,12 +76,13 @@ def job_parameters(
     spec: BatchSpec,
 ) -> dict:  # by name; without `source` and `seed`, which differ from job to job
     "Parameters that the notebook gets; raises `BatchError` and `SettingsError`"
-    names = parameter_names(spec.notebook)
+    parameters = parameters_of(spec.notebook)
+    names = list(parameters)
     _check_kernel(spec.notebook)
     own, settings = {}, {}
     for key, value in spec.overrides.items():
         if key in names and key not in _SET_BY_THE_BATCH:
-            own[key] = _absolute(value)
+            own[key] = _absolute(check_parameter(parameters[key], value))
         elif os.sep in str(value) or key == "diarize.voices":
             settings[key] = _absolute(value)
         else:

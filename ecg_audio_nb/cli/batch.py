@@ -1,11 +1,10 @@
 """`ecg batch`: a notebook on many recordings, resumed by the same command
 
-A key of `--set` with a dot is a setting; one without a dot is a parameter of the notebook, whose value is
-read as JSON where it is JSON, and as text otherwise. Ctrl-C stops when the running stages end; a second one
+A key of `--set` with a dot is a setting; one without a dot is a parameter of the notebook, whose value gets
+the type of its annotation or default (`batch.parameters`). Ctrl-C stops when the running stages end; a second one
 stops at once.
 """
 
-from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Annotated, Optional
 
@@ -26,25 +25,6 @@ from ecg_audio_nb.cli.progress import batch_view, timed_log
 RUN = "How jobs run"
 SOURCES_HELP = "Files, folders, quoted globs, lists (.txt, one source per line), URLs, s3:// prefixes."
 _ENDED = ("done", "failed", "cancelled", "queued", "running")
-
-
-def parse_params(
-    given: Mapping[str, object],  # as `overrides` gives them
-) -> dict[str, object]:  # values as a notebook's parameters take them
-    "Read the values of notebook parameters (keys without a dot) as JSON where they are JSON"
-    return {key: value if "." in key else _parse_value(value) for key, value in given.items()}
-
-
-def _parse_value(value):
-    import json
-
-    python = {"True": True, "False": False, "None": None}
-    if value in python:
-        return python[value]
-    try:
-        return json.loads(value)
-    except (TypeError, ValueError):
-        return value
 
 
 def _workers(number, cluster, cold):
@@ -125,12 +105,14 @@ def batch(
     with exit_on(ValueError, ImportError, OSError):
         from rich.console import Console
 
+        from ecg_audio_nb.batch.parameters import read_parameters
         from ecg_audio_nb.batch.runner import BatchSpec, job_notebook, stop_on_signals
         from ecg_audio_nb.batch.runner import batch as run
 
         console, stopping = Console(stderr=True), threading.Event()
         stop_on_signals(stopping)
-        spec = BatchSpec(job_notebook(notebook), profile, parse_params(overrides(set_ or [])), timeout)
+        path = job_notebook(notebook)
+        spec = BatchSpec(path, profile, read_parameters(path, overrides(set_ or [])), timeout)
         pool = _workers(workers, cluster, cold)
         with batch_view(console) if console.file.isatty() else nullcontext() as on_snapshot:
             log = timed_log(console)
