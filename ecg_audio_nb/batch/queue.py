@@ -14,6 +14,7 @@ at any moment.
 | `running` | `running` | `heartbeat` | the claim holds: renews the lease, returns a requested cancellation |
 | `running` | `done` | `finish` | the claim holds and `publish` succeeded |
 | `running` | `queued` | `fail` | kind is not `user` and tries are left; waits for `back_off` |
+| `running` | `queued` | `fail` | its source was replaced by `add` while it ran, and tries are left |
 | `running` | `failed` | `fail` | kind `user`, or no tries are left |
 | `running` | `queued` | `release` | the runner was asked to stop; the try is not counted |
 | `running` | `cancelled` | `release` | a cancellation was requested |
@@ -245,19 +246,30 @@ def _insert(db, job, now):
     return _job(row)
 
 
+def _any_source(known: Job, job: Job) -> bool:
+    return True
+
+
 def add(
     queue: Queue,
     jobs: Iterable[Job],
+    takes_source: Callable[[Job, Job], bool] = _any_source,  # of the known job and the one of the same id
 ) -> list[tuple[Job, bool]]:  # each job as it stands in the queue, and whether it is new
-    "Add jobs whose ids are not in the queue; a name that is taken gets the first digits of the id appended"
+    """Add jobs whose ids are not in the queue; a name that is taken gets the first digits of the id appended
+
+    A known job takes the source of the one that is added, because that is the newest: a URL that was signed
+    anew, or the place that a file was moved to."""
     added, now = [], time.time()
     with queue.transaction() as db:
         for job in jobs:
             known = _select(db, job.id)
             if known is None:
                 added.append((_insert(db, job, now), True))
-            else:
-                added.append((known, False))
+                continue
+            if known.source != job.source and takes_source(known, job):
+                _set(db, job.id, source=job.source, task=json.dumps(job.task))
+                known = _select(db, job.id)
+            added.append((known, False))
     return added
 
 
@@ -423,8 +435,10 @@ def fail(
 ) -> bool:  # whether the job will be tried again
     "End an attempt as failed; raises `LeaseLost`"
     with _end_claim(queue, job, publish, kind, error) as (db, row, now):
-        will_retry = kind != "user" and row["tries"] < row["most"]
+        has_new_source = row["source"] != job.source  # see `add`: nobody has tried that one
+        will_retry = (kind != "user" or has_new_source) and row["tries"] < row["most"]
         if will_retry:
+            wait = 0 if has_new_source else wait
             due = now + (back_off(row["tries"]) if wait is None else wait)
             _set(db, job.id, state="queued", due=due, lease=None, kind=kind, error=error, stage=None)
         else:

@@ -277,7 +277,8 @@ def _end_badly(service: Service, job: Job, failure: AnalysisFailure) -> None:
         return
 
     def publish(db):
-        if failure.kind == "user" or job.tries >= job.max_tries:  # no attempt will follow
+        has_new_source = service.job(job.id).source != job.source  # the URL was signed anew: it is tried
+        if (failure.kind == "user" and not has_new_source) or job.tries >= job.max_tries:
             notify_failed(service, db, job, failure.code, failure.error)
 
     again = fail(service.queue, job, failure.kind, f"{failure.code}: {failure.error}", publish)
