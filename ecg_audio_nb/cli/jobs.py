@@ -53,23 +53,26 @@ def batch_command(job, output: str) -> str:
 def jobs_status(output: OutputOption = ".", as_json: JsonObject = False):
     """Count jobs by state, and show the running ones.
 
-    For each running job, it shows the stage and the progress.
+    For each running job, it shows the stage and the progress. Where jobs wait and none runs, it says why.
     """
     import json
 
     with exit_on(ValueError, OSError):
+        from ecg_audio_nb.batch.monitor import describe_stage, first_wait, why_nothing_runs
         from ecg_audio_nb.batch.queue import counts, list_jobs
-        from ecg_audio_nb.batch.runner import describe_stage
 
         queue = open_queue(output)
         numbers, running = counts(queue), list_jobs(queue, "running")
+        waiting, reason = list_jobs(queue, "queued", limit=1), why_nothing_runs(queue)
     if as_json:
         at_work = [{"name": job.name, "stage": job.stage, "share": job.progress} for job in running]
-        typer.echo(json.dumps({**numbers, "at_work": at_work}))
+        typer.echo(json.dumps({**numbers, "at_work": at_work, "due_in": first_wait(queue), "why": reason}))
         return
     typer.echo(", ".join(f"{number} {state}" for state, number in numbers.items()))
     for job in running:
         typer.echo(f"  {describe_stage(job)}")
+    if reason:
+        typer.echo(f"{reason}; to run them: {batch_command(waiting[0], output)}")
 
 
 @jobs.command("list")
@@ -126,15 +129,15 @@ def jobs_show(
 
     with exit_on(ValueError, OSError):
         from ecg_audio_nb.batch.monitor import describe_job
-        from ecg_audio_nb.batch.queue import as_record, attempts, find
+        from ecg_audio_nb.batch.queue import as_record, attempts, find, seconds_until_due
 
         queue = open_queue(output)
         job = find(queue, key)
-        tried = attempts(queue, job)
+        tried, due_in = attempts(queue, job), seconds_until_due(queue, job)
     if as_json:
         typer.echo(json.dumps({**as_record(job), "attempts": tried}, indent=1))
     else:
-        typer.echo(describe_job(job, tried))
+        typer.echo(describe_job(job, tried, due_in))
 
 
 @jobs.command("retry")

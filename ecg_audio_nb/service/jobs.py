@@ -230,7 +230,7 @@ def work_on(service: Service, job: Job) -> None:
                 _end_badly(service, job, classify_failure(e))
     except LeaseLost:
         _log.warning("another process took this job over", extra={"job": job.id})
-    send_missing_finals(service, time.time() - 60)
+    send_missing_finals(service, time.time() - _DAY)
     forget_upload(service, job.id)
     service.deliverer.wake()
 
@@ -303,7 +303,7 @@ def forget_upload(service: Service, job_id: str) -> None:
 def cancel_job(service: Service, job_id: str) -> Job:  # as it is now
     "Cancel a job and notify its backend"
     cancel(service.queue, service.job(job_id))
-    send_missing_finals(service, time.time() - 60)
+    send_missing_finals(service, time.time() - _DAY)
     forget_upload(service, job_id)
     service.deliverer.wake()
     return service.job(job_id)
@@ -332,7 +332,7 @@ def stop(service: Service) -> None:
             with suppress(LeaseLost, sqlite3.Error):
                 _return_to_queue(service, job)
     with suppress(sqlite3.Error):
-        send_missing_finals(service, time.time() - 60)
+        send_missing_finals(service, time.time() - _DAY)
     waiting = service.deliverer.stop(5)
     _log.info("stopped", extra={"more": {"callbacks_waiting": waiting}})
 
@@ -360,7 +360,7 @@ def _work_once(service: Service, owner: str) -> None:
     "Work on the next job, or wait for one"
     job = claim(service.queue, owner, service.lease)
     if job is None:
-        send_missing_finals(service, time.time() - 3600)
+        send_missing_finals(service, time.time() - _DAY)  # the clock may have been set forward since
         service.job_added.wait(0.5)
         return
     service.current_job = job

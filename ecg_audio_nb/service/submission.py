@@ -276,7 +276,8 @@ def estimate_seconds(
 ) -> int | None:  # None: no job was done yet
     "Estimate how long jobs take: as long as the median of the latest 20"
     rows = service.queue.db.execute(
-        "select ended-started from jobs where state='done' order by ended desc limit 20"
+        """select ended_at - began_at from attempts where outcome='done' and ended_at not null
+        order by ended_at desc limit 20"""
     ).fetchall()
     if not rows:
         return None
