@@ -18,6 +18,8 @@ at any moment.
 | `running` | `failed` | `fail` | kind `user`, or no tries are left |
 | `running` | `queued` | `release` | the runner was asked to stop; the try is not counted |
 | `running` | `cancelled` | `release` | a cancellation was requested |
+| `running` | `running` | `exchange` | its source has changed: it gets the id of what it is now |
+| `running` | `cancelled` | `exchange` | the same, and there is a job of that id |
 | `running` | `queued` | any `claim` | lease ended or runner exited (attempt `lost`); tries are left |
 | `running` | `failed` | any `claim` | the same, and no tries are left: kind `crash` |
 | `running` | `cancelled` | any `claim` | the same, and a cancellation was requested |
@@ -68,6 +70,7 @@ __all__ = [
     "cancel",
     "claim",
     "counts",
+    "exchange",
     "fail",
     "find",
     "finish",
@@ -397,6 +400,37 @@ def claim(
         return _job(row)
 
 
+def exchange(
+    queue: Queue,
+    job: Job,  # as it was claimed
+    other: Job,  # with another id and task
+) -> Job | None:  # the job as it is now; None: there was a job of the other id, and this one is cancelled
+    "Make another job of a claimed one, because its source has become another; raises `LeaseLost`"
+    with queue.transaction() as db:
+        row = _claimed(db, job)
+        known = _select(db, other.id)
+        if known is None:
+            values = (other.id, json.dumps(other.task), job.id)
+            db.execute("update jobs set id=?, task=? where id=?", values)
+            db.execute("update attempts set job=? where job=?", (other.id, job.id))
+            return _select(db, other.id)
+        error = f"its file was replaced before it ran; what is there now is the job {known.name}"
+        _end_attempt(db, row, "returned", error)
+        _set(db, job.id, state="cancelled", ended=time.time(), lease=None, error=error)
+    return None
+
+
+def _claimed(db, job):
+    "The row of a job whose claim holds; raises `LeaseLost`"
+    row = db.execute(
+        "select * from jobs where id=? and owner=? and attempt=? and state='running'",
+        (job.id, job.owner, job.attempt),
+    ).fetchone()
+    if row is None:
+        raise LeaseLost(job.name)
+    return row
+
+
 def heartbeat(
     queue: Queue,
     job: Job,  # as it was claimed
@@ -423,12 +457,7 @@ Publish = Callable[[sqlite3.Connection], None]
 def _end_claim(queue, job, publish, outcome, error=None):
     "A transaction that ends an attempt if its claim holds; yields the connection and the job's row"
     with queue.transaction() as db:
-        row = db.execute(
-            "select * from jobs where id=? and owner=? and attempt=? and state='running'",
-            (job.id, job.owner, job.attempt),
-        ).fetchone()
-        if row is None:
-            raise LeaseLost(job.name)
+        row = _claimed(db, job)
         if publish:
             publish(db)
         _end_attempt(db, row, outcome, error)

@@ -10,14 +10,16 @@ and the voice prints. So the same command adds only what is missing, and a chang
 | any other | the parameter `overrides`, checked as settings before anything runs |
 | `source`, `output_dir`, `profile`, `seed` | set by the batch where the notebook has them |
 
-A copy of the notebook is kept with the queue, so that editing the notebook does not change jobs that wait.
+A copy of the notebook is kept with the queue, so that editing the notebook does not change jobs that wait. A
+recording that changes while its job waits is another one: `job_of_changed_source` finds that out when the job
+begins, and it runs under the id of what it is then.
 """
 
 import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -27,6 +29,7 @@ from ecg_audio_nb.batch.parameters import cells_of, check_parameter, parameter_n
 from ecg_audio_nb.batch.queue import Job, Queue, add, file_digest, job_id, retry
 from ecg_audio_nb.batch.sources import content_key
 from ecg_audio_nb.batch.stores import Store
+from ecg_audio_nb.core.digests import digest_of
 from ecg_audio_nb.core.files import safe_name, write_atomic
 from ecg_audio_nb.settings import NOT_IN_RESULTS, load_settings
 
@@ -127,17 +130,58 @@ def to_jobs(
         parameter_names(spec.notebook),
     )
     identity = {**shared, **_identity(queue, spec, shared)}
+    kept = _keep_identity(queue, identity)
     for source in sources:
         try:
-            id = job_id(content_key(queue, source), digest, identity)
+            content = content_key(queue, source)
         except BatchError as e:
             yield str(e)
             continue
+        id = job_id(content, digest, identity)
         parameters = {"source": source, **shared}
         if "seed" in names:
-            parameters["seed"] = int(id[:8], 16)
+            parameters["seed"] = _seed(id)
         task = {"notebook": digest, "parameters": parameters, "timeout": spec.timeout}
+        task |= {"content": content, "identity": kept}
         yield Job(id, safe_name(source_stem(source)), source, task, max_tries=spec.max_tries)
+
+
+def _seed(id):
+    return int(id[:8], 16)
+
+
+def _identity_file(queue, digest):
+    return queue.path.parent / "identities" / f"{digest[:16]}.json"
+
+
+def _keep_identity(queue, identity):
+    "Keep what ids depend on beside source and notebook; returns its digest"
+    digest = digest_of(identity)
+    path = _identity_file(queue, digest)
+    if not path.exists():
+        write_atomic(path, json.dumps(identity))
+    return digest
+
+
+def job_of_changed_source(
+    queue: Queue,
+    job: Job,  # as it stands in the queue
+) -> Job | None:  # None: its source is what it was, or can't be read, or an older release added it
+    "The same work on what a job's source is now, if that has changed since the job was added"
+    task = job.task
+    try:
+        identity = json.loads(_identity_file(queue, task["identity"]).read_text())
+        content = content_key(queue, job.source)
+    except (KeyError, OSError, ValueError):  # a source that can't be read is the job's own error
+        return None
+    if content == task["content"]:
+        return None
+    id = job_id(content, task["notebook"], identity)
+    parameters = dict(task["parameters"])
+    if "seed" in parameters:
+        parameters["seed"] = _seed(id)
+    changes = {"content": content, "parameters": parameters, "was": [*task.get("was", []), job.id]}
+    return replace(job, id=id, task=task | changes)
 
 
 def _identity(queue, spec, parameters):
