@@ -11,6 +11,7 @@ Modules:
 - `ecg_audio_nb.audio.public_fetch`: Fetch untrusted URLs: only from public addresses, each checked and then connected to as it was checked
 - `ecg_audio_nb.audio.timeline`: Put the sound where its packets say, whatever the clock of the container did
 - `ecg_audio_nb.audio.youtube`: The sound of one video of YouTube, by yt-dlp: run in a child process, with a limit of its size
+- `ecg_audio_nb.batch.clock`: Steady time: seconds since 1970 that never step, the same for all processes of a queue
 - `ecg_audio_nb.batch.dask`: Jobs on many machines: workers of a Dask cluster run the notebooks, and the queue stays on the coordinator
 - `ecg_audio_nb.batch.failures`: Failures of jobs: one classification for the batch and the service
 - `ecg_audio_nb.batch.kernel_reset`: Runs inside a warm kernel: stores a baseline, prepares each notebook, resets the kernel after it

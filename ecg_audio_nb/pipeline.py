@@ -35,7 +35,7 @@ from .audio.media import SAMPLE_RATE, Audio, ChannelAudio, load_audio
 from .channels import (
     ChannelFrames, OneSpeakerDiarizer, block_energy, find_cross_talk, join_activities, join_diarizations,
     join_words, loud_seconds, mute_cross_talk, name_channels)
-from .checkpoints import cache_key, open_checkpoints
+from .checkpoints import Parts, cache_key, open_checkpoints
 from .core.system import single_blas_thread
 from .environment import describe_environment, monitor
 from .features import attach_features, build_segments, to_speakers
@@ -60,6 +60,12 @@ STAGES = ("fetch", "media", "voice", "transcribe", "align", "diarize", "acoustic
 _all_ = ["StageEvent", "OnEvent", "ArtifactHook"] # of `stages`: whoever calls `analyze` needs them
 
 # %% ../nbs/20_pipeline.ipynb #0f2ba441
+def _transcribe_in_parts(run, key, recognizer, audio, speech, language):
+    "Transcribe; an engine that can go on from what a killed run has decoded is given that"
+    given = (audio, speech, language, run.progress("transcribe"))
+    if key is None or not isinstance(recognizer, WhisperTranscriber): return recognizer.transcribe(*given)
+    return recognizer.transcribe(*given, Parts(run.checkpoints, key))
+
 def transcribe_and_align(
     run:Run, audio:Audio, activity:Activity,
     settings:Settings,
@@ -69,11 +75,12 @@ def transcribe_and_align(
     "Run the branch from speech to timed words"
     recognizer, aligner = engines["transcribe"], engines["align"]
     if recognizer is None: return None
-    key, rules, words_key = key_maker(content, settings), settings.transcribe, None
-    if not any(rules.temperatures):
-        words_key = key("transcribe", activity.speech, model_key(recognizer), rules)
+    key, rules = key_maker(content, settings), settings.transcribe
+    parts_key = key("transcribe", activity.speech, model_key(recognizer), rules)
+    words_key = None if any(rules.temperatures) else parts_key # chance is no checkpoint
     transcript = run.stage("transcribe", run.get_or_compute, words_key,
-        recognizer.transcribe, audio, activity.speech, rules.language, run.progress("transcribe"))
+        _transcribe_in_parts, run, parts_key, recognizer, audio, activity.speech, rules.language)
+    if parts_key: Parts(run.checkpoints, parts_key).delete() # the whole is stored
     times_key = words_key and key("align", words_key, model_key(aligner, transcript.language), settings.align)
     aligned = run.stage("align", run.get_or_compute, times_key,
         aligner.align, audio, transcript, activity.speech)

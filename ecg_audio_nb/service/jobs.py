@@ -17,6 +17,9 @@ POST -- checked --> row of the queue --> worker: analyze --> results/HASH.json -
 | the service stops | `queued` again, the attempt does not count | nothing |
 | the process is killed | `queued` again; after `server.max_attempts` `failed` | the failure |
 
+A job that runs again goes on from its checkpoints: stages that were done, and chunks that were transcribed, are
+not done again.
+
 Any moment is a good one for `kill -9`: a job goes on when the service is back, and its final message is
 written in the transaction that ends it. For a job that ended outside of the worker (cancelled while it
 waited, lost three times), the final message is written afterwards, and once more at the start.
@@ -389,7 +392,9 @@ def _load_models(service: Service) -> None:
     assets = files("ecg_audio_nb") / "assets"
     fetch = service.settings.fetch.model_copy(update={"media_roots": (str(assets),)})
     try:
-        analyze(str(assets / "sample.mp4"), service.settings.model_copy(update={"fetch": fetch}))
+        runtime = service.settings.runtime.model_copy(update={"checkpoints": False})  # all models shall run
+        settings = service.settings.model_copy(update={"fetch": fetch, "runtime": runtime})
+        analyze(str(assets / "sample.mp4"), settings)
         service.models_loaded = True
         service.languages = known_languages(service.settings)
     except Exception as e:

@@ -9,6 +9,7 @@ Everything that must last lies in `ECG_DATA_DIR/service`, a folder as `ecg batch
 | `results/HASH.json` | a result, under the SHA-256 of its job's id |
 | `uploads/` | uploaded files, until their jobs have ended |
 | `tmp/` | temporary files; emptied at each start |
+| `checkpoints/` | what stages made, at most `runtime.checkpoints_max_mb`, no longer than `server.keep_days` |
 | `lock` | held by the one process that serves from this folder |
 """
 
@@ -19,12 +20,14 @@ import os
 import shutil
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from ecg_audio_nb.audio.fetch import FetchError, check_callback
 from ecg_audio_nb.batch.queue import Job, LEASE, Queue, get, list_jobs, prune
+from ecg_audio_nb.checkpoints import Checkpoints, entries
 from ecg_audio_nb.service.limits import RateLimit
 from ecg_audio_nb.service.models import short_callback
 from ecg_audio_nb.service.problems import redact_text
@@ -132,14 +135,17 @@ def _lock(service: Service):
 
 
 def restrict(settings: Settings, service: Service) -> Settings:
-    "Adapt settings to sources that strangers name: uploads are readable, temporary files have one place"
+    "Adapt settings to strangers' sources: uploads are readable, temporary files and checkpoints have one place"
     fetch = settings.fetch.model_copy(
         update={
             "media_roots": (*settings.fetch.media_roots, str(service.uploads)),
             "public_only": not service.limits.allow_private,
         }
     )
-    runtime = settings.runtime.model_copy(update={"data_dir": service.root})
+    has_checkpoints = settings.runtime.checkpoints is not False  # a job that was killed goes on from them
+    runtime = settings.runtime.model_copy(
+        update={"data_dir": service.root, "checkpoints": has_checkpoints}
+    )
     return settings.model_copy(update={"fetch": fetch, "runtime": runtime})
 
 
@@ -185,6 +191,16 @@ def clean_up(service: Service) -> None:
     prune(queue, before)
     prune_messages(queue, before)
     _delete_orphans(service)
+    _delete_old_checkpoints(service, before)
+
+
+def _delete_old_checkpoints(service: Service, before: float) -> None:
+    "Delete checkpoints that nobody has used since a time: they hold what people said, as results do"
+    folder = service.root / "checkpoints"
+    for used, _, path in entries(Checkpoints(folder)):
+        if used < before:
+            with suppress(OSError):
+                path.unlink()
 
 
 def _delete_orphans(service: Service) -> None:
