@@ -47,10 +47,11 @@ from ecg_audio_nb.batch.queue import (
     owner_name,
     release,
 )
-from ecg_audio_nb.batch.spec import job_of_changed_source, kept_notebook
+from ecg_audio_nb.batch.spec import BatchSpec, job_of_changed_source, job_parameters, kept_notebook
 from ecg_audio_nb.batch.stores import Store, job_files, open_store
 from ecg_audio_nb.batch.warm_kernel import close_kernels, run_notebook, warm_up
-from ecg_audio_nb.core.system import die_with_parent, gpus
+from ecg_audio_nb.core.system import die_with_parent, visible_gpus
+from ecg_audio_nb.settings import load_settings
 
 __all__ = ["LocalWorkers"]
 
@@ -330,10 +331,19 @@ def _worker_env(i):
     env = {}
     if os.path.exists("settings.ini"):
         env["ECG_SETTINGS"] = os.path.abspath("settings.ini")  # a job runs in another folder
-    gpu_count = len(gpus()[1])
-    if gpu_count > 1:
-        env["CUDA_VISIBLE_DEVICES"] = str(i % gpu_count)
-    return env | os.environ
+    env |= os.environ
+    devices = visible_gpus()
+    if len(devices) > 1:
+        env["CUDA_VISIBLE_DEVICES"] = devices[i % len(devices)]
+    return env
+
+
+def default_number(
+    spec: BatchSpec,
+) -> int:
+    "Number of worker processes: one for each GPU, or one"
+    settings = load_settings(job_parameters(spec).get("overrides"), spec.profile)
+    return 1 if settings.runtime.device == "cpu" else max(1, len(visible_gpus()))
 
 
 def _tail(path, size=1500):

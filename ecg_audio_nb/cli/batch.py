@@ -27,17 +27,19 @@ SOURCES_HELP = "Files, folders, quoted globs, lists (.txt, one source per line),
 _ENDED = ("done", "failed", "cancelled", "queued", "running")
 
 
-def _workers(number, cluster, cold):
+def _workers(number, cluster, cold, spec):
     "Choose who runs the jobs: processes of this machine, or a Dask cluster"
     if cluster and not cold:
         from ecg_audio_nb.batch.dask import DaskWorkers
 
         return DaskWorkers(cluster)
     from ecg_audio_nb.batch.runner import LocalWorkers
+    from ecg_audio_nb.batch.workers import default_number
     from ecg_audio_nb.core.extras import require_installed
 
     for package in ("papermill", "nbclient", "ipykernel"):  # said here once, not by every runner
         require_installed(package, "jobs", "ecg batch needs")
+    number = number or default_number(spec)
     return LocalWorkers(number, engine=None) if cold else LocalWorkers(number)
 
 
@@ -57,11 +59,13 @@ def batch(
     profile: ProfileOption = None,
     set_: set_option("A setting of `ecg settings`, or a parameter of the notebook; repeatable.") = None,
     workers: Annotated[
-        int,
+        Optional[int],
         option(
-            "Number of worker processes, each with a warm kernel; use one per GPU.", "--workers", group=RUN
+            "Number of worker processes, each with a warm kernel (default: one per GPU).",
+            "--workers",
+            group=RUN,
         ),
-    ] = 1,
+    ] = None,
     timeout: Annotated[
         Optional[float],
         option(
@@ -98,7 +102,7 @@ def batch(
     """
     import threading
 
-    if workers < 1:
+    if workers is not None and workers < 1:
         exit_usage(f"batch: --workers {workers}: at least 1")
     if timeout is not None and timeout <= 0:
         exit_usage(f"batch: --timeout {timeout:g}: more than 0 seconds")
@@ -113,7 +117,7 @@ def batch(
         stop_on_signals(stopping)
         path = job_notebook(notebook)
         spec = BatchSpec(path, profile, read_parameters(path, overrides(set_ or [])), timeout)
-        pool = _workers(workers, cluster, cold)
+        pool = _workers(workers, cluster, cold, spec)
         with batch_view(console) if console.file.isatty() else nullcontext() as on_snapshot:
             log = timed_log(console)
             jobs, unread = run(sources, output, spec, pool, watch, retry_failed, log, on_snapshot, stopping)
