@@ -39,7 +39,8 @@ at any moment.
 - `tries <= max_tries` and `tries <= attempt`; each attempt has a row of its own, open only while the job is
   `running`.
 
-The file must lie on a local disk: SQLite's write-ahead log does not work over NFS.
+All processes that use a queue run on one machine, because SQLite's write-ahead log is shared memory. On a network
+file system `network_folder` holds that.
 """
 
 import hashlib
@@ -58,6 +59,7 @@ from pathlib import Path
 
 from ecg_audio_nb.batch import clock
 from ecg_audio_nb.batch.clock import steady_now
+from ecg_audio_nb.batch.network_folder import MachineMark, OtherMachine, network_file_system
 from ecg_audio_nb.core.digests import digest_of
 
 __all__ = [
@@ -127,12 +129,15 @@ class Queue:
 
     def __init__(
         self,
-        path: str | os.PathLike,  # on a local disk; created if there is none
+        path: str | os.PathLike,  # created if there is none
     ):
         self.path = Path(path)
         self._of_thread = threading.local()
+        self._mark = None  # of this machine, on a network file system
         try:
             self._prepare()
+        except OtherMachine as e:
+            raise QueueError(f"{self.path.parent}: {e}") from None
         except (OSError, sqlite3.DatabaseError) as e:
             raise QueueError(
                 f"{self.path}: no queue can be kept here ({e}); choose another folder, or make room"
@@ -141,6 +146,9 @@ class Queue:
     def _prepare(self) -> None:
         "Create folder, file and tables where there are none; raises `OSError` and `sqlite3.DatabaseError`"
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        if kind := network_file_system(self.path.parent):
+            self._mark = MachineMark(self.path.parent, kind)
+        self.keep_mark()
         mode = self.db.execute("pragma journal_mode=wal").fetchone()[0]
         if mode != "wal":
             raise OSError(f"this disk allows no write-ahead log, only {mode}; use a local disk")
@@ -160,6 +168,11 @@ class Queue:
             if clock.register(db):
                 _limit_waits(db)
 
+    def keep_mark(self) -> None:
+        "Renew this machine's mark on a network file system; raises `OtherMachine`"
+        if self._mark:
+            self._mark.keep()
+
     @property
     def db(self) -> sqlite3.Connection:
         "This thread's connection"
@@ -173,6 +186,7 @@ class Queue:
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         "Commit everything in the block or nothing; one transaction at a time over all processes"
+        self.keep_mark()
         self.db.execute("begin immediate")
         try:
             yield self.db
@@ -439,6 +453,7 @@ def heartbeat(
     progress: float | None = None,  # fraction of the stage that is done, 0 to 1
 ) -> str | None:  # what is requested of the runner: "cancel", or None
     "Renew a claim and store the job's stage; raises `LeaseLost`"
+    queue.keep_mark()
     row = queue.db.execute(
         """update jobs set lease=?1, stage=coalesce(?2, stage),
         share=case when ?2 is null then share else ?3 end
