@@ -17,6 +17,7 @@ Modules:
 - `ecg_audio_nb.batch.kernel_reset`: Runs inside a warm kernel: stores a baseline, prepares each notebook, resets the kernel after it
 - `ecg_audio_nb.batch.leases`: The lease of a running job: renewed while the job runs, with its stage reported to the queue
 - `ecg_audio_nb.batch.media_files`: Which files are recordings: known by the ending of their name, or by their first bytes
+- `ecg_audio_nb.batch.network_folder`: A queue on a network file system: one machine at a time
 - `ecg_audio_nb.batch.parameters`: Parameters of a notebook: what its cell tagged `parameters` assigns, and values of the type it wants
 - `ecg_audio_nb.batch.queue`: The durable queue of jobs: claim, lease, fence, finish; the batch and the service share it
 - `ecg_audio_nb.batch.runner`: The batch: sources in, executed notebooks and results out; the same command continues an interrupted one

@@ -45,7 +45,7 @@ from .settings import NOT_IN_METADATA, Settings, SettingsError, known_keys, load
 from .speech.align import Aligned, KeepTimes, choose_aligner, clip_monotonic, interpolate
 from .speech.diarize import Diarization
 from .speech.segments import add_speaker_confidence, assign_speakers, move_changes
-from .speech.speakers import as_diarizer, choose_diarizer
+from .speech.speakers import PackagedDiarizer, as_diarizer, choose_diarizer
 from .speech.transcribe import Transcript, WhisperTranscriber, choose_transcriber
 from .speech.vad import SPEECH_STEP, STEP, Activity, binarize, run_networks
 from .speech.person_embeddings import embed_speakers, encoder_model
@@ -101,7 +101,10 @@ def run_diarization(
     if not hasattr(engine, "embed"):
         return run.get_or_compute(key("diarize", model, rules), engine.diarize, audio, activity, progress)
     def cluster():
-        embeddings = run.get_or_compute(key("voices", model), engine.embed, audio, activity, progress)
+        def embed(parts):
+            kept = {"parts": parts} if isinstance(engine, PackagedDiarizer) else {}
+            return engine.embed(audio, activity, progress, **kept)
+        embeddings = run.in_parts(key("voices", model), embed)
         return Computed(engine.cluster(embeddings.artifact, activity), embeddings.from_cache)
     return run.get_or_compute(key("turns", model, rules, settings.voice), cluster)
 
@@ -122,7 +125,7 @@ def _detect_activity(run, audio, settings, engine, key)->Computed:
     "Find where there is speech; with local speakers, if the diarizer reads them"
     local_speakers = settings.diarize.enabled and getattr(engine, "reads_local_speakers", True)
     step = STEP if local_speakers else SPEECH_STEP
-    scores = run.get_or_compute(key("voice", step), run_networks, audio, settings.runtime, step)
+    scores = run.in_parts(key("voice", step), lambda parts: run_networks(audio, settings.runtime, step, parts))
     return Computed(binarize(scores.artifact, settings.voice), scores.from_cache)
 
 def _adapt_f0(run, audio, branches, settings, key):
