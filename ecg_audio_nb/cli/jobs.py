@@ -140,6 +140,17 @@ def jobs_show(
         typer.echo(describe_job(job, tried, due_in))
 
 
+def _update_page(output, queue):
+    "Let a batch's `index.html` show the present states; a service has none"
+    from ecg_audio_nb.batch.monitor import IndexPage
+    from ecg_audio_nb.batch.runner import open_store
+    from ecg_audio_nb.settings import load_settings
+
+    store = open_store(output, load_settings().runtime.data_dir)
+    if "index.html" in store.names():
+        IndexPage(queue, store).write()
+
+
 @jobs.command("retry")
 def jobs_retry(
     keys: Annotated[
@@ -159,6 +170,7 @@ def jobs_retry(
         queue = open_queue(output)
         wanted = [find(queue, key) for key in keys] if keys else list_jobs(queue, "failed")
         queued = retry(queue, wanted)
+        _update_page(output, queue)
     for job in queued:
         typer.echo(f"queued again: {job.name}")
     if queued:
@@ -181,6 +193,7 @@ def jobs_cancel(keys: JobIds, output: OutputOption = "."):
             state = cancel(queue, job)
             text = "its runner is asked to stop" if state == "running" else state
             typer.echo(f"{job.name}: {text}")
+        _update_page(output, queue)
 
 
 @jobs.command("prune")
