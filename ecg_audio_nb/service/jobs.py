@@ -326,6 +326,15 @@ def start(service: Service) -> None:
 
 def stop(service: Service) -> None:
     "Take no more work, wait `server.shutdown_timeout` for the current stage, deliver callbacks that are due"
+    stop_worker(service)
+    with suppress(sqlite3.Error):
+        send_missing_finals(service, time.time() - _DAY)
+    waiting = service.deliverer.stop(5)
+    _log.info("stopped", extra={"more": {"callbacks_waiting": waiting}})
+
+
+def stop_worker(service: Service) -> None:
+    "Take no more work, wait `server.shutdown_timeout` for the current stage, and give its job back"
     service.stopping.set()
     service.job_added.set()
     if service.worker:
@@ -334,10 +343,6 @@ def stop(service: Service) -> None:
         if service.worker.is_alive() and job:
             with suppress(LeaseLost, sqlite3.Error):
                 _return_to_queue(service, job)
-    with suppress(sqlite3.Error):
-        send_missing_finals(service, time.time() - _DAY)
-    waiting = service.deliverer.stop(5)
-    _log.info("stopped", extra={"more": {"callbacks_waiting": waiting}})
 
 
 def run_worker(service: Service) -> None:
@@ -352,7 +357,8 @@ def run_worker(service: Service) -> None:
             _work_once(service, owner)
             if time.monotonic() - cleaned_up > _DAY:
                 cleaned_up = time.monotonic()
-                clean_up(service)
+                if not service.is_runner:
+                    clean_up(service, at_start=service.runners == 1)
         except Exception as e:
             _log.error("the worker waits: %s", type(e).__name__)  # a full disk, a locked file: it passes
             service.stopping.wait(2)

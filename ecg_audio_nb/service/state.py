@@ -52,15 +52,18 @@ class Service:
         secret: str | None = None,  # `ECG_WEBHOOK_SECRET`: signs callbacks
         delivery: Delivery = Delivery(),
         lease: float = LEASE,  # seconds
+        is_runner: bool = False,  # True: a process of `gpu_runners`, with the settings of its service
     ):
         self.limits, self.lease = limits or server_settings(), lease
         self.backend_url = _own_backend(backend)
-        self.root = Path(os.path.abspath(settings.runtime.data_dir)) / "service"
+        folder = Path(os.path.abspath(settings.runtime.data_dir))
+        self.is_runner, self.root = is_runner, folder if is_runner else folder / "service"
         self.results, self.uploads, self.tmp = self.root / "results", self.root / "uploads", self.root / "tmp"
-        self.settings = restrict(settings, self)
-        self._lock_file = _lock(self)
+        self.settings = settings if is_runner else restrict(settings, self)
+        self._lock_file = None if is_runner else _lock(self)
         self.queue = Queue(self.root / ".jobs/queue.sqlite")
         prepare(self.queue)
+        self.runners = 1  # how many jobs are worked on at a time; see `gpu_runners`
         self.stopping = threading.Event()  # no more work is taken
         self.job_added = threading.Event()  # the worker looks at the queue now
         self.submit_lock = threading.Lock()
@@ -103,7 +106,8 @@ class Service:
     def close(self) -> None:
         "Release the folder and this thread's connection to the queue"
         self.queue.close()
-        self._lock_file.close()
+        if self._lock_file:
+            self._lock_file.close()
 
 
 def _own_backend(base: str | None) -> str | None:
@@ -180,10 +184,13 @@ def trace_headers(service: Service, message: Message) -> dict[str, str]:
     return {"traceparent": trace} if trace else {}
 
 
-def clean_up(service: Service) -> None:
+def clean_up(
+    service: Service,
+    at_start: bool = True,  # False: jobs may run in other processes, so temporary files stay
+) -> None:
     "Delete what a killed service left, and what is older than `server.keep_days`"
     queue, before = service.queue, time.time() - 86400 * service.limits.keep_days
-    for path in service.tmp.iterdir():
+    for path in service.tmp.iterdir() if at_start else ():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:

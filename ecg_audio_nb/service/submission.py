@@ -281,7 +281,7 @@ def estimate_seconds(
     ).fetchall()
     if not rows:
         return None
-    return round(n_jobs * statistics.median(row[0] for row in rows))
+    return round(n_jobs * statistics.median(row[0] for row in rows) / service.runners)
 
 
 def estimate_next(service: Service) -> int | None:  # seconds
