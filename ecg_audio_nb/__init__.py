@@ -77,6 +77,7 @@ Modules:
 - `ecg_audio_nb.schema`: The records of a result: words, segments, turns, speakers and metadata
 - `ecg_audio_nb.service.app`: The service: one process with warm models that works on the queue, answers HTTP and notifies the backend
 - `ecg_audio_nb.service.connections`: Limits of connections: slow headers, bodies that stand still, answers that nobody reads, too many at once
+- `ecg_audio_nb.service.gpu_runners`: One runner for each GPU: the service's own worker has the first, a process each of the others
 - `ecg_audio_nb.service.jobs`: Jobs at work: one thread analyzes them with models that stay loaded, and notifies the backend
 - `ecg_audio_nb.service.models`: What goes in and out: requests, answers, bodies of callbacks, and sentences for people
 - `ecg_audio_nb.service.monitoring`: Figures for Prometheus, and whether work should be sent here

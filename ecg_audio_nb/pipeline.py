@@ -125,7 +125,8 @@ def _detect_activity(run, audio, settings, engine, key)->Computed:
     "Find where there is speech; with local speakers, if the diarizer reads them"
     local_speakers = settings.diarize.enabled and getattr(engine, "reads_local_speakers", True)
     step = STEP if local_speakers else SPEECH_STEP
-    scores = run.in_parts(key("voice", step), lambda parts: run_networks(audio, settings.runtime, step, parts))
+    def detect(parts): return run_networks(audio, settings.runtime, step, parts)
+    scores = run.in_parts(key("voice", step), detect)
     return Computed(binarize(scores.artifact, settings.voice), scores.from_cache)
 
 def _adapt_f0(run, audio, branches, settings, key):

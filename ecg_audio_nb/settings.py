@@ -113,7 +113,7 @@ class RuntimeSettings(StageSettings):
     offline: bool = False # True: never download weights
     data_dir: Path = Field(default_factory=_data_dir) # folder of queue, checkpoints and temporary files
     threads: int = Field(default=0, ge=0, le=256) # processor threads; 0: all that this process may use
-    checkpoints: Switch = None # True: keep stage outputs in data_dir and reuse them; none: in batch and service
+    checkpoints: Switch = None # True: keep stage outputs in data_dir; none: in jobs of batch and service
     checkpoints_max_mb: NonNegative = 5000 # MB; above it, the least recently used checkpoints are deleted
 
 # %% ../nbs/01_settings.ipynb #749e74f4

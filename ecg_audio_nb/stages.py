@@ -122,7 +122,7 @@ class Run:
         self.checkpoints.put(key, computed.artifact)
         return computed
 
-    def in_parts(self, key:str|None, work:Callable[[Parts|None], Any])->Computed: # of what `work(parts)` makes
+    def in_parts(self, key:str|None, work:Callable[[Parts|None], Any])->Computed: # of `work(parts)`
         "Like `get_or_compute`, for work that stores its parts; they are deleted when the whole is stored"
         if key is None: return as_computed(work(None))
         parts = Parts(self.checkpoints, key)

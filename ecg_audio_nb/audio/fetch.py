@@ -397,7 +397,8 @@ def _downloaded(url, settings, temp_dir):
         except ChildTimeout: problem = f"it took longer than fetch.timeout = {settings.timeout:g} s"
         except ChildCrashed: problem = "the process that fetched it died; is there memory left?"
         except OSError as e: problem = f"no place to save it ({e.strerror}); make room, or set data_dir"
-        if problem: raise FetchError(f"{redact(url)}: {_expired(url, problem)}") # not in the handler, for its traceback
+        # not in the handler, for its traceback
+        if problem: raise FetchError(f"{redact(url)}: {_expired(url, problem)}")
         yield Source(path, path.name, sha256)
 
 # %% ../../nbs/10_fetch.ipynb #00d9becf

@@ -144,7 +144,7 @@ class _TrunkFrames:
     def end(self): return self.start + len(self.values)
 
     def move(self, start, end):
-        if start > self.end: # what lies before was embedded by an earlier run; windows of the trunk are aligned
+        if start > self.end: # an earlier run embedded what lies before; windows of the trunk are aligned
             aligned = start // TRUNK_WINDOW * TRUNK_WINDOW
             self.start, self.values = start, self.compute(aligned, end)[start - aligned:]
             return

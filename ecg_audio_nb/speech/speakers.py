@@ -52,7 +52,7 @@ class PackagedDiarizer:
     def embed(self, audio, activity, on_progress=lambda fraction: None, parts=None)->SpeakerEmbeddings:
         """Compute the embeddings, which no setting changes; raises `ValueError` for contradictory bounds
 
-        `parts` stores each minute that is done (`checkpoints.Parts`), so that a killed run goes on from it."""
+        `parts` stores each minute that is done (`checkpoints.Parts`), so that a killed run goes on."""
         check_bounds(self.settings)
         return extract_embeddings(audio, activity, self.runtime, on_progress, parts)
 

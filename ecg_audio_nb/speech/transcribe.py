@@ -315,7 +315,8 @@ def _detect_batch(run, batch):
         run.encoded[part] = run.encode(part)
         return run.whisper.network.detect_language(run.encoded[part])
     detected = run.get_or_compute(["language", batch], lambda: run.batches(detect, batch))
-    if not any(span in part for part in run.encoded for span in batch): run.encoded[batch] = None # it was stored
+    was_stored = not any(span in part for part in run.encoded for span in batch)
+    if was_stored: run.encoded[batch] = None
     return detected
 
 def _warn_of_other_language(run):
@@ -451,7 +452,7 @@ class WhisperTranscriber:
     )->Transcript:
         """Recognize the words of the regions; raises `TranscribeError` for a language the model does not know
 
-        `parts` stores each batch that is decoded (`checkpoints.Parts`), so that a killed run goes on from it."""
+        `parts` stores each batch that is decoded (`checkpoints.Parts`), so that a killed run goes on."""
         info = weights_info(self.weights, "whisper", self.device, self.compute)
         longest = max_chunk_duration(self.settings.transcribe, self.whisper.multilingual)
         spans = make_chunks(audio, regions, longest)

@@ -192,7 +192,8 @@ def run_networks(
     silero = onnx_session("silero_vad", 1, "cpu")
     def run_silero(): return silero_scores(audio.samples, silero)
     with ThreadPoolExecutor(1) as pool:
-        second = pool.submit(parts.get_or_compute, ["silero"], run_silero) if parts else pool.submit(run_silero)
+        if parts is None: second = pool.submit(run_silero)
+        else: second = pool.submit(parts.get_or_compute, ["silero"], run_silero)
         local = segmentation_scores(audio.samples, segmentation, step=step, parts=parts)
     models = packaged_info("segmentation", segmentation), packaged_info("silero_vad", silero)
     return VadScores(local, second.result(), len(audio.samples), step, models)
