@@ -188,7 +188,12 @@ class _ChannelRun:
         self.run.seconds[name] = self.run.seconds.get(name, 0) + time.perf_counter() - start
         return computed.artifact
 
+    @property
+    def checkpoints(self): return self.run.checkpoints
+
     def get_or_compute(self, key, work, *args): return self.run.get_or_compute(key, work, *args)
+
+    def in_parts(self, key, work): return self.run.in_parts(key, work)
 
     def progress(self, name): return lambda fraction: self.emit(StageEvent(name, "progress", fraction))
 

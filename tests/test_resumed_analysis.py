@@ -1,10 +1,13 @@
 """Voice and speakers that were stopped go on from what is done; the artifacts are the same, bit by bit"""
 import numpy as np
 import pytest
+import soundfile
 
 from ecg_audio_nb.audio.media import Audio, load_audio
 from ecg_audio_nb.checkpoints import Checkpoints, Parts
 from ecg_audio_nb.core.files import PACKAGE
+from ecg_audio_nb.pipeline import analyze
+from ecg_audio_nb.reproduce import same_result
 from ecg_audio_nb.speech.speaker_embeddings import extract_embeddings
 from ecg_audio_nb.speech.vad import binarize, run_networks
 
@@ -49,3 +52,17 @@ def test_killed_after_every_part_voice_and_speakers_are_the_same(audio, tmp_path
     embedded = extract_embeddings(audio, activity)
     again, kills = resume(tmp_path / "speakers", lambda parts: extract_embeddings(audio, activity, parts=parts))
     assert same(embedded, again) and kills == 3
+
+
+def test_channels_have_checkpoints_too(audio, tmp_path):
+    "A speaker a channel, who take turns every five seconds"
+    left, right = audio.samples[:20 * 16000].copy(), audio.samples[:20 * 16000].copy()
+    for n in range(4): (left, right)[n % 2][n * 80000:(n + 1) * 80000] = 0
+    soundfile.write(tmp_path / "call.wav", np.stack([left, right], 1), 16000)
+    given = {"media.channels": "speakers", "runtime.data_dir": str(tmp_path)}
+    without = analyze(tmp_path / "call.wav", given | {"runtime.checkpoints": False}, profile="demo")
+    for _ in range(2):
+        result = analyze(tmp_path / "call.wav", given | {"runtime.checkpoints": True}, profile="demo")
+        assert same_result(result, without)
+    assert result.metadata.unique_speakers == 2
+    assert not [path for path in (tmp_path / "checkpoints").glob("??/*") if "-" in path.stem], "parts are deleted"

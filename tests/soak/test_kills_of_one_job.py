@@ -75,6 +75,7 @@ def without_costs(result):
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(8 * 3600)
 def test_a_job_that_is_killed_goes_on(tmp_path):
     source, chance = long_recording(tmp_path / "long.wav"), random.Random(6)
     undisturbed = Batch(tmp_path / "one", source)
