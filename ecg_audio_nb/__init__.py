@@ -11,11 +11,14 @@ Modules:
 - `ecg_audio_nb.audio.public_fetch`: Fetch untrusted URLs: only from public addresses, each checked and then connected to as it was checked
 - `ecg_audio_nb.audio.timeline`: Put the sound where its packets say, whatever the clock of the container did
 - `ecg_audio_nb.audio.youtube`: The sound of one video of YouTube, by yt-dlp: run in a child process, with a limit of its size
+- `ecg_audio_nb.batch.clock`: Steady time: seconds since 1970 that never step, the same for all processes of a queue
 - `ecg_audio_nb.batch.dask`: Jobs on many machines: workers of a Dask cluster run the notebooks, and the queue stays on the coordinator
 - `ecg_audio_nb.batch.failures`: Failures of jobs: one classification for the batch and the service
 - `ecg_audio_nb.batch.kernel_reset`: Runs inside a warm kernel: stores a baseline, prepares each notebook, resets the kernel after it
 - `ecg_audio_nb.batch.leases`: The lease of a running job: renewed while the job runs, with its stage reported to the queue
 - `ecg_audio_nb.batch.media_files`: Which files are recordings: known by the ending of their name, or by their first bytes
+- `ecg_audio_nb.batch.network_folder`: A queue on a network file system: one machine at a time
+- `ecg_audio_nb.batch.parameters`: Parameters of a notebook: what its cell tagged `parameters` assigns, and values of the type it wants
 - `ecg_audio_nb.batch.queue`: The durable queue of jobs: claim, lease, fence, finish; the batch and the service share it
 - `ecg_audio_nb.batch.runner`: The batch: sources in, executed notebooks and results out; the same command continues an interrupted one
 - `ecg_audio_nb.batch.sources`: Sources of a batch: which recordings are meant, and what identifies their content
@@ -74,6 +77,7 @@ Modules:
 - `ecg_audio_nb.schema`: The records of a result: words, segments, turns, speakers and metadata
 - `ecg_audio_nb.service.app`: The service: one process with warm models that works on the queue, answers HTTP and notifies the backend
 - `ecg_audio_nb.service.connections`: Limits of connections: slow headers, bodies that stand still, answers that nobody reads, too many at once
+- `ecg_audio_nb.service.gpu_runners`: One runner for each GPU: the service's own worker has the first, a process each of the others
 - `ecg_audio_nb.service.jobs`: Jobs at work: one thread analyzes them with models that stay loaded, and notifies the backend
 - `ecg_audio_nb.service.models`: What goes in and out: requests, answers, bodies of callbacks, and sentences for people
 - `ecg_audio_nb.service.monitoring`: Figures for Prometheus, and whether work should be sent here

@@ -35,7 +35,7 @@ from .audio.media import SAMPLE_RATE, Audio, ChannelAudio, load_audio
 from .channels import (
     ChannelFrames, OneSpeakerDiarizer, block_energy, find_cross_talk, join_activities, join_diarizations,
     join_words, loud_seconds, mute_cross_talk, name_channels)
-from .checkpoints import cache_key, open_checkpoints
+from .checkpoints import Parts, cache_key, open_checkpoints
 from .core.system import single_blas_thread
 from .environment import describe_environment, monitor
 from .features import attach_features, build_segments, to_speakers
@@ -45,7 +45,7 @@ from .settings import NOT_IN_METADATA, Settings, SettingsError, known_keys, load
 from .speech.align import Aligned, KeepTimes, choose_aligner, clip_monotonic, interpolate
 from .speech.diarize import Diarization
 from .speech.segments import add_speaker_confidence, assign_speakers, move_changes
-from .speech.speakers import as_diarizer, choose_diarizer
+from .speech.speakers import PackagedDiarizer, as_diarizer, choose_diarizer
 from .speech.transcribe import Transcript, WhisperTranscriber, choose_transcriber
 from .speech.vad import SPEECH_STEP, STEP, Activity, binarize, run_networks
 from .speech.person_embeddings import embed_speakers, encoder_model
@@ -60,6 +60,12 @@ STAGES = ("fetch", "media", "voice", "transcribe", "align", "diarize", "acoustic
 _all_ = ["StageEvent", "OnEvent", "ArtifactHook"] # of `stages`: whoever calls `analyze` needs them
 
 # %% ../nbs/20_pipeline.ipynb #0f2ba441
+def _transcribe_in_parts(run, key, recognizer, audio, speech, language):
+    "Transcribe; an engine that can go on from what a killed run has decoded is given that"
+    given = (audio, speech, language, run.progress("transcribe"))
+    if key is None or not isinstance(recognizer, WhisperTranscriber): return recognizer.transcribe(*given)
+    return recognizer.transcribe(*given, Parts(run.checkpoints, key))
+
 def transcribe_and_align(
     run:Run, audio:Audio, activity:Activity,
     settings:Settings,
@@ -69,11 +75,12 @@ def transcribe_and_align(
     "Run the branch from speech to timed words"
     recognizer, aligner = engines["transcribe"], engines["align"]
     if recognizer is None: return None
-    key, rules, words_key = key_maker(content, settings), settings.transcribe, None
-    if not any(rules.temperatures):
-        words_key = key("transcribe", activity.speech, model_key(recognizer), rules)
+    key, rules = key_maker(content, settings), settings.transcribe
+    parts_key = key("transcribe", activity.speech, model_key(recognizer), rules)
+    words_key = None if any(rules.temperatures) else parts_key # chance is no checkpoint
     transcript = run.stage("transcribe", run.get_or_compute, words_key,
-        recognizer.transcribe, audio, activity.speech, rules.language, run.progress("transcribe"))
+        _transcribe_in_parts, run, parts_key, recognizer, audio, activity.speech, rules.language)
+    if parts_key: Parts(run.checkpoints, parts_key).delete() # the whole is stored
     times_key = words_key and key("align", words_key, model_key(aligner, transcript.language), settings.align)
     aligned = run.stage("align", run.get_or_compute, times_key,
         aligner.align, audio, transcript, activity.speech)
@@ -94,7 +101,10 @@ def run_diarization(
     if not hasattr(engine, "embed"):
         return run.get_or_compute(key("diarize", model, rules), engine.diarize, audio, activity, progress)
     def cluster():
-        embeddings = run.get_or_compute(key("voices", model), engine.embed, audio, activity, progress)
+        def embed(parts):
+            kept = {"parts": parts} if isinstance(engine, PackagedDiarizer) else {}
+            return engine.embed(audio, activity, progress, **kept)
+        embeddings = run.in_parts(key("voices", model), embed)
         return Computed(engine.cluster(embeddings.artifact, activity), embeddings.from_cache)
     return run.get_or_compute(key("turns", model, rules, settings.voice), cluster)
 
@@ -115,7 +125,8 @@ def _detect_activity(run, audio, settings, engine, key)->Computed:
     "Find where there is speech; with local speakers, if the diarizer reads them"
     local_speakers = settings.diarize.enabled and getattr(engine, "reads_local_speakers", True)
     step = STEP if local_speakers else SPEECH_STEP
-    scores = run.get_or_compute(key("voice", step), run_networks, audio, settings.runtime, step)
+    def detect(parts): return run_networks(audio, settings.runtime, step, parts)
+    scores = run.in_parts(key("voice", step), detect)
     return Computed(binarize(scores.artifact, settings.voice), scores.from_cache)
 
 def _adapt_f0(run, audio, branches, settings, key):
@@ -177,7 +188,12 @@ class _ChannelRun:
         self.run.seconds[name] = self.run.seconds.get(name, 0) + time.perf_counter() - start
         return computed.artifact
 
+    @property
+    def checkpoints(self): return self.run.checkpoints
+
     def get_or_compute(self, key, work, *args): return self.run.get_or_compute(key, work, *args)
+
+    def in_parts(self, key, work): return self.run.in_parts(key, work)
 
     def progress(self, name): return lambda fraction: self.emit(StageEvent(name, "progress", fraction))
 

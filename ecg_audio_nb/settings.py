@@ -19,13 +19,13 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/settings.html.md"""
 
 # %% auto #0
 __all__ = ['NonNegative', 'Positive', 'Probability', 'LogProbability', 'Names', 'Ports', 'Temperatures', 'OptionalText', 'Count',
-           'Seconds', 'Decibels', 'ChunkSize', 'AudioTrack', 'Folder', 'Engine', 'StageEngine', 'DiarizeEngine',
-           'FORMATS', 'DEFAULT_FORMATS', 'UNAVAILABLE_FORMATS', 'Formats', 'BOM_FORMATS', 'DEFAULT_BOM', 'BomFormats',
-           'CaptionStyleName', 'NOT_IN_RESULTS', 'NOT_IN_METADATA', 'SettingsError', 'StageSettings', 'RuntimeSettings',
-           'FetchSettings', 'MediaSettings', 'VoiceSettings', 'TranscribeSettings', 'AlignSettings', 'DiarizeSettings',
-           'AcousticsSettings', 'SegmentsSettings', 'ExportSettings', 'Settings', 'profiles', 'known_keys',
-           'load_settings', 'format_value', 'as_text', 'default_settings', 'non_defaults', 'setting_comments',
-           'SettingInfo', 'describe_settings', 'changes_results', 'as_analyzed']
+           'Seconds', 'Decibels', 'ChunkSize', 'AudioTrack', 'Folder', 'Switch', 'Engine', 'StageEngine',
+           'DiarizeEngine', 'FORMATS', 'DEFAULT_FORMATS', 'UNAVAILABLE_FORMATS', 'Formats', 'BOM_FORMATS',
+           'DEFAULT_BOM', 'BomFormats', 'CaptionStyleName', 'NOT_IN_RESULTS', 'NOT_IN_METADATA', 'SettingsError',
+           'StageSettings', 'RuntimeSettings', 'FetchSettings', 'MediaSettings', 'VoiceSettings', 'TranscribeSettings',
+           'AlignSettings', 'DiarizeSettings', 'AcousticsSettings', 'SegmentsSettings', 'ExportSettings', 'Settings',
+           'profiles', 'known_keys', 'load_settings', 'format_value', 'as_text', 'default_settings', 'non_defaults',
+           'setting_comments', 'SettingInfo', 'describe_settings', 'changes_results', 'as_analyzed']
 
 # %% ../nbs/01_settings.ipynb #269193f2
 import configparser, difflib, os, re, tomllib
@@ -84,6 +84,7 @@ Decibels = Annotated[Positive|None, BeforeValidator(_no_value)]
 ChunkSize = Annotated[Annotated[float, Field(ge=1, le=30)]|None, BeforeValidator(_no_value)]
 AudioTrack = Annotated[int|str|None, BeforeValidator(_track), BeforeValidator(_no_value)]
 Folder = Annotated[Annotated[Path, AfterValidator(_absolute)]|None, BeforeValidator(_no_value)]
+Switch = Annotated[bool|None, BeforeValidator(_no_value)]
 Engine = Annotated[Literal["auto", "whisper", "whisperx"], BeforeValidator(_current)]
 StageEngine = Annotated[Engine|None, BeforeValidator(_no_value)]
 _Diarizers = Literal["auto", "whisper", "whisperx", "pyannote"]
@@ -112,7 +113,7 @@ class RuntimeSettings(StageSettings):
     offline: bool = False # True: never download weights
     data_dir: Path = Field(default_factory=_data_dir) # folder of queue, checkpoints and temporary files
     threads: int = Field(default=0, ge=0, le=256) # processor threads; 0: all that this process may use
-    checkpoints: bool = False # True: keep stage outputs in data_dir and reuse them
+    checkpoints: Switch = None # True: keep stage outputs in data_dir; none: in jobs of batch and service
     checkpoints_max_mb: NonNegative = 5000 # MB; above it, the least recently used checkpoints are deleted
 
 # %% ../nbs/01_settings.ipynb #749e74f4

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 from pydantic import BaseModel
 from .audio.media import Audio
-from .checkpoints import Checkpoints, cache_key
+from .checkpoints import Checkpoints, Parts, cache_key
 from .models import ModelError, Weights, return_freed_memory
 from .settings import Settings
 
@@ -120,6 +120,14 @@ class Run:
         if artifact is not None: return Computed(artifact, from_cache=True)
         computed = as_computed(work(*args))
         self.checkpoints.put(key, computed.artifact)
+        return computed
+
+    def in_parts(self, key:str|None, work:Callable[[Parts|None], Any])->Computed: # of `work(parts)`
+        "Like `get_or_compute`, for work that stores its parts; they are deleted when the whole is stored"
+        if key is None: return as_computed(work(None))
+        parts = Parts(self.checkpoints, key)
+        computed = self.get_or_compute(key, work, parts)
+        parts.delete()
         return computed
 
 # %% ../nbs/18_stages.ipynb #7a4a8365

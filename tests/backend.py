@@ -171,6 +171,7 @@ class Served:
             **os.environ,
             "ECG_DATA_DIR": str(self.data),
             "ECG_FETCH__MEDIA_ROOTS": str(self.media),
+            "ECG_RUNTIME__CHECKPOINTS": "false", # one recording in many jobs is analyzed in each
             **self.env,
         }
         with open(self.log, "ab") as log:

@@ -71,14 +71,15 @@ def test_every_setting_has_its_old_name(tmp_path, monkeypatch):
         return {k: v for k, v in as_text(load_settings(*args, **kwargs)).items() if k != "runtime.data_dir"}
 
     was, usual = lines("settings.ini"), said({})
-    track = {"media.audio_track": was["media.audio_track"]} # the default is no number any more; 0 is still 0
-    assert usual["media.audio_track"] == "none" and said(profile="everything") == usual | track
-    for key, text in was.items(): assert said({key: text}) == usual | (track if key in track else {}), key
+    # the default is no number any more, 0 is still 0; and none is neither on nor off
+    other = {key: was[key] for key in ("media.audio_track", "runtime.checkpoints")}
+    assert {usual[key] for key in other} == {"none"} and said(profile="everything") == usual | other
+    for key, text in was.items(): assert said({key: text}) == usual | ({key: text} if key in other else {}), key
     for key in was:
         name = "ECG_" + key.upper().replace(".", "__")
         with monkeypatch.context() as patch:
             patch.setenv(name, was[key])
-            assert said() == usual | (track if key in track else {}), name
+            assert said() == usual | ({key: was[key]} if key in other else {}), name
     assert said({"export.pause": "2"}) != usual
 
 

@@ -28,6 +28,7 @@ import errno, hashlib, os, re, shutil, stat, tempfile, unicodedata
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from fnmatch import fnmatch
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urljoin, urlsplit, urlunsplit
@@ -64,13 +65,20 @@ def redact(
     return text if len(text) <= 300 else f"{text[:140]}…{text[-140:]}"
 
 # %% ../../nbs/10_fetch.ipynb #e36d0880
-_SIGNATURE = re.compile(r"x-amz-|x-goog-|"
-    r"(signature|expires|key-pair-id|policy|awsaccesskeyid|googleaccessid)$", re.I)
+_SIGNATURE = re.compile(r"x-amz-|x-goog-|x-oss-|q-(sign|ak|key|header|url|signature)|"
+    r"(signature|expires|key-pair-id|policy|awsaccesskeyid|googleaccessid|ossaccesskeyid|security-token)$",
+    re.I)
+_SHARED_ACCESS = set("sig se st sp sv sr ss srt sdd spr sip skoid sktid skt ske sks skv".split()) # of Azure
+
+def _split_query(url): # -> (what names the object, what signs it), each a list of pairs
+    pairs = parse_qsl(urlsplit(url).query, keep_blank_values=True)
+    is_shared = {"sig", "sv"} <= {key for key, _ in pairs}
+    def signs(key): return bool(_SIGNATURE.match(key)) or (is_shared and key in _SHARED_ACCESS)
+    return [p for p in pairs if not signs(p[0])], [p for p in pairs if signs(p[0])]
 
 def strip_signature(url:str)->str:
     "Remove credentials and signature, so that an object has one URL, whenever it was signed"
-    parts = urlsplit(url)
-    query = [(k, v) for k, v in parse_qsl(parts.query, keep_blank_values=True) if not _SIGNATURE.match(k)]
+    parts, (query, _) = urlsplit(url), _split_query(url)
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit(parts._replace(netloc=host, query=urlencode(query), fragment=""))
 
@@ -78,6 +86,28 @@ def source_stem(source:str)->str: # never empty, no slashes
     "Return the base name for the results of a source, composed (NFC), whatever form the file system has"
     path = unquote(urlsplit(source).path) if "://" in source else source
     return unicodedata.normalize("NFC", Path(path.rstrip("/")).stem.strip()) or "result"
+
+# %% ../../nbs/10_fetch.ipynb #5894e3fa
+def _expiry(url): # -> until when a signed URL is good; None where it does not tell
+    signs = {key.lower(): value for key, value in _split_query(url)[1]}
+    try:
+        if "se" in signs: return datetime.fromisoformat(signs["se"]).astimezone(timezone.utc)
+        for vendor in ("x-amz-", "x-goog-"):
+            if f"{vendor}date" not in signs: continue
+            began = datetime.strptime(signs[f"{vendor}date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc)
+            return began + timedelta(seconds=int(signs[f"{vendor}expires"]))
+        return datetime.fromtimestamp(int(signs["expires"]), timezone.utc)
+    except (KeyError, ValueError, OverflowError, OSError): return None
+
+def _expired(url, problem): # -> the problem; of a signed URL that is refused, that it has expired
+    status = re.match(r"the server answered (40[013]);", problem)
+    if status is None or not _split_query(url)[1]: return problem
+    until = _expiry(url)
+    if until and until < datetime.now(timezone.utc):
+        return (f"the signed URL has expired ({status[1]}; it was good until {until:%Y-%m-%d %H:%M} UTC); "
+                "sign it again")
+    if status[1] == "400": return problem # said of much else
+    return f"the signed URL has expired, or its signature is wrong ({status[1]}); sign it again"
 
 # %% ../../nbs/10_fetch.ipynb #2d35e2c7
 def _file_type(mode): # of a file that is neither regular nor a directory
@@ -367,7 +397,8 @@ def _downloaded(url, settings, temp_dir):
         except ChildTimeout: problem = f"it took longer than fetch.timeout = {settings.timeout:g} s"
         except ChildCrashed: problem = "the process that fetched it died; is there memory left?"
         except OSError as e: problem = f"no place to save it ({e.strerror}); make room, or set data_dir"
-        if problem: raise FetchError(f"{redact(url)}: {problem}") # not in the handler, for its traceback
+        # not in the handler, for its traceback
+        if problem: raise FetchError(f"{redact(url)}: {_expired(url, problem)}")
         yield Source(path, path.name, sha256)
 
 # %% ../../nbs/10_fetch.ipynb #00d9becf

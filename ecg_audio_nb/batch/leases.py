@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ecg_audio_nb.batch.failures import JobStopped
+from ecg_audio_nb.batch.network_folder import OtherMachine
 from ecg_audio_nb.batch.queue import LEASE, Job, LeaseLost, Queue, heartbeat
 from ecg_audio_nb.core.files import write_atomic
 
@@ -114,7 +115,7 @@ class LeaseKeeper:
         while not self._ended.wait(0.25):
             try:
                 self._renew()
-            except LeaseLost:
+            except (LeaseLost, OtherMachine):
                 self.lost = True
             except (sqlite3.OperationalError, OSError):
                 continue  # the disk is full or the database is locked: try again in a moment

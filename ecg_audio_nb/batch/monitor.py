@@ -8,7 +8,8 @@ from datetime import datetime, timezone
 
 from ecg_audio_nb.audio.fetch import redact
 from ecg_audio_nb.batch.page import index_html
-from ecg_audio_nb.batch.queue import ENDED, Job, Queue, counts, list_jobs
+from ecg_audio_nb.batch.clock import steady_now
+from ecg_audio_nb.batch.queue import ENDED, Job, Queue, counts, list_jobs, seconds_until_due
 from ecg_audio_nb.batch.stores import Store
 
 _log = logging.getLogger("ecg_audio_nb")
@@ -23,31 +24,54 @@ class Snapshot:
     ended: list[dict]  # attempts since the snapshot before: name, n, outcome, error, seconds, state
     per_minute: float | None  # jobs done in a minute, since the monitor began; None: none is done
     seconds_left: float | None  # until all jobs have ended; None: unknown
+    due_in: float | None = None  # seconds until the next try, where jobs wait and none runs
 
 
 class Monitor:
     "Takes snapshots of a queue"
 
     def __init__(self, queue: Queue):
-        now = time.time()
-        self.queue, self.began, self.since = queue, now, now
+        self.queue, self.began, self.since = queue, time.monotonic(), steady_now(queue.db)
         self.done = counts(queue)["done"]
 
     def snapshot(self) -> Snapshot:
         "Look at the queue; each attempt that ends is in one snapshot"
-        now, number = time.time(), counts(self.queue)
+        seconds, number = time.monotonic() - self.began, counts(self.queue)
         rows = self.queue.db.execute(
-            """select name, n, outcome, a.error, a.ended - began as seconds, state, a.ended from attempts a
-            join jobs on id=job where a.ended>? order by a.ended""",
+            """select name, n, outcome, a.error, a.ended_at - began_at as seconds, state, a.ended, ended_at
+            from attempts a join jobs on id=job where ended_at>? order by ended_at""",
             (self.since,),
         ).fetchall()
-        self.since = max([self.since, *(row["ended"] for row in rows)])
-        per_minute = (number["done"] - self.done) / (now - self.began) * 60 or None
+        self.since = max([self.since, *(row["ended_at"] for row in rows)])
+        per_minute = (number["done"] - self.done) / max(seconds, 1e-9) * 60 or None
         seconds_left = None
         if per_minute:
             seconds_left = (number["queued"] + number["running"]) / per_minute * 60
         running = list_jobs(self.queue, "running")
-        return Snapshot(number, running, [dict(row) for row in rows], per_minute, seconds_left)
+        due_in = None if running else first_wait(self.queue)
+        return Snapshot(number, running, [dict(row) for row in rows], per_minute, seconds_left, due_in)
+
+
+def first_wait(
+    queue: Queue,
+) -> float | None:  # seconds; None: no job waits
+    "How long it is until a queued job is due"
+    return min((seconds_until_due(queue, job) for job in list_jobs(queue, "queued")), default=None)
+
+
+def why_nothing_runs(
+    queue: Queue,
+) -> str | None:  # one line; None: a job runs, or none waits
+    "Say why jobs wait and none runs"
+    waiting = list_jobs(queue, "queued")
+    if not waiting or counts(queue)["running"]:
+        return None
+    first = min(waiting, key=lambda job: (job.not_before, job.created))
+    seconds = seconds_until_due(queue, first)
+    if not seconds:
+        return "nothing runs: the queued jobs are due, and no runner takes them"
+    why = f" after this error: {first.error}" if first.error else ""
+    return f"nothing runs: the next try, of {first.name}, is due in {_format_duration(seconds)}{why}"
 
 
 def describe_attempt(
@@ -74,6 +98,8 @@ def format_counts(
     parts += [f"{number[state]} {state}" for state in ("failed", "cancelled") if number[state]]
     if snapshot.per_minute:
         parts.append(f"{snapshot.per_minute:.1f} a minute")
+    if snapshot.due_in:
+        parts.append(f"next try in {_format_duration(snapshot.due_in)}")
     if snapshot.seconds_left:
         parts.append(f"about {_format_duration(snapshot.seconds_left)} left")
     return ", ".join(parts)
@@ -118,14 +144,15 @@ def format_settings(job: Job) -> str:  # empty: the defaults
 def describe_job(
     job: Job,
     attempts: Iterable[Mapping] = (),  # of `queue.attempts`
+    due_in: float | None = None,  # of a queued job: seconds until its next try, see `queue.seconds_until_due`
 ) -> str:  # several lines
     "Describe a job for a person: state, error, source, settings, times, and every attempt"
     rows = [("id", job.id), ("state", _describe_state(job)), ("error", job.error)]
     rows += [("source", redact(job.source)), ("settings", format_settings(job) or "the defaults")]
     for title, seconds in (("added", job.created), ("started", job.started), ("ended", job.ended)):
         rows.append((title, _format_time(seconds) if seconds else None))
-    if job.state == "queued" and job.not_before > (job.created or 0):
-        rows.append(("not before", _format_time(job.not_before)))
+    if job.state == "queued" and due_in:
+        rows.append(("due in", _format_duration(due_in)))
     for name, value in (job.result or {}).items():
         if value not in ([], None):
             rows.append((name, ", ".join(map(str, value)) if isinstance(value, list) else value))
@@ -146,7 +173,10 @@ def _describe_state(job):
 def _describe_try(attempt):
     line = f"  attempt {attempt['n']:<2}  {_format_time(attempt['began'])}"
     if attempt["ended"]:
-        line += f", {attempt['ended'] - attempt['began']:.1f} s, {attempt['outcome']}"
+        seconds = attempt.get("seconds")
+        if seconds is None:  # of an older release
+            seconds = attempt["ended"] - attempt["began"]
+        line += f", {seconds:.1f} s, {attempt['outcome']}"
     else:
         line += ", running"
     line += f", by {_describe_owner(attempt['owner'])}"

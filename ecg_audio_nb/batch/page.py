@@ -117,7 +117,7 @@ def _time(seconds):
 
 def _duration(job):
     "How long the last attempt took"
-    if not (job.ended and job.started):
+    if not (job.ended and job.started) or job.ended < job.started:  # the clock was set back meanwhile
         return ""
     seconds = job.ended - job.started
     return f"{seconds:.1f} s" if seconds < 60 else clock(seconds)

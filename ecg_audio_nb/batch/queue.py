@@ -14,9 +14,12 @@ at any moment.
 | `running` | `running` | `heartbeat` | the claim holds: renews the lease, returns a requested cancellation |
 | `running` | `done` | `finish` | the claim holds and `publish` succeeded |
 | `running` | `queued` | `fail` | kind is not `user` and tries are left; waits for `back_off` |
+| `running` | `queued` | `fail` | its source was replaced by `add` while it ran, and tries are left |
 | `running` | `failed` | `fail` | kind `user`, or no tries are left |
 | `running` | `queued` | `release` | the runner was asked to stop; the try is not counted |
 | `running` | `cancelled` | `release` | a cancellation was requested |
+| `running` | `running` | `exchange` | its source has changed: it gets the id of what it is now |
+| `running` | `cancelled` | `exchange` | the same, and there is a job of that id |
 | `running` | `queued` | any `claim` | lease ended or runner exited (attempt `lost`); tries are left |
 | `running` | `failed` | any `claim` | the same, and no tries are left: kind `crash` |
 | `running` | `cancelled` | any `claim` | the same, and a cancellation was requested |
@@ -29,12 +32,15 @@ at any moment.
   and the number of its attempt. A runner whose job went to another one gets `LeaseLost` and changes nothing.
 - Publishing happens inside the transaction that finishes a job: its results appear if, and only if, the claim
   held.
+- Leases and waits are in steady time (`clock`): a step of the wall clock takes no job from its runner and lets
+  none wait longer.
 - No job is lost, and a `done` job does not run again by itself. A job whose runner dies in the middle runs
   again from its beginning, so side effects of a job can happen more than once.
 - `tries <= max_tries` and `tries <= attempt`; each attempt has a row of its own, open only while the job is
   `running`.
 
-The file must lie on a local disk: SQLite's write-ahead log does not work over NFS.
+All processes that use a queue run on one machine, because SQLite's write-ahead log is shared memory. On a network
+file system `network_folder` holds that.
 """
 
 import hashlib
@@ -51,6 +57,9 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+from ecg_audio_nb.batch import clock
+from ecg_audio_nb.batch.clock import steady_now
+from ecg_audio_nb.batch.network_folder import MachineMark, OtherMachine, network_file_system
 from ecg_audio_nb.core.digests import digest_of
 
 __all__ = [
@@ -63,6 +72,7 @@ __all__ = [
     "cancel",
     "claim",
     "counts",
+    "exchange",
     "fail",
     "find",
     "finish",
@@ -74,11 +84,13 @@ __all__ = [
     "prune",
     "release",
     "retry",
+    "seconds_until_due",
 ]
 
 STATES = ("queued", "running", "done", "failed", "cancelled")
 ENDED = ("done", "failed", "cancelled")
 LEASE = 30.0  # seconds that a claim holds without a heartbeat
+MAX_WAIT = 600.0  # seconds before the next try of a job, but for 20 % at random
 
 _VERSION = 1
 _TABLES = """
@@ -91,7 +103,7 @@ create table if not exists jobs(
 create index if not exists jobs_due on jobs(state, due, seq);
 create table if not exists attempts(
   job text not null, n integer not null, owner text not null, began real not null, ended real,
-  outcome text, error text, primary key(job, n)) strict, without rowid;
+  outcome text, error text, began_at real, ended_at real, primary key(job, n)) strict, without rowid;
 create table if not exists files(
   path text primary key, size integer, mtime_ns integer, sha256 text) strict, without rowid;
 """
@@ -117,12 +129,15 @@ class Queue:
 
     def __init__(
         self,
-        path: str | os.PathLike,  # on a local disk; created if there is none
+        path: str | os.PathLike,  # created if there is none
     ):
         self.path = Path(path)
         self._of_thread = threading.local()
+        self._mark = None  # of this machine, on a network file system
         try:
             self._prepare()
+        except OtherMachine as e:
+            raise QueueError(f"{self.path.parent}: {e}") from None
         except (OSError, sqlite3.DatabaseError) as e:
             raise QueueError(
                 f"{self.path}: no queue can be kept here ({e}); choose another folder, or make room"
@@ -131,6 +146,9 @@ class Queue:
     def _prepare(self) -> None:
         "Create folder, file and tables where there are none; raises `OSError` and `sqlite3.DatabaseError`"
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        if kind := network_file_system(self.path.parent):
+            self._mark = MachineMark(self.path.parent, kind)
+        self.keep_mark()
         mode = self.db.execute("pragma journal_mode=wal").fetchone()[0]
         if mode != "wal":
             raise OSError(f"this disk allows no write-ahead log, only {mode}; use a local disk")
@@ -141,9 +159,19 @@ class Queue:
                 f"up to {_VERSION}; update ecg-audio-nb"
             )
         with self.transaction() as db:
+            db.execute(clock.TABLE)
             for statement in _TABLES.split(";\n"):
                 db.execute(statement)
+            _add_columns(db)
+            db.execute("create index if not exists attempts_ended on attempts(ended_at)")
             db.execute(f"pragma user_version={_VERSION}")
+            if clock.register(db):
+                _limit_waits(db)
+
+    def keep_mark(self) -> None:
+        "Renew this machine's mark on a network file system; raises `OtherMachine`"
+        if self._mark:
+            self._mark.keep()
 
     @property
     def db(self) -> sqlite3.Connection:
@@ -158,6 +186,7 @@ class Queue:
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         "Commit everything in the block or nothing; one transaction at a time over all processes"
+        self.keep_mark()
         self.db.execute("begin immediate")
         try:
             yield self.db
@@ -173,6 +202,25 @@ class Queue:
             del self._of_thread.db
 
 
+def _add_columns(db):
+    "Add the columns that files of older releases do not have"
+    columns = {row["name"] for row in db.execute("pragma table_info(attempts)")}
+    for name in {"began_at", "ended_at"} - columns:
+        db.execute(f"alter table attempts add column {name} real")
+
+
+def _limit_waits(db):
+    """Bound what was written before the machine started: the clock may have been set back since
+
+    A lease is never longer than `LEASE` from now, and a wait never longer than the longest `back_off`."""
+    now = steady_now(db)
+    db.execute("update jobs set lease=min(lease, ?) where state='running'", (now + LEASE,))
+    tried = "update jobs set due=min(due, ?) where state='queued' and attempt>0"
+    db.execute(tried, (now + 1.2 * MAX_WAIT,))
+    not_delayed = "update jobs set due=min(due, ?) where state='queued' and attempt=0 and due<=created+5"
+    db.execute(not_delayed, (now,))
+
+
 @dataclass(frozen=True)
 class Job:
     "One row of the queue"
@@ -185,9 +233,9 @@ class Job:
     attempt: int = 0  # number of the latest attempt; counted when it is claimed
     tries: int = 0  # attempts that count against `max_tries`
     max_tries: int = 3  # tries before failures of the infrastructure end the job
-    not_before: float = 0  # earliest time of the next claim, seconds since 1970
+    not_before: float = 0  # earliest time of the next claim, seconds since 1970; in a queue steady time
     owner: str | None = None  # the runner that has it, or had it last; see `owner_name`
-    lease: float | None = None  # time until which the claim holds, seconds since 1970
+    lease: float | None = None  # steady time until which the claim holds
     requested: str | None = None  # "cancel": what was asked of its runner
     stage: str | None = None  # the stage that runs, as its runner reported
     progress: float | None = None  # fraction of the stage that is done, 0 to 1
@@ -237,27 +285,39 @@ def _insert(db, job, now):
         if not db.execute("select 1 from jobs where name=?", (name,)).fetchone():
             break
         name = f"{job.name}-{job.id[:digits]}"
+    due = steady_now(db) + max(0.0, job.not_before - now)
     row = db.execute(
         """insert into jobs(id, name, source, task, most, due, created) values(?, ?, ?, ?, ?, ?, ?)
         returning *""",
-        (job.id, name, job.source, json.dumps(job.task), job.max_tries, max(now, job.not_before), now),
+        (job.id, name, job.source, json.dumps(job.task), job.max_tries, due, now),
     ).fetchone()
     return _job(row)
+
+
+def _any_source(known: Job, job: Job) -> bool:
+    return True
 
 
 def add(
     queue: Queue,
     jobs: Iterable[Job],
+    takes_source: Callable[[Job, Job], bool] = _any_source,  # of the known job and the one of the same id
 ) -> list[tuple[Job, bool]]:  # each job as it stands in the queue, and whether it is new
-    "Add jobs whose ids are not in the queue; a name that is taken gets the first digits of the id appended"
+    """Add jobs whose ids are not in the queue; a name that is taken gets the first digits of the id appended
+
+    A known job takes the source of the one that is added, because that is the newest: a URL that was signed
+    anew, or the place that a file was moved to."""
     added, now = [], time.time()
     with queue.transaction() as db:
         for job in jobs:
             known = _select(db, job.id)
             if known is None:
                 added.append((_insert(db, job, now), True))
-            else:
-                added.append((known, False))
+                continue
+            if known.source != job.source and takes_source(known, job):
+                _set(db, job.id, source=job.source, task=json.dumps(job.task))
+                known = _select(db, job.id)
+            added.append((known, False))
     return added
 
 
@@ -303,15 +363,16 @@ def _set(db, id, **values):
     db.execute(f"update jobs set {columns} where id=?", (*values.values(), id))
 
 
-def _end_attempt(db, row, now, outcome, error=None):
+def _end_attempt(db, row, outcome, error=None):
     db.execute(
-        "update attempts set ended=?, outcome=?, error=? where job=? and n=?",
-        (now, outcome, error, row["id"], row["attempt"]),
+        "update attempts set ended=?, ended_at=?, outcome=?, error=? where job=? and n=?",
+        (time.time(), steady_now(db), outcome, error, row["id"], row["attempt"]),
     )
 
 
-def _recover(db, now):
+def _recover(db):
     "Take jobs from runners that exited or let their lease end; see the table of states"
+    now = steady_now(db)
     exited = cache(owner_exited)  # many jobs, few runners
     for row in db.execute("select * from jobs where state='running'").fetchall():
         if exited(row["owner"]):
@@ -320,14 +381,14 @@ def _recover(db, now):
             why = "its runner sent no heartbeat until its lease ended"
         else:
             continue
-        _end_attempt(db, row, now, "lost", why)
+        _end_attempt(db, row, "lost", why)
         if row["wish"] == "cancel":
-            _set(db, row["id"], state="cancelled", ended=now)
+            _set(db, row["id"], state="cancelled", ended=time.time())
         elif row["tries"] < row["most"]:
             _set(db, row["id"], state="queued", due=now, error=why)
         else:
             error = f"{why}, {row['tries']} times in a row"
-            _set(db, row["id"], state="failed", kind="crash", ended=now, error=error)
+            _set(db, row["id"], state="failed", kind="crash", ended=time.time(), error=error)
 
 
 def claim(
@@ -336,21 +397,52 @@ def claim(
     lease: float = LEASE,  # seconds until the next heartbeat is due
 ) -> Job | None:  # None: no job may start now
     "Claim the job that has waited longest; jobs of runners that died are put back first"
-    now = time.time()
     with queue.transaction() as db:
-        _recover(db, now)
+        _recover(db)
+        now, steady = time.time(), steady_now(db)
         row = db.execute(
             """update jobs set state='running', owner=?, lease=?, attempt=attempt+1, tries=tries+1, started=?,
             ended=null, stage=null, share=null, wish=null
             where seq=(select seq from jobs where state='queued' and due<=? order by due, seq limit 1)
             returning *""",
-            (owner, now + lease, now, now),
+            (owner, steady + lease, now, steady),
         ).fetchone()
         if row is None:
             return None
-        attempt = (row["id"], row["attempt"], owner, now)
-        db.execute("insert into attempts(job, n, owner, began) values(?, ?, ?, ?)", attempt)
+        attempt = (row["id"], row["attempt"], owner, now, steady)
+        db.execute("insert into attempts(job, n, owner, began, began_at) values(?, ?, ?, ?, ?)", attempt)
         return _job(row)
+
+
+def exchange(
+    queue: Queue,
+    job: Job,  # as it was claimed
+    other: Job,  # with another id and task
+) -> Job | None:  # the job as it is now; None: there was a job of the other id, and this one is cancelled
+    "Make another job of a claimed one, because its source has become another; raises `LeaseLost`"
+    with queue.transaction() as db:
+        row = _claimed(db, job)
+        known = _select(db, other.id)
+        if known is None:
+            values = (other.id, json.dumps(other.task), job.id)
+            db.execute("update jobs set id=?, task=? where id=?", values)
+            db.execute("update attempts set job=? where job=?", (other.id, job.id))
+            return _select(db, other.id)
+        error = f"its file was replaced before it ran; what is there now is the job {known.name}"
+        _end_attempt(db, row, "returned", error)
+        _set(db, job.id, state="cancelled", ended=time.time(), lease=None, error=error)
+    return None
+
+
+def _claimed(db, job):
+    "The row of a job whose claim holds; raises `LeaseLost`"
+    row = db.execute(
+        "select * from jobs where id=? and owner=? and attempt=? and state='running'",
+        (job.id, job.owner, job.attempt),
+    ).fetchone()
+    if row is None:
+        raise LeaseLost(job.name)
+    return row
 
 
 def heartbeat(
@@ -361,11 +453,12 @@ def heartbeat(
     progress: float | None = None,  # fraction of the stage that is done, 0 to 1
 ) -> str | None:  # what is requested of the runner: "cancel", or None
     "Renew a claim and store the job's stage; raises `LeaseLost`"
+    queue.keep_mark()
     row = queue.db.execute(
         """update jobs set lease=?1, stage=coalesce(?2, stage),
         share=case when ?2 is null then share else ?3 end
         where id=?4 and owner=?5 and attempt=?6 and state='running' returning wish""",
-        (time.time() + lease, stage, progress, job.id, job.owner, job.attempt),
+        (steady_now(queue.db) + lease, stage, progress, job.id, job.owner, job.attempt),
     ).fetchone()
     if row is None:
         raise LeaseLost(job.name)
@@ -377,19 +470,13 @@ Publish = Callable[[sqlite3.Connection], None]
 
 @contextmanager
 def _end_claim(queue, job, publish, outcome, error=None):
-    "A transaction that ends an attempt if its claim holds; yields the connection, the job's row and the time"
-    now = time.time()
+    "A transaction that ends an attempt if its claim holds; yields the connection and the job's row"
     with queue.transaction() as db:
-        row = db.execute(
-            "select * from jobs where id=? and owner=? and attempt=? and state='running'",
-            (job.id, job.owner, job.attempt),
-        ).fetchone()
-        if row is None:
-            raise LeaseLost(job.name)
+        row = _claimed(db, job)
         if publish:
             publish(db)
-        _end_attempt(db, row, now, outcome, error)
-        yield db, row, now
+        _end_attempt(db, row, outcome, error)
+        yield db, row
 
 
 def finish(
@@ -399,15 +486,15 @@ def finish(
     result: Mapping | None = None,  # plain values for lists of jobs
 ) -> None:
     "End a job as done; raises `LeaseLost`, and what `publish` raises, and then nothing has changed"
-    with _end_claim(queue, job, publish, "done") as (db, _, now):
+    with _end_claim(queue, job, publish, "done") as (db, _):
         stored = json.dumps(result) if result else None
-        _set(db, job.id, state="done", ended=now, lease=None, kind=None, error=None, result=stored)
+        _set(db, job.id, state="done", ended=time.time(), lease=None, kind=None, error=None, result=stored)
 
 
 def back_off(
     tries: int,  # tries so far, from 1
     first_wait: float = 5.0,  # seconds
-    max_wait: float = 600.0,  # seconds
+    max_wait: float = MAX_WAIT,  # seconds
 ) -> float:  # seconds
     "Wait before the next try: four times the wait before, varied at random by 20 % to spread the load"
     return min(first_wait * 4 ** (tries - 1), max_wait) * random.uniform(0.8, 1.2)
@@ -422,13 +509,15 @@ def fail(
     wait: float | None = None,  # seconds before the next try; None: `back_off`
 ) -> bool:  # whether the job will be tried again
     "End an attempt as failed; raises `LeaseLost`"
-    with _end_claim(queue, job, publish, kind, error) as (db, row, now):
-        will_retry = kind != "user" and row["tries"] < row["most"]
+    with _end_claim(queue, job, publish, kind, error) as (db, row):
+        has_new_source = row["source"] != job.source  # see `add`: nobody has tried that one
+        will_retry = (kind != "user" or has_new_source) and row["tries"] < row["most"]
         if will_retry:
-            due = now + (back_off(row["tries"]) if wait is None else wait)
+            wait = 0 if has_new_source else wait
+            due = steady_now(db) + (back_off(row["tries"]) if wait is None else wait)
             _set(db, job.id, state="queued", due=due, lease=None, kind=kind, error=error, stage=None)
         else:
-            _set(db, job.id, state="failed", ended=now, lease=None, kind=kind, error=error)
+            _set(db, job.id, state="failed", ended=time.time(), lease=None, kind=kind, error=error)
     return will_retry
 
 
@@ -438,12 +527,14 @@ def release(
     why: str = "its runner was asked to stop",
 ) -> str:  # its state now: queued, or cancelled if that was requested
     "End an attempt without counting it as a try; raises `LeaseLost`"
-    with _end_claim(queue, job, None, "returned", why) as (db, row, now):
+    with _end_claim(queue, job, None, "returned", why) as (db, row):
         if row["wish"] == "cancel":
-            _set(db, job.id, state="cancelled", ended=now, lease=None)
+            _set(db, job.id, state="cancelled", ended=time.time(), lease=None)
             return "cancelled"
-        tries = row["tries"] - 1
-        _set(db, job.id, state="queued", due=row["created"], tries=tries, lease=None, stage=None)
+        # it waited longest when it was claimed, so it goes before those that wait now
+        first = db.execute("select min(due) from jobs where state='queued'").fetchone()[0]
+        due, tries = min(first or row["due"], row["due"]), row["tries"] - 1
+        _set(db, job.id, state="queued", due=due, tries=tries, lease=None, stage=None)
         return "queued"
 
 
@@ -496,10 +587,12 @@ def list_jobs(
 def attempts(
     queue: Queue,
     job: Job,
-) -> list[dict]:  # n, owner, began, ended, outcome, error; the first attempt first
+) -> list[dict]:  # n, owner, began, ended, outcome, error, seconds; the first attempt first
     "List all attempts of a job"
     rows = queue.db.execute(
-        "select n, owner, began, ended, outcome, error from attempts where job=? order by n", (job.id,)
+        """select n, owner, began, ended, outcome, error, ended_at - began_at as seconds
+        from attempts where job=? order by n""",
+        (job.id,),
     )
     return [dict(row) for row in rows]
 
@@ -509,8 +602,9 @@ def retry(
     jobs: Iterable[Job],  # those that have not ended are left alone
 ) -> list[Job]:  # those that were requeued
     "Requeue jobs that ended, done ones too, with all their tries"
-    now, requeued = time.time(), []
+    requeued = []
     with queue.transaction() as db:
+        now = steady_now(db)
         for job in jobs:
             row = db.execute(
                 """update jobs set state='queued', tries=0, due=?, kind=null, error=null, wish=null,
@@ -550,6 +644,14 @@ def prune(
         db.executemany("delete from attempts where job=?", [(row["id"],) for row in rows])
     queue.db.execute("vacuum")
     return len(rows)
+
+
+def seconds_until_due(
+    queue: Queue,
+    job: Job,  # a queued one
+) -> float:  # 0: now
+    "How long a job still waits for its next try"
+    return max(0.0, job.not_before - steady_now(queue.db))
 
 
 def file_digest(

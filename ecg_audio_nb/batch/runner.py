@@ -37,7 +37,7 @@ from ecg_audio_nb.batch.monitor import (
     format_counts,
     format_settings,
 )
-from ecg_audio_nb.batch.queue import Job, Queue, find, list_jobs, owner_exited, retry
+from ecg_audio_nb.batch.queue import Job, Queue, get, list_jobs, owner_exited, retry
 from ecg_audio_nb.batch.sources import (
     content_key,
     describe_left_out,
@@ -159,7 +159,16 @@ def batch(
             report(monitor.snapshot())
             _sweep(queue, store)
     page.write()
-    return [find(queue, id) for id in watcher.ids], watcher.errors
+    return _as_they_are(queue, watcher.ids), watcher.errors
+
+
+def _as_they_are(queue, ids):
+    "The jobs of these ids; one whose source changed before it ran has another id now"
+    jobs = [get(queue, id) for id in ids]
+    if None in jobs:
+        later = {old: job for job in list_jobs(queue) for old in job.task.get("was", ())}
+        jobs = [job or later.get(id) for id, job in zip(ids, jobs)]
+    return list({job.id: job for job in jobs if job}.values())
 
 
 def _sweep(queue, store):
@@ -200,7 +209,8 @@ class SourceWatcher:
         self.queue, self.spec, self.store, self.sources = queue, spec, store, list(sources)
         self.retry_failed, self.log, self.watch, self.settle = retry_failed, log, watch, settle
         self._ids, self.errors = {}, []
-        self._logged, self._taken, self._left_out = set(), set(), set()
+        self._logged, self._left_out = set(), set()
+        self._taken = {}  # by source: its version; see `_version`
         self._seen = {}  # by path: its size and time, and since when they have been the same
         self._next_look = 0.0
 
@@ -214,11 +224,12 @@ class SourceWatcher:
             return
         exclude = self.store.path if isinstance(self.store, FolderStore) else None
         listing = find_sources(self.sources, exclude)
-        new = [source for source in listing.recordings if source not in self._taken and self._ready(source)]
+        versions = {source: self._version(source) for source in listing.recordings}
+        new = [s for s, version in versions.items() if self._is_new(s, version) and self._ready(s)]
         jobs, notes = enqueue(self.queue, self.spec, new, self.store) if new else ([], [])
         if self.retry_failed:
             retry(self.queue, [job for job in jobs if job.state in ("failed", "cancelled")])
-        self._taken |= set(new)
+        self._taken |= {source: versions[source] for source in new}
         self._ids |= dict.fromkeys(job.id for job in jobs)
         missing = [] if self.watch else listing.missing
         for note in missing + listing.unreadable + notes:
@@ -240,6 +251,21 @@ class SourceWatcher:
         self._left_out |= set(new)
         if new:
             self._note(f"note: {describe_left_out(new)}")
+
+    def _version(self, source):
+        "What tells a recording of a watched folder from a later one under the same name"
+        try:
+            if self.watch and source.startswith("s3://"):
+                return content_key(self.queue, source)
+            if not self.watch or "://" in source:
+                return None
+            status = os.stat(source)
+        except (OSError, BatchError):
+            return None
+        return status.st_size, status.st_mtime_ns, status.st_ino
+
+    def _is_new(self, source, version):
+        return source not in self._taken or (version is not None and self._taken[source] != version)
 
     def _ready(self, source):
         "Whether a file can be processed; an empty one of a watched folder waits for its content"

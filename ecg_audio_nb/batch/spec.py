@@ -10,23 +10,26 @@ and the voice prints. So the same command adds only what is missing, and a chang
 | any other | the parameter `overrides`, checked as settings before anything runs |
 | `source`, `output_dir`, `profile`, `seed` | set by the batch where the notebook has them |
 
-A copy of the notebook is kept with the queue, so that editing the notebook does not change jobs that wait.
+A copy of the notebook is kept with the queue, so that editing the notebook does not change jobs that wait. A
+recording that changes while its job waits is another one: `job_of_changed_source` finds that out when the job
+begins, and it runs under the id of what it is then.
 """
 
-import ast
 import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 
 from ecg_audio_nb.audio.fetch import redact, source_stem
 from ecg_audio_nb.batch.failures import BatchError
+from ecg_audio_nb.batch.parameters import cells_of, check_parameter, parameter_names, parameters_of
 from ecg_audio_nb.batch.queue import Job, Queue, add, file_digest, job_id, retry
 from ecg_audio_nb.batch.sources import content_key
 from ecg_audio_nb.batch.stores import Store
+from ecg_audio_nb.core.digests import digest_of
 from ecg_audio_nb.core.files import safe_name, write_atomic
 from ecg_audio_nb.settings import NOT_IN_RESULTS, load_settings
 
@@ -52,35 +55,11 @@ def packaged_notebooks() -> list[str]:
     return sorted(path.stem for path in folder.glob("*.ipynb") if "source" in parameter_names(path))
 
 
-def _cells(path):
-    "Source, type and tags of each cell"
-    try:
-        cells = json.loads(Path(path).read_text(encoding="utf-8"))["cells"]
-    except (OSError, ValueError, KeyError, TypeError) as e:
-        raise BatchError(f"{path}: this is no notebook ({e}); give the path of an .ipynb file") from None
-    return [("".join(c["source"]), c["cell_type"], c.get("metadata", {}).get("tags", [])) for c in cells]
-
-
-def parameter_names(
-    path: Path,  # of a notebook
-) -> list[str]:  # in order
-    "List the names that the cell tagged `parameters` assigns; raises `BatchError` if there is no such cell"
-    for text, kind, tags in _cells(path):
-        if kind == "code" and "parameters" in tags:
-            assignments = [node for node in ast.parse(text).body if isinstance(node, ast.Assign)]
-            targets = [target for node in assignments for target in node.targets]
-            return [target.id for target in targets if isinstance(target, ast.Name)]
-    raise BatchError(
-        f"{path}: no cell is tagged `parameters`, so the notebook can be given no source; "
-        "add the tag in JupyterLab"
-    )
-
-
 def notebook_digest(
     path: Path,  # of a notebook
 ) -> str:  # SHA-256, hexadecimal
     "Digest of a notebook's cells, without their outputs"
-    return hashlib.sha256(json.dumps(_cells(path)).encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(json.dumps(cells_of(path)).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -100,12 +79,13 @@ def job_parameters(
     spec: BatchSpec,
 ) -> dict:  # by name; without `source` and `seed`, which differ from job to job
     "Parameters that the notebook gets; raises `BatchError` and `SettingsError`"
-    names = parameter_names(spec.notebook)
+    parameters = parameters_of(spec.notebook)
+    names = list(parameters)
     _check_kernel(spec.notebook)
     own, settings = {}, {}
     for key, value in spec.overrides.items():
         if key in names and key not in _SET_BY_THE_BATCH:
-            own[key] = _absolute(value)
+            own[key] = _absolute(check_parameter(parameters[key], value))
         elif os.sep in str(value) or key == "diarize.voices":
             settings[key] = _absolute(value)
         else:
@@ -150,17 +130,58 @@ def to_jobs(
         parameter_names(spec.notebook),
     )
     identity = {**shared, **_identity(queue, spec, shared)}
+    kept = _keep_identity(queue, identity)
     for source in sources:
         try:
-            id = job_id(content_key(queue, source), digest, identity)
+            content = content_key(queue, source)
         except BatchError as e:
             yield str(e)
             continue
+        id = job_id(content, digest, identity)
         parameters = {"source": source, **shared}
         if "seed" in names:
-            parameters["seed"] = int(id[:8], 16)
+            parameters["seed"] = _seed(id)
         task = {"notebook": digest, "parameters": parameters, "timeout": spec.timeout}
+        task |= {"content": content, "identity": kept}
         yield Job(id, safe_name(source_stem(source)), source, task, max_tries=spec.max_tries)
+
+
+def _seed(id):
+    return int(id[:8], 16)
+
+
+def _identity_file(queue, digest):
+    return queue.path.parent / "identities" / f"{digest[:16]}.json"
+
+
+def _keep_identity(queue, identity):
+    "Keep what ids depend on beside source and notebook; returns its digest"
+    digest = digest_of(identity)
+    path = _identity_file(queue, digest)
+    if not path.exists():
+        write_atomic(path, json.dumps(identity))
+    return digest
+
+
+def job_of_changed_source(
+    queue: Queue,
+    job: Job,  # as it stands in the queue
+) -> Job | None:  # None: its source is what it was, or can't be read, or an older release added it
+    "The same work on what a job's source is now, if that has changed since the job was added"
+    task = job.task
+    try:
+        identity = json.loads(_identity_file(queue, task["identity"]).read_text())
+        content = content_key(queue, job.source)
+    except (KeyError, OSError, ValueError):  # a source that can't be read is the job's own error
+        return None
+    if content == task["content"]:
+        return None
+    id = job_id(content, task["notebook"], identity)
+    parameters = dict(task["parameters"])
+    if "seed" in parameters:
+        parameters["seed"] = _seed(id)
+    changes = {"content": content, "parameters": parameters, "was": [*task.get("was", []), job.id]}
+    return replace(job, id=id, task=task | changes)
 
 
 def _identity(queue, spec, parameters):

@@ -12,6 +12,7 @@ transaction that finishes the job, or records the failure (`failures`).
 | `failed` | an error of the user's, or no tries are left | `failed` |
 | `again` | an error of the infrastructure or a timeout; tries are left | `queued` |
 | `queued`, `cancelled` | the worker was asked to stop; the job was cancelled | `queued`, `cancelled` |
+| `cancelled` | its file was replaced by that of another job | `cancelled` |
 | `lost` | its lease went to another runner | as that runner decides |
 
 A worker stops at SIGTERM, SIGINT or the end of the process that started it: the current stage ends and the
@@ -30,6 +31,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+from ecg_audio_nb.audio.fetch import redact
 from ecg_audio_nb.batch.failures import BatchError, Failure, classify_error
 from ecg_audio_nb.batch.leases import LeaseKeeper
 from ecg_audio_nb.batch.queue import (
@@ -39,15 +41,17 @@ from ecg_audio_nb.batch.queue import (
     Queue,
     claim,
     counts,
+    exchange,
     fail,
     finish,
     owner_name,
     release,
 )
-from ecg_audio_nb.batch.spec import kept_notebook
+from ecg_audio_nb.batch.spec import BatchSpec, job_of_changed_source, job_parameters, kept_notebook
 from ecg_audio_nb.batch.stores import Store, job_files, open_store
 from ecg_audio_nb.batch.warm_kernel import close_kernels, run_notebook, warm_up
-from ecg_audio_nb.core.system import die_with_parent, gpus
+from ecg_audio_nb.core.system import die_with_parent, visible_gpus
+from ecg_audio_nb.settings import load_settings
 
 __all__ = ["LocalWorkers"]
 
@@ -96,6 +100,12 @@ def run_job(
     lease: float = LEASE,  # seconds
 ) -> str:  # done, failed, again, queued, cancelled or lost; see the module's table
     "Run a claimed job to its end"
+    try:
+        job = _as_it_is_now(queue, job)
+    except LeaseLost:
+        return "lost"
+    if job is None:
+        return "cancelled"
     with LeaseKeeper(queue, job, stopping, lease) as keeper, ExitStack() as stack:
         folder = None
         try:
@@ -113,6 +123,15 @@ def run_job(
             return _wait_for_room(lambda: _end_failed(queue, store, job, folder, failure), stopping)
         except LeaseLost:
             return "lost"
+
+
+def _as_it_is_now(queue, job):
+    "The claimed job, under the id of what its source is now; None if that is a job of its own"
+    changed = job_of_changed_source(queue, job)
+    if changed is None:
+        return job
+    _log.warning("%s: %s has changed while the job waited", job.name, redact(job.source))
+    return exchange(queue, job, changed)
 
 
 def _publish(queue, store, job, folder):
@@ -312,10 +331,19 @@ def _worker_env(i):
     env = {}
     if os.path.exists("settings.ini"):
         env["ECG_SETTINGS"] = os.path.abspath("settings.ini")  # a job runs in another folder
-    gpu_count = len(gpus()[1])
-    if gpu_count > 1:
-        env["CUDA_VISIBLE_DEVICES"] = str(i % gpu_count)
-    return env | os.environ
+    env |= os.environ
+    devices = visible_gpus()
+    if len(devices) > 1:
+        env["CUDA_VISIBLE_DEVICES"] = devices[i % len(devices)]
+    return env
+
+
+def default_number(
+    spec: BatchSpec,
+) -> int:
+    "Number of worker processes: one for each GPU, or one"
+    settings = load_settings(job_parameters(spec).get("overrides"), spec.profile)
+    return 1 if settings.runtime.device == "cpu" else max(1, len(visible_gpus()))
 
 
 def _tail(path, size=1500):

@@ -1,11 +1,10 @@
 """`ecg batch`: a notebook on many recordings, resumed by the same command
 
-A key of `--set` with a dot is a setting; one without a dot is a parameter of the notebook, whose value is
-read as JSON where it is JSON, and as text otherwise. Ctrl-C stops when the running stages end; a second one
+A key of `--set` with a dot is a setting; one without a dot is a parameter of the notebook, whose value gets
+the type of its annotation or default (`batch.parameters`). Ctrl-C stops when the running stages end; a second one
 stops at once.
 """
 
-from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Annotated, Optional
 
@@ -28,36 +27,19 @@ SOURCES_HELP = "Files, folders, quoted globs, lists (.txt, one source per line),
 _ENDED = ("done", "failed", "cancelled", "queued", "running")
 
 
-def parse_params(
-    given: Mapping[str, object],  # as `overrides` gives them
-) -> dict[str, object]:  # values as a notebook's parameters take them
-    "Read the values of notebook parameters (keys without a dot) as JSON where they are JSON"
-    return {key: value if "." in key else _parse_value(value) for key, value in given.items()}
-
-
-def _parse_value(value):
-    import json
-
-    python = {"True": True, "False": False, "None": None}
-    if value in python:
-        return python[value]
-    try:
-        return json.loads(value)
-    except (TypeError, ValueError):
-        return value
-
-
-def _workers(number, cluster, cold):
+def _workers(number, cluster, cold, spec):
     "Choose who runs the jobs: processes of this machine, or a Dask cluster"
     if cluster and not cold:
         from ecg_audio_nb.batch.dask import DaskWorkers
 
         return DaskWorkers(cluster)
     from ecg_audio_nb.batch.runner import LocalWorkers
+    from ecg_audio_nb.batch.workers import default_number
     from ecg_audio_nb.core.extras import require_installed
 
     for package in ("papermill", "nbclient", "ipykernel"):  # said here once, not by every runner
         require_installed(package, "jobs", "ecg batch needs")
+    number = number or default_number(spec)
     return LocalWorkers(number, engine=None) if cold else LocalWorkers(number)
 
 
@@ -77,11 +59,13 @@ def batch(
     profile: ProfileOption = None,
     set_: set_option("A setting of `ecg settings`, or a parameter of the notebook; repeatable.") = None,
     workers: Annotated[
-        int,
+        Optional[int],
         option(
-            "Number of worker processes, each with a warm kernel; use one per GPU.", "--workers", group=RUN
+            "Number of worker processes, each with a warm kernel (default: one per GPU).",
+            "--workers",
+            group=RUN,
         ),
-    ] = 1,
+    ] = None,
     timeout: Annotated[
         Optional[float],
         option(
@@ -118,20 +102,22 @@ def batch(
     """
     import threading
 
-    if workers < 1:
+    if workers is not None and workers < 1:
         exit_usage(f"batch: --workers {workers}: at least 1")
     if timeout is not None and timeout <= 0:
         exit_usage(f"batch: --timeout {timeout:g}: more than 0 seconds")
     with exit_on(ValueError, ImportError, OSError):
         from rich.console import Console
 
+        from ecg_audio_nb.batch.parameters import read_parameters
         from ecg_audio_nb.batch.runner import BatchSpec, job_notebook, stop_on_signals
         from ecg_audio_nb.batch.runner import batch as run
 
         console, stopping = Console(stderr=True), threading.Event()
         stop_on_signals(stopping)
-        spec = BatchSpec(job_notebook(notebook), profile, parse_params(overrides(set_ or [])), timeout)
-        pool = _workers(workers, cluster, cold)
+        path = job_notebook(notebook)
+        spec = BatchSpec(path, profile, read_parameters(path, overrides(set_ or [])), timeout)
+        pool = _workers(workers, cluster, cold, spec)
         with batch_view(console) if console.file.isatty() else nullcontext() as on_snapshot:
             log = timed_log(console)
             jobs, unread = run(sources, output, spec, pool, watch, retry_failed, log, on_snapshot, stopping)

@@ -53,23 +53,26 @@ def batch_command(job, output: str) -> str:
 def jobs_status(output: OutputOption = ".", as_json: JsonObject = False):
     """Count jobs by state, and show the running ones.
 
-    For each running job, it shows the stage and the progress.
+    For each running job, it shows the stage and the progress. Where jobs wait and none runs, it says why.
     """
     import json
 
     with exit_on(ValueError, OSError):
+        from ecg_audio_nb.batch.monitor import describe_stage, first_wait, why_nothing_runs
         from ecg_audio_nb.batch.queue import counts, list_jobs
-        from ecg_audio_nb.batch.runner import describe_stage
 
         queue = open_queue(output)
         numbers, running = counts(queue), list_jobs(queue, "running")
+        waiting, reason = list_jobs(queue, "queued", limit=1), why_nothing_runs(queue)
     if as_json:
         at_work = [{"name": job.name, "stage": job.stage, "share": job.progress} for job in running]
-        typer.echo(json.dumps({**numbers, "at_work": at_work}))
+        typer.echo(json.dumps({**numbers, "at_work": at_work, "due_in": first_wait(queue), "why": reason}))
         return
     typer.echo(", ".join(f"{number} {state}" for state, number in numbers.items()))
     for job in running:
         typer.echo(f"  {describe_stage(job)}")
+    if reason:
+        typer.echo(f"{reason}; to run them: {batch_command(waiting[0], output)}")
 
 
 @jobs.command("list")
@@ -126,15 +129,26 @@ def jobs_show(
 
     with exit_on(ValueError, OSError):
         from ecg_audio_nb.batch.monitor import describe_job
-        from ecg_audio_nb.batch.queue import as_record, attempts, find
+        from ecg_audio_nb.batch.queue import as_record, attempts, find, seconds_until_due
 
         queue = open_queue(output)
         job = find(queue, key)
-        tried = attempts(queue, job)
+        tried, due_in = attempts(queue, job), seconds_until_due(queue, job)
     if as_json:
         typer.echo(json.dumps({**as_record(job), "attempts": tried}, indent=1))
     else:
-        typer.echo(describe_job(job, tried))
+        typer.echo(describe_job(job, tried, due_in))
+
+
+def _update_page(output, queue):
+    "Let a batch's `index.html` show the present states; a service has none"
+    from ecg_audio_nb.batch.monitor import IndexPage
+    from ecg_audio_nb.batch.runner import open_store
+    from ecg_audio_nb.settings import load_settings
+
+    store = open_store(output, load_settings().runtime.data_dir)
+    if "index.html" in store.names():
+        IndexPage(queue, store).write()
 
 
 @jobs.command("retry")
@@ -156,6 +170,7 @@ def jobs_retry(
         queue = open_queue(output)
         wanted = [find(queue, key) for key in keys] if keys else list_jobs(queue, "failed")
         queued = retry(queue, wanted)
+        _update_page(output, queue)
     for job in queued:
         typer.echo(f"queued again: {job.name}")
     if queued:
@@ -178,6 +193,7 @@ def jobs_cancel(keys: JobIds, output: OutputOption = "."):
             state = cancel(queue, job)
             text = "its runner is asked to stop" if state == "running" else state
             typer.echo(f"{job.name}: {text}")
+        _update_page(output, queue)
 
 
 @jobs.command("prune")

@@ -146,6 +146,16 @@ def gpus() -> tuple[str | None, tuple[str, ...]]:
         return None, ()
 
 
+def visible_gpus() -> list[str]:
+    "What CUDA_VISIBLE_DEVICES must say for each GPU that this process may use"
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if given is None:
+        return [str(i) for i in range(len(gpus()[1]))]
+    names = [name.strip() for name in given.split(",")]
+    hidden = next((i for i, name in enumerate(names) if name in ("", "-1")), len(names))
+    return names[:hidden]  # CUDA reads no further
+
+
 def _text(value) -> str:
     return value.decode() if isinstance(value, bytes) else value
 

@@ -31,6 +31,7 @@ from urllib.parse import urlsplit
 
 from ecg_audio_nb.core.extras import require
 from ecg_audio_nb.service.asgi import Gate
+from ecg_audio_nb.service.gpu_runners import GpuRunners, take_first_gpu
 from ecg_audio_nb.service.jobs import start, stop
 from ecg_audio_nb.service.limits import LOOPBACK, RateLimit, read_keys
 from ecg_audio_nb.service.logs import log_as_json
@@ -62,6 +63,7 @@ def build_app(
     service: Service,
     keys: Mapping[str, bytes] | None = None,  # digests by name, of `read_keys`; none: nobody needs a key
     hosts: tuple[str, ...] | None = None,  # Host headers that are accepted; None: any
+    runners: GpuRunners | None = None,  # started and stopped with it; None: the service's own worker alone
 ):  # -> FastAPI
     "Build the ASGI application; it starts the service's threads when it starts, and stops them when it ends"
     fastapi = require("fastapi", "server", "the service needs")
@@ -74,8 +76,14 @@ def build_app(
     @asynccontextmanager
     async def lifespan(app):
         await run_in_threadpool(start, service)
+        if runners:
+            runners.start()
         yield
+        if runners:
+            runners.ask_to_stop()
         await run_in_threadpool(stop, service)
+        if runners:
+            await run_in_threadpool(runners.wait)
 
     def body_limit(scope) -> int:
         takes_files = scope["path"] in ("/transcribe", "/uploads", *UPLOAD_PATHS)
@@ -137,14 +145,17 @@ def serve(
         )
     from ecg_audio_nb.service.connections import LimitedProtocol
 
+    other_gpus = take_first_gpu(settings)
     service = Service(
         settings, limits, environ.get("ECG_BACKEND_URL"), environ.get("ECG_WEBHOOK_SECRET"), delivery
     )
+    service.runners = 1 + len(other_gpus)
+    runners = GpuRunners(service, other_gpus)
     tempfile.tempdir = str(service.tmp)
     own_host = urlsplit(service.limits.public_url).hostname
     hosts = (*LOOPBACK, *filter(None, [own_host])) if host in LOOPBACK and not keys else None
     config = uvicorn.Config(
-        build_app(service, keys, hosts),
+        build_app(service, keys, hosts, runners),
         host=host,
         port=port,
         log_config=None,

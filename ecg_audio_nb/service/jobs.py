@@ -17,6 +17,9 @@ POST -- checked --> row of the queue --> worker: analyze --> results/HASH.json -
 | the service stops | `queued` again, the attempt does not count | nothing |
 | the process is killed | `queued` again; after `server.max_attempts` `failed` | the failure |
 
+A job that runs again goes on from its checkpoints: stages that were done, and chunks that were transcribed, are
+not done again.
+
 Any moment is a good one for `kill -9`: a job goes on when the service is back, and its final message is
 written in the transaction that ends it. For a job that ended outside of the worker (cancelled while it
 waited, lost three times), the final message is written afterwards, and once more at the start.
@@ -230,7 +233,7 @@ def work_on(service: Service, job: Job) -> None:
                 _end_badly(service, job, classify_failure(e))
     except LeaseLost:
         _log.warning("another process took this job over", extra={"job": job.id})
-    send_missing_finals(service, time.time() - 60)
+    send_missing_finals(service, time.time() - _DAY)
     forget_upload(service, job.id)
     service.deliverer.wake()
 
@@ -277,7 +280,8 @@ def _end_badly(service: Service, job: Job, failure: AnalysisFailure) -> None:
         return
 
     def publish(db):
-        if failure.kind == "user" or job.tries >= job.max_tries:  # no attempt will follow
+        has_new_source = service.job(job.id).source != job.source  # the URL was signed anew: it is tried
+        if (failure.kind == "user" and not has_new_source) or job.tries >= job.max_tries:
             notify_failed(service, db, job, failure.code, failure.error)
 
     again = fail(service.queue, job, failure.kind, f"{failure.code}: {failure.error}", publish)
@@ -302,7 +306,7 @@ def forget_upload(service: Service, job_id: str) -> None:
 def cancel_job(service: Service, job_id: str) -> Job:  # as it is now
     "Cancel a job and notify its backend"
     cancel(service.queue, service.job(job_id))
-    send_missing_finals(service, time.time() - 60)
+    send_missing_finals(service, time.time() - _DAY)
     forget_upload(service, job_id)
     service.deliverer.wake()
     return service.job(job_id)
@@ -322,6 +326,15 @@ def start(service: Service) -> None:
 
 def stop(service: Service) -> None:
     "Take no more work, wait `server.shutdown_timeout` for the current stage, deliver callbacks that are due"
+    stop_worker(service)
+    with suppress(sqlite3.Error):
+        send_missing_finals(service, time.time() - _DAY)
+    waiting = service.deliverer.stop(5)
+    _log.info("stopped", extra={"more": {"callbacks_waiting": waiting}})
+
+
+def stop_worker(service: Service) -> None:
+    "Take no more work, wait `server.shutdown_timeout` for the current stage, and give its job back"
     service.stopping.set()
     service.job_added.set()
     if service.worker:
@@ -330,10 +343,6 @@ def stop(service: Service) -> None:
         if service.worker.is_alive() and job:
             with suppress(LeaseLost, sqlite3.Error):
                 _return_to_queue(service, job)
-    with suppress(sqlite3.Error):
-        send_missing_finals(service, time.time() - 60)
-    waiting = service.deliverer.stop(5)
-    _log.info("stopped", extra={"more": {"callbacks_waiting": waiting}})
 
 
 def run_worker(service: Service) -> None:
@@ -348,7 +357,8 @@ def run_worker(service: Service) -> None:
             _work_once(service, owner)
             if time.monotonic() - cleaned_up > _DAY:
                 cleaned_up = time.monotonic()
-                clean_up(service)
+                if not service.is_runner:
+                    clean_up(service, at_start=service.runners == 1)
         except Exception as e:
             _log.error("the worker waits: %s", type(e).__name__)  # a full disk, a locked file: it passes
             service.stopping.wait(2)
@@ -359,7 +369,7 @@ def _work_once(service: Service, owner: str) -> None:
     "Work on the next job, or wait for one"
     job = claim(service.queue, owner, service.lease)
     if job is None:
-        send_missing_finals(service, time.time() - 3600)
+        send_missing_finals(service, time.time() - _DAY)  # the clock may have been set forward since
         service.job_added.wait(0.5)
         return
     service.current_job = job
@@ -388,7 +398,9 @@ def _load_models(service: Service) -> None:
     assets = files("ecg_audio_nb") / "assets"
     fetch = service.settings.fetch.model_copy(update={"media_roots": (str(assets),)})
     try:
-        analyze(str(assets / "sample.mp4"), service.settings.model_copy(update={"fetch": fetch}))
+        runtime = service.settings.runtime.model_copy(update={"checkpoints": False})  # all models shall run
+        settings = service.settings.model_copy(update={"fetch": fetch, "runtime": runtime})
+        analyze(str(assets / "sample.mp4"), settings)
         service.models_loaded = True
         service.languages = known_languages(service.settings)
     except Exception as e:

@@ -56,7 +56,7 @@ class _Figures:
         ).fetchone()
         yield _gauges("ecg_jobs", "jobs by state", counts(queue))
         yield _gauge("ecg_queue_depth", "jobs that wait", depth)
-        age = time.time() - oldest if oldest else 0
+        age = max(0, time.time() - oldest) if oldest else 0
         yield _gauge("ecg_queue_age_seconds", "age of the job that waits longest", age)
 
     def _stages(self):

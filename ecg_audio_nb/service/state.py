@@ -9,6 +9,7 @@ Everything that must last lies in `ECG_DATA_DIR/service`, a folder as `ecg batch
 | `results/HASH.json` | a result, under the SHA-256 of its job's id |
 | `uploads/` | uploaded files, until their jobs have ended |
 | `tmp/` | temporary files; emptied at each start |
+| `checkpoints/` | what stages made, at most `runtime.checkpoints_max_mb`, no longer than `server.keep_days` |
 | `lock` | held by the one process that serves from this folder |
 """
 
@@ -19,12 +20,14 @@ import os
 import shutil
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from ecg_audio_nb.audio.fetch import FetchError, check_callback
 from ecg_audio_nb.batch.queue import Job, LEASE, Queue, get, list_jobs, prune
+from ecg_audio_nb.checkpoints import Checkpoints, entries
 from ecg_audio_nb.service.limits import RateLimit
 from ecg_audio_nb.service.models import short_callback
 from ecg_audio_nb.service.problems import redact_text
@@ -49,15 +52,18 @@ class Service:
         secret: str | None = None,  # `ECG_WEBHOOK_SECRET`: signs callbacks
         delivery: Delivery = Delivery(),
         lease: float = LEASE,  # seconds
+        is_runner: bool = False,  # True: a process of `gpu_runners`, with the settings of its service
     ):
         self.limits, self.lease = limits or server_settings(), lease
         self.backend_url = _own_backend(backend)
-        self.root = Path(os.path.abspath(settings.runtime.data_dir)) / "service"
+        folder = Path(os.path.abspath(settings.runtime.data_dir))
+        self.is_runner, self.root = is_runner, folder if is_runner else folder / "service"
         self.results, self.uploads, self.tmp = self.root / "results", self.root / "uploads", self.root / "tmp"
-        self.settings = restrict(settings, self)
-        self._lock_file = _lock(self)
+        self.settings = settings if is_runner else restrict(settings, self)
+        self._lock_file = None if is_runner else _lock(self)
         self.queue = Queue(self.root / ".jobs/queue.sqlite")
         prepare(self.queue)
+        self.runners = 1  # how many jobs are worked on at a time; see `gpu_runners`
         self.stopping = threading.Event()  # no more work is taken
         self.job_added = threading.Event()  # the worker looks at the queue now
         self.submit_lock = threading.Lock()
@@ -100,7 +106,8 @@ class Service:
     def close(self) -> None:
         "Release the folder and this thread's connection to the queue"
         self.queue.close()
-        self._lock_file.close()
+        if self._lock_file:
+            self._lock_file.close()
 
 
 def _own_backend(base: str | None) -> str | None:
@@ -132,14 +139,17 @@ def _lock(service: Service):
 
 
 def restrict(settings: Settings, service: Service) -> Settings:
-    "Adapt settings to sources that strangers name: uploads are readable, temporary files have one place"
+    "Adapt settings to strangers' sources: uploads are readable, temporary files and checkpoints have one place"
     fetch = settings.fetch.model_copy(
         update={
             "media_roots": (*settings.fetch.media_roots, str(service.uploads)),
             "public_only": not service.limits.allow_private,
         }
     )
-    runtime = settings.runtime.model_copy(update={"data_dir": service.root})
+    has_checkpoints = settings.runtime.checkpoints is not False  # a job that was killed goes on from them
+    runtime = settings.runtime.model_copy(
+        update={"data_dir": service.root, "checkpoints": has_checkpoints}
+    )
     return settings.model_copy(update={"fetch": fetch, "runtime": runtime})
 
 
@@ -174,10 +184,13 @@ def trace_headers(service: Service, message: Message) -> dict[str, str]:
     return {"traceparent": trace} if trace else {}
 
 
-def clean_up(service: Service) -> None:
+def clean_up(
+    service: Service,
+    at_start: bool = True,  # False: jobs may run in other processes, so temporary files stay
+) -> None:
     "Delete what a killed service left, and what is older than `server.keep_days`"
     queue, before = service.queue, time.time() - 86400 * service.limits.keep_days
-    for path in service.tmp.iterdir():
+    for path in service.tmp.iterdir() if at_start else ():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
@@ -185,6 +198,16 @@ def clean_up(service: Service) -> None:
     prune(queue, before)
     prune_messages(queue, before)
     _delete_orphans(service)
+    _delete_old_checkpoints(service, before)
+
+
+def _delete_old_checkpoints(service: Service, before: float) -> None:
+    "Delete checkpoints that nobody has used since a time: they hold what people said, as results do"
+    folder = service.root / "checkpoints"
+    for used, _, path in entries(Checkpoints(folder)):
+        if used < before:
+            with suppress(OSError):
+                path.unlink()
 
 
 def _delete_orphans(service: Service) -> None:

@@ -1,9 +1,10 @@
 """From a request to a row of the queue: what may be asked for, who may see it, and whether there is room
 
-A job's id is the caller's. The same id with the same parameters is the same job, answered as it stands; a
-URL that was signed anew is the same URL. With other parameters the id is refused (409). A recording that is
-sent without an id, while the same work of the same caller is in the queue, is that job; so is an upload
-whose job was done within the last hour.
+A job's id is the caller's. The same id with the same parameters is the same job, answered as it stands. A URL
+that was signed anew is the same URL: the job takes it, and runs again if it failed because the old one could
+not be fetched. With other parameters the id is refused (409). A recording that is sent without an id, while the
+same work of the same caller is in the queue, is that job; so is an upload whose job was done within the last
+hour.
 
 | who asks for too much | answer |
 | --- | --- |
@@ -24,10 +25,11 @@ import statistics
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 
 from ecg_audio_nb.audio.fetch import _check as check_fetch_rules
 from ecg_audio_nb.audio.fetch import read_problem, source_stem, strip_signature
-from ecg_audio_nb.batch.queue import Job, add, counts
+from ecg_audio_nb.batch.queue import Job, add, counts, retry
 from ecg_audio_nb.core.files import safe_name
 from ecg_audio_nb.service.models import Accepted, job_status
 from ecg_audio_nb.service.problems import Problem, invalid_request, redact_text
@@ -206,12 +208,19 @@ def submit(
             Problem(503, "the service is stopping; send it again in a moment", retry_after=10) for _ in jobs
         ]
     with service.submit_lock:
-        room, refused = _Room(service), {}
+        room, refused, renewed = _Room(service), {}, []
         for n, job in enumerate(jobs):
-            problem = room.take(job) if service.job(job.id) is None else None
+            known = service.job(job.id)
+            is_renewed = known is not None and _is_mended(known, job)
+            problem = room.take(job) if known is None or is_renewed else None
             if problem:
                 refused[n] = problem
-        stored = iter(add(service.queue, [job for n, job in enumerate(jobs) if n not in refused]))
+            elif is_renewed:
+                renewed.append(known)
+        taken = [job for n, job in enumerate(jobs) if n not in refused]
+        added = add(service.queue, taken, takes_source=_is_signed_anew)
+        again = {job.id: job for job in retry(service.queue, renewed)}
+        stored = iter([(again.get(job.id, job), new) for job, new in added])
     service.job_added.set()
     return [
         refused[n] if n in refused else _same_or_conflict(job, *next(stored)) for n, job in enumerate(jobs)
@@ -222,6 +231,8 @@ def submit_or_attach(service: Service, job: Job) -> tuple[Job, bool] | Problem:
     "Put one job into the queue as `submit` does; one without an id of its own is the same work under any id"
     with service.attach_lock:
         known = None if job.task["named"] else _same_work(service, job)
+        if known and _is_signed_anew(known, job):
+            return submit(service, [replace(job, id=known.id)])[0]
         return (known, False) if known else submit(service, [job])[0]
 
 
@@ -239,6 +250,18 @@ def _same_work(service: Service, job: Job) -> Job | None:
     return service.job(row["id"]) if row else None
 
 
+def _is_signed_anew(known: Job, job: Job) -> bool:
+    "Whether a job names the URL of a known one, with another signature"
+    is_url = "://" in known.source and "://" in job.source
+    return is_url and known.source != job.source and known.task.get("digest") == job.task["digest"]
+
+
+def _is_mended(known: Job, job: Job) -> bool:
+    "Whether a known job failed because its URL could not be fetched, and comes with a fresh one"
+    failed = known.state == "failed" and (known.error or "").startswith("DOWNLOAD_ERROR")
+    return failed and _is_signed_anew(known, job)
+
+
 def _same_or_conflict(job: Job, stored: Job, new: bool) -> tuple[Job, bool] | Problem:
     if stored.task.get("digest") == job.task["digest"]:
         return stored, new
@@ -253,11 +276,12 @@ def estimate_seconds(
 ) -> int | None:  # None: no job was done yet
     "Estimate how long jobs take: as long as the median of the latest 20"
     rows = service.queue.db.execute(
-        "select ended-started from jobs where state='done' order by ended desc limit 20"
+        """select ended_at - began_at from attempts where outcome='done' and ended_at not null
+        order by ended_at desc limit 20"""
     ).fetchall()
     if not rows:
         return None
-    return round(n_jobs * statistics.median(row[0] for row in rows))
+    return round(n_jobs * statistics.median(row[0] for row in rows) / service.runners)
 
 
 def estimate_next(service: Service) -> int | None:  # seconds

@@ -65,6 +65,7 @@ from datetime import datetime, timezone
 from urllib.parse import urlsplit, urlunsplit
 
 from ecg_audio_nb.audio.fetch import redact
+from ecg_audio_nb.batch.clock import steady_now
 from ecg_audio_nb.batch.queue import Queue, back_off, owner_exited, owner_name
 from ecg_audio_nb.core.extras import require
 from ecg_audio_nb.schema import Analysis, to_dict
@@ -181,6 +182,9 @@ def prepare(queue: Queue) -> None:
     with queue.transaction() as db:
         for statement in _TABLES.strip().split(";\n"):
             db.execute(statement)
+        # the clock may have been set back since the machine started
+        longest = steady_now(db) + Delivery.lease
+        db.execute("update outbox set lease=min(lease, ?) where state='sending'", (longest,))
 
 
 @dataclass(frozen=True)
@@ -196,7 +200,7 @@ class Message:
     tries: int  # how often it was sent
     refusals: int  # how many of these were answered with 3xx or 4xx
     waited: float  # seconds of back-off so far; the time in which no process ran does not count
-    due: float  # not before this time, seconds since 1970
+    due: float  # not before this steady time (`batch.clock`)
     status: int | None  # of the last answer; None: there was none
     answer: str | None  # its first 200 characters, or what went wrong
     created: float  # seconds since 1970
@@ -233,12 +237,12 @@ def enqueue(
         )
         return message_id
     db.execute("delete from outbox where job=? and state='waiting' and not final", (job_id,))
-    now = time.time()
+    now, due = time.time(), steady_now(db)
     state, ended = ("gone", now) if earlier.gone else ("waiting", None)
     db.execute(
         """insert into outbox(id, job, url, host, body, final, closes, progress, state, due, created, ended)
         values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
-        (message_id, job_id, url, _host(url), text, final, final, progress, state, now, now, ended),
+        (message_id, job_id, url, _host(url), text, final, final, progress, state, due, now, ended),
     )
     return message_id
 
@@ -339,7 +343,7 @@ def _wait_again(db, seq: int) -> sqlite3.Row:
     return db.execute(
         """update outbox set state='waiting', tries=0, refusals=0, waited=0, due=?, ended=null
         where seq=? returning *""",
-        (time.time(), seq),
+        (steady_now(db), seq),
     ).fetchone()
 
 
@@ -489,8 +493,8 @@ def claim_due(
     settings: Delivery = Delivery(),
 ) -> list[Message]:  # now `sending`, in the order they were written
     "Take messages whose time has come; those of dead processes wait again first"
-    now = time.time()
     with queue.transaction() as db:
+        now = steady_now(db)
         for row in db.execute("select seq, owner, lease from outbox where state='sending'").fetchall():
             if row["lease"] < now or owner_exited(row["owner"]):
                 _return_to_waiting(db, "seq=?", row["seq"], "cut off: its process ended")
@@ -536,10 +540,10 @@ def record_results(
     with queue.transaction() as db:
         for message, result in results:
             state, wait = _next_state(message, result, settings)
-            now = time.time()
+            now, steady = time.time(), steady_now(db)
             values = {
                 "state": state,
-                "due": now + wait,
+                "due": steady + wait,
                 "wait": wait,
                 "refused": int(classify(result) == "refused"),
                 "status": result.status,
@@ -551,7 +555,7 @@ def record_results(
                 "tries": message.tries,
             }
             if db.execute(_RECORD, values).rowcount:
-                _update_others(db, message, result, state, now)
+                _update_others(db, message, result, state, now, steady)
 
 
 _RECORD = """
@@ -587,13 +591,15 @@ def _wait_before_retry(message: Message, result: DeliveryResult, settings: Deliv
     return back_off(tries, settings.first_wait, settings.max_wait) * settings.time_scale
 
 
-def _update_others(db, message: Message, result: DeliveryResult, state: str, now: float) -> None:
+def _update_others(
+    db, message: Message, result: DeliveryResult, state: str, now: float, steady: float
+) -> None:
     "Apply what a try means for other messages"
     pause = _asked_pause(result)
     if pause:
         db.execute(
             "insert into outbox_pauses values(?1, ?2) on conflict(host) do update set until=max(until, ?2)",
-            (_host(message.url), now + pause),
+            (_host(message.url), steady + pause),
         )
     if result.takes_gzip is not None:
         db.execute(
@@ -907,7 +913,8 @@ class Deliverer:
         return bool(self._in_flight)
 
     def _renew_leases(self):
-        rows = [(time.time() + self.settings.lease, message_id, self.owner) for message_id in self._in_flight]
+        until = steady_now(self.queue.db) + self.settings.lease
+        rows = [(until, message_id, self.owner) for message_id in self._in_flight]
         with self.queue.transaction() as db:
             db.executemany("update outbox set lease=? where id=? and owner=? and state='sending'", rows)
 

@@ -144,6 +144,10 @@ class _TrunkFrames:
     def end(self): return self.start + len(self.values)
 
     def move(self, start, end):
+        if start > self.end: # an earlier run embedded what lies before; windows of the trunk are aligned
+            aligned = start // TRUNK_WINDOW * TRUNK_WINDOW
+            self.start, self.values = start, self.compute(aligned, end)[start - aligned:]
+            return
         self.values, self.start = self.values[start - self.start:], start
         self.values = np.concatenate([self.values, self.compute(self.end, end)])
 
@@ -233,6 +237,7 @@ def extract_embeddings(
     activity:Activity, # of the same file, with windows every `STEP`
     runtime:RuntimeSettings=RuntimeSettings(),
     on_progress:Callable[[float], None]=lambda fraction: None, # called with the fraction done, 0 to 1
+    parts=None, # stores what is done: `checkpoints.Parts`; None: nothing is stored
 )->SpeakerEmbeddings:
     "Run the voice encoder over a file; this step takes nearly all of the time"
     session, threads = onnx_session("voice_encoder", 1, runtime.device), available_threads(runtime.threads)
@@ -245,14 +250,16 @@ def extract_embeddings(
     sliding, done = np.zeros((-(-n * SLIDING_RATE // FRAME_RATE), 192), np.float16), 0
     for first in range(0, len(local), BLOCK):
         last = min(first + BLOCK, len(local))
-        at_end = last == len(local)
-        trunk.move(max(0, first * _STEP_FRAMES - SLIDING_RADIUS), n if at_end else _block_end(last - 1))
-        for w in range(first, last):
-            mask, of_window = embed_window(local[w], trunk.window(w * _STEP_FRAMES))
-            masks.append(mask)
-            embeddings.append(of_window)
-        until = len(sliding) if at_end else (trunk.end - SLIDING_RADIUS) // _SLIDING_STEP
-        sliding[done:until] = _embed_sliding(trunk, speech, done, until)
+        end = n if last == len(local) else _block_end(last - 1)
+        until = len(sliding) if last == len(local) else (end - SLIDING_RADIUS) // _SLIDING_STEP
+        def work(first=first, last=last, end=end, done=done, until=until):
+            trunk.move(max(0, first * _STEP_FRAMES - SLIDING_RADIUS), end)
+            windows = [embed_window(local[w], trunk.window(w * _STEP_FRAMES)) for w in range(first, last)]
+            return windows, _embed_sliding(trunk, speech, done, until)
+        of_block = work() if parts is None else parts.get_or_compute(["embeddings", first], work)
+        windows, sliding[done:until] = of_block
+        masks += [mask for mask, _ in windows]
+        embeddings += [of_window for _, of_window in windows]
         done = until
         on_progress(last / len(local))
     level = block_energy(audio.samples[:len(audio.samples) // 160 * 160], 160)

@@ -49,10 +49,12 @@ class PackagedDiarizer:
     ):
         self.settings, self.runtime = settings.diarize, settings.runtime
 
-    def embed(self, audio, activity, on_progress=lambda fraction: None)->SpeakerEmbeddings:
-        "Compute the embeddings, which no setting changes; raises `ValueError` for contradictory bounds"
+    def embed(self, audio, activity, on_progress=lambda fraction: None, parts=None)->SpeakerEmbeddings:
+        """Compute the embeddings, which no setting changes; raises `ValueError` for contradictory bounds
+
+        `parts` stores each minute that is done (`checkpoints.Parts`), so that a killed run goes on."""
         check_bounds(self.settings)
-        return extract_embeddings(audio, activity, self.runtime, on_progress)
+        return extract_embeddings(audio, activity, self.runtime, on_progress, parts)
 
     def cluster(self, embeddings, activity)->Diarization:
         "Cluster embeddings into speakers; raises `ValueError` for contradictory bounds"

@@ -252,13 +252,18 @@ def detect_with_other_model(
 # %% ../../nbs/13_transcribe.ipynb #ad30fb12
 class _Transcription:
     "State of one call of `WhisperTranscriber.transcribe`"
-    def __init__(self, engine, audio, regions, spans, on_progress):
+    def __init__(self, engine, audio, regions, spans, on_progress, parts=None):
         self.engine, self.whisper, self.settings = engine, engine.whisper, engine.settings.transcribe
         self.audio, self.regions, self.spans, self.on_progress = audio, regions, spans, on_progress
+        self.parts = parts # stores what is decoded, with a method `get_or_compute`; None: nothing is stored
         self.batches = AdaptiveBatch("transcribe", engine.initial_batch_size(), engine.key)
         self.encoded = {} # chunks of a batch -> encoder's output, of the batches whose language was detected
         self.seconds = 0.0 # decoded
         self.workers = 2 if engine.device == "cpu" else 1
+
+    def get_or_compute(self, name, work):
+        "Take what an earlier run stored, or do the work"
+        return work() if self.parts is None else self.parts.get_or_compute(name, work)
 
     def encode(self, spans):
         return self.whisper.encode([self.audio.cut(*span).samples for span in spans])
@@ -295,17 +300,24 @@ def _find_language(run, code):
     "Code, probability, warnings"
     if code != "auto": return code, None, ()
     if not run.whisper.multilingual: return "en", None, _warn_of_other_language(run)
-    def detect(batch):
-        batch = tuple(batch)
-        run.encoded[batch] = run.encode(batch)
-        return run.whisper.network.detect_language(run.encoded[batch])
     detected = []
-    for batch in run.make_batches(sample_evenly(run.spans)): detected += run.batches(detect, batch)
+    for batch in run.make_batches(sample_evenly(run.spans)): detected += _detect_batch(run, batch)
     code, p = vote_language(detected)
     if p >= MIN_LANGUAGE_PROBABILITY: return code, p, ()
     note = (f"transcribe: the language {code} is a guess (probability {p:.2f}). "
             "If you know it, set transcribe.language")
     return code, p, (note,)
+
+def _detect_batch(run, batch):
+    "Languages and their probabilities, for each chunk of a batch"
+    def detect(part):
+        part = tuple(part)
+        run.encoded[part] = run.encode(part)
+        return run.whisper.network.detect_language(run.encoded[part])
+    detected = run.get_or_compute(["language", batch], lambda: run.batches(detect, batch))
+    was_stored = not any(span in part for part in run.encoded for span in batch)
+    if was_stored: run.encoded[batch] = None
+    return detected
 
 def _warn_of_other_language(run):
     "Warnings about speech that an English-only model is given"
@@ -324,7 +336,12 @@ def _decode_all(run, code):
     detected = {span for batch in run.encoded for span in batch}
     rest = [span for span in run.spans if span not in detected]
     batches = [*run.encoded, *run.make_batches(rest)]
-    def work(batch): return run.batches(lambda part: _decode_batch(run, tuple(part), code), batch)
+    def decode_parts(batch): return run.batches(lambda part: _decode_batch(run, tuple(part), code), batch)
+    def work(batch):
+        decoded = run.get_or_compute(["decode", code, batch], lambda: decode_parts(batch))
+        run.seconds += sum(end - start for start, end in batch)
+        run.on_progress(min(1.0, run.seconds / sum(end - start for start, end in run.spans)))
+        return decoded
     decoded = []
     with ThreadPoolExecutor(run.workers) as pool:
         for of_batch in pool.map(work, batches):
@@ -334,10 +351,7 @@ def _decode_all(run, code):
 def _decode_batch(run, batch, code):
     "For each chunk of a batch a list of (span, `DecodedChunk`): several where it was decoded in parts"
     decoded = run.decode(batch, code, run.encoded.pop(batch, None))
-    checked = [_retry(run, span, chunk, code) for span, chunk in zip(batch, decoded)]
-    run.seconds += sum(end - start for start, end in batch)
-    run.on_progress(min(1.0, run.seconds / sum(end - start for start, end in run.spans)))
-    return checked
+    return [_retry(run, span, chunk, code) for span, chunk in zip(batch, decoded)]
 
 # %% ../../nbs/13_transcribe.ipynb #0ac42ca6
 def _retry(run, span, chunk, code):
@@ -434,14 +448,17 @@ class WhisperTranscriber:
         return get_or_load(self.key, lambda: load_whisper(self.weights, self.device, self.compute, threads),
                            self.weights.mb)
 
-    def transcribe(self, audio, regions, language="auto", on_progress=lambda fraction: None)->Transcript:
-        "Recognize the words of the regions; raises `TranscribeError` for a language the model does not know"
+    def transcribe(self, audio, regions, language="auto", on_progress=lambda fraction: None, parts=None,
+    )->Transcript:
+        """Recognize the words of the regions; raises `TranscribeError` for a language the model does not know
+
+        `parts` stores each batch that is decoded (`checkpoints.Parts`), so that a killed run goes on."""
         info = weights_info(self.weights, "whisper", self.device, self.compute)
         longest = max_chunk_duration(self.settings.transcribe, self.whisper.multilingual)
         spans = make_chunks(audio, regions, longest)
         code = _check_language(self.whisper, language, self.settings.transcribe, self.weights.name)
         if not spans: return Transcript((), info)
-        run = _Transcription(self, audio, regions, spans, on_progress)
+        run = _Transcription(self, audio, regions, spans, on_progress, parts)
         return _transcribe(run, code, info)
 
     def initial_batch_size(self)->int:

@@ -59,17 +59,22 @@ def segmentation_scores(
     session, # of the segmentation network
     batch:int=32, # windows at a time
     step:float=STEP, # between windows, seconds
+    parts=None, # stores what is done, with a method `get_or_compute`: `checkpoints.Parts`
 )->np.ndarray: # float32, shape (windows, 293, 3): probability that a local speaker talks
     "Run the segmentation network over the file"
     size, hop = int(WINDOW * SAMPLE_RATE), int(step * SAMPLE_RATE)
     gain = peak_gain(samples)
     scores = np.empty((n_windows(len(samples), step), FRAMES, LOCAL_SPEAKERS), np.float32)
-    for first in range(0, len(scores), batch):
+    def run(first):
         windows = np.zeros((min(batch, len(scores) - first), 1, size), np.float32)
         for i, window in enumerate(windows):
             part = samples[(first + i) * hop:(first + i) * hop + size]
             window[0, :len(part)] = part * gain
-        scores[first:first + len(windows)] = session.run(None, {"x": windows})[0]
+        return session.run(None, {"x": windows})[0]
+    for first in range(0, len(scores), batch):
+        def work(first=first): return run(first)
+        done = work() if parts is None else parts.get_or_compute(["segmentation", batch, first], work)
+        scores[first:first + len(done)] = done
     return scores
 
 # %% ../../nbs/12_vad.ipynb #3313adad
@@ -179,14 +184,17 @@ def run_networks(
     audio:Audio, # 16 kHz mono
     runtime:RuntimeSettings=RuntimeSettings(),
     step:float=STEP, # between windows, seconds; the packaged diarizer needs `STEP`
+    parts=None, # stores what is done: `checkpoints.Parts`; None: nothing is stored
 )->VadScores:
-    "Run both networks over a file"
+    "Run both networks over a file; with `parts` a killed run goes on"
     threads, device = available_threads(runtime.threads), runtime.device
     segmentation = onnx_session("segmentation", threads, device)
     silero = onnx_session("silero_vad", 1, "cpu")
+    def run_silero(): return silero_scores(audio.samples, silero)
     with ThreadPoolExecutor(1) as pool:
-        second = pool.submit(silero_scores, audio.samples, silero)
-        local = segmentation_scores(audio.samples, segmentation, step=step)
+        if parts is None: second = pool.submit(run_silero)
+        else: second = pool.submit(parts.get_or_compute, ["silero"], run_silero)
+        local = segmentation_scores(audio.samples, segmentation, step=step, parts=parts)
     models = packaged_info("segmentation", segmentation), packaged_info("silero_vad", silero)
     return VadScores(local, second.result(), len(audio.samples), step, models)
 

@@ -296,7 +296,7 @@ ANSWERS = [
     ("endless", {"timeout": 3}, "longer than fetch.timeout = 3 s"),
     ("drip", {"timeout": 3}, "longer than fetch.timeout = 3 s"),
     ("silent", {"timeout": 3}, "longer than fetch.timeout = 3 s"),
-    ("status/403", {}, "the server answered 403; it may have expired"),
+    ("status/403", {}, "the signed URL has expired, or its signature is wrong (403); sign it again"),
     ("status/404", {}, "nothing is there (404)"),
     ("status/503", {}, "the server answered 503; try again later"),
     ("circle", {}, "redirects in a circle"),

@@ -10,13 +10,14 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from batch_helpers import kill_batch_parts, leftovers, notebook, share_a_queue
+from batch_helpers import ecg, kill_batch_parts, leftovers, notebook, recordings, share_a_queue
 from ecg_audio_nb.batch.failures import BatchError
 from ecg_audio_nb.batch.leases import LeaseKeeper, job_hook
 from ecg_audio_nb.batch.queue import Queue, attempts, claim, find, finish, list_jobs, owner_name, retry
 from ecg_audio_nb.batch.spec import BatchSpec, enqueue
 from ecg_audio_nb.batch.stores import FolderStore
 from ecg_audio_nb.batch.workers import LocalWorkers, run_job, run_locally, summarize_result, work
+from ecg_audio_nb.core import system
 from waiting import until
 
 
@@ -108,13 +109,43 @@ def test_a_lost_lease_stops_the_work(queue, store, tmp_path, inbox):
 def test_of_several_cards_each_runner_has_its_own(monkeypatch):
     from ecg_audio_nb.batch import workers as module
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setattr(module, "gpus", lambda: ("570", ("T4", "T4")))
-    assert [module._worker_env(i)["CUDA_VISIBLE_DEVICES"] for i in range(3)] == ["0", "1", "0"]
+    monkeypatch.setattr(system, "gpus", lambda: ("570", ("T4", "T4")))
+    def seen(n): return [module._worker_env(i).get("CUDA_VISIBLE_DEVICES") for i in range(n)]
+    assert seen(3) == ["0", "1", "0"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
-    assert module._worker_env(0)["CUDA_VISIBLE_DEVICES"] == "3"
+    assert seen(2) == ["3", "3"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-8932f937, 2,1")
+    assert seen(4) == ["GPU-8932f937", "2", "1", "GPU-8932f937"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,-1,0")
+    assert system.visible_gpus() == ["1"] and seen(1) == ["1,-1,0"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert system.visible_gpus() == [] and seen(1) == [""]
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
-    monkeypatch.setattr(module, "gpus", lambda: (None, ()))
-    assert "CUDA_VISIBLE_DEVICES" not in module._worker_env(0)
+    monkeypatch.setattr(system, "gpus", lambda: (None, ()))
+    assert seen(1) == [None]
+
+
+@pytest.mark.parametrize("gpus, profile, given, number", [
+    (("T4",) * 4, None, {}, 4), ((), None, {}, 1), (("T4",) * 4, "cpu", {}, 1),
+    (("T4",) * 4, None, {"runtime.device": "cpu"}, 1), (("T4",) * 4, "cpu", {"runtime.device": "auto"}, 4),
+])  # fmt: skip
+def test_without_a_number_there_is_a_runner_for_each_gpu(monkeypatch, gpus, profile, given, number):
+    from ecg_audio_nb.batch import workers as module
+    from ecg_audio_nb.batch.spec import BatchSpec, job_notebook
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(system, "gpus", lambda: ("570", gpus))
+    assert module.default_number(BatchSpec(job_notebook("analyze"), profile, given)) == number
+
+
+def test_each_runner_of_a_batch_sees_a_gpu_of_its_own(tmp_path):
+    "Three devices, three runners, each with its own"
+    write = "import os, time\ntime.sleep(2)\nopen('gpu.txt', 'w').write(os.environ['CUDA_VISIBLE_DEVICES'])"
+    path, sources = notebook(tmp_path / "nb.ipynb", write), recordings(tmp_path / "in", 6)
+    env = os.environ | {"CUDA_VISIBLE_DEVICES": "7,5,6"}
+    p = ecg("batch", *sources, "-o", tmp_path / "out", "--notebook", path, env=env, merge=True)
+    said, _ = p.communicate(timeout=300)
+    assert p.returncode == 0, said
+    assert {(tmp_path / "out" / s.stem / "gpu.txt").read_text() for s in sources} == {"7", "5", "6"}
 
 
 def test_one_kernel_does_all_jobs_though_their_folders_go(tmp_path, queue, store, inbox):

@@ -15,7 +15,6 @@ from typer.testing import CliRunner
 from ecg_audio_nb.batch.queue import Job, Queue, add, claim, fail, find, finish, owner_name
 from ecg_audio_nb.cli import app
 from ecg_audio_nb.cli.analyze import Outcome, output_stems, print_summary
-from ecg_audio_nb.cli.batch import parse_params
 from ecg_audio_nb.cli.models import _required
 from ecg_audio_nb.cli.options import overrides
 from ecg_audio_nb.settings import known_keys, load_settings
@@ -45,12 +44,6 @@ def test_settings_of_the_command_line():
 def test_names_of_results_differ_also_without_case():
     sources = ["a/talk.mp4", "b/Talk.wav", "https://x.org/my%20talk.mp4?key=1", "c/talk.mp4"]
     assert output_stems(sources) == ["talk", "Talk-2", "my talk", "talk-3"]
-
-
-def test_parameters_of_a_notebook_are_json_and_settings_are_text():
-    given = {"repeats": "5", "note": "take 2", "mend": "True", "none": "None", "list": "[1, 2]"}
-    assert parse_params(given) == {"repeats": 5, "note": "take 2", "mend": True, "none": None, "list": [1, 2]}
-    assert parse_params({"media.end": "5", "number": 5}) == {"media.end": "5", "number": 5}
 
 
 # Help

@@ -3,8 +3,12 @@ import os
 
 import pytest
 
+from ecg_audio_nb.audio.fetch import FetchError
+from ecg_audio_nb.batch.queue import claim, fail, owner_name
 from ecg_audio_nb.core.files import PACKAGE
+from ecg_audio_nb.service import jobs
 from ecg_audio_nb.service.app import ServerError, Service, serve
+from ecg_audio_nb.service.jobs import work_on
 from ecg_audio_nb.service.models import SENTENCES, ProcessRequest, status_message, explain_invalid, job_status
 from ecg_audio_nb.service.problems import Problem
 from ecg_audio_nb.service.state import clean_up
@@ -99,3 +103,50 @@ def test_a_refused_backend_is_told_the_way_out(make_service):
     with pytest.raises(Problem, match="ECG_BACKEND_URL.*fetch.callback_hosts") as e:
         callback_for(service, "http://127.0.0.1:9000")
     assert e.value.status == 422
+
+
+# A URL that was signed anew
+
+URL = "https://x.org/a.mp4?v=2&X-Amz-Signature="
+
+def post(service, signature, language="auto"):
+    [answer] = submit(service, [to_job(service, "talk-1", f"{URL}{signature}", language)])
+    return answer
+
+def test_a_job_that_waits_takes_the_fresh_url(service):
+    post(service, "OLD")
+    job, new = post(service, "NEW")
+    assert (job.source, job.state, new) == (f"{URL}NEW", "queued", False)
+    assert post(service, "OTHER", "ko").status == 409
+    assert service.job("talk-1").source == f"{URL}NEW", "another job's URL changes nothing"
+
+def test_a_job_whose_url_expired_runs_again_with_the_fresh_one(service):
+    post(service, "OLD")
+    fail(service.queue, claim(service.queue, owner_name()), "user", "DOWNLOAD_ERROR: the signed URL has expired")
+    assert post(service, "OLD")[0].state == "failed", "the same URL is the same answer"
+    job, new = post(service, "NEW")
+    assert (job.state, job.source, job.tries, new) == ("queued", f"{URL}NEW", 0, False)
+
+def test_a_job_whose_recording_is_bad_does_not_run_again(service):
+    post(service, "OLD")
+    fail(service.queue, claim(service.queue, owner_name()), "user", "MEDIA_ERROR: it has no audio stream")
+    assert post(service, "NEW")[0].state == "failed"
+
+def test_a_fresh_url_that_comes_during_the_attempt_is_tried(service, monkeypatch):
+    "The final message waits for it too"
+    seen = []
+    def post_with(signature):
+        job = to_job(service, "talk-1", URL + signature, callback=service.backend_url)
+        return submit(service, [job])
+    def analyze(source, *_):
+        seen.append(source)
+        if len(seen) == 1: post_with("NEW")
+        raise FetchError("https://x.org/a.mp4: the signed URL has expired (403); sign it again")
+    monkeypatch.setattr(jobs, "analyze", analyze)
+    service.backend_url = "http://127.0.0.1:1/api/upload-video/result"
+    post_with("OLD")
+    def final(): return service.queue.db.execute("select count(*) from outbox where closes").fetchone()[0]
+    work_on(service, claim(service.queue, owner_name()))
+    assert (service.job("talk-1").state, final()) == ("queued", 0)
+    work_on(service, claim(service.queue, owner_name()))
+    assert (service.job("talk-1").state, final(), seen) == ("failed", 1, [f"{URL}OLD", f"{URL}NEW"])

@@ -1,5 +1,5 @@
 """What becomes of a job: progress, failures, one job done here and now, a worker that lives on"""
-import json, sqlite3, threading
+import json, os, sqlite3, threading, time
 
 
 from ecg_audio_nb.core.files import PACKAGE
@@ -12,6 +12,7 @@ from ecg_audio_nb.service import jobs
 from ecg_audio_nb.service.app import ServerSettings
 from ecg_audio_nb.service.jobs import Progress, classify_failure, work_on
 from ecg_audio_nb.service.models import job_status
+from ecg_audio_nb.service.state import clean_up
 from ecg_audio_nb.service.submission import estimate_seconds, submit, to_job
 
 
@@ -48,6 +49,41 @@ def test_a_job_is_done_here_and_now(service):
         True,
     )
     assert isinstance(from_dict(json.loads(service.result_path("talk-1").read_text())), Analysis)
+
+def test_a_job_that_was_given_back_goes_on_from_its_checkpoints(service, monkeypatch):
+    seen, true = [], jobs.analyze
+    def analyze(source, settings, hook):
+        def on_event(event):
+            if event.status == "done":
+                seen.append((event.stage, event.from_cache))
+                if event.stage == "align": service.stopping.set()
+                if event.stage == "align": hook.keeper.stop.set()
+            hook(event)
+        return true(source, settings, on_event)
+    monkeypatch.setattr(jobs, "analyze", analyze)
+    submit(service, [to_job(service, "talk-1", str(PACKAGE / "assets/sample.mp4"))])
+    work_on(service, claim(service.queue, owner_name()))
+    assert service.job("talk-1").state == "queued" and ("transcribe", False) in seen
+    seen.clear()
+    service.stopping.clear()
+    monkeypatch.setattr(jobs, "analyze", lambda source, settings, hook: true(
+        source, settings, lambda e: (e.status == "done" and seen.append((e.stage, e.from_cache)), hook(e))))
+    work_on(service, claim(service.queue, owner_name()))
+    job = service.job("talk-1")
+    assert (job.state, job.tries) == ("done", 1)
+    assert {("transcribe", True), ("align", True), ("voice", True)} <= set(seen)
+
+def test_checkpoints_can_be_switched_off_and_end_with_the_results(service, make_service, monkeypatch):
+    folder = service.root / "checkpoints/ab"
+    folder.mkdir(parents=True)
+    for name, seconds in (("old.npz", 31 * 86400), ("new.npz", 29 * 86400)):
+        (folder / name).touch()
+        os.utime(folder / name, (time.time() - seconds,) * 2)
+    clean_up(service)
+    assert [path.name for path in folder.iterdir()] == ["new.npz"]
+    assert service.settings.runtime.checkpoints is True
+    monkeypatch.setenv("ECG_RUNTIME__CHECKPOINTS", "false")
+    assert make_service().settings.runtime.checkpoints is False
 
 def test_a_locked_file_at_the_first_claim_does_not_end_the_worker(service, monkeypatch):
     errors, asked = iter([sqlite3.OperationalError("database is locked")]), threading.Event()
