@@ -350,10 +350,12 @@ def _has_own_name(match): # False: its references lie under another recording's 
 
 # %% ../../nbs/42_metrics.ipynb #11c56fad
 def _recordings(matches)->list[_Scored]:
-    "Leave out other results of a recording that are scored under its own name, such as corrected ones"
+    "Keep the results that have references; of those found by content alone, one for each recording"
     found = [m for m in matches if m.references]
-    named = {m.sha256 for m in found if _has_own_name(m)}
-    return [m for m in found if _has_own_name(m) or m.sha256 not in named]
+    scored = [m for m in found if _has_own_name(m)]
+    for m in sorted(found, key=lambda m: len(m.path.stem)): # `talk` before `talk.corrected`
+        if m.sha256 not in {other.sha256 for other in scored}: scored.append(m)
+    return sorted(scored, key=lambda m: m.path)
 
 def _check_claims(matches):
     "Refuse a reference that belongs to one of several recordings, and does not say to which"

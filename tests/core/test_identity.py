@@ -5,7 +5,16 @@ import unicodedata
 
 import pytest
 
-from ecg_audio_nb.core.identity import digest_comment, files_named, own_stem, owners_of, recorded_digest
+from ecg_audio_nb.core.identity import (
+    digest_comment,
+    file_of,
+    files_named,
+    known_owners,
+    own_stem,
+    owners_of,
+    recorded_digest,
+    remember_owner,
+)
 
 A, B = ("a" * 64, "b" * 64)
 
@@ -82,6 +91,7 @@ def test_a_recording_keeps_the_number_that_it_got_in_one_command(tmp_path):
     put_result(tmp_path, "rec-2", B)
     assert own_stem(tmp_path, "rec", B) == "rec-2"
     assert own_stem(tmp_path, "rec", A, proposed="rec-2") == "rec"
+    assert own_stem(tmp_path, "take", B) == "take"
     assert own_stem(tmp_path, "rec", A, proposed="rec-2", taken={"rec"}) == "rec-aaaaaaaa"
 
 
@@ -96,3 +106,51 @@ def test_names_are_taken_literally_and_in_every_form(tmp_path, stem):
 def test_where_the_digest_is_unknown_the_name_is_all_there_is(tmp_path):
     put_result(tmp_path, "rec", A)
     assert own_stem(tmp_path, "rec", None) == "rec"
+
+
+def test_captions_are_about_a_recording_too(tmp_path):
+    out, data = tmp_path / "out", tmp_path / "data"
+    out.mkdir()
+    (out / "rec.srt").write_text("1")
+    assert known_owners(data, out) == {} and own_stem(out, "rec", B, known={}) == "rec"
+    remember_owner(data, out, "rec", A)
+    known = known_owners(data, out)
+    assert known == {"rec": A} and known_owners(data, tmp_path) == {}
+    assert own_stem(out, "REC", A, known=known) == "REC" and own_stem(out, "rec", B, known=known) == "rec-bbbbbbbb"
+    (out / "rec.srt").unlink()
+    assert own_stem(out, "rec", B, known=known) == "rec"
+    put_result(out, "rec", B)
+    assert own_stem(out, "rec", B, known=known) == "rec", "what the files say counts more"
+
+
+def test_a_register_that_is_broken_or_cannot_be_written_is_no_error(tmp_path):
+    remember_owner(tmp_path, tmp_path, "rec", A)
+    [register] = (tmp_path / "names").iterdir()
+    for text in ("", "[1]", "{"):
+        register.write_text(text)
+        assert known_owners(tmp_path, tmp_path) == {}
+    (tmp_path / "file").write_text("")
+    remember_owner(tmp_path / "file", tmp_path, "rec", A)
+
+
+def test_a_copy_under_another_number_keeps_its_own_name(tmp_path):
+    put_result(tmp_path, "rec-2", A)
+    assert own_stem(tmp_path, "rec", A) == "rec"
+
+
+def test_the_file_of_a_recording(tmp_path):
+    put_result(tmp_path, "rec", A)
+    put_result(tmp_path, "rec-bbbbbbbb", B)
+    found = [file_of(tmp_path, "rec", ".json", sha256) for sha256 in (A, B, "c" * 64, None)]
+    assert [path and path.name for path in found] == ["rec.json", "rec-bbbbbbbb.json", None, "rec.json"]
+    (tmp_path / "old.json").write_text("{}")
+    assert file_of(tmp_path, "OLD", ".json", A) == tmp_path / "old.json"
+
+
+def test_on_a_system_that_tells_capitals_apart_each_keeps_its_own(tmp_path):
+    put_result(tmp_path, "Rec", A)
+    put_result(tmp_path, "rec", B)
+    if len(list(tmp_path.iterdir())) < 2:
+        pytest.skip("this file system does not tell capitals apart")
+    assert (own_stem(tmp_path, "Rec", A), own_stem(tmp_path, "rec", B)) == ("Rec", "rec")
+    assert file_of(tmp_path, "rec", ".json", B) == tmp_path / "rec.json"
