@@ -27,7 +27,11 @@ def correct(
         option("Style that the captions were exported in (default: found out).", "--style"),
     ] = None,
     force: Annotated[
-        bool, option("Take the file though few of its words are those of the result.", "--force")
+        bool,
+        option(
+            "Take the file though it is about another recording, or few of its words are those of the result.",
+            "--force",
+        ),
     ] = False,
 ):
     """Correct a result by an edited file: words, times, speakers.

@@ -7,6 +7,7 @@ that they are about, and whoever writes under a name asks `own_stem` whether ano
 | --- | --- |
 | a result, `.json` | `metadata.source_sha256` |
 | `.stm`, `.ctm`, `.rttm` | a comment: `;; source_sha256 HEX` |
+| `.eaf` (ELAN) | a property of the header: `source_sha256` |
 | any other, such as `.txt` | `NAME.sha256` beside it, as `sha256sum REC.wav > NAME.sha256` writes it |
 
 A file without a digest of its own has that of the files beside it with the same name. Captions and tables say
@@ -25,6 +26,7 @@ from ecg_audio_nb.core.digests import digest_of
 from ecg_audio_nb.core.files import WriteError, write_atomic
 
 __all__ = [
+    "digest_about",
     "digest_comment",
     "file_of",
     "files_named",
@@ -41,7 +43,8 @@ SIDECAR = ".sha256"
 _COMMENT = re.compile(rb"^;;[ \t]*source_sha256[ \t:=]+([0-9a-f]{64})\s*$", re.I | re.M)
 _KEY = re.compile(rb'"source_sha256"\s*:\s*"([0-9a-f]{64})"')
 _SUM = re.compile(rb"^\\?([0-9a-f]{64})(?:[ \t]|$)", re.I | re.M)
-_PATTERNS = {".json": _KEY, SIDECAR: _SUM, ".stm": _COMMENT, ".ctm": _COMMENT, ".rttm": _COMMENT}
+_PROPERTY = re.compile(rb'<PROPERTY NAME="source_sha256">\s*([0-9a-f]{64})\s*</PROPERTY>')
+_PATTERNS = {".json": _KEY, ".eaf": _PROPERTY, SIDECAR: _SUM} | dict.fromkeys((".stm", ".ctm", ".rttm"), _COMMENT)
 
 
 def digest_comment(sha256: str) -> str:
@@ -84,6 +87,14 @@ def owners_of(folder: str | os.PathLike, stem: str, exact: bool = False) -> set[
     form = str if exact else folded
     whole = [path for path in files_named(folder, stem) if form(path.stem) == form(stem)]
     return {digest for path in whole if (digest := recorded_digest(path))}
+
+
+def digest_about(path: str | os.PathLike) -> str | None:
+    "Return the SHA-256 of the recording that a file is about: what it names, or the files of its name beside it"
+    path = Path(path)
+    beside = owners_of(path.parent, path.stem)
+    digest = recorded_digest(path) or recorded_digest(path.with_suffix(SIDECAR))
+    return digest or (beside.pop() if len(beside) == 1 else None)
 
 
 def file_of(folder: str | os.PathLike, stem: str, suffix: str, sha256: str | None) -> Path | None:

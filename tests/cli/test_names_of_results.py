@@ -144,6 +144,25 @@ def test_a_corrected_result_replaces_no_other_recording_s(recordings):
     assert ecg("correct", "day2/rec.json", "--from", "day2/rec.srt", "-o", "day2/rec.json").exit_code == 0
 
 
+@pytest.mark.parametrize("form", ["srt", "eaf", "TextGrid"])
+def test_an_edited_file_of_another_recording_is_refused_though_its_words_are_alike(recordings, form):
+    for day, digit in (("day1", "1"), ("day2", "2")):
+        put(f"{day}/rec.json", made("hello world", digit * 64))
+        assert ecg("export", f"{day}/rec.json", "--formats", form).exit_code == 0
+    done = ecg("correct", "day2/rec.json", "--from", f"day1/rec.{form}")
+    assert done.exit_code == 1 and "about another recording" in done.stderr and "--force" in done.stderr
+    assert ecg("correct", "day2/rec.json", "--from", f"day1/rec.{form}", "--force").exit_code == 0
+    assert ecg("correct", "day2/rec.json", "--from", f"day2/rec.{form}").exit_code == 0
+
+
+def test_an_eaf_file_says_itself_which_recording_it_is_about(recordings):
+    put("day1/rec.json", made("hello world", "1" * 64))
+    put("day2/rec.json", made("hello world", "2" * 64))
+    ecg("export", "day1/rec.json", "--formats", "eaf", "-o", "elsewhere")
+    done = ecg("correct", "day2/rec.json", "--from", "elsewhere/rec.eaf")
+    assert done.exit_code == 1 and "about another recording" in done.stderr
+
+
 def test_scores_say_what_was_found_by_name_alone(recordings):
     put("results/day1/rec.json", made("hello world", "1" * 64))
     Path("references").mkdir()
