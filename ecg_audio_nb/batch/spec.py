@@ -183,7 +183,7 @@ def _input_digests(queue, parameters):
         if os.path.isfile(path):
             paths = [path]
         else:
-            paths = sorted(str(p) for p in Path(path).glob("*") if p.is_file())
+            paths = sorted(str(p) for p in Path(path).rglob("*") if p.is_file())
         yield key, [file_digest(queue, p) for p in paths]
 
 
