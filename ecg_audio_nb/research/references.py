@@ -20,7 +20,7 @@ __all__ = ['EvaluateError', 'Utterance', 'read_transcript', 'read_turns', 'read_
 
 # %% ../../nbs/40_references.ipynb #82f8508e
 import hashlib, os, re, unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from ..audio.fetch import source_stem
