@@ -121,6 +121,7 @@ def test_a_draft_of_unknown_content_is_nobody_s(tmp_path):
 
 
 def test_the_explorer_keeps_two_days_apart(tmp_path):
+    pytest.importorskip("anywidget", reason="needs the extra [lab]")
     given = {"transcribe.enabled": False, "diarize.enabled": False, "runtime.data_dir": str(tmp_path / "data")}
     folder, saved = tmp_path / "references", {}
     for day, pitch in (("day1", 200), ("day2", 300)):

@@ -29,7 +29,10 @@ def test_the_service_is_started_with_keys_on_the_port_that_is_published(words):
 
 def test_what_must_be_kept_lies_in_the_image_s_volume():
     text = DOCKERFILE.read_text()
-    assert re.search(r"^VOLUME /data$", text, re.M) and "ECG_DATA_DIR=/data" in text
+    places = dict(re.findall(r"\b([A-Z_]+)=(/\S+)", " ".join(re.findall(r"^ENV (.*)$", text, re.M))))
+    assert re.search(r"^VOLUME /data$", text, re.M) and places.pop("ECG_DATA_DIR") == "/data"
+    assert set(places) == {"XDG_CACHE_HOME", "HF_HOME", "TORCH_HOME"}, "weights are fetched and made smaller once"
+    assert all(place.startswith("/data/") for place in places.values())
     assert COMPOSE["volumes"] == ["ecg:/data"]
     [data] = [mount for mount in CONTAINER["volumeMounts"] if mount["mountPath"] == "/data"]
     volumes = {volume["name"]: volume for volume in POD["volumes"]}
