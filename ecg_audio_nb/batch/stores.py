@@ -54,7 +54,7 @@ class FolderStore:
         return set(os.listdir(self.path)) if self.path.is_dir() else set()
 
     def is_taken(self, name: str, sha256: str | None) -> bool:
-        "Tell whether something of this name is no batch's result, or one of another recording; sha256: of ours"
+        "Tell whether something of this name is no batch's result, or that of another recording"
         there = self.path / name
         owners = {digest for path in there.glob("*.json") if (digest := recorded_digest(path))}
         if owners:

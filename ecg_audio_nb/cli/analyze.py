@@ -1,10 +1,10 @@
 """`ecg analyze`: recordings to results, one row of a table for each
 
-Two recordings called `talk.mp4` in different folders must not overwrite each other's results. Within one command
-`output_stems` proposes the names before the work begins, so that they do not depend on what fails. Between
-commands the content decides: a name that another recording's results have gets the first digits of the
-SHA-256, and the same recording keeps its name. A source that fails costs one line on standard error; the others
-are still done, and the exit status is 1.
+Two recordings called `talk.mp4` in different folders must not overwrite each other's results. Within one
+command `output_stems` proposes the names before the work begins, so that they do not depend on what fails.
+Between commands the content decides: a name that another recording's results have gets the first digits of the
+SHA-256, and the same recording keeps its name. A source that fails costs one line on standard error; the
+others are still done, and the exit status is 1.
 """
 
 from collections.abc import Iterable
@@ -111,7 +111,8 @@ class _Folder:
         known, how = known_owners(data_dir, self.path), self.settings.export
         stem = own_stem(self.path, base, sha256, proposed, self.taken, known)
         if stem == f"{base}-{(sha256 or '')[:8]}":
-            echo_err(f"note: {name}: the results are called {stem}; {base} is another recording's in {self.path}")
+            other = f"{base} is another recording's in {self.path}"
+            echo_err(f"note: {name}: the results are called {stem}; {other}")
         unknown = [] if folded(stem) in known else self._unknown(stem)
         written = export(result, self.path, stem, how.formats, how.style, how.bom)
         if lost := [str(path) for path in written if path in unknown]:
@@ -198,9 +199,9 @@ def analyze(
 ):
     """Transcribe recordings: words, speakers, measured voices.
 
-    Writes NAME.json and the other formats into the output folder, and prints one line per recording. Results of
-    another recording that are called NAME are left alone: the new ones are then called NAME-HASH. A recording
-    that fails does not stop the others; the exit status is then 1.
+    Writes NAME.json and the other formats into the output folder, and prints one line per recording. Results
+    of another recording that are called NAME are left alone: the new ones are then called NAME-HASH. A
+    recording that fails does not stop the others; the exit status is then 1.
     """
     from ecg_audio_nb.models import keep_heaps
     from ecg_audio_nb.results.caption_styles import CaptionError, caption_style

@@ -29,7 +29,7 @@ def correct(
     force: Annotated[
         bool,
         option(
-            "Take the file though it is about another recording, or few of its words are those of the result.",
+            "Take the file though it is about another recording, or few of its words are the result's.",
             "--force",
         ),
     ] = False,

@@ -5,7 +5,15 @@ from typing import Annotated, Optional
 
 import typer
 
-from ecg_audio_nb.cli.options import JsonObject, ResultFile, ResultsFolder, echo_err, exit_on, exit_usage, option
+from ecg_audio_nb.cli.options import (
+    JsonObject,
+    ResultFile,
+    ResultsFolder,
+    echo_err,
+    exit_on,
+    exit_usage,
+    option,
+)
 
 Numbers = Annotated[
     bool, option("Take a number in digits and in words for the same (English always does).", "--numbers")

@@ -12,7 +12,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
-_DEVICES = re.compile(r"^(con|prn|aux|nul|com[1-9¹²³]|lpt[1-9¹²³])(\.|$)", re.I)  # names that Windows keeps for itself
+_DEVICES = re.compile(r"^(con|prn|aux|nul|com[1-9¹²³]|lpt[1-9¹²³])(\.|$)", re.I)  # Windows keeps them
 _MAX_STEM = 200  # bytes: with a digest and the longest ending it stays below the 255 of a file's name
 
 

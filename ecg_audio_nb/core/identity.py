@@ -44,7 +44,8 @@ _COMMENT = re.compile(rb"^;;[ \t]*source_sha256[ \t:=]+([0-9a-f]{64})\s*$", re.I
 _KEY = re.compile(rb'"source_sha256"\s*:\s*"([0-9a-f]{64})"')
 _SUM = re.compile(rb"^\\?([0-9a-f]{64})(?:[ \t]|$)", re.I | re.M)
 _PROPERTY = re.compile(rb'<PROPERTY NAME="source_sha256">\s*([0-9a-f]{64})\s*</PROPERTY>')
-_PATTERNS = {".json": _KEY, ".eaf": _PROPERTY, SIDECAR: _SUM} | dict.fromkeys((".stm", ".ctm", ".rttm"), _COMMENT)
+_PATTERNS = dict.fromkeys((".stm", ".ctm", ".rttm"), _COMMENT)
+_PATTERNS |= {".json": _KEY, ".eaf": _PROPERTY, SIDECAR: _SUM}
 
 
 def digest_comment(sha256: str) -> str:
@@ -90,7 +91,7 @@ def owners_of(folder: str | os.PathLike, stem: str, exact: bool = False) -> set[
 
 
 def digest_about(path: str | os.PathLike) -> str | None:
-    "Return the SHA-256 of the recording that a file is about: what it names, or the files of its name beside it"
+    "Return the SHA-256 of the recording that a file, or those of its name beside it, are about"
     path = Path(path)
     beside = owners_of(path.parent, path.stem)
     digest = recorded_digest(path) or recorded_digest(path.with_suffix(SIDECAR))
@@ -117,7 +118,7 @@ def own_stem(
     taken: frozenset[str] | set[str] = frozenset(),  # names that are not to be used, folded
     known: Mapping[str, str] | None = None,  # of `known_owners`, for files that name no digest
 ) -> str:
-    """Choose the name of a recording's files: the one that it has already, or one that no other recording has.
+    """Choose the name of a recording's files: the one that it has already, or one that no other has.
 
     A name that another recording has gets the first digits of the digest appended, as in a batch."""
     proposed, known = proposed or stem, known or {}

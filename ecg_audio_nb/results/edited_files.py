@@ -72,8 +72,8 @@ def _check_recording(path, analysis: Analysis):
     own, other = analysis.metadata.source_sha256, digest_about(path)
     if own and other and own != other:
         raise CorrectionError(
-            f"{path} is about another recording (SHA-256 {other[:8]}…) than the result ({own[:8]}…). Name the "
-            "result that it was exported from, or take it all the same (--force)"
+            f"{path} is about another recording (SHA-256 {other[:8]}…) than the result ({own[:8]}…). Name "
+            "the result that it was exported from, or take it all the same (--force)"
         )
 
 
