@@ -2,8 +2,8 @@
 
 Two recordings called `talk.mp4` in different folders must not overwrite each other's results. Within one
 command `output_stems` proposes the names before the work begins, so that they do not depend on what fails.
-Between commands the content decides: a name that another recording's results have gets the first digits of the
-SHA-256, and the same recording keeps its name. A source that fails costs one line on standard error; the
+Between commands the content decides: a name that another recording's results have gets the first digits of
+the SHA-256, and the same recording keeps its name. A source that fails costs one line on standard error; the
 others are still done, and the exit status is 1.
 """
 
