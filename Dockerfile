@@ -15,8 +15,9 @@ COPY nbs/jobs nbs/jobs
 RUN python -m pip install --no-cache-dir --no-compile -c constraints.txt ".[${EXTRAS}]" && rm -rf /src/*
 RUN useradd --system --uid 10001 --create-home ecg && install -d -m 700 -o ecg -g ecg /data
 
-# queue, results, uploads, and the models that are fetched: all of it in one volume
-ENV ECG_DATA_DIR=/data HF_HOME=/data/models/huggingface TORCH_HOME=/data/models/torch PYTHONUNBUFFERED=1
+# queue, results, uploads, and the models that are fetched or made smaller: all of it in one volume
+ENV ECG_DATA_DIR=/data XDG_CACHE_HOME=/data/cache PYTHONUNBUFFERED=1
+ENV HF_HOME=/data/models/huggingface TORCH_HOME=/data/models/torch
 WORKDIR /data
 USER 10001
 VOLUME /data

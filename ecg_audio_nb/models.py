@@ -228,7 +228,9 @@ def onnx_session(
     return get_or_load((name, "packaged", device, threads), lambda: _load_onnx(path, threads, device))
 
 def _load_onnx(path, threads, device):
+    disable_telemetry() # before the import, as onnxruntime 1.32 sends usage reports
     import onnxruntime
+    onnxruntime.disable_telemetry_events() # where somebody else has imported it
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.enable_cpu_mem_arena, options.log_severity_level = False, 3
@@ -279,8 +281,8 @@ def require_extra(extra:str="whisperx"):
     if find_spec(extra) is None: raise ModelError(f"{extra} is not installed: {install_command(extra)}")
 
 def disable_telemetry():
-    "Switch off usage reports of pyannote and of the hub's library; call it before they are imported"
-    os.environ.update(PYANNOTE_METRICS_ENABLED="0", HF_HUB_DISABLE_TELEMETRY="1")
+    "Switch off usage reports of onnxruntime, pyannote and the hub's library; call it before their import"
+    os.environ.update(ORT_DISABLE_TELEMETRY="1", PYANNOTE_METRICS_ENABLED="0", HF_HUB_DISABLE_TELEMETRY="1")
 
 # %% ../nbs/03_models.ipynb #55c48dc0
 def _not_here(name, stage, reason):

@@ -161,3 +161,13 @@ def test_the_catalogue_is_what_the_libraries_list():
     align = {m["languages"][0]: n for n, m in catalogue().items() if m["stage"] == "align"}
     assert align == {**DEFAULT_ALIGN_MODELS_TORCH, **DEFAULT_ALIGN_MODELS_HF}
     assert all(isinstance(m["mb"], int) and "licence" in m for m in catalogue().values())
+
+
+def test_onnxruntime_reports_nothing_to_anybody(tmp_path):
+    "Since 1.32 it keeps a device's id and events in the home folder and sends them to its makers"
+    script = "from ecg_audio_nb.models import onnx_session; onnx_session('silero_vad', 1, 'cpu')"
+    environ = {key: value for key, value in os.environ.items() if key != "ORT_DISABLE_TELEMETRY"}
+    environ |= {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    done = subprocess.run([sys.executable, "-c", script], env=environ, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert not [path for path in tmp_path.rglob("*") if "onnxruntime" in path.name or path.name == "deviceid"]

@@ -204,7 +204,7 @@ def _input_digests(queue, parameters):
         if os.path.isfile(path):
             paths = [path]
         else:
-            paths = sorted(str(p) for p in Path(path).glob("*") if p.is_file())
+            paths = sorted(str(p) for p in Path(path).rglob("*") if p.is_file())
         yield key, [file_digest(queue, p) for p in paths]
 
 
@@ -225,12 +225,19 @@ def enqueue(
             first = redact(jobs[job.id].source)
             notes.append(f"note: {redact(job.source)} is the same recording as {first}; it is processed once")
         else:
-            jobs[job.id] = job
+            jobs[job.id] = _with_free_name(queue, job, store)
     _keep_notebook(queue, spec.notebook, notebook_digest(spec.notebook))
     queued = {job.id: job for job, _ in add(queue, jobs.values())}
     without_results = [job for job in queued.values() if job.state == "done" and job.name not in published]
     queued |= {job.id: job for job in retry(queue, without_results)}
     return list(queued.values()), notes
+
+
+def _with_free_name(queue, job, store):
+    "Give a job a name under which no folder of somebody else and no other recording's result lies"
+    key = content_key(queue, job.source)
+    sha256 = key.removeprefix("sha256:") if key.startswith("sha256:") else None
+    return replace(job, name=f"{job.name}-{job.id[:8]}") if store.is_taken(job.name, sha256) else job
 
 
 def kept_notebook(

@@ -24,6 +24,7 @@ from pathlib import Path
 from ecg_audio_nb.batch.queue import Job
 from ecg_audio_nb.batch.sources import s3_filesystem
 from ecg_audio_nb.core.files import write_atomic
+from ecg_audio_nb.core.identity import recorded_digest
 
 __all__ = ["FolderStore", "S3Store", "open_store"]
 
@@ -51,6 +52,14 @@ class FolderStore:
     def names(self) -> set[str]:
         "Names of the jobs whose results are there, among other names"
         return set(os.listdir(self.path)) if self.path.is_dir() else set()
+
+    def is_taken(self, name: str, sha256: str | None) -> bool:
+        "Tell whether something of this name is no batch's result, or that of another recording"
+        there = self.path / name
+        owners = {digest for path in there.glob("*.json") if (digest := recorded_digest(path))}
+        if owners:
+            return sha256 is not None and owners != {sha256}
+        return there.exists() and not (there / f"{name}.ipynb").is_file()
 
     def write(self, name: str, text: str) -> None:
         "Write a file beside the jobs' folders; raises `OSError`"
@@ -123,6 +132,10 @@ class S3Store:
     def names(self) -> set[str]:
         "Names of the jobs whose results are there, among other names"
         return {path.rpartition("/")[2] for path in self._list()}
+
+    def is_taken(self, name: str, sha256: str | None) -> bool:
+        "Nothing is asked of S3: what lies below a batch's prefix is its own"
+        return False
 
     def write(self, name: str, text: str) -> None:
         "Write an object beside the jobs' results; raises `OSError`"

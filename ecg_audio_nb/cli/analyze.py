@@ -1,12 +1,14 @@
 """`ecg analyze`: recordings to results, one row of a table for each
 
-Two recordings called `talk.mp4` in different folders must not overwrite each other's results:
-`output_stems` names the results before the work begins, so that the names do not depend on what fails. A
-source that fails costs one line on standard error; the others are still done, and the exit status is 1.
+Two recordings called `talk.mp4` in different folders must not overwrite each other's results. Within one
+command `output_stems` proposes the names before the work begins, so that they do not depend on what fails.
+Between commands the content decides: a name that another recording's results have gets the first digits of
+the SHA-256, and the same recording keeps its name. A source that fails costs one line on standard error; the
+others are still done, and the exit status is 1.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Annotated, Any, Optional
 
@@ -42,9 +44,10 @@ def output_stems(
 ) -> list[str]:  # one per source, all different, also where upper and lower case are the same
     "Choose the names of the results of one command"
     from ecg_audio_nb.audio.fetch import source_stem
+    from ecg_audio_nb.core.files import short_stem
 
     taken, stems = set(), []
-    for stem in map(source_stem, sources):
+    for stem in (short_stem(source_stem(source)) for source in sources):
         name, number = stem, 1
         while name.lower() in taken:
             number += 1
@@ -63,9 +66,10 @@ def print_summary(outcomes: list[Outcome]) -> None:
     table = Table(box=None, pad_edge=False)
     for name in ("file", "length", "words", "segments", "speakers", "seconds", "transcribed by"):
         table.add_column(name, justify="left" if name in ("file", "transcribed by") else "right")
-    for outcome in outcomes:
+    names = [PurePath(outcome.source).name for outcome in outcomes]
+    for outcome, name in zip(outcomes, names):
         cells = _cells(outcome.result) if outcome.result else [*["–"] * 5, Text("failed", style="red")]
-        table.add_row(Text(PurePath(outcome.source).name), *cells)
+        table.add_row(Text(name if names.count(name) == 1 else outcome.source), *cells)
     Console().print(table)
 
 
@@ -91,18 +95,48 @@ def _one_line(name: str, error: Exception) -> str:
     return f"{name}: {text}"
 
 
-def _analyze_one(source: str, stem: str, folder: Path, settings) -> Outcome:
+@dataclass
+class _Folder:
+    "Writes results into a folder, each under a name that no other recording has"
+
+    path: Path
+    settings: Any
+    taken: set[str] = field(default_factory=set)  # names that this command wrote, folded
+
+    def write(self, name: str, base: str, proposed: str, result) -> None:  # name: of the source, for notes
+        from ecg_audio_nb.core.identity import folded, known_owners, own_stem, remember_owner
+        from ecg_audio_nb.results.export import export
+
+        data_dir, sha256 = self.settings.runtime.data_dir, result.metadata.source_sha256
+        known, how = known_owners(data_dir, self.path), self.settings.export
+        stem = own_stem(self.path, base, sha256, proposed, self.taken, known)
+        if stem == f"{base}-{(sha256 or '')[:8]}":
+            other = f"{base} is another recording's in {self.path}"
+            echo_err(f"note: {name}: the results are called {stem}; {other}")
+        unknown = [] if folded(stem) in known else self._unknown(stem)
+        written = export(result, self.path, stem, how.formats, how.style, how.bom)
+        if lost := [str(path) for path in written if path in unknown]:
+            echo_err(f"note: {name}: replaced {', '.join(lost)}; nothing told whose they were")
+        self.taken.add(folded(stem))
+        remember_owner(data_dir, self.path, stem, sha256)
+
+    def _unknown(self, stem: str) -> list[Path]:
+        "Files of this name that do not say which recording they are about"
+        from ecg_audio_nb.core.identity import files_named, owners_of
+
+        return [] if owners_of(self.path, stem) else files_named(self.path, stem)
+
+
+def _analyze_one(source: str, proposed: str, folder: _Folder) -> Outcome:
     "Analyze one source and write its files"
     from ecg_audio_nb.audio.fetch import redact
     from ecg_audio_nb.pipeline import analyze as run
-    from ecg_audio_nb.results.export import export
 
-    name = redact(source)
+    name, [base] = redact(source), output_stems([source])
     try:
         with stage_bars(name) as on_event:
-            result = run(source, settings, on_event)
-        how = settings.export
-        export(result, folder, stem, how.formats, how.style, how.bom)
+            result = run(source, folder.settings, on_event)
+        folder.write(name, base, proposed, result)
     except Exception as e:
         error = _one_line(name, e)
         echo_err(f"failed: {error}")
@@ -165,7 +199,8 @@ def analyze(
 ):
     """Transcribe recordings: words, speakers, measured voices.
 
-    Writes NAME.json and the other formats into the output folder, and prints one line per recording. A
+    Writes NAME.json and the other formats into the output folder, and prints one line per recording. Results
+    of another recording that are called NAME are left alone: the new ones are then called NAME-HASH. A
     recording that fails does not stop the others; the exit status is then 1.
     """
     from ecg_audio_nb.models import keep_heaps
@@ -195,9 +230,8 @@ def analyze(
             caption_style(settings.export.style)
     except (SettingsError, CaptionError) as e:
         exit_usage(str(e))
-    outcomes = [
-        _analyze_one(source, stem, output, settings) for source, stem in zip(sources, output_stems(sources))
-    ]
+    folder = _Folder(output, settings)
+    outcomes = [_analyze_one(source, stem, folder) for source, stem in zip(sources, output_stems(sources))]
     print_summary(outcomes)
     if any(outcome.error for outcome in outcomes):
         raise typer.Exit(1)

@@ -27,7 +27,11 @@ def correct(
         option("Style that the captions were exported in (default: found out).", "--style"),
     ] = None,
     force: Annotated[
-        bool, option("Take the file though few of its words are those of the result.", "--force")
+        bool,
+        option(
+            "Take the file though it is about another recording, or few of its words are the result's.",
+            "--force",
+        ),
     ] = False,
 ):
     """Correct a result by an edited file: words, times, speakers.
@@ -45,6 +49,7 @@ def correct(
     target = output or result.with_suffix(".corrected.json")
     with exit_on(ValueError, OSError):
         analysis = read_result(result)
+        _check_target(target, analysis)
         recording = media or find_recording(analysis, [result.parent, edited.parent, Path()])
         with stage_bars(recording.name) if recording else nullcontext() as on_event:
             corrected = correct_from(analysis, edited, recording, style, force, on_event)
@@ -52,6 +57,19 @@ def correct(
     for note in (*corrected.notes, *_new_warnings(analysis, corrected.analysis)):
         echo_err(f"note: {note}")
     typer.echo(f"{corrected.summary}: {target}")
+
+
+def _check_target(target: Path, analysis) -> None:
+    "Refuse to replace a result of another recording"
+    from ecg_audio_nb.core.identity import recorded_digest
+    from ecg_audio_nb.results.corrections import CorrectionError
+
+    own, there = analysis.metadata.source_sha256, recorded_digest(target)
+    if own and there and own != there:
+        raise CorrectionError(
+            f"{target} is a result of another recording (SHA-256 {there[:8]}…, not {own[:8]}…); "
+            "choose another name with -o"
+        )
 
 
 def _new_warnings(before, after) -> list[str]:

@@ -54,13 +54,13 @@ def export(
     _check_names(results, output, stem)
     given = overrides(set_ or [], export__formats=formats, export__style=style)
     try:
-        how = load_settings(given, profile).export
+        settings = load_settings(given, profile)
     except SettingsError as e:
         exit_usage(str(e))
     failed = False
     for path in results:
         try:
-            files = _write(path, path.parent if output is None else output, stem or path.stem, how)
+            files = _write(path, path.parent if output is None else output, stem or path.stem, settings)
         except (ValueError, OSError) as e:
             echo_err(f"ecg: {e}")
             failed = True
@@ -84,12 +84,21 @@ def _check_names(results: list[Path], output: Path | None, stem: str | None) -> 
             exit_usage(f"{other} and {path} would have the same names in {output}; export them one by one")
 
 
-def _write(path: Path, folder: Path, stem: str, how) -> list[Path]:
-    "Write one result; its own file, which is there already, is left as it is"
+def _write(path: Path, folder: Path, name: str, settings) -> list[Path]:
+    "Write one result; its own file, which is there already, and those of other recordings are left alone"
+    from ecg_audio_nb.core.identity import known_owners, own_stem, remember_owner
     from ecg_audio_nb.results.export import export as write
     from ecg_audio_nb.schema import read_result
 
-    result, itself = read_result(path), folder / f"{stem}.json"
+    result, itself, stem = read_result(path), folder / f"{name}.json", name
+    data_dir, sha256 = settings.runtime.data_dir, result.metadata.source_sha256
     there = itself.exists() and itself.samefile(path)
-    formats = [name for name in how.formats if not (there and name == "json")]
-    return write(result, folder, stem, formats, how.style, how.bom)
+    if not there:
+        stem = own_stem(folder, name, sha256, known=known_owners(data_dir, folder))
+    if stem != name:
+        echo_err(f"note: {path}: the files are called {stem}; {name} is another recording's in {folder}")
+    how = settings.export
+    formats = [form for form in how.formats if not (there and form == "json")]
+    written = write(result, folder, stem, formats, how.style, how.bom)
+    remember_owner(data_dir, folder, stem, sha256)
+    return written

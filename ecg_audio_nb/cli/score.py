@@ -5,7 +5,15 @@ from typing import Annotated, Optional
 
 import typer
 
-from ecg_audio_nb.cli.options import JsonObject, ResultFile, ResultsFolder, exit_on, exit_usage, option
+from ecg_audio_nb.cli.options import (
+    JsonObject,
+    ResultFile,
+    ResultsFolder,
+    echo_err,
+    exit_on,
+    exit_usage,
+    option,
+)
 
 Numbers = Annotated[
     bool, option("Take a number in digits and in words for the same (English always does).", "--numbers")
@@ -62,7 +70,9 @@ def scores(
 ):
     """Score a folder of results against references.
 
-    Lower is better for every score.
+    Lower is better for every score. A reference belongs to the recording whose SHA-256 it names: in a comment
+    `;; source_sha256 HEX`, or in a file NAME.sha256 beside it. One that names none belongs to the result of
+    the same name, in a subfolder to that in a folder of the same name.
     """
     import json
     from dataclasses import asdict
@@ -71,6 +81,7 @@ def scores(
     from ecg_audio_nb.research.metrics import (
         aggregate,
         compare_scores,
+        describe_matches,
         normalizations,
         score_folder,
         score_report,
@@ -82,12 +93,14 @@ def scores(
         differences = compare_scores(scored, others) if against else []
         if page:
             write_atomic(page, score_report(scored, f"{results.name} against {references.name}"))
-    totals, how = aggregate(scored), normalizations([*scored, *others])
+    totals, how, note = aggregate(scored), normalizations([*scored, *others]), describe_matches(scored)
     if as_json:
         plain = {name: total.as_dict() for name, total in totals.items()}
         found = {"scores": plain, "differences": [asdict(d) for d in differences], "normalization": how}
-        typer.echo(json.dumps(found))
+        typer.echo(json.dumps({**found, "note": note}))
         return
+    if note:
+        echo_err(f"note: {note}")
     _print_scores(totals, how)
     for difference in differences:
         typer.echo(f"against {against}: {difference}")

@@ -1,5 +1,6 @@
 """Files: written whole or not at all; and which ones are the package's code"""
 
+import hashlib
 import os
 import re
 import secrets
@@ -11,11 +12,24 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
+_DEVICES = re.compile(r"^(con|prn|aux|nul|com[1-9¹²³]|lpt[1-9¹²³])(\.|$)", re.I)  # Windows keeps them
+_MAX_STEM = 200  # bytes: with a digest and the longest ending it stays below the 255 of a file's name
+
+
 def safe_name(stem: str) -> str:
     "A file name that is valid on every system and is none of the batch's own"
     name = re.sub(r'[\x00-\x1f\x7f<>:"/\\|?*]', "_", stem).strip(" .")
-    name = name.encode("utf-8", "replace")[:150].decode("utf-8", "ignore")
+    name = name.encode("utf-8", "replace")[:150].decode("utf-8", "ignore").rstrip(" .")
+    name = _DEVICES.sub(r"\1_\2", name, count=1)
     return f"{name or 'result'}_" if name.lower() in ("", "failed", "index.html") else name
+
+
+def short_stem(stem: str) -> str:
+    "A stem to which every ending can be put; a long one is cut, and ends in digits that tell it apart"
+    raw = stem.encode("utf-8", "surrogateescape")
+    if len(raw) <= _MAX_STEM:
+        return stem
+    return f"{raw[:_MAX_STEM].decode('utf-8', 'ignore').rstrip(' .')}-{hashlib.sha256(raw).hexdigest()[:8]}"
 
 
 class WriteError(OSError):

@@ -275,7 +275,7 @@ class Explorer:
         self,
         session: Session,
         folder: str | Path = "references",  # folder in which corrections are saved
-        overwrite: bool = False,  # True: replace references that exist in the folder
+        overwrite: bool = False,  # True: replace references of this recording that exist in the folder
     ):
         self.session, self.folder, self.overwrite = session, Path(folder), overwrite
         self.id = secrets.token_hex(4)
@@ -418,8 +418,12 @@ class Explorer:
         written = save_corrections(self.session, self.folder, self.overwrite)
         self.overwrite = True  # from now on it is our own
         self.draw()
-        self.report("saved " + ", ".join(map(str, written)))
+        self.report("saved " + ", ".join(map(str, written)) + self._why_renamed(written[0].stem))
         return written
+
+    def _why_renamed(self, stem):
+        name = source_stem(self.session.source)
+        return "" if stem == name else f": another recording's references are called {name}"
 
     # Messages and events
 
@@ -491,7 +495,7 @@ def explore(
     folder: str | Path = "references",  # folder in which corrections are saved, and found again
     references: str | Path | None = None,  # folder of STEM.stm or .txt, and STEM.rttm, to score against
     engines: Mapping | None = None,  # instances by stage, as `analyze` takes them
-    overwrite: bool = False,  # True: replace references that exist in the folder
+    overwrite: bool = False,  # True: replace references of this recording that exist in the folder
 ) -> Explorer:
     "Open a recording to tune, play and correct; raises `EvaluateError`, `ExploreError` or `analyze`'s errors"
     _need("anywidget")
@@ -502,13 +506,16 @@ def explore(
     source, stem = str(source), source_stem(str(source))
     reference_files = find_references(source, references) if references else None
     run = _run_with_progress(source, settings, engines)
+    sha256 = run.analysis.metadata.source_sha256
+    if references and "://" in source:  # its content is known only now
+        reference_files = find_references(source, references, sha256=sha256)
     draft, state = find_draft(run, folder, stem)
     session = Session(source, {"A": run}, {"A": settings}, reference_files, engines, profile=profile)
     if draft:
         session.drafts = [draft]
     if state == "unsaved":
         session.unsaved = 1
-    return Explorer(session, folder, overwrite or is_own_reference(folder, stem))
+    return Explorer(session, folder, overwrite or is_own_reference(folder, stem, sha256))
 
 
 def _run_with_progress(source, settings, engines):

@@ -14,17 +14,18 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/metrics.html.md"""
 
 # %% auto #0
 __all__ = ['TEXT_MEASURES', 'Scores', 'evaluate', 'load_or_analyze', 'UtteranceErrors', 'FileScores', 'score_file',
-           'score_folder', 'Aggregate', 'normalizations', 'aggregate', 'Difference', 'compare_scores', 'format_score',
-           'score_report']
+           'score_folder', 'describe_matches', 'Aggregate', 'normalizations', 'aggregate', 'Difference',
+           'compare_scores', 'format_score', 'score_report']
 
 # %% ../../nbs/42_metrics.ipynb #51c2a9c7
-import html, unicodedata
+import html, logging, unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 import numpy as np
 from ..core.html import page
+from ..core.identity import folded, recorded_digest
 from ..pipeline import OnEvent, analyze
 from .error_rates import Edit, boundaries, cer, cp_wer, der, edits, jer, wer
 from .references import (
@@ -34,6 +35,8 @@ from ..results.cues import spoken_words
 from ..results.export import recording_id
 from ..schema import Analysis, Turn, Word, read_result
 from ..settings import Settings
+
+_log = logging.getLogger("ecg_audio_nb.research.metrics")
 
 # %% ../../nbs/42_metrics.ipynb #fa24a066
 @dataclass(frozen=True)
@@ -138,7 +141,12 @@ class Scores:
 # %% ../../nbs/42_metrics.ipynb #dd3e7785
 def _read(reference, reader, analysis):
     "Read a reference that is given as a file"
-    return reader(reference, recording_id(analysis)) if isinstance(reference, (str, Path)) else reference
+    if not isinstance(reference, (str, Path)): return reference
+    own, other = analysis.metadata.source_sha256, recorded_digest(reference)
+    if own and other and own != other:
+        _log.warning("%s says that it is about another recording (SHA-256 %.8s…) than %s (%.8s…)",
+                     reference, other, analysis.metadata.filename, own)
+    return reader(reference, recording_id(analysis))
 
 def _text_rates(analysis, transcript, language, numbers):
     utterances = _read(transcript, read_transcript, analysis)
@@ -214,6 +222,8 @@ class FileScores:
     edits: tuple[Edit, ...] = field(default=(), repr=False)
     worst: tuple[UtteranceErrors, ...] = field(default=(), repr=False) # most errors first
     normalization: Normalization|None = None # of the texts; None without a reference of words
+    sha256: str|None = None # of the recording; None: unknown, so the name stands for it
+    matched_by_name: tuple[str, ...] = () # references that do not say which recording they are about
 
     def count(self, measure:str)->tuple[float, float]: # errors, denominator; 0, 0 without a reference
         "Return the counts of a measure; without spaces in the language, `cer` stands for `wer`"
@@ -309,26 +319,91 @@ def score_file(
     if words is not None:
         counts |= _count_boundaries(analysis, _read(words, read_words, analysis), how.language, numbers)
     of_text = how if transcript is not None or words is not None else None
-    return FileScores(recording_id(analysis), counts, tuple(all_edits), tuple(worst), of_text)
+    return FileScores(recording_id(analysis), counts, tuple(all_edits), tuple(worst), of_text,
+                      analysis.metadata.source_sha256)
 
 # %% ../../nbs/42_metrics.ipynb #2b072ccf
+@dataclass(frozen=True)
+class _Scored:
+    "A result of a folder, and its references"
+    path: Path
+    sha256: str|None # of its recording
+    references: Mapping[str, Path] # transcript, turns, words: those that there are
+    by_name: tuple[Path, ...] # those that do not say which recording they are about
+
+_KINDS = {"transcript": ("stm", "txt"), "turns": ("rttm",), "words": ("ctm", "TextGrid")}
+
+def _match(path, folder)->_Scored:
+    "Find the references of a result"
+    stem, digest, found = path.stem, recorded_digest(path), {}
+    for kind, extensions in _KINDS.items():
+        if reference := folder.find(stem, *extensions, source=path, sha256=digest):
+            found[kind] = reference
+            continue
+        for other in folder.foreign(stem, *extensions, sha256=digest, source=path):
+            _log.warning("%s is not used for %s: it is about another recording of this name", other, path)
+    by_name = tuple(r for r in found.values() if not digest or folder.digest(r) != digest)
+    return _Scored(path, digest, found, by_name)
+
+def _has_own_name(match): # False: its references lie under another recording's name, found by content
+    return any(folded(r.stem) == folded(match.path.stem) for r in match.references.values())
+
+# %% ../../nbs/42_metrics.ipynb #11c56fad
+def _recordings(matches)->list[_Scored]:
+    "Keep the results that have references; of those found by content alone, one for each recording"
+    found = [m for m in matches if m.references]
+    scored = [m for m in found if _has_own_name(m)]
+    for m in sorted(found, key=lambda m: len(m.path.stem)): # `talk` before `talk.corrected`
+        if m.sha256 not in {other.sha256 for other in scored}: scored.append(m)
+    return sorted(scored, key=lambda m: m.path)
+
+def _check_claims(matches):
+    "Refuse a reference that belongs to one of several recordings, and does not say to which"
+    claims = {}
+    for m in matches:
+        for reference in m.by_name: claims.setdefault(reference, {}).setdefault(m.sha256 or m.path, m.path)
+    for reference, recordings in claims.items():
+        if len(recordings) < 2: continue
+        names = " and ".join(str(path) for path in recordings.values())
+        raise EvaluateError(
+            f"{reference}: {names} are {len(recordings)} recordings of this name, and it does not say which "
+            "one it is about. Move it into a folder called like that of its result, or write the SHA-256 of "
+            f"its recording beside it: sha256sum RECORDING > {reference.with_suffix('.sha256').name}")
+
+def _distinct_names(paths, root)->list[str]: # in NFC
+    "Name results by their stems; those that share one by their paths below the folder"
+    stems = [unicodedata.normalize("NFC", path.stem) for path in paths]
+    below = [path.relative_to(root).with_suffix("").as_posix() for path in paths]
+    return [stem if stems.count(stem) == 1 else unicodedata.normalize("NFC", name)
+            for stem, name in zip(stems, below)]
+
+# %% ../../nbs/42_metrics.ipynb #6eda5733
 def score_folder(
     results:str|Path, # folder of results, as `ecg analyze` or `ecg batch` writes it
     references:str|Path, # folder of STEM.stm or .txt, STEM.rttm, STEM.ctm or .TextGrid
     numbers:bool=False, # numbers in words and in digits are the same
 )->list[FileScores]: # of all results that have a reference, by name
-    "Score all results of a folder; raises `EvaluateError` if none has a reference"
-    scores, folder = [], ReferenceFolder(references)
-    for path in sorted(Path(results).rglob("*.json")):
-        transcript = folder.find(path.stem, "stm", "txt")
-        turns = folder.find(path.stem, "rttm")
-        words = folder.find(path.stem, "ctm", "TextGrid")
-        if not (transcript or turns or words): continue
-        of_file = score_file(read_result(path), transcript, turns, words, numbers=numbers)
-        scores.append(replace(of_file, name=unicodedata.normalize("NFC", path.stem)))
+    "Score all results of a folder; raises `EvaluateError` if none has a reference, or it is not known whose"
+    folder = ReferenceFolder(references, exclude=results)
+    matches = _recordings([_match(path, folder) for path in sorted(Path(results).rglob("*.json"))])
+    _check_claims(matches)
+    scores = []
+    for m, name in zip(matches, _distinct_names([m.path for m in matches], results)):
+        of_file = score_file(read_result(m.path), **m.references, numbers=numbers)
+        by_name = tuple(path.name for path in m.by_name)
+        scores.append(replace(of_file, name=name, matched_by_name=by_name))
     if scores: return scores
     raise EvaluateError(f"no result in {results} has a reference in {references}: "
                         "NAME.json goes with NAME.stm or .txt, NAME.rttm, NAME.ctm or .TextGrid")
+
+def describe_matches(scores:Sequence[FileScores])->str: # "" if every reference says what it is about
+    "Say which references were found by their names alone"
+    names = [name for s in scores for name in s.matched_by_name]
+    if not names: return ""
+    some = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+    verb = "reference is" if len(names) == 1 else "references are"
+    return (f"{len(names)} {verb} matched by name only ({some}): a file NAME.sha256 beside them, as "
+            "`sha256sum RECORDING` prints it, ties them to their recordings")
 
 # %% ../../nbs/42_metrics.ipynb #37accb15
 @dataclass(frozen=True)
@@ -429,18 +504,28 @@ def _difference(measure, a, b, confidence, n_resamples, seed): # counts of shape
     return Difference(measure, rate_a, rate_b, rate_b - rate_a, low, high, len(a))
 
 # %% ../../nbs/42_metrics.ipynb #1821fe71
+def _same_recording(one, others)->FileScores|None:
+    "Find the scores of the same recording; raises `EvaluateError` where several may be meant"
+    unknown = [s for s in others if (not s.sha256 or not one.sha256) and s.name == one.name]
+    same = [s for s in others if s.sha256 and s.sha256 == one.sha256] or unknown
+    same = [s for s in same if s.name == one.name] or same
+    if len(same) > 1: raise EvaluateError(f"{one.name}: {len(same)} files of the other run have this name or "
+                                          "content; keep one")
+    return same[0] if same else None
+
+# %% ../../nbs/42_metrics.ipynb #fab27091
 def compare_scores(
     a:Sequence[FileScores],
-    b:Sequence[FileScores], # of the same files, matched by name
+    b:Sequence[FileScores], # of the same recordings, matched by SHA-256, or by name where that is unknown
     confidence:float=0.95, # of the interval
     n_resamples:int=2000, # of the bootstrap
     seed:int=0,
 )->list[Difference]: # one for each measure that both have
     "Compare two runs by a paired bootstrap over files; raises `EvaluateError` if they have no file in common"
-    in_a, in_b = {s.name: s for s in a}, {s.name: s for s in b}
-    pairs = [(in_a[name], in_b[name]) for name in in_a if name in in_b]
+    pairs = [(one, other) for one in a if (other := _same_recording(one, b))]
     if not pairs:
-        raise EvaluateError(f"nothing to compare: no file of {', '.join(in_a) or 'nothing'} is in both")
+        names = ", ".join(s.name for s in a) or "nothing"
+        raise EvaluateError(f"nothing to compare: no file of {names} is in both")
     differences = []
     for measure in dict.fromkeys(m for one, other in pairs for m in one.counts if m in other.counts):
         both = [pair for pair in pairs if all(measure in s.counts for s in pair)]
@@ -534,6 +619,7 @@ def score_report(
     parts = [f"<h1>{html.escape(title)}</h1>",
              _table(("measure", "value", "95 % interval", "errors", "counted over", "files"), overall)]
     parts += [f"<p>Normalization of the texts. {html.escape(how)}.</p>" for how in normalizations(scores)]
+    if note := describe_matches(scores): parts.append(f"<p>{html.escape(note[0].upper() + note[1:])}.</p>")
     if len(scores) > 1:
         by_file = [(s.name, *(format_score(m, s.rate(m)) for m in totals)) for s in scores]
         parts += ["<h2>By file</h2>", _table(("file", *(_NAMES.get(m, m) for m in totals)), by_file)]

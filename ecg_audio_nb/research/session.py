@@ -28,6 +28,7 @@ from types import NoneType
 from typing import Annotated, Literal, get_args, get_origin
 from ..audio.fetch import redact, source_stem
 from ..core.html import PALETTE
+from ..core.identity import file_of, recorded_digest
 from ..core.text import spaces_before
 from ..pipeline import ArtifactHook, analyze
 from .metrics import evaluate
@@ -416,12 +417,14 @@ def static_html(
             "Static view: run the cell to play, tune and correct.</small></p></div>")
 
 # %% ../../nbs/43_session.ipynb #57e743ff
-def _draft_path(run):
-    return Path(run.settings.runtime.data_dir, "drafts", f"{run.analysis.metadata.source_sha256}.json")
+def _draft_path(run)->Path|None: # None: the recording's content is unknown
+    sha256 = run.analysis.metadata.source_sha256
+    return Path(run.settings.runtime.data_dir, "drafts", f"{sha256}.json") if sha256 else None
 
 def save_draft(session:Session):
     "Keep the unsaved corrections on disk; delete them once everything is saved"
     path = _draft_path(session.runs["A"])
+    if path is None: return
     if not session.unsaved: return path.unlink(missing_ok=True)
     try: write_atomic(path, render(session.layers()["R"], "json"))
     except WriteError as e: _log.warning("unsaved corrections are not kept (%s)", e)
@@ -432,22 +435,30 @@ def find_draft(
     folder:str|Path, # folder of references
     stem:str, # name of the recording's references
 )->tuple[Draft|None, str]: # and where it was found: "unsaved", "saved" or ""
-    "Find corrections of this recording that were made before"
-    for path, state in ((_draft_path(run), "unsaved"), (Path(folder, f"{stem}.json"), "saved")):
-        if path.exists(): return draft_of(read_result(path)), state
-    return None, ""
+    "Find corrections of this recording that were made before; those of another one are never taken"
+    path = _draft_path(run)
+    if path and path.exists(): return draft_of(read_result(path)), "unsaved"
+    saved = file_of(folder, stem, ".json", run.analysis.metadata.source_sha256)
+    if saved is None: return None, ""
+    if recorded_digest(saved) is None:
+        _log.warning("%s does not say which recording it is about; it was found by its name", saved)
+    return draft_of(read_result(saved)), "saved"
 
 # %% ../../nbs/43_session.ipynb #3d70a477
-def is_own_reference(folder:str|Path, stem:str)->bool:
-    "Tell whether the saved reference was made by correcting a result"
-    path = Path(folder, f"{stem}.json")
-    return path.exists() and BY_HAND in read_result(path).metadata.warnings
+def is_own_reference(
+    folder:str|Path,
+    stem:str, # name of the recording's references
+    sha256:str|None=None, # of the recording; None: found by name alone
+)->bool:
+    "Tell whether the saved reference of a recording was made by correcting a result"
+    path = file_of(folder, stem, ".json", sha256)
+    return path is not None and BY_HAND in read_result(path).metadata.warnings
 
 def save_corrections(
     session:Session,
     folder:str|Path,
-    overwrite:bool=False, # True: replace references that exist in the folder
-)->list[Path]: # the files written
+    overwrite:bool=False, # True: replace references of this recording that exist in the folder
+)->list[Path]: # the files written; `STEM-HASH.…` where another recording's have the name
     "Save the corrections as a reference; raises `CorrectionError` or `WriteError`"
     if not session.drafts: raise CorrectionError("nothing was corrected yet")
     written = save_reference(session.layers()["R"], folder, source_stem(session.source), overwrite)

@@ -25,6 +25,7 @@ from ..voice.acoustics import Frames
 from ..channels import ChannelFrames, rename_channels
 from .cues import spoken_text
 from .export import recording_id, render, write_files
+from ..core.identity import digest_comment, own_stem
 from ..core.text import one_line
 from ..features import attach_features, build_segments, to_speakers
 from ..schema import (AcousticFeatures, Analysis, FullFeatures, ModelInfo, Segment, Speaker, Turn,
@@ -447,8 +448,9 @@ def measure_recording(
 
 # %% ../../nbs/34_corrections.ipynb #1caf910f
 def to_stm(analysis:Analysis)->str:
-    "Write who said what in NIST's format, a line for each segment"
-    name, lines = recording_id(analysis), []
+    "Write who said what in NIST's format, a line for each segment, after a comment that names the recording"
+    name, sha256 = recording_id(analysis), analysis.metadata.source_sha256
+    lines = [digest_comment(sha256)] if sha256 else []
     for s in analysis.segments:
         speaker = "_".join((s.speaker_id or "unknown").split())
         if text := one_line(spoken_text(s)):
@@ -461,9 +463,10 @@ def save_reference(
     analysis:Analysis, # that was corrected
     folder:str|Path,
     stem:str, # of the recording's name, and so of the files'
-    overwrite:bool=False, # replace files that exist
-)->list[Path]: # the files
+    overwrite:bool=False, # replace files that exist, if they are about this recording
+)->list[Path]: # the files; `STEM-HASH.…` where another recording's have the name
     "Keep a result as a reference, completely or not at all; raises `CorrectionError` or `ExportError`"
+    stem = own_stem(folder, stem, analysis.metadata.source_sha256)
     contents = {"stm": to_stm(analysis), "rttm": render(analysis, "rttm"), "json": render(analysis, "json")}
     files = {Path(folder, f"{stem}.{extension}"): content for extension, content in contents.items()}
     existing = [str(path) for path in files if path.exists()]

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ecg_audio_nb.core.identity import digest_about
 from ecg_audio_nb.results import edited_cues, edited_tiers
 from ecg_audio_nb.results.caption_styles import Style
 from ecg_audio_nb.results.corrections import (
@@ -47,9 +48,11 @@ def read_edits(
     analysis: Analysis,
     path: str | Path,  # .TextGrid, .eaf, .srt, .vtt or .ass
     style: Style | None = None,  # that captions were exported in; None: found out
-    force: bool = False,  # take the file though its words are not those of the result
+    force: bool = False,  # take the file though it is about another recording, or its words are others
 ) -> Edits:
     "Find out what an edited file changed; raises `CorrectionError` for a file of another recording"
+    if not force:
+        _check_recording(path, analysis)
     suffix, named, draft = Path(path).suffix.lower(), with_names(analysis), draft_with_speakers(analysis)
     names = names_of(analysis, named)
     if suffix in TIERS:
@@ -62,6 +65,16 @@ def read_edits(
     if not force:
         _check_words(path, edits, draft)
     return edits
+
+
+def _check_recording(path, analysis: Analysis):
+    "Refuse a file that is about another recording: it says so, or lies beside that one's result"
+    own, other = analysis.metadata.source_sha256, digest_about(path)
+    if own and other and own != other:
+        raise CorrectionError(
+            f"{path} is about another recording (SHA-256 {other[:8]}…) than the result ({own[:8]}…). Name "
+            "the result that it was exported from, or take it all the same (--force)"
+        )
 
 
 def _check_words(path, edits: Edits, draft: Draft):
@@ -81,7 +94,7 @@ def correct_from(
     path: str | Path,  # .TextGrid, .eaf, .srt, .vtt or .ass
     media: str | Path | None = None,  # the recording; None: what was changed has no measures
     style: Style | None = None,  # that captions were exported in; None: found out
-    force: bool = False,  # take the file though its words are not those of the result
+    force: bool = False,  # take the file though it is about another recording, or its words are others
     on_event: Callable | None = None,  # called with a `StageEvent` while the recording is measured
 ) -> Correction:
     "Correct a result by a file that a person edited; raises `CorrectionError`"

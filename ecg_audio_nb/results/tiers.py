@@ -186,6 +186,9 @@ def to_eaf(analysis:Analysis)->str:
     for tier in speaker_tiers(analysis): number = _add_tier(root, tier, slots, number)
     last = ElementTree.SubElement(root[0], "PROPERTY", {"NAME": "lastUsedAnnotationId"})
     last.text = str(number - 1)
+    if analysis.metadata.source_sha256:
+        source = ElementTree.SubElement(root[0], "PROPERTY", {"NAME": "source_sha256"})
+        source.text = analysis.metadata.source_sha256
     for name, seconds in sorted(slots, key=lambda slot: slot[1]):
         slot = {"TIME_SLOT_ID": name, "TIME_VALUE": str(round(1000*seconds))}
         ElementTree.SubElement(order, "TIME_SLOT", slot)

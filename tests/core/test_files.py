@@ -13,6 +13,7 @@ from ecg_audio_nb.core.files import (
     atomic_path,
     code_files,
     safe_name,
+    short_stem,
     write_all,
     write_atomic,
 )
@@ -100,6 +101,19 @@ def test_the_content_is_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
         ("조각", "조각"),
         ("tab\there", "tab_here"),
         (" dot. ", "dot"),
+        ("CON", "CON_"),
+        ("nul.tar", "nul_.tar"),
+        ("com1", "com1_"),
+        ("console", "console"),
+        ("x" * 149 + " y", "x" * 149),
     ],
 )
 def test_names_can_be_folders(stem, name): assert safe_name(stem) == name
+
+
+@pytest.mark.parametrize("stem", ["a" * 250, "조각" * 40, "e\u0301" * 80, "\udcff" * 240])
+def test_a_long_name_is_cut_so_that_every_ending_fits_and_still_tells_two_apart(tmp_path, stem):
+    short, other = short_stem(stem), short_stem(stem + "2")
+    assert short != other and short_stem("a" * 200) == "a" * 200
+    for name in (short, other):
+        (tmp_path / f"{name}-12345678.segments.parquet").write_text("")

@@ -48,6 +48,8 @@ def commands_of_cron():
 
 def test_all_kinds_are_there():
     assert {p.name for p in UNITS.iterdir()} == {
+        "compose.yaml",
+        "kubernetes.yaml",
         "ecg-batch.service",
         "ecg-batch.timer",
         "ecg-batch.cron",
