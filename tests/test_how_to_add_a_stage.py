@@ -152,7 +152,7 @@ def followed(tmp_path_factory):
 
     put_after(folder / "_quarto.yml", "          - 18_checkpoints.ipynb\n", "          - 18_emotion.ipynb\n")
     rules = (folder / "pyproject.toml").read_text()
-    old = 'layers = ["definitions", "acoustics", "quality", "spectrum : formants : pulses : speaker_f0", "f0"]'
+    old = 'layers = ["definitions", "acoustics", "quality", "pulses : speaker_f0 : spectrum : formants", "f0"]'
     assert rules.count(old) == 1
     rules = rules.replace(old, contract)
     (folder / "pyproject.toml").write_text(rules)
