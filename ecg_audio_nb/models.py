@@ -17,8 +17,8 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/models.html.md"""
 
 # %% auto #0
 __all__ = ['ModelError', 'packaged_models', 'available_threads', 'get_or_load', 'release', 'is_oom', 'AdaptiveBatch',
-           'keep_heaps', 'return_freed_memory', 'suppress_warnings', 'pick_device', 'free_mb', 'onnx_session',
-           'packaged_info', 'at_hand', 'require_extra', 'disable_telemetry', 'find_weights', 'pull', 'gated_message',
+           'keep_heaps', 'return_freed_memory', 'suppress_warnings', 'pick_device', 'free_mb', 'disable_telemetry',
+           'onnx_session', 'packaged_info', 'at_hand', 'require_extra', 'find_weights', 'pull', 'gated_message',
            'weights_info']
 
 # %% ../nbs/03_models.ipynb #7895ec63
@@ -215,6 +215,11 @@ def free_mb(device:str)->float|None: # MB; None where it is unknown
     "Read the free memory of the GPU (`cuda`) or of the machine (`cpu`)"
     return cuda_free_mb() if device == "cuda" else memory().available
 
+# %% ../nbs/03_models.ipynb #e5e8b9ba
+def disable_telemetry():
+    "Switch off usage reports of onnxruntime, pyannote and the hub's library; call it before their import"
+    os.environ.update(ORT_DISABLE_TELEMETRY="1", PYANNOTE_METRICS_ENABLED="0", HF_HUB_DISABLE_TELEMETRY="1")
+
 # %% ../nbs/03_models.ipynb #d8a382de
 def onnx_session(
     name:str, # of a packaged model
@@ -279,10 +284,6 @@ def at_hand(
 def require_extra(extra:str="whisperx"):
     "Raise `ModelError` naming the pip extra, if the package it is named after is not installed"
     if find_spec(extra) is None: raise ModelError(f"{extra} is not installed: {install_command(extra)}")
-
-def disable_telemetry():
-    "Switch off usage reports of onnxruntime, pyannote and the hub's library; call it before their import"
-    os.environ.update(ORT_DISABLE_TELEMETRY="1", PYANNOTE_METRICS_ENABLED="0", HF_HUB_DISABLE_TELEMETRY="1")
 
 # %% ../nbs/03_models.ipynb #55c48dc0
 def _not_here(name, stage, reason):

@@ -2,9 +2,9 @@
 
 The wall clock steps: it is set by hand or over the network, a virtual machine is restored, a board starts in
 1970. A lease that is measured by it ends too early, and a wait of five seconds lasts an hour. So leases and
-waits are in steady time: the kernel's monotonic clock, which counts seconds since the machine started, without
-those it slept, plus an offset. The first process that opens a queue after a start of the machine writes down
-the offset, so that steady time begins with what the wall clock shows then.
+waits are in steady time: the kernel's monotonic clock, which counts seconds since the machine started,
+without those it slept, plus an offset. The first process that opens a queue after a start of the machine
+writes down the offset, so that steady time begins with what the wall clock shows then.
 
 | time | clock | for |
 | --- | --- | --- |

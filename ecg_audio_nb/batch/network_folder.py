@@ -67,9 +67,9 @@ class MachineMark:
         if other is not None:
             raise OtherMachine(
                 f"it lies on a network file system ({self.kind}), and the machine {other} uses it; a queue "
-                "can't be shared between machines. Give each machine a folder of its own, or run one batch on "
-                f"several machines with --cluster. If {other} has stopped, wait {STALE / 60:.0f} minutes, or "
-                f"delete {self.path}"
+                "can't be shared between machines. Give each machine a folder of its own, or run one batch "
+                f"on several machines with --cluster. If {other} has stopped, wait {STALE / 60:.0f} minutes, "
+                f"or delete {self.path}"
             )
         write_atomic(self.path, json.dumps({"host": socket.gethostname(), "boot": boot_name()}))
         self.renewed = now

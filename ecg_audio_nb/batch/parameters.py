@@ -18,8 +18,8 @@ A value keeps the type that the parameter has by its annotation, or else by its 
 | `int` | refused | `3` | refused |
 | unknown: no annotation, default `None` | `"1.10"`, because `1.1` is another text | `3` | refused |
 
-Where the type is unknown, a text is read as JSON if nothing of it is lost: numbers, `true`, `null`, lists, and
-texts in quotes.
+Where the type is unknown, a text is read as JSON if nothing of it is lost: numbers, `true`, `null`, lists,
+and texts in quotes.
 """
 
 import ast

@@ -32,15 +32,15 @@ at any moment.
   and the number of its attempt. A runner whose job went to another one gets `LeaseLost` and changes nothing.
 - Publishing happens inside the transaction that finishes a job: its results appear if, and only if, the claim
   held.
-- Leases and waits are in steady time (`clock`): a step of the wall clock takes no job from its runner and lets
-  none wait longer.
+- Leases and waits are in steady time (`clock`): a step of the wall clock takes no job from its runner and
+  lets none wait longer.
 - No job is lost, and a `done` job does not run again by itself. A job whose runner dies in the middle runs
   again from its beginning, so side effects of a job can happen more than once.
 - `tries <= max_tries` and `tries <= attempt`; each attempt has a row of its own, open only while the job is
   `running`.
 
-All processes that use a queue run on one machine, because SQLite's write-ahead log is shared memory. On a network
-file system `network_folder` holds that.
+All processes that use a queue run on one machine, because SQLite's write-ahead log is shared memory. On a
+network file system `network_folder` holds that.
 """
 
 import hashlib

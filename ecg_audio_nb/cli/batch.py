@@ -1,8 +1,8 @@
 """`ecg batch`: a notebook on many recordings, resumed by the same command
 
 A key of `--set` with a dot is a setting; one without a dot is a parameter of the notebook, whose value gets
-the type of its annotation or default (`batch.parameters`). Ctrl-C stops when the running stages end; a second one
-stops at once.
+the type of its annotation or default (`batch.parameters`). Ctrl-C stops when the running stages end; a second
+one stops at once.
 """
 
 from contextlib import nullcontext

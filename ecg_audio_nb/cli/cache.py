@@ -1,7 +1,8 @@
 """`ecg cache`: the checkpoints, which are stage outputs kept for later runs
 
 Checkpoints are written with `runtime.checkpoints`, and without a setting in the jobs of a batch and of the
-service. A job that was killed goes on from them, and a later run with other settings takes what did not change.
+service. A job that was killed goes on from them, and a later run with other settings takes what did not
+change.
 """
 
 from typing import Annotated

@@ -1,8 +1,8 @@
 """One runner for each GPU: the service's own worker has the first, a process each of the others
 
 The processes claim jobs from the service's queue as its worker does, and write messages into its outbox; the
-service delivers them. A process that dies is started again, and its job goes on from its checkpoints. They stop
-with the service, and when the service is killed.
+service delivers them. A process that dies is started again, and its job goes on from its checkpoints. They
+stop with the service, and when the service is killed.
 """
 
 import json

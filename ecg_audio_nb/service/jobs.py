@@ -17,8 +17,8 @@ POST -- checked --> row of the queue --> worker: analyze --> results/HASH.json -
 | the service stops | `queued` again, the attempt does not count | nothing |
 | the process is killed | `queued` again; after `server.max_attempts` `failed` | the failure |
 
-A job that runs again goes on from its checkpoints: stages that were done, and chunks that were transcribed, are
-not done again.
+A job that runs again goes on from its checkpoints: stages that were done, and chunks that were transcribed,
+are not done again.
 
 Any moment is a good one for `kill -9`: a job goes on when the service is back, and its final message is
 written in the transaction that ends it. For a job that ended outside of the worker (cancelled while it

@@ -139,7 +139,7 @@ def _lock(service: Service):
 
 
 def restrict(settings: Settings, service: Service) -> Settings:
-    "Adapt settings to strangers' sources: uploads are readable, temporary files and checkpoints have one place"
+    "Adapt settings to strangers' sources: uploads are readable, temporary files and checkpoints in one place"
     fetch = settings.fetch.model_copy(
         update={
             "media_roots": (*settings.fetch.media_roots, str(service.uploads)),

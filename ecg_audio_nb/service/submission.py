@@ -2,9 +2,9 @@
 
 A job's id is the caller's. The same id with the same parameters is the same job, answered as it stands. A URL
 that was signed anew is the same URL: the job takes it, and runs again if it failed because the old one could
-not be fetched. With other parameters the id is refused (409). A recording that is sent without an id, while the
-same work of the same caller is in the queue, is that job; so is an upload whose job was done within the last
-hour.
+not be fetched. With other parameters the id is refused (409). A recording that is sent without an id, while
+the same work of the same caller is in the queue, is that job; so is an upload whose job was done within the
+last hour.
 
 | who asks for too much | answer |
 | --- | --- |
