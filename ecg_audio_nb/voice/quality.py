@@ -104,22 +104,16 @@ def _walk(y, begins, edges, side, stretch, period_at, peak): # -> positions and 
         at, edges, side, stretch = (v[~out] for v in (at, edges, side, stretch))
     return np.concatenate([*marks, np.zeros(0)]), np.concatenate([*owners, np.zeros(0, int)])
 
-# %% ../../nbs/09_quality.ipynb #a9a25f3a
-def period_marks(
-    samples:np.ndarray, # mono, float, shape (n,)
-    f0:np.ndarray, # Hz, shape (frames,); NaN: unvoiced
-    hop:int, # samples
-    sample_rate:int=16000, # Hz
-)->PeriodMarks:
-    "Mark the periods of every voiced stretch"
-    f0, around = np.asarray(f0, float), sample_rate//8 # zeros on either side, for walkers at the ends
-    y = np.pad(np.asarray(samples, np.float32), around)
-    stretches = _voiced_stretches(f0)
-    if not len(stretches): return PeriodMarks(np.zeros(0), np.zeros(0, int))
-    edges = stretches*hop + around
-    voiced = np.flatnonzero(f0 > 0)
-    middles = voiced*hop + hop/2 + around
-    low, high = (stretches[:, 0] + 0.5)*hop + around, (stretches[:, 1] - 0.5)*hop + around
+# %% ../../nbs/09_quality.ipynb #f849632b
+def _mark_stretches(samples, f0, stretches, hop, sample_rate, peak): # -> positions, rows of `stretches`
+    "Mark the periods of neighbouring stretches"
+    around = sample_rate//8 # samples on either side, for walkers at the ends
+    start, stop = stretches[0, 0]*hop - around, stretches[-1, 1]*hop + around
+    start -= start % 2 # so that halves of samples are rounded as in the whole file
+    y = cut_windows(samples, np.array([start]), stop - start)[0]
+    edges, frames = stretches*hop - start, np.arange(stretches[0, 0], stretches[-1, 1])
+    voiced = frames[f0[frames] > 0]
+    middles, low, high = (x*hop + hop/2 - start for x in (voiced, stretches[:, 0], stretches[:, 1] - 1))
     def period_at(at, stretch):
         return sample_rate/np.interp(np.clip(at, low[stretch], high[stretch]), middles, f0[voiced])
     every, middle = np.arange(len(stretches)), edges.mean(1)
@@ -127,8 +121,28 @@ def period_marks(
     begins = np.array([_peak_near(y, int(m - h) + 1, int(m + h) + 1) for m, h in zip(middle, half)])
     both, side = np.tile(every, 2), np.repeat([1, -1], len(every))
     ends = np.concatenate([edges[:, 1], edges[:, 0]])
-    position, owner = _walk(y, begins[both], ends, side, both, period_at, max(y.max(), -y.min()))
-    position, owner = np.append(begins, position) - around, np.append(every, owner)
+    position, owner = _walk(y, begins[both], ends, side, both, period_at, peak)
+    return np.append(begins, position) + start, np.append(every, owner)
+
+# %% ../../nbs/09_quality.ipynb #f4f3789f
+_PART = 1000 # stretches, about five minutes of speech
+
+def period_marks(
+    samples:np.ndarray, # mono, float, shape (n,)
+    f0:np.ndarray, # Hz, shape (frames,); NaN: unvoiced
+    hop:int, # samples
+    sample_rate:int=16000, # Hz
+)->PeriodMarks:
+    "Mark the periods of every voiced stretch"
+    f0, y = np.asarray(f0, float), np.asarray(samples, np.float32)
+    stretches = _voiced_stretches(f0)
+    if not len(stretches): return PeriodMarks(np.zeros(0), np.zeros(0, int))
+    peak, positions, owners = max(y.max(), -y.min()), [], []
+    for i in range(0, len(stretches), _PART):
+        position, owner = _mark_stretches(y, f0, stretches[i:i + _PART], hop, sample_rate, peak)
+        positions.append(position)
+        owners.append(owner + i)
+    position, owner = np.concatenate(positions), np.concatenate(owners)
     order = np.argsort(position, kind="stable")
     return PeriodMarks(position[order], owner[order])
 
