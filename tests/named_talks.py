@@ -98,7 +98,8 @@ def check_links(batch, folder):
     before = {p for p in out.rglob("*")}
     done = ecg("voices", "link", out, "--media", batch.media, "--rename")
     assert done.exit_code == 0, done.output
-    assert {p for p in out.rglob("*")} - before == {out / "voices.csv"}
+    new = {p for p in out.rglob("*")} - before
+    assert new == {out / "voices.csv"}, new
     rows = list(csv.DictReader((out / "voices.csv").open(encoding="utf-8-sig")))
     people = {}
     for r in rows:

@@ -224,7 +224,7 @@ class BackgroundWorker:
 
 
 def _describe_stages(stage_seconds):
-    if not stage_seconds:
+    if not stage_seconds.keys() - {"adapt", "quality"}:  # these measure, and follow every change of turns
         return "no model ran"
     stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in stage_seconds.items())
     return f"computed: {stages}" + ("" if len(stage_seconds) > 5 else "; the rest from checkpoints")

@@ -72,7 +72,7 @@ def test_a_value_keeps_the_type_that_is_wanted(path, name, text, value):
     ("n", "1.10", "wants a whole number"), ("n", "three", "wants a whole number"),
     ("n", "true", "wants a whole number"), ("level", "NaN", "wants a number"),
     ("level", "Infinity", "wants a number"), ("level", "1e999", "wants a number"), ("low", "inf", "a number"),
-    ("mode", "slower", "wants 'fast' or 'slow'"), ("names", "a", "wants a list in JSON"),
+    ("mode", "slower", "wants '(fast|slow)' or '(fast|slow)'"), ("names", "a", "wants a list in JSON"),
     ("names", "[1]", "a list"), ("flag", "3", "true or false"), ("either", "x", "a whole number or None"),
     ("plain", "NaN", "finite number; for the text, annotate"), ("plain", "[NaN]", "finite number")])  # fmt: skip
 def test_a_wrong_value_is_refused_with_one_sentence(path, name, text, words):

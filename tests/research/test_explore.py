@@ -52,7 +52,7 @@ def test_what_runs_at_once_runs_no_model(given):
     assert all(is_instant(k, first.analysis) for k in other) and not is_instant("voice.onset", first.analysis)
     for key, value in other.items():
         assert run_analysis(str(SAMPLE), load_settings(given | {key: value})).stage_seconds.keys() <= {
-            "acoustics"
+            "acoustics", "adapt"
         }, key
     assert not any(
         is_instant(c.key, first.analysis)

@@ -23,6 +23,10 @@ def test_every_path_is_described_with_an_example_to_type(service):
         "/ready",
         "/transcribe",
         "/uploads",
+        "/v1/audio/transcriptions",
+        "/v1/audio/translations",
+        "/v1/models",
+        "/v1/models/{model}",
     ]
     posts = [path["post"] for path in description["paths"].values() if "post" in path]
-    assert len(posts) == 3 and all("curl http://127.0.0.1:8080/" in post["description"] for post in posts)
+    assert len(posts) == 5 and all("curl http://127.0.0.1:8080/" in post["description"] for post in posts)
