@@ -176,10 +176,13 @@ def voices_link(
 
 def _batch_sources(results):
     "List the recordings of the batch whose results these are"
+    from contextlib import closing
+
     from ecg_audio_nb.batch.queue import list_jobs
 
     try:
-        jobs = list_jobs(open_queue(results), limit=10**6)
+        with closing(open_queue(results)) as queue:  # SQLite's files beside it go when it is closed
+            jobs = list_jobs(queue, limit=10**6)
     except (ValueError, OSError):
         return []
     return [job.source for job in jobs if "://" not in job.source]
