@@ -237,10 +237,10 @@ def _resampled(
     weights = mix.weights if mix else None
     for block, mark, kind in _blocks(marked):
         first, planes = block[0], _clean_block(block, log)
-        if levels is not None and not levels.changed:
-            levels.add(_channel_samples(planes, first), first.sample_rate)
-        if loudness is not None:
-            loudness.add(_channel_samples(planes, first), first.sample_rate, _channel_names(first))
+        compared = levels is not None and not levels.changed
+        x = _channel_samples(planes, first) if compared or loudness is not None else None
+        if compared: levels.add(x, first.sample_rate)
+        if loudness is not None: loudness.add(x, first.sample_rate, _channel_names(first))
         if graph and (mark is not None or kind != previous_kind):
             yield from _pull_samples(graph, end=True)
             graph = None
@@ -554,8 +554,10 @@ def _run_decoder(
 def _decode(path, settings, language, loudness): # absolute path -> Audio
     decoded = _run_decoder(path, settings, language, loudness, {})
     if better := decoded.better:
+        known = {"loudness": decoded.media["loudness"]} if loudness else {} # the same of the second decoding
         del decoded # or both decodings are in memory for a while
-        decoded = _run_decoder(path, settings, language, loudness, better)
+        decoded = _run_decoder(path, settings, language, False, better)
+        decoded.media.update(known)
     arrays, warnings, media = decoded.arrays, decoded.warnings, decoded.media
     if len(arrays) == 1: return Audio(arrays[0], warnings=warnings, media=media)
     return ChannelAudio(lambda: arrays, len(arrays), len(arrays[0]), warnings, media)

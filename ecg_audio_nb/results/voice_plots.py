@@ -260,6 +260,7 @@ def plot_voice_range(
     shown = [v for v in voices if v in most]
     with plot_style(): return displayable(_range_figure(source, shown, frames is None, notes))
 
+# %% ../../nbs/32_voice_plots.ipynb #fe1ddae7
 def _range_figure(source, voices, of_words, notes):
     from matplotlib.figure import Figure
     columns, rows = min(3, max(len(voices), 1)), ceil(len(voices)/3) or 1
@@ -282,6 +283,7 @@ def _range_figure(source, voices, of_words, notes):
     if notes: write_notes(fig, 0.7*WIDTH/width, notes)
     return fig
 
+# %% ../../nbs/32_voice_plots.ipynb #e1262684
 def _share_range(axes, cells):
     "Give all panels the same axes, and label the outer ones"
     low, high = min(c[1][0] for c in cells), max(c[1][-1] for c in cells)
@@ -451,6 +453,7 @@ def _strip_limits(semitones): # -> lowest and highest of an axis that leaves out
     low, high = np.quantile(known, [0.01, 0.99]) if len(known) else (0, 0)
     return min(low - 3.5, -7.0), max(high + 1.5, 7.0)
 
+# %% ../../nbs/32_voice_plots.ipynb #f5713ad2
 def _strip_figure(analysis, frames, spans, notes):
     from matplotlib.figure import Figure
     strip, left = _prepare(analysis, frames), 0.65
@@ -477,6 +480,7 @@ def _strip_figure(analysis, frames, spans, notes):
         line.set_xlabel("")
     return _finish_strips(fig, analysis, strip, states, present, notes, crowded)
 
+# %% ../../nbs/32_voice_plots.ipynb #5fbe2084
 def _finish_strips(fig, analysis, strip, states, present, notes, crowded):
     h = fig.get_figheight()
     fig.text(0.65/WIDTH, 1 - 0.08/h, _heading(analysis), size=9, va="top")

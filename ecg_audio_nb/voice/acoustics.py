@@ -92,6 +92,7 @@ class VoiceDetail:
     clipped: np.ndarray # hops in which samples lie at full scale, start and end in seconds, shape (spans, 2)
     overlapped: np.ndarray # spans in which several people talk, seconds, shape (spans, 2)
 
+# %% ../../nbs/16_acoustics.ipynb #a7aa1cb3
 @dataclass(frozen=True, eq=False)
 class Frames:
     "What was measured over a file, by tick and by frame; frame `k` stands at sample `(k + 0.5)*hop`"

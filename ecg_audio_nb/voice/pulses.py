@@ -98,6 +98,7 @@ class SlowPulses:
     rate: np.ndarray # pulses a second, float32, shape (frames,); NaN where there are none
     in_a_row: np.ndarray # intervals of the run that the frame lies in, int, shape (frames,)
 
+# %% ../../nbs/08_pulses.ipynb #9cd2cd8c
 def slow_pulses(
     samples:np.ndarray, # mono, float, shape (n,)
     energy:np.ndarray, # of each tick, shape (ticks,)
@@ -122,6 +123,7 @@ def slow_pulses(
         in_a_row[first[0]:stop[-1]] = len(run)
     return SlowPulses(rate, in_a_row)
 
+# %% ../../nbs/08_pulses.ipynb #93d68207
 def is_ringing(
     f0:np.ndarray, # Hz, shape (frames, ...); NaN: unvoiced
     pulses:SlowPulses,

@@ -74,6 +74,7 @@ def _continued(candidates, frames, states, factor): # -> states an octave away; 
     fits = near[here, other] & (gain[here, other] >= gain[here, states] - _NEARLY)
     return other if fits.all() else None
 
+# %% ../../nbs/08_speaker_f0.ipynb #98fef0cf
 def continue_octaves(
     candidates:Candidates,
     states:np.ndarray, # of the path, int, shape (frames,)
