@@ -131,7 +131,9 @@ def memory(http, process, media, jobs):
             http.post(
                 "/api/upload-video/process-video", json={"job_id": name, "video_url": str(media)}
             ).raise_for_status()
-        wait_for(lambda last=names[-1]: http.get(f"/jobs/{last}").json()["status"] == "completed")
+        wait_for(lambda last=names[-1]: http.get(f"/jobs/{last}").json()["status"] in ("completed", "failed"))
+        if (job := http.get(f"/jobs/{names[-1]}").json())["status"] == "failed":
+            sys.exit(f"the job {names[-1]} failed: {job['error']}")
         megabytes.append(round(rss(process), 1))
     return megabytes, 60 * jobs / (time.monotonic() - began)
 

@@ -11,7 +11,7 @@ __all__ = ['code_digest', 'cache_key', 'Checkpoints', 'entries', 'evict', 'Parts
 import hashlib, io, json, logging, os, zipfile, zlib
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
 import numpy as np
@@ -114,6 +114,7 @@ class Checkpoints:
     "Artifacts by key, in a folder that many processes may share"
     folder: Path
     max_mb: float = 5000 # above it, the least recently used are deleted
+    written: list[str] = field(default_factory=list, repr=False, compare=False) # keys of what was stored
 
     def path(self, key:str)->Path: return self.folder / key[:2] / f"{key}.npz"
 
@@ -131,10 +132,17 @@ class Checkpoints:
             return None
 
     def put(self, key:str, artifact):
-        "Store an artifact; if it can't be written, the work goes on without it"
+        "Store an artifact, and make room for it; if it can't be written, the work goes on without it"
+        if self.write(key, artifact): evict(self)
+
+    def write(self, key:str, artifact)->bool: # False: it can't be written
+        "Store an artifact"
         try: _write(self.path(key), artifact)
-        except OSError as e: _log.warning("a checkpoint can't be written (%s)", e.strerror)
-        else: evict(self)
+        except OSError as e:
+            _log.warning("a checkpoint can't be written (%s)", e.strerror)
+            return False
+        self.written.append(key)
+        return True
 
 # %% ../nbs/18_checkpoints.ipynb #1c3b3e42
 def entries(
@@ -180,8 +188,7 @@ class Parts:
         part = self.checkpoints.get(self._key(name))
         if part is not None: return part
         part = work()
-        try: _write(self.checkpoints.path(self._key(name)), part)
-        except OSError as e: _log.warning("a checkpoint can't be written (%s)", e.strerror)
+        self.checkpoints.write(self._key(name), part)
         return part
 
     def delete(self):

@@ -13,7 +13,7 @@ __all__ = ['OnEvent', 'RETURN_MEMORY_EVERY', 'StageEvent', 'ArtifactHook', 'Comp
 # %% ../nbs/18_stages.ipynb #087087d2
 import threading, time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 from pydantic import BaseModel
@@ -32,6 +32,7 @@ class StageEvent:
     seconds: float|None = None # at work; of a "done"
     artifact: Any = field(default=None, repr=False) # what the stage made; of a "done"
     from_cache: bool = False # of a "done": a checkpoint had the artifact, no model ran
+    stored: int = 0 # checkpoints that this run has written so far
 
     # the names in version 0.1
     share = property(lambda self: self.fraction)
@@ -118,6 +119,7 @@ class Run(CachedWork):
 
     def emit(self, event:StageEvent):
         "Pass an event to the hook"
+        if self.checkpoints: event = replace(event, stored=len(self.checkpoints.written))
         with self._lock:
             if self.on_event is not None: self.on_event(event)
             if event.status != "progress": return

@@ -4,7 +4,7 @@ A job and its runner share a folder (a notebook finds it in `ECG_JOB_DIR`):
 
 | file | written by | read by | meaning |
 | --- | --- | --- | --- |
-| `stage` | the job (`job_hook`) | the runner (`LeaseKeeper`) | stage and fraction done, as JSON |
+| `stage` | the job (`job_hook`) | the runner (`LeaseKeeper`) | stage, fraction done, number of checkpoints |
 | `stop` | the runner | the job | end when the current stage has ended |
 """
 
@@ -32,14 +32,15 @@ def write_stage(
     folder: str | Path,  # shared with the runner
     stage: str,
     fraction: float | None = None,  # of the stage that is done, 0 to 1
+    stored: int = 0,  # checkpoints that this attempt has written
 ) -> None:
     "Report the stage that a job is in"
-    write_atomic(Path(folder) / STAGE, json.dumps([stage, fraction]), sync=False)
+    write_atomic(Path(folder) / STAGE, json.dumps([stage, fraction, stored]), sync=False)
 
 
 def read_stage(
     folder: str | Path,  # shared with the job
-) -> list | None:  # [stage, fraction done]; None before the job's first report
+) -> list | None:  # [stage, fraction done, checkpoints]; None before the job's first report
     "Read what a job reported"
     try:
         return json.loads((Path(folder) / STAGE).read_text())
@@ -64,8 +65,7 @@ def job_hook(
             return
         last_report = now
         if event.status != "done":
-            fraction = event.fraction
-            write_stage(folder, event.stage, fraction)
+            write_stage(folder, event.stage, event.fraction, event.stored)
         if event.status != "progress" and Path(folder, STOP).exists():
             raise JobStopped(f"asked to stop; the last stage was {event.stage}")
 
@@ -107,9 +107,10 @@ class LeaseKeeper:
         self,
         stage: str,
         fraction: float | None = None,  # of the stage that is done, 0 to 1
+        stored: int = 0,  # checkpoints that this attempt has written
     ) -> None:
         "Report the stage that the job is in, for a job that runs in this process"
-        write_stage(self.folder, stage, fraction)
+        write_stage(self.folder, stage, fraction, stored)
 
     def _run(self):
         while not self._ended.wait(0.25):

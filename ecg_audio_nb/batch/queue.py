@@ -20,7 +20,7 @@ at any moment.
 | `running` | `cancelled` | `release` | a cancellation was requested |
 | `running` | `running` | `exchange` | its source has changed: it gets the id of what it is now |
 | `running` | `cancelled` | `exchange` | the same, and there is a job of that id |
-| `running` | `queued` | any `claim` | lease ended or runner exited (attempt `lost`); tries are left |
+| `running` | `queued` | any `claim` | lease ended or runner exited (attempt `lost`), and tries are left |
 | `running` | `failed` | any `claim` | the same, and no tries are left: kind `crash` |
 | `running` | `cancelled` | any `claim` | the same, and a cancellation was requested |
 | `done`, `failed`, `cancelled` | `queued` | `retry` | tries count from 0 again, attempts go on |
@@ -36,6 +36,8 @@ at any moment.
   lets none wait longer.
 - No job is lost, and a `done` job does not run again by itself. A job whose runner dies in the middle runs
   again from its beginning, so side effects of a job can happen more than once.
+- An attempt that wrote checkpoints before it was lost, or before the infrastructure failed, got further than
+  those before it, and tries count from 0 again (`tries_after`). `MOST_ATTEMPTS` bounds that.
 - `tries <= max_tries` and `tries <= attempt`; each attempt has a row of its own, open only while the job is
   `running`.
 
@@ -91,6 +93,7 @@ STATES = ("queued", "running", "done", "failed", "cancelled")
 ENDED = ("done", "failed", "cancelled")
 LEASE = 30.0  # seconds that a claim holds without a heartbeat
 MAX_WAIT = 600.0  # seconds before the next try of a job, but for 20 % at random
+MOST_ATTEMPTS = 30  # of a job that gets further each time; after these each attempt counts as a try
 
 _VERSION = 1
 _TABLES = """
@@ -99,7 +102,7 @@ create table if not exists jobs(
   source text not null, task text not null,
   state text not null default 'queued', attempt integer not null default 0, tries integer not null default 0,
   most integer not null, due real not null, owner text, lease real, wish text, stage text, share real,
-  kind text, error text, result text, created real not null, started real, ended real) strict;
+  stored integer, kind text, error text, result text, created real not null, started real, ended real) strict;
 create index if not exists jobs_due on jobs(state, due, seq);
 create table if not exists attempts(
   job text not null, n integer not null, owner text not null, began real not null, ended real,
@@ -204,9 +207,11 @@ class Queue:
 
 def _add_columns(db):
     "Add the columns that files of older releases do not have"
-    columns = {row["name"] for row in db.execute("pragma table_info(attempts)")}
-    for name in {"began_at", "ended_at"} - columns:
-        db.execute(f"alter table attempts add column {name} real")
+    new = {"attempts": {"began_at": "real", "ended_at": "real"}, "jobs": {"stored": "integer"}}
+    for table, columns in new.items():
+        there = {row["name"] for row in db.execute(f"pragma table_info({table})")}
+        for name in columns.keys() - there:
+            db.execute(f"alter table {table} add column {name} {columns[name]}")
 
 
 def _limit_waits(db):
@@ -232,13 +237,14 @@ class Job:
     state: str = "queued"  # one of STATES
     attempt: int = 0  # number of the latest attempt; counted when it is claimed
     tries: int = 0  # attempts that count against `max_tries`
-    max_tries: int = 3  # tries before failures of the infrastructure end the job
+    max_tries: int = 3  # tries, none of which got further, before failures of the infrastructure end the job
     not_before: float = 0  # earliest time of the next claim, seconds since 1970; in a queue steady time
     owner: str | None = None  # the runner that has it, or had it last; see `owner_name`
     lease: float | None = None  # steady time until which the claim holds
     requested: str | None = None  # "cancel": what was asked of its runner
     stage: str | None = None  # the stage that runs, as its runner reported
     progress: float | None = None  # fraction of the stage that is done, 0 to 1
+    stored: int | None = None  # checkpoints that the latest attempt wrote, as its runner reported
     failure_kind: str | None = None  # user, infra, timeout or crash; None: it did not fail
     error: str | None = None  # the latest error, also of an attempt after which the job was tried again
     result: dict | None = field(default=None, repr=False)  # what its runner reported at the end
@@ -370,6 +376,17 @@ def _end_attempt(db, row, outcome, error=None):
     )
 
 
+def tries_after(
+    job: Job,  # as it stands in the queue while it runs
+    kind: str,  # of the failure that ends the attempt: user, infra, timeout or crash
+) -> int:
+    """Count a job's tries after an attempt: 0 if it wrote checkpoints, because the next one goes on from them
+
+    A job of a single try has no next one."""
+    got_further = bool(job.stored) and kind in ("infra", "crash") and job.attempt < MOST_ATTEMPTS
+    return 0 if got_further and job.max_tries > 1 else job.tries
+
+
 def _recover(db):
     "Take jobs from runners that exited or let their lease end; see the table of states"
     now = steady_now(db)
@@ -382,10 +399,11 @@ def _recover(db):
         else:
             continue
         _end_attempt(db, row, "lost", why)
+        tries = tries_after(_job(row), "crash")
         if row["wish"] == "cancel":
             _set(db, row["id"], state="cancelled", ended=time.time())
-        elif row["tries"] < row["most"]:
-            _set(db, row["id"], state="queued", due=now, error=why)
+        elif tries < row["most"]:
+            _set(db, row["id"], state="queued", due=now, error=why, tries=tries)
         else:
             error = f"{why}, {row['tries']} times in a row"
             _set(db, row["id"], state="failed", kind="crash", ended=time.time(), error=error)
@@ -402,7 +420,7 @@ def claim(
         now, steady = time.time(), steady_now(db)
         row = db.execute(
             """update jobs set state='running', owner=?, lease=?, attempt=attempt+1, tries=tries+1, started=?,
-            ended=null, stage=null, share=null, wish=null
+            ended=null, stage=null, share=null, stored=null, wish=null
             where seq=(select seq from jobs where state='queued' and due<=? order by due, seq limit 1)
             returning *""",
             (owner, steady + lease, now, steady),
@@ -451,14 +469,15 @@ def heartbeat(
     lease: float = LEASE,  # seconds until the next heartbeat is due
     stage: str | None = None,  # the stage that runs; None: unchanged
     progress: float | None = None,  # fraction of the stage that is done, 0 to 1
+    stored: int | None = None,  # checkpoints that the attempt has written; None: unchanged
 ) -> str | None:  # what is requested of the runner: "cancel", or None
     "Renew a claim and store the job's stage; raises `LeaseLost`"
     queue.keep_mark()
     row = queue.db.execute(
         """update jobs set lease=?1, stage=coalesce(?2, stage),
-        share=case when ?2 is null then share else ?3 end
-        where id=?4 and owner=?5 and attempt=?6 and state='running' returning wish""",
-        (steady_now(queue.db) + lease, stage, progress, job.id, job.owner, job.attempt),
+        share=case when ?2 is null then share else ?3 end, stored=coalesce(?4, stored)
+        where id=?5 and owner=?6 and attempt=?7 and state='running' returning wish""",
+        (steady_now(queue.db) + lease, stage, progress, stored, job.id, job.owner, job.attempt),
     ).fetchone()
     if row is None:
         raise LeaseLost(job.name)
@@ -511,11 +530,13 @@ def fail(
     "End an attempt as failed; raises `LeaseLost`"
     with _end_claim(queue, job, publish, kind, error) as (db, row):
         has_new_source = row["source"] != job.source  # see `add`: nobody has tried that one
-        will_retry = (kind != "user" or has_new_source) and row["tries"] < row["most"]
+        tries = tries_after(_job(row), kind)
+        will_retry = (kind != "user" or has_new_source) and tries < row["most"]
         if will_retry:
             wait = 0 if has_new_source else wait
-            due = steady_now(db) + (back_off(row["tries"]) if wait is None else wait)
-            _set(db, job.id, state="queued", due=due, lease=None, kind=kind, error=error, stage=None)
+            due = steady_now(db) + (back_off(max(tries, 1)) if wait is None else wait)
+            ended = {"kind": kind, "error": error, "stage": None, "tries": tries}
+            _set(db, job.id, state="queued", due=due, lease=None, **ended)
         else:
             _set(db, job.id, state="failed", ended=time.time(), lease=None, kind=kind, error=error)
     return will_retry

@@ -104,6 +104,12 @@ class _Folder:
     taken: set[str] = field(default_factory=set)  # names that this command wrote, folded
 
     def write(self, name: str, base: str, proposed: str, result) -> None:  # name: of the source, for notes
+        from ecg_audio_nb.core.identity import lock_names
+
+        with lock_names(self.settings.runtime.data_dir, self.path):
+            self._write(name, base, proposed, result)
+
+    def _write(self, name, base, proposed, result):
         from ecg_audio_nb.core.identity import folded, known_owners, own_stem, remember_owner
         from ecg_audio_nb.results.export import export
 

@@ -86,6 +86,13 @@ def _check_names(results: list[Path], output: Path | None, stem: str | None) -> 
 
 def _write(path: Path, folder: Path, name: str, settings) -> list[Path]:
     "Write one result; its own file, which is there already, and those of other recordings are left alone"
+    from ecg_audio_nb.core.identity import lock_names
+
+    with lock_names(settings.runtime.data_dir, folder):
+        return _write_unlocked(path, folder, name, settings)
+
+
+def _write_unlocked(path, folder, name, settings):
     from ecg_audio_nb.core.identity import known_owners, own_stem, remember_owner
     from ecg_audio_nb.results.export import export as write
     from ecg_audio_nb.schema import read_result

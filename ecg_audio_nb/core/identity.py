@@ -18,8 +18,8 @@ import json
 import os
 import re
 import unicodedata
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ecg_audio_nb.core.digests import digest_of
@@ -32,6 +32,7 @@ __all__ = [
     "files_named",
     "folded",
     "known_owners",
+    "lock_names",
     "own_stem",
     "owners_of",
     "recorded_digest",
@@ -152,6 +153,28 @@ def _numbered(folder, stem):
     pattern = re.compile(re.escape(folded(stem)) + r"-\d+")
     stems = [name.partition(".")[0] if "." not in stem else Path(name).stem for name in _entries(folder)]
     return [name for name in dict.fromkeys(stems) if pattern.fullmatch(folded(name))]
+
+
+@contextmanager
+def lock_names(data_dir: str | os.PathLike, folder: str | os.PathLike) -> Iterator[None]:
+    """Keep other processes of this machine from choosing names in a folder until the block ends
+
+    Whoever chooses a name and writes under it does both in one block. Without a place for the lock, such as a
+    data folder that can't be written, nothing is locked."""
+    try:
+        import fcntl
+
+        path = _register(data_dir, folder).with_suffix(".lock")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except (ImportError, OSError):
+        yield
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(file)
 
 
 def _register(data_dir, folder):

@@ -33,10 +33,20 @@ def _package_folder(part):
     return None if spec is None or not spec.origin else Path(spec.origin).parent.parent
 
 
+def part_paths(entry: Mapping) -> list[Path]:  # empty: one of them is not installed
+    "List the files of packages that a catalogue entry is made of"
+    paths = []
+    for part in (part for file in entry["wheels"]["files"].values() for part in file["parts"]):
+        folder = _package_folder(part)
+        if not folder or not (folder / part).is_file():
+            return []
+        paths.append(folder / part)
+    return paths
+
+
 def installed(entry: Mapping) -> bool:
     "Whether every part of a catalogue entry's files is installed"
-    parts = [part for file in entry["wheels"]["files"].values() for part in file["parts"]]
-    return all((folder := _package_folder(part)) and (folder / part).is_file() for part in parts)
+    return bool(part_paths(entry))
 
 
 def read_checked(

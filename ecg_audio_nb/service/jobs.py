@@ -18,7 +18,7 @@ POST -- checked --> row of the queue --> worker: analyze --> results/HASH.json -
 | the process is killed | `queued` again; after `server.max_attempts` `failed` | the failure |
 
 A job that runs again goes on from its checkpoints: stages that were done, and chunks that were transcribed,
-are not done again.
+are not done again. Only attempts that wrote no checkpoint count for `server.max_attempts`.
 
 Any moment is a good one for `kill -9`: a job goes on when the service is back, and its final message is
 written in the transaction that ends it. For a job that ended outside of the worker (cancelled while it
@@ -42,7 +42,7 @@ from ecg_audio_nb.audio.fetch import FetchError
 from ecg_audio_nb.audio.media import MediaError
 from ecg_audio_nb.batch.failures import JobStopped, TimedOut, is_temporary
 from ecg_audio_nb.batch.leases import LeaseKeeper
-from ecg_audio_nb.batch.queue import Job, LeaseLost, cancel, claim, fail, finish, owner_name, release
+from ecg_audio_nb.batch.queue import Job, LeaseLost, cancel, claim, fail, finish, owner_name, release, tries_after
 from ecg_audio_nb.core.files import write_part
 from ecg_audio_nb.pipeline import StageEvent, analyze
 from ecg_audio_nb.schema import Analysis, to_dict
@@ -198,7 +198,7 @@ class JobHook:
         if event.status == "progress" and now - self.last_notice < 1:
             return
         self.last_notice = now
-        self.keeper.report(event.stage, percent / 100)
+        self.keeper.report(event.stage, percent / 100, event.stored)
         notify_progress(self.service, self.job, percent, event.stage)
 
     def _count(self, event: StageEvent) -> None:
@@ -280,8 +280,10 @@ def _end_badly(service: Service, job: Job, failure: AnalysisFailure) -> None:
         return
 
     def publish(db):
-        has_new_source = service.job(job.id).source != job.source  # the URL was signed anew: it is tried
-        if (failure.kind == "user" and not has_new_source) or job.tries >= job.max_tries:
+        known = service.job(job.id)
+        has_new_source = known.source != job.source  # the URL was signed anew: it is tried
+        is_final = failure.kind == "user" and not has_new_source
+        if is_final or tries_after(known, failure.kind) >= job.max_tries:
             notify_failed(service, db, job, failure.code, failure.error)
 
     again = fail(service.queue, job, failure.kind, f"{failure.code}: {failure.error}", publish)

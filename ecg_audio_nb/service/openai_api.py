@@ -76,10 +76,16 @@ def add_openai_routes(app: FastAPI) -> None:
 # Models
 
 
+def _own_folder(service: Service) -> Path | None:
+    "The folder of the configured model, if the setting names one"
+    folder = Path(service.settings.transcribe.model or "").expanduser()
+    return folder if service.settings.transcribe.model and folder.is_dir() else None
+
+
 def own_model(service: Service) -> str | None:
     "The name of the configured model; None: the recognizer chooses one by device"
-    name = service.settings.transcribe.model
-    return Path(name).name if name and Path(name).expanduser().is_dir() else name
+    folder = _own_folder(service)
+    return folder.name if folder else service.settings.transcribe.model
 
 
 def _whisper_names() -> list[str]:
@@ -120,23 +126,30 @@ def choose_model(
     raise Problem(404, detail, "INVALID_REQUEST", param="model", openai_code="model_not_found")
 
 
-def _written_at(name: str) -> int | None:
-    "When the weights of a model of the catalogue were written here, seconds since 1970"
+def _files_of(service: Service, name: str) -> list[Path]:
+    "The files of a model's weights on this machine"
+    if folder := _own_folder(service) if name == own_model(service) else None:
+        return list(folder.iterdir())
+    if found := catalogue.cached(name, "transcribe"):
+        return found.files
     entry = catalogue.entry_of(name)
-    found = catalogue.cached(name, "transcribe")
-    paths = found.files if found else []
-    if not paths and "wheels" in entry:
-        paths = [wheels.cache_folder(name, entry) / "model.bin"]
-    return max((int(path.stat().st_mtime) for path in paths if path.is_file()), default=None)
+    return wheels.part_paths(entry) if "wheels" in entry else []
+
+
+def _stands_for(service: Service, name: str) -> str:
+    "The model of a name of `model_names`: an alias stands for the one that the service would load"
+    if name not in ALIASES:
+        return name
+    default = catalogue.default_whisper(service.settings)
+    at_hand = (known for known in (default, "base", "tiny") if catalogue.where(known, "transcribe"))
+    return own_model(service) or next(at_hand, default)
 
 
 def describe_model(service: Service, name: str) -> Model:
     "Describe a name of `model_names`; an alias as the model that it stands for"
-    stands_for = own_model(service) if name in ALIASES else name
-    entry = catalogue.entry_of(stands_for) if stands_for else {}
-    created = _written_at(stands_for) if entry else None
-    owner = entry["repo"].partition("/")[0] if entry and name not in ALIASES else "ecg_audio_nb"
-    return Model(id=name, created=created, owned_by=owner)
+    written = [path.stat().st_mtime for path in _files_of(service, _stands_for(service, name))]
+    repo = catalogue.entry_of(name).get("repo", "ecg_audio_nb")
+    return Model(id=name, created=int(max(written)) if written else None, owned_by=repo.partition("/")[0])
 
 
 # Requests

@@ -51,7 +51,7 @@ class ServerSettings(BaseSettings):
     max_upload_mb: int = Field(default=2048, ge=1)  # one upload
     upload_mb_per_hour: int = Field(default=20_480, ge=1)  # all uploads of one caller
     timeout: float = Field(default=4 * 3600, gt=0)  # seconds a job may take; checked between stages
-    max_attempts: int = Field(default=3, ge=1)  # of a job, before an error of the infrastructure fails it
+    max_attempts: int = Field(default=3, ge=1)  # in a row that get no further, before a job fails
     keep_days: float = Field(default=30, gt=0)  # how long results are kept
     min_free_mb: int = Field(default=500, ge=0)  # free disk space below which no job is taken
     shutdown_timeout: float = Field(

@@ -22,7 +22,7 @@ def job(tmp_path):
 def test_a_stage_is_read_as_it_was_written(tmp_path):
     assert read_stage(tmp_path) is None
     write_stage(tmp_path, "diarize", 0.5)
-    assert read_stage(tmp_path) == ["diarize", 0.5]
+    assert read_stage(tmp_path) == ["diarize", 0.5, 0]
     (tmp_path / "stage").write_text("[half")
     assert read_stage(tmp_path) is None
 
@@ -30,8 +30,9 @@ def test_a_stage_is_read_as_it_was_written(tmp_path):
 def test_the_lease_is_renewed_and_the_stage_told(job):
     queue, mine = job
     with LeaseKeeper(queue, mine, threading.Event(), lease=0.6) as keeper:
-        keeper.report("transcribe", 0.25)
+        keeper.report("transcribe", 0.25, 7)
         until(lambda: (found := get(queue, mine.id)).stage == "transcribe" and found.progress == 0.25)
+        assert get(queue, mine.id).stored == 7
         time.sleep(1)
         assert get(queue, mine.id).state == "running" and not keeper.lost and not keeper.stop.is_set()
 
@@ -57,12 +58,12 @@ def test_the_hook_reports_each_stage_and_stops_between_two(tmp_path, monkeypatch
     hook = job_hook(seen.append)
 
     def event(stage, status, fraction=None):
-        return SimpleNamespace(stage=stage, status=status, fraction=fraction)
+        return SimpleNamespace(stage=stage, status=status, fraction=fraction, stored=2)
 
     hook(event("voice", "start"))
-    assert read_stage(tmp_path) == ["voice", None]
+    assert read_stage(tmp_path) == ["voice", None, 2]
     hook(event("voice", "progress", 0.5)) # half a second has not passed: nothing is written
-    assert read_stage(tmp_path) == ["voice", None] and len(seen) == 2
+    assert read_stage(tmp_path) == ["voice", None, 2] and len(seen) == 2
     (tmp_path / STOP).touch()
     hook(event("voice", "progress", 0.7)) # a stage is not cut
     with pytest.raises(JobStopped, match="asked to stop; the last stage was voice"):

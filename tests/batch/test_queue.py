@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from batch_helpers import claim_from_two_processes
 from ecg_audio_nb.batch.queue import (
+    MOST_ATTEMPTS,
     Job,
     LeaseLost,
     Queue,
@@ -35,6 +36,7 @@ from ecg_audio_nb.batch.queue import (
     prune,
     release,
     retry,
+    tries_after,
 )
 
 ME = owner_name()
@@ -220,6 +222,45 @@ def test_a_killed_runner_is_seen_at_once_and_the_third_time_ends_the_job(queue):
     assert [a["outcome"] for a in attempts(queue, job)] == ["lost"] * 3
     retry(queue, [job])
     assert claim(queue, ME).attempt == 4
+
+
+def lose(queue, stored=None):
+    "Claim the job for a runner that has died; it reported so many checkpoints"
+    mine = claim(queue, ME + "0")
+    if stored is not None: heartbeat(queue, mine, stage="transcribe", progress=0.5, stored=stored)
+    return mine
+
+
+def test_a_job_that_gets_further_before_each_kill_does_not_fail(queue):
+    add(queue, jobs(1))
+    for n in range(1, 8): assert lose(queue, stored=2).attempt == n
+    assert get(queue, jobs(1)[0].id).tries == 1, "the latest kill is seen by the next claim"
+    for left in (1, 2, 3): assert lose(queue, stored=0).tries == left # these get no further
+    assert claim(queue, ME) is None
+    job = find(queue, "job0")
+    assert (job.state, job.failure_kind, job.attempt) == ("failed", "crash", 10)
+    assert job.error == "its runner died, 3 times in a row"
+
+
+def test_a_job_does_not_get_further_for_ever(queue):
+    "A folder of checkpoints that keeps nothing: each attempt writes the same again"
+    add(queue, jobs(1))
+    while (mine := claim(queue, ME + "0")) and mine.attempt < 100: heartbeat(queue, mine, stored=1)
+    job = find(queue, "job0")
+    assert (job.state, job.attempt) == ("failed", MOST_ATTEMPTS + 2)
+
+
+@pytest.mark.parametrize(
+    "kind, most, tries", [("infra", 3, 0), ("crash", 3, 0), ("timeout", 3, 1), ("infra", 1, 1)]
+)
+def test_which_failures_count_although_checkpoints_were_written(queue, kind, most, tries):
+    add(queue, [replace(jobs(1)[0], max_tries=most)])
+    mine = claim(queue, ME)
+    heartbeat(queue, mine, stored=5)
+    assert tries_after(get(queue, mine.id), kind) == tries
+    assert fail(queue, mine, kind, "no memory", wait=0) == (most > 1)
+    assert get(queue, mine.id).tries == tries
+    if most > 1: assert claim(queue, ME).stored is None, "the next attempt has written nothing yet"
 
 
 def test_a_zombie_is_gone(queue):

@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -11,9 +14,13 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
+from ecg_audio_nb.cli import analyze as cli_analyze
 from ecg_audio_nb.cli import app
+from ecg_audio_nb.core.identity import lock_names
+from ecg_audio_nb.results import export
 from ecg_audio_nb.results.export import to_json
 from ecg_audio_nb.schema import Analysis, Metadata, Segment, Turn, Word, read_result
+from ecg_audio_nb.settings import load_settings
 
 SAMPLE = Path(str(files("ecg_audio_nb") / "assets/sample.mp4"))
 
@@ -54,6 +61,32 @@ def test_a_later_command_never_overwrites_another_recording_s_results(recordings
     [other] = set(names()) - {"rec.json"}
     assert other == f"rec-{digest(f'out/{other}')[:8]}.json"
     assert f"the results are called {other.removesuffix('.json')}" in done.stderr
+
+
+def test_commands_that_end_at_one_moment_do_not_take_one_name(recordings, monkeypatch):
+    "Each has looked for a free name before any has written its files"
+    analyze("day1/rec.wav")
+    one, barrier, true = read_result("out/rec.json"), threading.Barrier(6), export.export
+    Path("out/rec.json").unlink()
+
+    def slow(*args):
+        time.sleep(0.05)
+        return true(*args)
+
+    monkeypatch.setattr(export, "export", slow)
+    def write(n):
+        result = replace(one, metadata=replace(one.metadata, source_sha256=f"{n:064x}"))
+        folder = cli_analyze._Folder(Path("out"), load_settings({"export.formats": "json"}))
+        barrier.wait()
+        folder.write("rec.wav", "rec", "rec", result)
+
+    with ThreadPoolExecutor(6) as threads: list(threads.map(write, range(6)))
+    assert sorted(digest(f"out/{name}") for name in names()) == [f"{n:064x}" for n in range(6)]
+
+
+def test_a_data_folder_that_takes_no_lock_is_no_error(recordings):
+    Path("data").write_text("a file")
+    with lock_names("data", "out"): pass
 
 
 def test_the_same_recording_is_written_over_as_before_whatever_the_order(recordings):

@@ -1,6 +1,6 @@
 """OpenAI's API for speech without a running worker: what can be asked for, the forms of answers, events and
 errors"""
-import asyncio, json, zlib
+import asyncio, json, os, time, zlib
 
 import httpx
 import pytest
@@ -179,8 +179,19 @@ def test_a_folder_is_named_without_its_place(make_service, tmp_path):
     transcribe = service.settings.transcribe.model_copy(update={"model": str(tmp_path / "our-model")})
     service.settings = service.settings.model_copy(update={"transcribe": transcribe})
     assert "our-model" in model_names(service) and choose_model(service, "our-model") is None
-    described = [describe_model(service, name).model_dump_json() for name in model_names(service)]
-    assert str(tmp_path) not in "".join(described)
+    (tmp_path / "our-model/model.bin").touch()
+    os.utime(tmp_path / "our-model/model.bin", (1_700_000_000,) * 2)
+    described = [describe_model(service, name) for name in model_names(service)]
+    assert str(tmp_path) not in "".join(model.model_dump_json() for model in described)
+    assert {model.created for model in described if model.id in (*formats.ALIASES, "our-model")} == {1_700_000_000}
+
+def test_every_model_says_when_it_was_written(make_service, real_whisper):
+    "Clients in other languages fail where `created` is no number"
+    real_whisper("base"), real_whisper("tiny.en")
+    service = make_service()
+    described = {name: describe_model(service, name) for name in model_names(service)}
+    assert all(1_000_000_000 < model.created < time.time() for model in described.values())
+    assert (described["base"].owned_by, described["whisper-1"].owned_by) == ("Systran", "ecg_audio_nb")
 
 def test_the_settings_of_a_job(service):
     recognizer = {"model": "base", "temperatures": [0.4], "initial_prompt": "Alma"}

@@ -1,6 +1,8 @@
 """What becomes of a job: progress, failures, one job done here and now, a worker that lives on"""
 import json, os, sqlite3, threading, time
 
+import pytest
+
 
 from ecg_audio_nb.core.files import PACKAGE
 from ecg_audio_nb.audio.fetch import FetchError
@@ -14,6 +16,7 @@ from ecg_audio_nb.service.jobs import Progress, classify_failure, work_on
 from ecg_audio_nb.service.models import job_status
 from ecg_audio_nb.service.state import clean_up
 from ecg_audio_nb.service.submission import estimate_seconds, submit, to_job
+from waiting import until
 
 
 def test_progress_adds_up_and_never_falls():
@@ -72,6 +75,21 @@ def test_a_job_that_was_given_back_goes_on_from_its_checkpoints(service, monkeyp
     job = service.job("talk-1")
     assert (job.state, job.tries) == ("done", 1)
     assert {("transcribe", True), ("align", True), ("voice", True)} <= set(seen)
+
+@pytest.mark.parametrize("stored, state, finals", [(3, "queued", 0), (0, "failed", 1)])
+def test_a_third_failure_is_final_only_where_nothing_was_stored(make_service, monkeypatch, stored, state, finals):
+    service = make_service()
+    def analyze(source, settings, hook):
+        hook(StageEvent("transcribe", "start", stored=stored))
+        until(lambda: service.job("talk-1").stage == "transcribe")
+        raise MemoryError("no memory")
+    monkeypatch.setattr(jobs, "analyze", analyze)
+    job = to_job(service, "talk-1", str(PACKAGE / "assets/sample.mp4"), callback="https://backend.example/")
+    submit(service, [job])
+    service.queue.db.execute("update jobs set tries=2")
+    work_on(service, claim(service.queue, owner_name()))
+    assert service.job("talk-1").state == state
+    assert service.queue.db.execute("select count(*) from outbox where closes").fetchone()[0] == finals
 
 def test_checkpoints_can_be_switched_off_and_end_with_the_results(service, make_service, monkeypatch):
     folder = service.root / "checkpoints/ab"
