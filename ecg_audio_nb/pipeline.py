@@ -307,6 +307,7 @@ _PACKAGES = ("numpy", "onnxruntime", "av", "ctranslate2")
 _TORCH_PACKAGES = ("whisperx", "torch", "torchaudio", "transformers", "pyannote-audio")
 _NO_CUDA = ("runtime.device is cuda, but ONNX Runtime has no CUDA provider here: "
             "the packaged networks ran on the CPU")
+_NO_SPEECH = "voice: no speech was found in {:.1f} s. If somebody talks there, lower voice.onset and voice.offset"
 
 def _versions(models)->dict[str, str]:
     "The versions that a result depends on; of torch and its like, if an engine ran on it"
@@ -340,6 +341,7 @@ def _warnings(audio, branches, settings, run, signal)->tuple[str, ...]:
     notes = [*audio.warnings, *_signal_warnings(signal, audio), *run.warnings]
     if settings.runtime.device == "cuda" and branches.activity.models[0].device != "cuda":
         notes.append(_NO_CUDA)
+    if not branches.activity.speech: notes.append(_NO_SPEECH.format(audio.duration))
     if branches.transcript: notes += [*branches.transcript.warnings, *branches.aligned.warnings]
     if branches.diarization: notes += branches.diarization.warnings
     return tuple(dict.fromkeys(notes))

@@ -359,3 +359,12 @@ def test_nothing_opens_a_connection(watched, sample, tmp_path):
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out/sample.json").exists() and not noted.exists()
+
+
+def test_a_recording_without_speech_says_so(tmp_path):
+    noise = 0.003 * np.random.default_rng(1).standard_normal(60 * 16000)
+    soundfile.write(tmp_path / "noise.wav", noise, 16000)
+    result = analyze(tmp_path / "noise.wav", {"runtime.data_dir": str(tmp_path / "data")}, profile="demo")
+    assert not result.words
+    [said] = [w for w in result.metadata.warnings if w.startswith("voice: no speech was found in 60.0 s")]
+    assert "voice.onset" in said

@@ -8,6 +8,7 @@ from ecg_audio_nb.checkpoints import Checkpoints, Parts
 from ecg_audio_nb.core.files import PACKAGE
 from ecg_audio_nb.pipeline import analyze
 from ecg_audio_nb.reproduce import same_result
+from ecg_audio_nb.speech import transcribe
 from ecg_audio_nb.speech.speaker_embeddings import extract_embeddings
 from ecg_audio_nb.speech.vad import binarize, run_networks
 
@@ -66,3 +67,24 @@ def test_channels_have_checkpoints_too(audio, tmp_path):
         assert same_result(result, without)
     assert result.metadata.unique_speakers == 2
     assert not [path for path in (tmp_path / "checkpoints").glob("??/*") if "-" in path.stem], "parts are deleted"
+
+
+def test_a_transcription_that_is_killed_again_and_again_decodes_each_batch_once(tmp_path, monkeypatch):
+    calls, decode_batch = {"n": 0, "most": 1000}, transcribe._decode_batch
+    def count(*args, **kwargs):
+        if calls["n"] >= calls["most"]: raise Killed
+        calls["n"] += 1
+        return decode_batch(*args, **kwargs)
+    monkeypatch.setattr(transcribe, "_decode_batch", count)
+    given = {"transcribe.batch_size": 1, "transcribe.chunk_size": 5, "diarize.enabled": False}
+    def run(folder):
+        own = given | {"runtime.data_dir": str(tmp_path / folder), "runtime.checkpoints": True}
+        return analyze(PACKAGE / "assets/sample.mp4", own, profile="demo")
+    whole = run("undisturbed")
+    batches, calls["n"] = calls["n"], 0
+    assert batches >= 3
+    for calls["most"] in range(1, batches):
+        with pytest.raises(Killed): run("killed")
+    calls["most"] = 1000
+    assert [w.word for w in run("killed").words] == [w.word for w in whole.words]
+    assert calls["n"] == batches

@@ -65,7 +65,7 @@ def job_hook(
             return
         last_report = now
         if event.status != "done":
-            write_stage(folder, event.stage, event.fraction, event.stored)
+            write_stage(folder, event.stage, event.fraction, getattr(event, "stored", 0))
         if event.status != "progress" and Path(folder, STOP).exists():
             raise JobStopped(f"asked to stop; the last stage was {event.stage}")
 

@@ -125,7 +125,7 @@ def _duration(job):
 
 def _failure(job, redact, exists):
     "A failed job: its source, error, and notebook as far as it got"
-    tries = f" It was tried {job.attempt} times." if job.attempt > 1 else ""
+    tries = f" It was tried {job.tries} times." if job.tries > 1 else ""
     notebook = f"failed/{job.name}.ipynb"
     link = f" · {_link(notebook, 'notebook, as far as it got')}" if exists(notebook) else ""
     return (

@@ -250,7 +250,7 @@ def extract_embeddings(
     sliding, done = np.zeros((-(-n * SLIDING_RATE // FRAME_RATE), 192), np.float16), 0
     for first in range(0, len(local), BLOCK):
         last = min(first + BLOCK, len(local))
-        end = n if last == len(local) else _block_end(last - 1)
+        end = n if last == len(local) else min(n, _block_end(last - 1))
         until = len(sliding) if last == len(local) else (end - SLIDING_RADIUS) // _SLIDING_STEP
         def work(first=first, last=last, end=end, done=done, until=until):
             trunk.move(max(0, first * _STEP_FRAMES - SLIDING_RADIUS), end)

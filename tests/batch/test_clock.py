@@ -202,9 +202,10 @@ def test_a_failed_try_is_repeated_in_time_while_the_clock_steps_back(tmp_path, i
     path, out = notebook(tmp_path / "nb.ipynb", fails_once), tmp_path / "out"
     p = ecg("batch", inbox[0], "-o", out, "--notebook", path, env=os.environ | stepped.env)
     until(flag.exists)
+    queue = open_queue(out)
+    until(lambda: [job for job in list_jobs(queue, "queued") if job.tries == 1]) # its wait has begun
     stepped.step(-HOUR)
     said, log = p.communicate(timeout=120)
     assert (p.returncode, said[:11]) == (0, "1 of 1 done"), log
-    queue = open_queue(out)
     tried = attempts(queue, list_jobs(queue)[0])
     assert [a["outcome"] for a in tried] == ["infra", "done"]

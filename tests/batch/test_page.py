@@ -6,11 +6,16 @@ from types import SimpleNamespace
 from urllib.parse import unquote, urljoin, urlsplit
 
 import pytest
-from browsers import chromium_browser
+from typer.testing import CliRunner
 
-from ecg_audio_nb.batch.page import index_html
+from batch_helpers import notebook
+from browsers import chromium_browser
 from ecg_audio_nb.audio.fetch import redact
-from ecg_audio_nb.batch.queue import STATES, Job
+from ecg_audio_nb.batch.monitor import IndexPage, describe_job
+from ecg_audio_nb.batch.page import index_html
+from ecg_audio_nb.batch.queue import STATES, Job, attempts, claim, fail, get, owner_name, release
+from ecg_audio_nb.batch.runner import BatchSpec, batch, enqueue
+from ecg_audio_nb.cli import app
 
 EVIL = "</style><script>window.hurt=1</script><img src=x onerror=window.hurt=1>\"'<!--&amp;"
 BUCKET = "s3://talks/out"
@@ -78,7 +83,7 @@ def test_every_state_is_counted_and_listed():
 
 def test_what_failed_comes_first_with_its_reason():
     seen = page(job("fine"), job("bad", "failed", failure_kind="user", error="MediaError: no picture in it"),
-                job("late", "failed", failure_kind="timeout", error="TimedOut: 60 s", attempt=3))
+                job("late", "failed", failure_kind="timeout", error="TimedOut: 60 s", attempt=3, tries=3))
     assert seen.text.index("bad") < seen.text.index("fine")
     assert (
         "MediaError: no picture in it" in seen.text
@@ -224,3 +229,36 @@ def test_it_fits_and_its_style_is_in_force(chromium, tmp_path, width, scheme):
     dark = tab.evaluate("getComputedStyle(document.body).backgroundColor") != "rgb(255, 255, 255)"
     assert dark == (scheme == "dark") and not said
     context.close()
+
+
+def jobs_command(command, out):
+    done = CliRunner().invoke(app, ["jobs", command, "recording000", "-o", str(out)])
+    assert done.exit_code == 0, done.output
+
+
+def plain(page):
+    "The text of a page"
+    return " ".join(re.sub(r"<[^>]+>", " ", re.sub(r"<style.*?</style>", "", page.read_text(), flags=re.S)).split())
+
+
+def test_retry_and_cancel_are_seen_on_the_page(tmp_path, inbox):
+    inbox[0].write_text("bad")
+    out = tmp_path / "out"
+    batch([str(inbox[0])], out, BatchSpec(notebook(tmp_path / "toy.ipynb")))
+    page, seen = out / "index.html", []
+    for command in (None, "retry", "cancel"):
+        if command: jobs_command(command, out)
+        seen.append(plain(page))
+    for text, state in zip(seen, ("1 failed", "1 queued", "1 cancelled")): assert state in text, text[:300]
+
+
+def test_page_and_show_name_the_same_tries(tmp_path, inbox, queue, store):
+    "A stop counts none"
+    [job], _ = enqueue(queue, BatchSpec(notebook(tmp_path / "toy.ipynb")), [str(inbox[0])], store)
+    release(queue, claim(queue, owner_name()))
+    for _ in range(2): fail(queue, claim(queue, owner_name()), "infra", "no memory", wait=0)
+    fail(queue, claim(queue, owner_name()), "user", "no good")
+    IndexPage(queue, store).write()
+    ended = get(queue, job.id)
+    assert ended.attempt == 4 and "(3 of 3 tries)" in describe_job(ended, attempts(queue, ended))
+    assert "It was tried 3 times" in plain(store.path / "index.html")

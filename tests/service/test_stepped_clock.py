@@ -4,6 +4,7 @@ import pytest
 from backend import Backend, Hasty, until
 from ecg_audio_nb.batch.queue import Queue, attempts, get
 from ecg_audio_nb.core.files import PACKAGE
+from ecg_audio_nb.service.webhooks import messages
 from stepped_clock import SteppedClock
 
 SAMPLE = PACKAGE / "assets/sample.mp4"
@@ -27,3 +28,20 @@ def test_jobs_and_callbacks_go_on_while_the_clock_steps(tmp_path):
     queue = Queue(tmp_path / "service/.jobs/queue.sqlite")
     for n in range(4):
         assert [a["outcome"] for a in attempts(queue, get(queue, f"job-{n}"))] == ["done"]
+
+
+@pytest.mark.slow
+def test_a_callback_that_was_refused_arrives_in_time_though_the_clock_steps_back(tmp_path):
+    stepped = SteppedClock(tmp_path / "clock")
+    with Backend(answers=[503] * 1000) as backend:
+        served = Hasty(tmp_path, SAMPLE.parent, ECG_SERVER__ALLOW_PRIVATE="true", **stepped.env)
+        served.start()
+        try:
+            assert served.post("job", SAMPLE, backend).status_code == 200
+            queue = Queue(tmp_path / "service/.jobs/queue.sqlite")
+            until(lambda: [m for m in messages(queue, "waiting") if m.final and m.tries >= 2], 120)
+            stepped.step(-HOUR)
+            with backend.lock: backend.answers.clear()
+            until(lambda: backend.last("job"), 100)
+        finally: served.stop()
+    assert backend.last("job")["status"] == "completed"

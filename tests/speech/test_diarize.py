@@ -6,6 +6,7 @@ import pytest
 from ecg_audio_nb.speech import diarize as d
 from ecg_audio_nb.research.references import read_turns
 from ecg_audio_nb.audio.media import Audio, load_audio
+from ecg_audio_nb.core.files import PACKAGE
 from ecg_audio_nb.models import onnx_session
 from ecg_audio_nb.speech.vad import detect_speech, peak_gain
 from ecg_audio_nb.speech import speaker_embeddings as e
@@ -165,6 +166,19 @@ def test_blocks_change_nothing(readers, monkeypatch):
     np.testing.assert_array_equal(whole.masks, parts.masks)
     np.testing.assert_allclose(whole.embedded, parts.embedded, atol=1e-3)
     np.testing.assert_allclose(whole.sliding, parts.sliding, atol=5e-3)
+
+
+@pytest.mark.parametrize("seconds", np.arange(7.0, 10.0, 0.25))
+def test_a_file_may_end_wherever_a_block_ends(monkeypatch, seconds):
+    "The windows of a block are padded to the trunk's own, which may lie beyond the end of the file"
+    audio = load_audio(PACKAGE / "assets/sample.mp4").cut(0, seconds)
+    activity = detect_speech(audio)
+    whole = e.extract_embeddings(audio, activity)
+    monkeypatch.setattr(e, "BLOCK", 4)
+    parts = e.extract_embeddings(audio, activity)
+    assert whole.sliding.shape == parts.sliding.shape
+    np.testing.assert_allclose(whole.sliding, parts.sliding, atol=5e-3)
+    np.testing.assert_allclose(whole.embedded, parts.embedded, atol=1e-3)
 
 
 def test_a_local_speaker_who_is_two_is_split(readers):
