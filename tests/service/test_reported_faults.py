@@ -11,14 +11,16 @@ import httpx
 
 from backend import SECRET, Idle, Receiver
 from certificates import write_certificate
-from conftest import SAMPLE
 from ecg_audio_nb.batch.queue import claim, owner_name
+from ecg_audio_nb.core.files import PACKAGE
 from ecg_audio_nb.service.jobs import _finish
 from ecg_audio_nb.service.submission import submit, to_job
 from ecg_audio_nb.service.webhooks import messages
 from long_results import hour_long
 from nginx import location, nginx
 from waiting import until
+
+SAMPLE = str(PACKAGE / "assets/sample.mp4")
 
 
 class TakesOneMegabyte(Receiver):
