@@ -307,7 +307,8 @@ _PACKAGES = ("numpy", "onnxruntime", "av", "ctranslate2")
 _TORCH_PACKAGES = ("whisperx", "torch", "torchaudio", "transformers", "pyannote-audio")
 _NO_CUDA = ("runtime.device is cuda, but ONNX Runtime has no CUDA provider here: "
             "the packaged networks ran on the CPU")
-_NO_SPEECH = "voice: no speech was found in {:.1f} s. If somebody talks there, lower voice.onset and voice.offset"
+_NO_SPEECH = ("voice: no speech was found in {:.1f} s. "
+              "If somebody talks there, lower voice.onset and voice.offset")
 
 def _versions(models)->dict[str, str]:
     "The versions that a result depends on; of torch and its like, if an engine ran on it"
