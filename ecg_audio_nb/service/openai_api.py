@@ -378,9 +378,7 @@ async def models(request: Request):
     return await in_thread(described)
 
 
-@router.get(
-    "/v1/models/{model:path}", operation_id="retrieve_model", response_model=Model, responses=_ERRORS
-)
+@router.get("/v1/models/{model:path}", operation_id="retrieve_model", response_model=Model, responses=_ERRORS)
 async def model(model: str, request: Request):
     "Describe a model that a request may name."
     service = service_of(request)
