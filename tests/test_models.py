@@ -14,6 +14,7 @@ pytest.importorskip("huggingface_hub", reason="needs the extra [whisperx]")
 
 from ecg_audio_nb.models import ModelError, _transfer_errors, cached, catalogue, find_weights, pull
 from ecg_audio_nb.settings import RuntimeSettings
+from needs import needs_whisperx
 
 COMMIT = "a" * 40
 
@@ -106,6 +107,7 @@ def test_a_transfer_cut_half_way_leaves_nothing_that_counts(hub, tmp_path, monke
     assert cached("tiny", "transcribe").revision == COMMIT
 
 
+@needs_whisperx
 def test_a_gated_model_says_where_to_go(hub, tmp_path):
     hub[0].gated = True
     done = ecg(hub[1], tmp_path, "pull", "pyannote/speaker-diarization-community-1")
@@ -153,6 +155,7 @@ def test_offline_names_model_folder_and_command(tmp_path, monkeypatch):
     )
 
 
+@needs_whisperx
 def test_the_catalogue_is_what_the_libraries_list():
     from faster_whisper.utils import _MODELS
     from whisperx.alignment import DEFAULT_ALIGN_MODELS_HF, DEFAULT_ALIGN_MODELS_TORCH

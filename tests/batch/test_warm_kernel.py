@@ -7,6 +7,7 @@ import nbformat
 import papermill
 import pytest
 from papermill.exceptions import PapermillExecutionError
+from needs import needs_whisperx
 
 from ecg_audio_nb.batch import warm_kernel as warm
 from ecg_audio_nb.batch.warm_kernel import (
@@ -304,6 +305,7 @@ def test_what_stays_unseen(run):
     close_kernels()
 
 
+@needs_whisperx
 def test_an_import_that_patches_others_is_no_taint(run):
     before = pid()
     assert run(
@@ -333,6 +335,7 @@ def test_a_module_of_the_notebooks_folder_is_its_own(run, tmp_path):
 DRAW = "import random, numpy, torch; print(random.random(), numpy.random.rand(), float(torch.rand(1)))"
 
 
+@needs_whisperx
 def test_seeds(run):
     close_kernels() # so that the first notebook imports what it draws from
     first, again, other = (run(DRAW, seed=s) for s in (1, 1, 2))

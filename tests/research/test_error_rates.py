@@ -15,10 +15,10 @@ from ecg_audio_nb.research.references import EvaluateError, Utterance, read_tran
 from ecg_audio_nb.research.text_normalization import describe_normalization
 from ecg_audio_nb.results.export import export
 from ecg_audio_nb.schema import Analysis, Metadata, Segment, Turn, Word
+from needs import needs_whisperx
 
 PYANNOTE = importlib.util.find_spec("pyannote.audio") # found, not imported
 SAMPLE = PYANNOTE and Path(PYANNOTE.submodule_search_locations[0]) / "sample"
-needs_sample = pytest.mark.skipif(not SAMPLE, reason="needs the extra [whisperx]")
 
 def result(turns=(), text="", duration=30.0, name="sample.wav", language="en", words=None):
     words = words or tuple(Word(w, 0, 1) for w in text.split())
@@ -61,7 +61,7 @@ def test_word_errors_are_those_jiwer_gives_directly():
         )
 
 
-@needs_sample
+@needs_whisperx
 def test_text_is_normalized_as_whisper_does():
     "Whisper's own normalizer, as transformers carries it, with the same spelling table"
     from transformers.models.whisper.english_normalizer import BasicTextNormalizer, EnglishTextNormalizer
@@ -211,7 +211,7 @@ def test_no_speech_in_the_reference_is_no_rate():
 def test_what_lies_beyond_the_file_does_not_count():
     assert der([Turn(0, 12, "Ann")], [Turn(0, 10, "X")], 10) == TurnErrors(0, 0, 0, 0, pytest.approx(10))
 
-@needs_sample
+@needs_whisperx
 def test_turn_errors_are_those_pyannote_gives_directly():
     random.seed(1)
     reference = load_rttm(str(SAMPLE / "sample.rttm"))["sample"]
@@ -234,7 +234,7 @@ def test_turn_errors_are_those_pyannote_gives_directly():
 
 # --- all of it
 
-@needs_sample
+@needs_whisperx
 def test_the_truth_scores_zero(tmp_path):
     turns, said = read_turns(SAMPLE / "sample.rttm"), read_transcript(SAMPLE / "sample.stm")
     assert len(turns) == 10 and len(said) == 13 and said[0] == Utterance("Hello?", 6.68, 7.16, "Diane")

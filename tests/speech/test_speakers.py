@@ -30,6 +30,7 @@ from ecg_audio_nb.speech.speakers import (
     choose_diarizer,
 )
 from ecg_audio_nb.speech.vad import detect_speech
+from needs import needs_whisperx
 
 CPU = RuntimeSettings(device="cpu", offline=True)
 
@@ -239,6 +240,7 @@ def test_other_errors_come_through(folder, audio, monkeypatch):
 # --- loading
 
 
+@needs_whisperx
 def test_telemetry_is_off_before_the_import():
     script = """
 import os, sys
@@ -276,6 +278,7 @@ def test_loading_says_nothing_and_leaves_everything_as_it_was(make_pipeline, aud
     ) == before
 
 
+@needs_whisperx
 def test_a_folder_that_is_no_pipeline(tmp_path, audio):
     (tmp_path / "config.yaml").write_text("hello: 1\n")
     with pytest.raises(ModelError, match="KeyError: 'pipeline'.*engine = whisper"):
@@ -323,6 +326,7 @@ def test_auto_takes_pyannote_when_its_weights_are_at_hand(folder):
     assert why == f"diarize: pyannote, with {folder} at hand"
 
 
+@needs_whisperx
 def test_auto_without_weights_says_why(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     engine, why = chosen(runtime__offline=True)
@@ -347,6 +351,7 @@ def test_auto_without_the_card_that_was_asked_for(monkeypatch, folder):
     assert type(engine) is PackagedDiarizer and "no CUDA device" in why
 
 
+@needs_whisperx
 def test_the_gated_message_comes_through(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     class GatedRepoError(OSError): pass
