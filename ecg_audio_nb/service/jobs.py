@@ -42,7 +42,17 @@ from ecg_audio_nb.audio.fetch import FetchError
 from ecg_audio_nb.audio.media import MediaError
 from ecg_audio_nb.batch.failures import JobStopped, TimedOut, is_temporary
 from ecg_audio_nb.batch.leases import LeaseKeeper
-from ecg_audio_nb.batch.queue import Job, LeaseLost, cancel, claim, fail, finish, owner_name, release, tries_after
+from ecg_audio_nb.batch.queue import (
+    Job,
+    LeaseLost,
+    cancel,
+    claim,
+    fail,
+    finish,
+    owner_name,
+    release,
+    tries_after,
+)
 from ecg_audio_nb.core.files import write_part
 from ecg_audio_nb.pipeline import StageEvent, analyze
 from ecg_audio_nb.schema import Analysis, to_dict

@@ -337,7 +337,8 @@ async def transcribe(request: Request):
 
     ```sh
     curl http://127.0.0.1:8080/transcribe -H 'Authorization: Bearer KEY' -F file=@talk.mp4 -F language=en
-    curl http://127.0.0.1:8080/transcribe -H 'Authorization: Bearer KEY' -H 'Content-Type: application/json' \\
+    curl http://127.0.0.1:8080/transcribe \\
+      -H 'Authorization: Bearer KEY' -H 'Content-Type: application/json' \\
       -d '{"video_url": "https://example.org/talk.mp4", "language": "en"}'
     ```
     """
@@ -415,7 +416,8 @@ async def _form_of(request: Request):  # -> FormData
         form = await request.form(max_files=1, max_fields=8)
     except HTTPException as e:
         reason = "it has several files" if "Too many files" in str(e.detail) else "it can't be read"
-        raise Problem(400, f"the form: {reason}; {_FORM_RULE}, one file a request", "INVALID_REQUEST") from None
+        detail = f"the form: {reason}; {_FORM_RULE}, one file a request"
+        raise Problem(400, detail, "INVALID_REQUEST") from None
     try:
         yield form
     finally:

@@ -43,7 +43,8 @@ def _origins(values: tuple[str, ...]) -> tuple[str, ...]:  # as browsers write t
     origins = tuple(value.lower().rstrip("/") for value in values)
     for origin in origins:
         if origin != "null" and not _ORIGIN.match(origin):  # null: a page that was opened from a file
-            raise ValueError(f"{origin!r:.60} is not the origin of a site; write https://app.example.org, with a port if any")
+            rule = "write https://app.example.org, with a port if any"
+            raise ValueError(f"{origin!r:.60} is not the origin of a site; {rule}")
     return origins
 
 

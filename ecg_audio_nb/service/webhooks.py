@@ -872,7 +872,7 @@ class Deliverer:
         secret: str | None = None,  # of `ECG_WEBHOOK_SECRET`; None: messages are not signed
         check: Callable[[str], object] = lambda url: (
             None
-        ),  # raises ValueError: not allowed; OSError: not known now; returns None, or what `check_callback` does
+        ),  # raises ValueError: not allowed; OSError: not known; returns None, or what `check_callback` does
         shorten: Callable[[Message], str | None] = lambda message: (
             None
         ),  # the body that replaces one that is too large; None: there is no shorter one
@@ -911,7 +911,8 @@ class Deliverer:
         "Let messages that were not allowed be tried at once: the settings may have changed since"
         with self.queue.transaction() as db:
             db.execute(
-                "update outbox set due=min(due, ?) where state='waiting' and status is null and answer like ?",
+                """update outbox set due=min(due, ?)
+                where state='waiting' and status is null and answer like ?""",
                 (steady_now(db), f"{_NOT_SENT}%"),
             )
 

@@ -130,8 +130,12 @@ def test_transcribe_an_upload_which_is_gone_then(served):
     assert page.headers["content-type"].startswith("text/html") and "my talk" in page.text
 
 def test_failed_transcription_is_a_problem(served, media):
-    answer = served.http.post("/transcribe", json={"audio_path": str(media / "notes.mp4")})
+    asked = {"audio_path": str(media / "notes.mp4"), "job_id": "bad"}
+    answer, again = (served.http.post("/transcribe", json=asked) for _ in range(2))
     assert (answer.status_code, answer.json()["error_code"]) == (422, "MEDIA_ERROR")
+    assert (again.status_code, again.json()["error_code"]) == (422, "MEDIA_ERROR")
+    assert "job_id" not in answer.json()["detail"], "nothing but the cause at first"
+    assert "A job runs once: post it under another job_id" in again.json()["detail"]
 
 def test_events_end_with_the_job(served, media):
     served.post("seen", media / "talk.wav", language="en")

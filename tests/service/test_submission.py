@@ -3,6 +3,7 @@ import os, socket
 
 import pytest
 
+from backend import free_port
 from ecg_audio_nb.audio.fetch import FetchError
 from ecg_audio_nb.batch.queue import claim, fail, finish, owner_name
 from ecg_audio_nb.core.files import PACKAGE
@@ -126,6 +127,13 @@ def test_a_port_that_is_none_is_told(service, port):
 def test_a_host_that_is_none_is_told(service):
     with pytest.raises(ServerError, match="--host 300.1.1.1: no address of this machine"):
         serve(service.settings, host="300.1.1.1", environ={})
+
+def test_a_media_folder_that_is_not_there_is_told(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(service_app, "GpuRunners", lambda *_: 1 / 0) # it goes no further
+    settings = load_settings({"runtime.data_dir": str(tmp_path), "fetch.media_roots": f"{tmp_path},/srv/nowhere"})
+    with pytest.raises(ZeroDivisionError): serve(settings, port=free_port(), environ={})
+    assert "there is no folder nowhere; local paths below it are refused" in caplog.text
+    assert caplog.text.count("fetch.media_roots") == 1
 
 def test_a_busy_port_is_told_before_anything_is_loaded(tmp_path, monkeypatch):
     monkeypatch.setattr(service_app, "build_app", lambda *_: pytest.fail("it went on to load the models"))
