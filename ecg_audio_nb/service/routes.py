@@ -363,7 +363,7 @@ async def transcribe(request: Request):
     response_model=Accepted,
     tags=["jobs"],
     operation_id="upload",
-    responses=_problems(409, 413, 503, *_ALWAYS),
+    responses=_problems(409, 413, 415, 503, *_ALWAYS),
     openapi_extra=_body(**_UPLOAD_FORM),
 )
 async def upload(request: Request):
