@@ -59,7 +59,7 @@ PRELOAD = (  # what our notebooks import
     "import ecg_audio_nb.results.export, ecg_audio_nb.batch.runner, ecg_audio_nb.pipeline, "
     "ecg_audio_nb.results.report"
 )
-# papermill and jsonschema import these where they are installed; a worker uses none of them, and starts 2 s sooner
+# papermill and jsonschema import these where they are installed; a worker uses none and starts 2 s sooner
 _UNUSED = {"boto3", "pyarrow", "rfc3987_syntax"}
 _log = logging.getLogger("ecg_audio_nb")
 

@@ -32,7 +32,7 @@ def callbacks_list(
     from dataclasses import asdict
 
     from ecg_audio_nb.audio.fetch import redact
-    from ecg_audio_nb.service.webhooks import STATES, messages
+    from ecg_audio_nb.service.webhooks import STATES, messages, outcome_text
 
     states = STATES if everything else ("waiting", "sending", "dead", "gone")
     with exit_on(ValueError, OSError):
@@ -44,7 +44,8 @@ def callbacks_list(
     for message in rows:
         answer = ""
         if message.answer is not None:
-            answer = f"  ({message.status or 'no answer'}: {message.answer})"
+            outcome = outcome_text(message.status, message.answer)
+            answer = f"  ({outcome})" if message.status is None else f"  ({outcome}: {message.answer})"
         where = redact(message.url)
         typer.echo(f"{message.id}  {message.state:<9}  {message.tries:>3}  {message.job}  {where}{answer}")
 
@@ -58,10 +59,12 @@ def callbacks_replay(
 
     The running service sends them within seconds; without one, the next `ecg serve` does.
     """
+    import shlex
+
     with exit_on(ValueError, OSError):
         from ecg_audio_nb.service.webhooks import replay
 
         queue = _open_outbox(output)
         for key in keys:
-            for message in replay(queue, key):
+            for message in replay(queue, key, shlex.quote(output)):
                 typer.echo(f"queued again: {message.id} of {message.job}")

@@ -16,7 +16,7 @@ def serve(
     host: Annotated[
         str, option("Address to listen on; any but 127.0.0.1 needs API keys.", "--host", group=NETWORK)
     ] = "127.0.0.1",
-    port: Annotated[int, option("Port to listen on.", "--port", group=NETWORK)] = 8080,
+    port: Annotated[int, option("Port to listen on, 1 to 65535.", "--port", group=NETWORK)] = 8080,
     without_keys: Annotated[
         bool, option("Accept requests without an API key.", "--without-keys", group=NETWORK)
     ] = False,

@@ -19,10 +19,12 @@
 Beyond loopback a key is needed (`ECG_API_KEYS`). SIGTERM ends the process gently, with status 0.
 """
 
+import errno
 import gc
 import logging
 import os
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -57,6 +59,7 @@ __all__ = [
     "server_settings",
 ]
 
+_log = logging.getLogger(__name__)
 _JSON_LIMIT = 65_536  # bytes of a body without a file
 
 
@@ -86,9 +89,17 @@ def build_app(
         if runners:
             await run_in_threadpool(runners.wait)
 
+    def takes_files(scope) -> bool:
+        return scope["path"] in ("/transcribe", "/uploads", *UPLOAD_PATHS)
+
     def body_limit(scope) -> int:
-        takes_files = scope["path"] in ("/transcribe", "/uploads", *UPLOAD_PATHS)
-        return service.limits.max_upload_mb * 10**6 if takes_files else _JSON_LIMIT
+        return service.limits.max_upload_mb * 10**6 if takes_files(scope) else _JSON_LIMIT
+
+    def too_large(scope) -> str:
+        if takes_files(scope):
+            limit = f"server.max_upload_mb = {service.limits.max_upload_mb} allows"
+            return f"the body is larger than {limit}; send the recording's URL, or a smaller file"
+        return f"the body is larger than {_JSON_LIMIT} bytes; send a file to POST /uploads"
 
     app = fastapi.FastAPI(
         title="ecg_audio_nb",
@@ -107,6 +118,7 @@ def build_app(
         keys=keys or {},
         requests=RateLimit(service.limits.requests_per_minute, 60),
         body_limit=body_limit,
+        too_large=too_large,
         hosts=hosts,
         origins=service.limits.cors_origins,
     )
@@ -140,6 +152,7 @@ def serve(
     environ = os.environ if environ is None else environ
     keys = read_keys(environ.get("ECG_API_KEYS"))
     host = host.strip("[]")  # IPv6 as URLs write it
+    addresses = _addresses_of(host, port)
     if host not in LOOPBACK and not keys and not without_keys:
         raise ServerError(
             f"Refusing to listen on {host} without API keys. Set ECG_API_KEYS or pass --without-keys."
@@ -150,6 +163,12 @@ def serve(
     service = Service(
         settings, limits, environ.get("ECG_BACKEND_URL"), environ.get("ECG_WEBHOOK_SECRET"), delivery
     )
+    try:
+        _check_free(addresses, host, port)
+    except ServerError:
+        service.close()
+        raise
+    _warn_of_missing_folders(settings)
     service.runners = 1 + len(other_gpus)
     runners = GpuRunners(service, other_gpus)
     tempfile.tempdir = str(service.tmp)
@@ -173,9 +192,61 @@ def serve(
     sys.setswitchinterval(0.001)  # s, a fifth of the default: answers wait less for the threads that analyze
     server.run()
     if not server.started:
-        raise ServerError(
-            f"Can't listen on {host}:{port}. Stop the program that has this port, or pass --port."
-        )
+        raise ServerError(_port_in_use(host, port))
+
+
+_HOST_RULE = ". Pass 127.0.0.1 as --host for this machine alone, or 0.0.0.0 for all of its addresses."
+
+
+def _addresses_of(host: str, port: int) -> list[tuple]:  # of `socket.getaddrinfo`
+    "Find the addresses of this machine to listen on; raises `ServerError`"
+    if not 1 <= port <= 65535:
+        raise ServerError(f"--port {port}: a port is a number from 1 to 65535; pass another one.")
+    try:
+        return socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError):
+        raise ServerError(f"--host {host}: no address of this machine{_HOST_RULE}") from None
+
+
+def _check_free(addresses: list[tuple], host: str, port: int) -> None:
+    "Tell before the models are loaded that nobody can listen here; raises `ServerError`"
+    errors = [_bind_error(*address) for address in addresses]
+    not_here = [e for e in errors if e and e.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)]
+    if len(not_here) == len(errors):  # `localhost` may be an IPv6 address too, on a machine without IPv6
+        raise ServerError(f"--host {host}: no address of this machine{_HOST_RULE}")
+    for error in errors:
+        if error and error not in not_here:
+            raise ServerError(_why_not_bound(error, host, port))
+
+
+def _bind_error(family, kind, protocol, _, address) -> OSError | None:  # None: the address is free
+    try:
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            probe.bind(address)
+    except OSError as e:
+        return e
+
+
+def _why_not_bound(error: OSError, host: str, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return _port_in_use(host, port)
+    if error.errno == errno.EACCES:
+        return f"Can't listen on {host}:{port}: this user may not use port {port}. Pass --port, above 1023."
+    return f"Can't listen on {host}:{port}: {error.strerror}{_HOST_RULE}"
+
+
+def _port_in_use(host: str, port: int) -> str:
+    return f"Can't listen on {host}:{port}. Stop the program that has this port, or pass --port."
+
+
+def _warn_of_missing_folders(settings: Settings) -> None:
+    for root in settings.fetch.media_roots:
+        if not os.path.isdir(os.path.expanduser(root)):
+            name = os.path.basename(root.rstrip("/")) or root
+            _log.warning("fetch.media_roots: there is no folder %s; local paths below it are refused", name)
 
 
 def _connection_limits(limits: ServerSettings):

@@ -24,8 +24,15 @@ class _TooLarge(Exception):
 class _Exchange:
     "One request and its answer, as far as they went"
 
-    def __init__(self, scope, send, body_limit: int):
+    def __init__(
+        self,
+        scope,
+        send,
+        body_limit: int,  # bytes
+        too_large_detail: str,  # what a caller is told who sends more
+    ):
         self.scope, self._send, self.body_limit = scope, send, body_limit
+        self.too_large_detail = too_large_detail
         self.status = None  # of the answer, once it has begun
         self.too_large = False  # more was read than `body_limit`
         self._replaced = False  # the 413 was sent in place of the application's answer
@@ -45,8 +52,7 @@ class _Exchange:
     async def send_too_large(self) -> None:
         "Answer 413, and drop what the application sends after it"
         self.too_large = False
-        detail = f"the body is larger than {self.body_limit} bytes; send a link instead"
-        await send_problem(self.send, Problem(413, detail, "INVALID_REQUEST"), self.scope)
+        await send_problem(self.send, Problem(413, self.too_large_detail, "INVALID_REQUEST"), self.scope)
         self._replaced = True
 
     def counted(self, receive):
@@ -75,6 +81,7 @@ class Gate:
         keys: Mapping[str, bytes],  # digests by name, of `limits.read_keys`; empty: nobody needs a key
         requests: RateLimit,
         body_limit: Callable[[Mapping], int],  # bytes allowed, from the request's scope
+        too_large: Callable[[Mapping], str],  # what a caller is told who sends more
         header_limit: int = 16_384,  # bytes
         free: tuple[str, ...] = (
             "/",
@@ -86,7 +93,8 @@ class Gate:
         hosts: tuple[str, ...] | None = None,  # Host headers that are accepted; None: any
         origins: tuple[str, ...] = (),  # other sites whose pages may call
     ):
-        self.app, self.keys, self.requests, self.body_limit = app, keys, requests, body_limit
+        self.app, self.keys, self.requests = app, keys, requests
+        self.body_limit, self.too_large = body_limit, too_large
         self.header_limit, self.free, self.hosts, self.origins = header_limit, free, hosts, origins
 
     async def __call__(self, scope, receive, send):
@@ -95,7 +103,7 @@ class Gate:
             return
         began = time.monotonic()
         state = scope.setdefault("state", {})
-        exchange = _Exchange(scope, send, self.body_limit(scope))
+        exchange = _Exchange(scope, send, self.body_limit(scope), self.too_large(scope))
         token = job_of_log.set(None)
         try:
             state["needs_key"] = bool(self.keys)
@@ -120,10 +128,11 @@ class Gate:
         caller = self._caller(scope, headers)
         wait = None if scope["path"] in self.free else self.requests.take(caller)
         if wait is not None:
-            raise Problem(429, "too many requests; come back later", retry_after=wait)
+            most = f"more than server.requests_per_minute = {self.requests.capacity:g} requests of yours"
+            raise Problem(429, f"{most} in a minute; the header Retry-After says when", retry_after=wait)
         length, limit = headers.get("content-length", ""), self.body_limit(scope)
         if length.isdigit() and int(length) > limit:
-            raise Problem(413, f"the body is larger than {limit} bytes", "INVALID_REQUEST")
+            raise Problem(413, self.too_large(scope), "INVALID_REQUEST")
         return caller
 
     def _check_site(self, headers, forwarded_host: str | None) -> None:

@@ -11,7 +11,10 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_ENTRY = re.compile(r"(?:([A-Za-z0-9_.-]{1,40})=)?(?:sha256:([0-9a-f]{64})|([\x21-\x7e]{16,256}))\Z")
+_NAME = re.compile(r"([A-Za-z0-9_.-]{1,40})=(?!=?\Z)")  # base64 ends with one or two = that name nothing
+_KEY = re.compile(r"[\x21-\x7e]{16,256}\Z")
+_MEANS_DIGEST = re.compile(r"sha256[:=]", re.I)
+_DIGEST = re.compile(r"sha256:([0-9a-f]{64})\Z", re.I)
 
 
 def read_keys(
@@ -20,18 +23,35 @@ def read_keys(
     "Read `ECG_API_KEYS`; raises `ValueError`, which never shows a key"
     keys = {}
     for n, entry in enumerate((text or "").replace(",", " ").split(), 1):
-        match = _ENTRY.match(entry)
-        if not match:
-            raise ValueError(
-                f"ECG_API_KEYS: entry {n} is no key; write at least 16 characters, or sha256: and the 64 "
-                "digits that `printf %s KEY | sha256sum` shows, with NAME= before it if you like"
-            )
-        name, digest, key = match.groups()
-        name = name or f"key{n}"
+        named = _NAME.match(entry)
+        name, key = (named[1], entry[named.end() :]) if named else (f"key{n}", entry)
         if name in keys:
             raise ValueError(f"ECG_API_KEYS: two entries are called {name}; give each its own name")
-        keys[name] = bytes.fromhex(digest) if digest else hashlib.sha256(key.encode()).digest()
+        which = f"the entry {name}" if named else f"entry {n}"
+        keys[name] = _digest_of_key(key, which, is_digest=bool(_MEANS_DIGEST.search(entry)))
     return keys
+
+
+def _digest_of_key(
+    key: str,  # what an entry holds after its name
+    which: str,  # the entry, in a message
+    is_digest: bool,  # it is written as a digest: mistyped, it must not become a key
+) -> bytes:  # SHA-256
+    "Digest a key, or read the digest that stands for it; raises `ValueError`, which shows neither"
+    if is_digest:
+        digest = _DIGEST.match(key)
+        if not digest:
+            raise ValueError(
+                f"ECG_API_KEYS: the digest of {which} is not sha256: and exactly 64 hexadecimal digits; "
+                "write NAME=sha256: and what `printf %s KEY | sha256sum` shows"
+            )
+        return bytes.fromhex(digest[1])
+    if not _KEY.match(key):
+        raise ValueError(
+            f"ECG_API_KEYS: {which} is no key; write at least 16 characters, or sha256: and the 64 "
+            "digits that `printf %s KEY | sha256sum` shows, with NAME= before it if you like"
+        )
+    return hashlib.sha256(key.encode()).digest()
 
 
 def key_name(

@@ -9,9 +9,13 @@
 | cancelled | cancelled |
 """
 
+import difflib
+import re
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from ecg_audio_nb.batch.queue import Job
 from ecg_audio_nb.service.problems import redact_text
@@ -29,6 +33,7 @@ SENTENCES = {
         "diarize": "Telling speakers apart",
         "acoustics": "Measuring voices",
         "adapt": "Measuring voices once more",
+        "cancelling": "Cancelling: it ends with the stage that runs",
         "done": "Done",
         "too_large": "Done; the result is too large for a message and can be read at result_url",
         "INVALID_REQUEST": "The request can't be carried out",
@@ -37,6 +42,9 @@ SENTENCES = {
         "PROCESSING_ERROR": "The analysis failed",
         "TIMEOUT": "The analysis took too long",
         "CANCELLED": "Cancelled",
+        "post_again": "A job runs once: post it under another job_id, or run `ecg jobs retry {id} -o FOLDER` "
+        "on the service's machine (FOLDER is its ECG_DATA_DIR/service)",
+        "upload_again": "A job runs once: send the file again under another job_id",
     },
     "ko": {
         "queued": "대기 중입니다",
@@ -49,6 +57,7 @@ SENTENCES = {
         "diarize": "화자를 구분하는 중입니다",
         "acoustics": "음성 특징을 측정하는 중입니다",
         "adapt": "음성 특징을 다시 측정하는 중입니다",
+        "cancelling": "취소하는 중입니다. 진행 중인 단계가 끝나면 멈춥니다",
         "done": "완료되었습니다",
         "too_large": "완료되었습니다. 결과가 메시지로 보내기에는 너무 커서 result_url에서 읽을 수 있습니다",
         "INVALID_REQUEST": "요청을 처리할 수 없습니다",
@@ -57,16 +66,30 @@ SENTENCES = {
         "PROCESSING_ERROR": "분석에 실패했습니다",
         "TIMEOUT": "분석 시간이 초과되었습니다",
         "CANCELLED": "취소되었습니다",
+        "post_again": "작업은 한 번만 실행됩니다. 다른 job_id로 다시 요청하거나, 서비스가 있는 컴퓨터에서 "
+        "`ecg jobs retry {id} -o FOLDER`를 실행하십시오 (FOLDER는 ECG_DATA_DIR/service입니다)",
+        "upload_again": "작업은 한 번만 실행됩니다. 다른 job_id로 파일을 다시 보내십시오",
     },
 }
 
 
 def status_message(
-    event: str,  # a stage, queued, start, done, or one of `CODES`
+    event: str,  # a stage, one of `CODES`, or another key of `SENTENCES`
     language: str = "en",  # or ko
 ) -> str:  # an event without a sentence as it is
     "Say in a sentence for people where a job is, or how it ended"
     return SENTENCES[language].get(event) or event
+
+
+def way_out(
+    job: Job,  # as it stands in the queue
+    language: str = "en",  # or ko
+) -> str | None:  # None: it did not fail
+    "Say how a job that failed or was cancelled can run again, as posting it once more does not"
+    if job.state not in ("failed", "cancelled"):
+        return None
+    event = "upload_again" if job.task.get("upload") else "post_again"
+    return status_message(event, language).format(id=job.id)
 
 
 def callback_body(
@@ -112,15 +135,23 @@ def short_callback(
 
 # Requests
 
-_ID_RULE = "1 to 128 letters, digits and ._:@-, beginning with a letter or a digit"
-_LANGUAGE_RULE = "auto, or a code of two or three small letters such as en or ko"
-_RULES = {"job_id": _ID_RULE, "language": _LANGUAGE_RULE}  # shown in place of the patterns below
+ID_RULE = "1 to 128 letters, digits and ._:@-, beginning with a letter or a digit"
+LANGUAGE_RULE = "auto, or a code of two or three small letters such as en or ko"
 _SOURCE = "http(s):// or s3:// URL, or a path below the setting fetch.media_roots"
+_RULES = {  # by field, shown in place of the patterns below
+    "job_id": ID_RULE,
+    "language": LANGUAGE_RULE,
+    "video_url": f"an {_SOURCE}",
+    "video_path": f"an {_SOURCE}",
+    "audio_path": f"an {_SOURCE}",
+}
+_ONE_OF_THREE = "give exactly one of video_path, audio_path and video_url, which mean the same"
 _BACKEND = "URL of the backend to notify about this job; ECG_BACKEND_URL if left out"
 
-JobId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$", description=_ID_RULE)]
-Language = Annotated[str, Field(pattern=r"^(auto|[a-z]{2,3})$", description=_LANGUAGE_RULE)]
-SourceUrl = Annotated[str, Field(min_length=1, max_length=4096, description=_SOURCE)]
+JobId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$", description=ID_RULE)]
+Language = Annotated[str, Field(pattern=r"^(auto|[a-z]{2,3})$", description=LANGUAGE_RULE)]
+_SourceText = Annotated[str, Field(min_length=1, max_length=4096)]
+SourceUrl = Annotated[_SourceText, Field(description=_SOURCE)]
 BackendUrl = Annotated[str, Field(max_length=2048)]
 
 
@@ -128,7 +159,45 @@ def _example(**values) -> ConfigDict:
     return ConfigDict(json_schema_extra={"examples": [values]})
 
 
-class ProcessRequest(BaseModel):
+def misspelt_field(
+    names: Iterable[str],  # of the fields that were sent
+    known: Iterable[str],
+) -> tuple[str, str] | None:  # what was sent, and the field that was meant; None: nothing is misspelt
+    """Find a field that is nearly called as one that is missing.
+
+    Other unknown fields are ignored: backends send more than the service reads."""
+    names = set(names)
+    missing = {_plain(name): name for name in known if name not in names}
+    unknown = sorted(name for name in names.difference(known) if len(name) <= 40)
+    for name in unknown[:100]:
+        if nearest := difflib.get_close_matches(_plain(name), missing, 1, 0.75):
+            return name, missing[nearest[0]]
+    return None
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_ ]", "", name).lower()
+
+
+class _Body(BaseModel):
+    "The body of a request; unknown fields are ignored, but for misspelt ones"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_misspelt(cls, body):
+        found = misspelt_field(body, cls.model_fields) if isinstance(body, dict) else None
+        if found:
+            raise PydanticCustomError("misspelt", "{explanation}", {"explanation": explain_misspelt(*found)})
+        return body
+
+
+def explain_misspelt(name: str, meant: str) -> str:
+    "Say which field was meant"
+    shown = "".join(c if c.isprintable() else "?" for c in name)
+    return f"{shown}: no such field; did you mean {meant}?"
+
+
+class ProcessRequest(_Body):
     "A recording to analyze in the background"
 
     model_config = _example(
@@ -142,13 +211,13 @@ class ProcessRequest(BaseModel):
     language: Language = "auto"
 
 
-class TranscribeRequest(BaseModel):
+class TranscribeRequest(_Body):
     "A recording to analyze while the caller waits; give exactly one of the three sources"
 
     model_config = _example(video_url="https://example.org/talk.mp4", language="en")
-    video_path: SourceUrl | None = None
-    audio_path: SourceUrl | None = None
-    video_url: SourceUrl | None = None
+    video_path: _SourceText | None = Field(None, description=f"{_SOURCE}; {_ONE_OF_THREE}")
+    audio_path: _SourceText | None = Field(None, description="the same as video_path")
+    video_url: _SourceText | None = Field(None, description="the same as video_path")
     language: Language = "auto"
     job_id: JobId | None = None
 
@@ -158,13 +227,31 @@ def explain_invalid(
 ) -> str:
     "Say in a line what is wrong with a request, without the value that was sent"
     error = errors[0]
-    where = [str(part) for part in error["loc"] if part not in ("body", "path")]
-    message = error["msg"]
-    if error["type"] == "string_pattern_mismatch":
-        message = f"write {_RULES[where[-1]]}" if where and where[-1] in _RULES else "it has another form"
-    elif error["type"] == "missing":
-        message = "it is missing"
-    return f"{'.'.join(where) or 'the body'}: {message}"
+    if error["type"] == "misspelt":
+        return error["msg"]
+    where = [str(part) for part in error["loc"] if part not in ("body", "path", "query")]
+    return f"{'.'.join(where) or 'the body'}: {_what_is_wrong(error, where[-1] if where else None)}"
+
+
+def _what_is_wrong(
+    error: dict,  # of pydantic
+    field: str | None,  # None: the body as a whole
+) -> str:
+    kind, values = error["type"], error.get("ctx", {})
+    if kind == "missing":
+        return "it is missing"
+    if kind == "json_invalid":
+        place = re.search(r"line \d+ column \d+", str(values.get("error")))
+        return f"it is no valid JSON{f', see {place[0]}' if place else ''}; check its quotes and braces"
+    if kind == "model_type":
+        return 'send a JSON object, such as {"job_id": "video-42"}'
+    if kind == "literal_error":
+        return f"write {values['expected'].replace(chr(39), '')}"
+    if kind == "string_too_long":
+        return f"it is longer than {values['max_length']} characters"
+    if kind in ("string_pattern_mismatch", "string_too_short", "string_type"):
+        return f"write {_RULES.get(field, 'text in quotes')}"
+    return error["msg"]
 
 
 # Answers
@@ -231,6 +318,8 @@ def job_status(
         event = "queued"
     elif job.state == "running":
         stage, percent, event = job.stage, round(100 * (job.progress or 0)), job.stage or "start"
+        if job.requested == "cancel":
+            event = "cancelling"
     elif job.state == "done":
         percent, result_url, event = 100, f"{prefix}/jobs/{job.id}/result", "done"
     return JobStatus(

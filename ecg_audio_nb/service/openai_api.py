@@ -13,6 +13,7 @@ how answers look.
 """
 
 import json
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -201,17 +202,8 @@ async def _read_request(request: Request, task: str) -> tuple[AudioRequest, Job]
             raise bad_request("file", "file: the upload is missing or empty; was it read before?")
         path, digest = await store_upload(request, file)
     recognizer = {**asked.recognizer, "model": model} if model else asked.recognizer
-    job = to_job(
-        service,
-        None,
-        str(path),
-        asked.language,
-        upload=path.parent.name,
-        content=digest,
-        recognizer=recognizer,
-        **origin_of(request),
-    )
-    return asked, job
+    more = {"upload": path.parent.name, "content": digest, "recognizer": recognizer, **origin_of(request)}
+    return asked, await in_thread(partial(to_job, service, None, str(path), asked.language, **more))
 
 
 def _read_analysis(service: Service, job_id: str) -> Analysis:
@@ -380,7 +372,12 @@ async def models(request: Request):
 
 @router.get("/v1/models/{model:path}", operation_id="retrieve_model", response_model=Model, responses=_ERRORS)
 async def model(model: str, request: Request):
-    "Describe a model that a request may name."
+    """Describe a model that a request may name.
+
+    ```sh
+    curl http://127.0.0.1:8080/v1/models/whisper-1 -H 'Authorization: Bearer KEY'
+    ```
+    """
     service = service_of(request)
     await in_thread(choose_model, service, model)
     return await in_thread(describe_model, service, model)

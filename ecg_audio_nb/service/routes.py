@@ -15,10 +15,13 @@ Handlers never block: what touches the queue or a disk runs in a thread. Errors 
 9457); neither they nor the log show folders, traces or what is secret in a URL.
 """
 
+import codecs
 import hashlib
 import json
 import shutil
 import uuid
+from contextlib import asynccontextmanager
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal
@@ -31,6 +34,7 @@ from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool as in_thread
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, StreamingResponse
+from starlette.routing import Match
 
 from ecg_audio_nb.batch.queue import Job
 from ecg_audio_nb.core.files import safe_name
@@ -40,13 +44,18 @@ from ecg_audio_nb.service.docs import docs_page
 from ecg_audio_nb.service.jobs import cancel_job
 from ecg_audio_nb.service.models import (
     CODES,
+    ID_RULE,
+    LANGUAGE_RULE,
     Accepted,
     JobStatus,
     ProcessRequest,
     TranscribeRequest,
     explain_invalid,
+    explain_misspelt,
     job_error,
     job_status,
+    misspelt_field,
+    way_out,
 )
 from ecg_audio_nb.service.monitoring import metrics, readiness
 from ecg_audio_nb.service.problems import PROBLEM_JSON, Problem, error_answer, invalid_request
@@ -57,7 +66,7 @@ from ecg_audio_nb.service.submission import (
     callback_for,
     check_language,
     check_source,
-    estimate_next,
+    estimate_open,
     submit_or_attach,
     to_job,
     visible_job,
@@ -122,10 +131,7 @@ def _validated(read, *values):
 
 # Errors
 
-_NOT_SERVED = {
-    404: "there is nothing here; /docs and /openapi.json list the paths",
-    405: "this path has no such method",
-}
+_NOT_SERVED = {404: "there is nothing here; /docs and /openapi.json list the paths"}
 _OPENAI_CODES = {404: "unknown_url", 405: "method_not_supported"}
 
 
@@ -136,9 +142,20 @@ async def _answer_problem(request: Request, error: Problem) -> Response:
 
 async def _answer_http_error(request: Request, error: HTTPException) -> Response:
     detail = _NOT_SERVED.get(error.status_code, "the request can't be read")
+    headers = {name.lower(): value for name, value in (error.headers or {}).items()}
+    if error.status_code == 405:
+        methods = _methods_of(request)
+        headers["allow"] = ", ".join(methods)
+        detail = f"{request.method[:20]} is not served here; this path takes {' and '.join(methods)}"
     problem = Problem(error.status_code, detail, openai_code=_OPENAI_CODES.get(error.status_code))
-    problem.headers |= error.headers or {}
+    problem.headers |= headers
     return await _answer_problem(request, problem)
+
+
+def _methods_of(request: Request) -> list[str]:
+    "The methods of all routes that have a request's path"
+    fitting = (r for r in request.app.router.routes if r.matches(request.scope)[0] != Match.NONE)
+    return sorted({method for route in fitting for method in route.methods or ()})
 
 
 async def _answer_invalid(request: Request, error: RequestValidationError) -> Response:
@@ -175,9 +192,9 @@ _UPLOAD_FORM = {
             "type": "object",
             "required": ["file"],
             "properties": {
-                "file": {"type": "string", "format": "binary"},
-                "language": _TEXT,
-                "job_id": _TEXT,
+                "file": {"type": "string", "format": "binary", "description": "the recording"},
+                "language": {**_TEXT, "description": LANGUAGE_RULE},
+                "job_id": {**_TEXT, "description": ID_RULE},
             },
         }
     }
@@ -210,6 +227,8 @@ class _PlainRoute(APIRoute):
 
 async def process_video(request: Request) -> Response:
     """Submit a recording; its backend is notified of progress and result.
+
+    Fields that are not listed here are ignored; one that is nearly called as a listed one is refused.
 
     ```sh
     curl http://127.0.0.1:8080/api/upload-video/process-video \\
@@ -312,10 +331,15 @@ _HTTP_STATUS = {
 async def transcribe(request: Request):
     """Analyze a recording now, and answer with the result. It is a job like any other; only its caller waits.
 
-    A caller who is cut off sends the same request again: it attaches to the job, whose work goes on.
+    Send a file as a form, or JSON with exactly one of `video_path`, `audio_path` and `video_url`, which mean
+    the same. Silence has words `[SILENCE]` in the result. A caller who is cut off sends the same request
+    again: it attaches to the job, whose work goes on.
 
     ```sh
     curl http://127.0.0.1:8080/transcribe -H 'Authorization: Bearer KEY' -F file=@talk.mp4 -F language=en
+    curl http://127.0.0.1:8080/transcribe \\
+      -H 'Authorization: Bearer KEY' -H 'Content-Type: application/json' \\
+      -d '{"video_url": "https://example.org/talk.mp4", "language": "en"}'
     ```
     """
     service = service_of(request)
@@ -323,6 +347,7 @@ async def transcribe(request: Request):
     log_job(request, job.id)
     stored = await in_thread(submit_upload, service, job)
     log_job(request, stored.id)
+    had_failed = way_out(stored)  # before this request
     ended = await wait_for_end(request, stored.id)
     if ended.state == "done":
         return FileResponse(service.result_path(ended.id), media_type="application/json")
@@ -330,7 +355,7 @@ async def transcribe(request: Request):
     status = _HTTP_STATUS[code]
     if code == "DOWNLOAD_ERROR" and "://" not in ended.source:
         status = 422  # a file that can't be read, not another server
-    raise Problem(status, error, code, job_id=ended.id)
+    raise Problem(status, f"{error}. {had_failed}" if had_failed else error, code, job_id=ended.id)
 
 
 @router.post(
@@ -338,11 +363,13 @@ async def transcribe(request: Request):
     response_model=Accepted,
     tags=["jobs"],
     operation_id="upload",
-    responses=_problems(409, 413, 503, *_ALWAYS),
+    responses=_problems(409, 413, 415, 503, *_ALWAYS),
     openapi_extra=_body(**_UPLOAD_FORM),
 )
 async def upload(request: Request):
     """Submit a recording with its file; `GET /jobs/{id}` shows how far it is.
+
+    Silence has words `[SILENCE]` in the result.
 
     ```sh
     curl http://127.0.0.1:8080/uploads -H 'Authorization: Bearer KEY' -F file=@talk.mp4 -F job_id=video-43
@@ -353,7 +380,7 @@ async def upload(request: Request):
     log_job(request, job.id)
     stored = await in_thread(submit_upload, service, job)
     log_job(request, stored.id)
-    return await in_thread(lambda: accepted(service, stored, estimate_next(service), prefix_of(request)))
+    return await in_thread(lambda: accepted(service, stored, estimate_open(service), prefix_of(request)))
 
 
 async def _job_of_request(request: Request) -> Job:
@@ -371,32 +398,65 @@ async def _job_of_request(request: Request) -> Job:
         raise invalid_request("give exactly one of video_path, audio_path and video_url")
     source = await in_thread(check_source, service, sources[0], asked.job_id)
     check_language(service, asked.language)
-    return to_job(service, asked.job_id, source, asked.language, silence_marks=True, **origin_of(request))
+    more = {"silence_marks": True, **origin_of(request)}
+    return await in_thread(partial(to_job, service, asked.job_id, source, asked.language, **more))
+
+
+_FORM_FIELDS = ("file", "language", "job_id")
+_FORM_RULE = "send multipart/form-data with the recording in the field file, as `curl -F file=@talk.mp4` does"
+
+
+@asynccontextmanager
+async def _form_of(request: Request):  # -> FormData
+    "Read the form of an upload; raises `Problem`"
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "multipart/form-data":
+        raise Problem(415, _FORM_RULE, "INVALID_REQUEST")
+    try:
+        form = await request.form(max_files=1, max_fields=8)
+    except HTTPException as e:
+        reason = "it has several files" if "Too many files" in str(e.detail) else "it can't be read"
+        detail = f"the form: {reason}; {_FORM_RULE}, one file a request"
+        raise Problem(400, detail, "INVALID_REQUEST") from None
+    try:
+        yield form
+    finally:
+        await form.close()
 
 
 async def _job_of_upload(request: Request) -> Job:
     "The job of an uploaded file, which is kept until the job has ended; raises `Problem`"
     service = service_of(request)
-    async with request.form(max_files=1, max_fields=8) as form:
+    async with _form_of(request) as form:
+        if found := misspelt_field(form, _FORM_FIELDS):
+            raise invalid_request(explain_misspelt(*found))
         file = form.get("file")
         if not hasattr(file, "file"):
-            raise invalid_request("file: the upload is missing")
+            raise invalid_request(f"file: the upload is missing; {_FORM_RULE}")
         if not file.size:
-            raise invalid_request("file: the upload is empty; was it read before?")
+            name = Path(file.filename or "the upload").name[:100]
+            raise invalid_request(f"file: {name} is empty (0 bytes); was its copy or download finished?")
         fields = {k: v for k, v in form.items() if k in ("language", "job_id") and isinstance(v, str)}
         asked = _validated(TranscribeRequest.model_validate, {**fields, "video_path": "upload"})
         check_language(service, asked.language)
+        if await in_thread(_is_text, file.file):
+            name = Path(file.filename or "the upload").name[:100]
+            detail = f"file: {name} is text, not a recording; send audio or video, such as WAV, MP3 or MP4"
+            raise Problem(422, detail, "MEDIA_ERROR")
         path, digest = await store_upload(request, file)
-    return to_job(
-        service,
-        asked.job_id,
-        str(path),
-        asked.language,
-        silence_marks=True,
-        upload=path.parent.name,
-        content=digest,
-        **origin_of(request),
-    )
+    more = {"silence_marks": True, "upload": path.parent.name, "content": digest, **origin_of(request)}
+    return await in_thread(partial(to_job, service, asked.job_id, str(path), asked.language, **more))
+
+
+def _is_text(file) -> bool:
+    "Whether a file begins as no recording does: 4 KB of UTF-8 without control characters"
+    head = file.read(4096)
+    file.seek(0)
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return all(c.isprintable() or c in "\t\n\r\f\ufeff" for c in text)
 
 
 async def store_upload(
@@ -407,7 +467,9 @@ async def store_upload(
     service = service_of(request)
     wait = service.upload_limit.take(_caller(request), file.size or 0)
     if wait is not None:
-        raise Problem(429, "too many bytes uploaded within an hour; come back later", retry_after=wait)
+        most = f"more than server.upload_mb_per_hour = {service.limits.upload_mb_per_hour} MB of yours"
+        detail = f"{most} in an hour; the header Retry-After says when there is room, and a URL needs none"
+        raise Problem(429, detail, retry_after=wait)
     return await in_thread(_keep_upload, service, file)
 
 
@@ -499,7 +561,12 @@ def _backend_shape(path: Path) -> str:
     responses=_problems(404, 409, *_ALWAYS),
 )
 async def report(job_id: str, request: Request):
-    "Return the result of a finished job as a page."
+    """Return the result of a finished job as a page.
+
+    ```sh
+    curl http://127.0.0.1:8080/jobs/video-42/report -H 'Authorization: Bearer KEY' -o talk.html
+    ```
+    """
     path = await _result_path(request, job_id)
     return HTMLResponse(await in_thread(_report_page, path))
 
@@ -562,7 +629,12 @@ async def _event_stream(
 
 @router.get("/health", tags=["service"], operation_id="health")
 async def health():
-    "Answer as long as the process lives."
+    """Answer as long as the process lives.
+
+    ```sh
+    curl http://127.0.0.1:8080/health
+    ```
+    """
     return {"status": "ok"}
 
 
@@ -573,7 +645,12 @@ async def health():
     responses={503: {"description": "What is missing"}},
 )
 async def ready(request: Request):
-    "Tell whether work should be sent here."
+    """Tell whether work should be sent here.
+
+    ```sh
+    curl http://127.0.0.1:8080/ready
+    ```
+    """
     checks = await in_thread(readiness, service_of(request))
     all_true = all(checks.values())
     return JSONResponse({"ready": all_true, **checks}, 200 if all_true else 503)
@@ -587,7 +664,12 @@ async def ready(request: Request):
     responses=_problems(*_ALWAYS),
 )
 async def figures(request: Request):
-    "Return the service's figures for Prometheus."
+    """Return the service's figures for Prometheus.
+
+    ```sh
+    curl http://127.0.0.1:8080/metrics -H 'Authorization: Bearer KEY'
+    ```
+    """
     text = await in_thread(metrics, service_of(request))
     return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 

@@ -13,6 +13,7 @@ the new one. How a recording is analyzed is not among these settings: `ecg_audio
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Annotated, Literal
@@ -33,6 +34,18 @@ def _split(value):
     if not isinstance(value, str):
         return value
     return tuple(name.strip() for name in value.split(",") if name.strip())
+
+
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s?#@,]+\Z")
+
+
+def _origins(values: tuple[str, ...]) -> tuple[str, ...]:  # as browsers write them
+    origins = tuple(value.lower().rstrip("/") for value in values)
+    for origin in origins:
+        if origin != "null" and not _ORIGIN.match(origin):  # null: a page that was opened from a file
+            rule = "write https://app.example.org, with a port if any"
+            raise ValueError(f"{origin!r:.60} is not the origin of a site; {rule}")
+    return origins
 
 
 def _networks(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -59,7 +72,7 @@ class ServerSettings(BaseSettings):
     )  # seconds the current stage may take to end when the service stops
     allow_private: bool = False  # True: sources and backends may have private addresses
     cors_origins: Annotated[
-        tuple[str, ...], BeforeValidator(_split), NoDecode
+        tuple[str, ...], BeforeValidator(_split), AfterValidator(_origins), NoDecode
     ] = ()  # other sites whose pages may call
     public_url: Annotated[str, AfterValidator(read_public_url)] = (
         ""  # URL under which others reach the service, such as https://transcripts.example.org/ecg

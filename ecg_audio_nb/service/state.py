@@ -154,7 +154,7 @@ def restrict(settings: Settings, service: Service) -> Settings:
 
 
 def check_backend(service: Service, url: str) -> tuple[list[str], int, str] | None:
-    """Refuse a URL that must not be called: raises `ValueError`, or `OSError` where that is not known now.
+    """Refuse a URL that the settings do not allow: raises `ValueError`, or `OSError` if it is not known now.
 
     Returns addresses, port and host of `check_callback`: a callback goes to one of these addresses, whatever
     a name server says later. None for the operator's own backend, and under `server.allow_private`: they may

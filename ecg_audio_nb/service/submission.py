@@ -4,7 +4,10 @@ A job's id is the caller's. The same id with the same parameters is the same job
 that was signed anew is the same URL: the job takes it, and runs again if it failed because the old one could
 not be fetched. With other parameters the id is refused (409). A recording that is sent without an id, while
 the same work of the same caller is in the queue, is that job; so is an upload whose job was done within the
-last hour.
+last hour. A job that failed or was cancelled stays as it is; the answer names the way out.
+
+The estimated time follows the size of local files and uploads: seconds per byte of the latest jobs whose
+files end alike. For a URL it is the median time of a job.
 
 | who asks for too much | answer |
 | --- | --- |
@@ -21,17 +24,18 @@ import hashlib
 import json
 import os
 import shutil
+import sqlite3
 import statistics
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from ecg_audio_nb.audio.fetch import _check as check_fetch_rules
 from ecg_audio_nb.audio.fetch import read_problem, source_stem, strip_signature
-from ecg_audio_nb.batch.queue import Job, add, counts, retry
+from ecg_audio_nb.batch.queue import Job, add, retry
 from ecg_audio_nb.core.files import safe_name
-from ecg_audio_nb.service.models import Accepted, job_status
+from ecg_audio_nb.service.models import Accepted, job_status, way_out
 from ecg_audio_nb.service.problems import Problem, invalid_request, redact_text
 from ecg_audio_nb.service.state import Service, check_backend
 from ecg_audio_nb.service.webhooks import callback_url
@@ -52,14 +56,25 @@ def check_source(
         except ValueError as e:
             raise invalid_request(redact_text(str(e))) from None
         return source
+    roots, shown = _media_roots(service), _last_part(source)
     if os.path.isabs(source) and "\0" not in source:
         path = os.path.realpath(source)
-        if any(_lies_below(path, root) for root in _media_roots(service)):
+        if any(_lies_below(path, root) for root in roots):
             problem = read_problem(path)
             if problem and not (job_id and service.job(job_id)):
                 raise invalid_request(f"{os.path.basename(path)[:100]}: {redact_text(problem)}")
             return path
-    raise invalid_request("local paths are absolute and lie below one of fetch.media_roots")
+    if not roots:
+        reason = "this service reads no local paths, as fetch.media_roots is empty"
+        raise invalid_request(f"{shown}: {reason}; write a URL, or send the file to POST /uploads")
+    rule = "a local path is absolute and lies below one of fetch.media_roots"
+    raise invalid_request(f"{shown}: {rule}; write such a path, or an http(s):// or s3:// URL")
+
+
+def _last_part(source: str) -> str:
+    "The end of a path, fit for an answer"
+    name = "".join(c if c.isprintable() else "?" for c in source.rstrip("/").rpartition("/")[2])
+    return redact_text(name, 100) or "/"
 
 
 _FREQUENT_CODES = ("ar", "de", "en", "es", "fr", "hi", "ja", "ko", "pt", "ru", "zh")
@@ -157,10 +172,20 @@ def to_job(
         "prefix": prefix,
         "trace": trace,
         "recognizer": recognizer or {},
+        "size": _file_size(source),
     }
     job_id = job_id or uuid.uuid4().hex
     name = f"{safe_name(source_stem(source))[:60]}-{hashlib.sha256(job_id.encode()).hexdigest()[:16]}"
     return Job(job_id, name, source, task, max_tries=service.limits.max_attempts)
+
+
+def _file_size(source: str) -> int | None:  # bytes; None: of a URL, or there is no such file
+    if "://" in source:
+        return None
+    try:
+        return os.path.getsize(source)
+    except (OSError, ValueError):
+        return None
 
 
 # Into the queue
@@ -186,11 +211,15 @@ class _Room:
         caller = job.task["caller"]
         open_jobs = self.open.get(caller, 0)
         if self.waiting >= self.limits.max_queued:
-            return Problem(503, f"{self.waiting} jobs wait already", retry_after=self.retry_after)
+            most = f"{self.waiting} jobs wait, and server.max_queued = {self.limits.max_queued}"
+            return Problem(503, f"{most}; send it again later", retry_after=self.retry_after)
         if open_jobs >= self.limits.max_queued_per_key:
-            return Problem(429, f"{open_jobs} jobs of yours wait already", retry_after=self.retry_after)
+            most = f"{open_jobs} jobs of yours wait or run, and server.max_queued_per_key"
+            rule = f"{most} = {self.limits.max_queued_per_key}"
+            return Problem(429, f"{rule}; send it again when one is done", retry_after=self.retry_after)
         if self.disk_full:
-            return Problem(503, "too little disk is free", retry_after=300)
+            least = f"less than server.min_free_mb = {self.limits.min_free_mb} MB of the disk is free"
+            return Problem(503, f"{least}; send it again later", retry_after=300)
         self.waiting += 1
         self.open[caller] = open_jobs + 1
         return None
@@ -284,26 +313,74 @@ def estimate_seconds(
     return round(n_jobs * statistics.median(row[0] for row in rows) / service.runners)
 
 
-def estimate_next(service: Service) -> int | None:  # seconds
-    "Estimate when a job that is submitted now will be done"
-    return estimate_seconds(service, counts(service.queue)["queued"] + 1)
+class _Pace:
+    "How long jobs took that were done lately"
+
+    def __init__(self, service: Service):
+        rows = service.queue.db.execute(
+            f"""select done.seconds, jobs.source, {_SIZE} size from
+            (select job, ended_at, ended_at - began_at seconds from attempts
+             where outcome='done' and ended_at not null order by ended_at desc limit {_LOOK_BACK}) done
+            join jobs on jobs.id=done.job order by done.ended_at desc"""
+        ).fetchall()
+        by_suffix = {}
+        for row in rows:
+            if row["size"]:
+                by_suffix.setdefault(_suffix(row["source"]), []).append(row["seconds"] / row["size"])
+        self.per_byte = {suffix: statistics.median(p[:_LATEST]) for suffix, p in by_suffix.items()}
+        self.per_job = statistics.median(row["seconds"] for row in rows[:_LATEST]) if rows else None
+
+    def seconds(self, job: sqlite3.Row) -> float | None:  # None: no job was done yet
+        "Estimate what is left of a job: by the size of its file, or as the median job"
+        per_byte = self.per_byte.get(_suffix(job["source"])) if job["size"] else None
+        whole = self.per_job if per_byte is None else per_byte * job["size"]
+        return whole if whole is None else whole * (1 - (job["share"] or 0))
+
+
+_LATEST = 20  # done jobs that a median is taken of
+_LOOK_BACK = 200  # done jobs among which those with the same suffix are looked for
+_SIZE = "json_extract(jobs.task, '$.size')"  # bytes
+
+
+def _suffix(source: str) -> str:
+    return os.path.splitext(source)[1].lower()
+
+
+def estimate_open(
+    service: Service,
+) -> dict[str, int]:  # by job id, seconds; empty while no job was done yet
+    "Estimate when each job that waits or runs will be done"
+    rows = service.queue.db.execute(
+        f"""select id, source, {_SIZE} size, case when state='running' then share end share
+        from jobs where state in ('queued', 'running') order by state='queued', due, seq"""
+    ).fetchall()
+    pace, before, estimates = _Pace(service), 0.0, {}
+    if pace.per_job is None:
+        return {}
+    for row in rows:
+        own = pace.seconds(row)
+        waits = before / service.runners if len(estimates) >= service.runners else 0.0
+        estimates[row["id"]] = max(1, round(own + waits))
+        before += own
+    return estimates
 
 
 def accepted(
     service: Service,
     job: Job,  # as it stands in the queue
-    estimate: int | None,  # of `estimate_next`
+    estimates: Mapping[str, int],  # of `estimate_open`
     prefix: str = "",  # path below which the caller sees the service
 ) -> Accepted:
     "Build the answer to a submission"
     status = job_status(job, service.limits.language)
     is_open = job.state in ("queued", "running")
+    again = way_out(job, service.limits.language)
     return Accepted(
         job_id=job.id,
         status=status.status,
-        message=status.message,
+        message=f"{status.message}. {again}" if again else status.message,
         status_url=f"{prefix}/jobs/{job.id}",
-        estimated_time=estimate if is_open else 0,
+        estimated_time=estimates.get(job.id) if is_open else 0,
     )
 
 
@@ -352,14 +429,14 @@ class SubmitBatcher:
 def _submit_all(service: Service, makers: list[Callable[[], Job]]) -> list[Accepted | Problem]:
     made = [_job_or_problem(make_job) for make_job in makers]
     stored = iter(submit(service, [job for job in made if isinstance(job, Job)]))
-    estimate = estimate_next(service)
+    estimates = estimate_open(service)
     answers = []
     for job in made:
         outcome = next(stored) if isinstance(job, Job) else job
         if isinstance(outcome, Problem):
             answers.append(outcome)
         else:
-            answers.append(accepted(service, outcome[0], estimate, job.task["prefix"]))
+            answers.append(accepted(service, outcome[0], estimates, job.task["prefix"]))
     return answers
 
 

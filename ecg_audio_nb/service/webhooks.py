@@ -8,7 +8,7 @@ there if, and only if, the change is. A thread delivers the rows. Any process ma
 | `waiting` | will be sent when its time (`due`) has come and no earlier message of its job is open |
 | `sending` | in flight; waits again if its process dies or its lease ends |
 | `delivered` | the receiver answered 2xx, whatever the body of that answer |
-| `dead` | a final message that was given up; `ecg callbacks replay` tries again |
+| `dead` | a final message that was given up; `ecg callbacks replay ID -o FOLDER` tries again |
 | `dropped` | a progress message that was given up |
 | `gone` | the receiver answered 410: it wants nothing more about this job |
 
@@ -27,7 +27,8 @@ there if, and only if, the change is. A thread delivers the rows. Any process ma
 | 413 to a completed message | sent again at once in its short form: counts and `result_url`, no result |
 | 415 to a compressed message | sent again at once, uncompressed |
 | 3xx, other 4xx | tried four times in all; redirects are not followed: nobody has checked their target |
-| none, as the URL must not be called | given up at once |
+| not sent: the settings do not allow the URL now | as without an answer: it is sent once they do |
+| not sent: this is no URL | given up at once |
 
 **Promises.** A final message (completed, failed) is never lost. Messages of one job arrive in order, one at a
 time. A message may arrive twice with the same `webhook-id`: receivers skip an id they have seen. Progress is
@@ -83,6 +84,7 @@ __all__ = [
     "classify",
     "enqueue",
     "messages",
+    "outcome_text",
     "prepare",
     "prune",
     "record_results",
@@ -292,6 +294,15 @@ def _host(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}".lower()
 
 
+def _names_host(url: str) -> bool:
+    "Whether this is an http URL with a host: settings may allow it, now or later"
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # such as a port that is no number
+        return False
+
+
 def messages(
     queue: Queue,
     *states: str,  # of `STATES`; none given: all
@@ -321,12 +332,13 @@ def reopen(
 def replay(
     queue: Queue,
     key: str,  # a job's id, or the beginning of a webhook-id
+    folder: str = "FOLDER",  # of the service or batch, in the message of the error
 ) -> list[Message]:  # those that wait now
     "Send messages again, with all their tries; raises `CallbackError` if there is none"
     with queue.transaction() as db:
         rows = _rows_of_key(db, key)
         if not rows:
-            hint = "`ecg callbacks list --all` shows them"
+            hint = f"`ecg callbacks list --all -o {folder}` shows them"
             raise CallbackError(f"{key}: no message of this id, and none of such a job; {hint}")
         replayable = [r for r in rows if r["state"] != "sending" and (r["final"] or r["state"] == "waiting")]
         return [_message(_wait_again(db, row["seq"])) for row in replayable]
@@ -384,6 +396,21 @@ def webhook_keys(
     return keys
 
 
+_MIN_SECRET = 24  # bytes, as Standard Webhooks says; at most 64 are of use
+
+
+def _check_lengths(
+    secret: str | None,  # as of `webhook_keys`
+) -> None:
+    "Refuse a secret that is too short to be safe; raises `CallbackError`, which never shows it"
+    for n, key in enumerate(webhook_keys(secret), 1):
+        if len(key) < _MIN_SECRET:
+            raise CallbackError(
+                f"ECG_WEBHOOK_SECRET: secret {n} has {len(key)} bytes, and {_MIN_SECRET} to 64 are safe; "
+                "make one with `openssl rand -base64 32` and write whsec_ before it"
+            )
+
+
 def _webhook_class():
     return require("standardwebhooks", "server", "signed callbacks need").Webhook
 
@@ -412,6 +439,7 @@ class DeliveryResult:
     text: str = ""  # the beginning of the answer's body, or what went wrong
     retry_after: float | None = None  # seconds the receiver asks to wait
     permanent: bool = False  # the URL can't be used, now or later
+    allowed: bool = True  # False: it was not sent, as the settings do not allow the URL now
     takes_gzip: bool | None = None  # what the answer says of compressed messages; None: nothing
     short: str | None = None  # body that replaces the message's, which was too large
 
@@ -618,13 +646,35 @@ def _update_others(
             and seq<(select seq from outbox where id=?2)""",
             (message.job, message.id),
         )
+    about = (message.id, message.job, redact(message.url))
     if state == "dead":
-        where, status = redact(message.url), result.status or "no answer"
+        tries = "1 try" if message.tries == 1 else f"{message.tries} tries"
         text = (
-            "callback %s of job %s to %s is given up after %d tries (%s); "
-            "`ecg callbacks replay %s` sends it again"
+            "callback %s of job %s to %s is given up after %s (%s); "
+            "`ecg callbacks replay %s -o ECG_DATA_DIR/service` sends it again"
         )
-        _log.warning(text, message.id, message.job, where, message.tries, status, message.id)
+        _log.warning(text, *about, tries, outcome_text(result.status, result.text), message.id)
+    elif message.final and message.tries == 1 and not result.allowed:
+        text = (
+            "callback %s of job %s to %s is %s; it waits up to three days and is sent once that is allowed: "
+            "`ecg callbacks list -o ECG_DATA_DIR/service` shows it"
+        )
+        _log.warning(text, *about, result.text)
+
+
+_NOT_SENT = "not sent: "  # begins the text of a result where the URL is not allowed
+
+
+def outcome_text(
+    status: int | None,  # of the last answer
+    text: str | None,  # the beginning of its body, or what went wrong
+) -> str:
+    "Say in a few words how a try ended"
+    if status is not None:
+        return str(status)
+    if text and text.startswith(_NOT_SENT):
+        return text
+    return f"no answer: {text}" if text else "no answer"
 
 
 # One delivery
@@ -732,7 +782,8 @@ class _DeliveryThread(threading.Thread):
         try:
             checked = self.check(url)
         except ValueError as e:
-            return DeliveryResult(text=_one_line(str(e)), permanent=True)
+            text = _one_line(f"{_NOT_SENT}{e}")
+            return DeliveryResult(text=text, permanent=not _names_host(url), allowed=False)
         headers = {**self.headers, **_headers(self.message, self.secret, body)}
         if self.compress and len(body) >= _MIN_COMPRESSED:
             body, headers["content-encoding"] = gzip.compress(body, 6, mtime=0), "gzip"
@@ -821,7 +872,7 @@ class Deliverer:
         secret: str | None = None,  # of `ECG_WEBHOOK_SECRET`; None: messages are not signed
         check: Callable[[str], object] = lambda url: (
             None
-        ),  # raises ValueError: never call it; OSError: not now; returns None, or what `check_callback` does
+        ),  # raises ValueError: not allowed; OSError: not known; returns None, or what `check_callback` does
         shorten: Callable[[Message], str | None] = lambda message: (
             None
         ),  # the body that replaces one that is too large; None: there is no shorter one
@@ -829,6 +880,7 @@ class Deliverer:
     ):
         self.queue, self.settings, self.check = queue, settings, check
         self.shorten, self.headers = shorten, headers
+        _check_lengths(secret)
         self.secret = secret if webhook_keys(secret) else None
         self.owner = f"{uuid.uuid4().hex[:8]}/{owner_name()}"
         self._client, self._thread = None, None
@@ -844,6 +896,7 @@ class Deliverer:
         "Start the thread; raises `ImportError` if the extra `server` is not installed"
         self._client, self._stop_at = _client(self.settings), None
         self._check_secret()
+        self._try_unallowed()
         self._thread = threading.Thread(target=self._run, name="callbacks", daemon=True)
         self._thread.start()
         return self
@@ -853,10 +906,15 @@ class Deliverer:
             _log.warning("callbacks are sent unsigned: ECG_WEBHOOK_SECRET is not set")
             return
         _webhook_class()
-        for n, key in enumerate(webhook_keys(self.secret), 1):
-            if len(key) < 24:
-                text = "ECG_WEBHOOK_SECRET: secret %d has %d bytes, and 24 to 64 are safe; make one with %s"
-                _log.warning(text, n, len(key), "`openssl rand -base64 32`")
+
+    def _try_unallowed(self):
+        "Let messages that were not allowed be tried at once: the settings may have changed since"
+        with self.queue.transaction() as db:
+            db.execute(
+                """update outbox set due=min(due, ?)
+                where state='waiting' and status is null and answer like ?""",
+                (steady_now(db), f"{_NOT_SENT}%"),
+            )
 
     def wake(self) -> None:
         "Look at the outbox now; without it, a new message is seen within `poll_interval`"

@@ -11,6 +11,7 @@ from browsers import chromium_browser
 
 from backend import Backend, Quick, Served, until
 from ecg_audio_nb.audio.media import load_audio
+from ecg_audio_nb.batch.queue import list_jobs
 from ecg_audio_nb.service.limits import read_keys
 from ecg_audio_nb.schema import json_schema
 from ecg_audio_nb.service.app import ServerSettings, Service, build_app
@@ -99,7 +100,7 @@ def test_cancel_while_it_runs_and_while_it_waits(served, media, backend):
     for job in ("first", "second"): served.post(job, media / "long.wav", backend)
     until(lambda: served.state("first") == "processing")
     assert served.http.delete("/jobs/second").json()["status"] == "cancelled"
-    served.http.delete("/jobs/first")
+    assert served.http.delete("/jobs/first").json()["message"].startswith("Cancelling")
     for job in ("first", "second"):
         assert until(lambda job=job: backend.last(job))["error_code"] == "CANCELLED"
         assert served.state(job) == "cancelled"
@@ -129,8 +130,12 @@ def test_transcribe_an_upload_which_is_gone_then(served):
     assert page.headers["content-type"].startswith("text/html") and "my talk" in page.text
 
 def test_failed_transcription_is_a_problem(served, media):
-    answer = served.http.post("/transcribe", json={"audio_path": str(media / "notes.mp4")})
+    asked = {"audio_path": str(media / "notes.mp4"), "job_id": "bad"}
+    answer, again = (served.http.post("/transcribe", json=asked) for _ in range(2))
     assert (answer.status_code, answer.json()["error_code"]) == (422, "MEDIA_ERROR")
+    assert (again.status_code, again.json()["error_code"]) == (422, "MEDIA_ERROR")
+    assert "job_id" not in answer.json()["detail"], "nothing but the cause at first"
+    assert "A job runs once: post it under another job_id" in again.json()["detail"]
 
 def test_events_end_with_the_job(served, media):
     served.post("seen", media / "talk.wav", language="en")
@@ -256,9 +261,29 @@ def test_docs_show_every_path_and_a_command_for_each(served):
     for path in described["paths"]: assert f"</b> {path}</h3>" in page.text
     for posted in ("/api/upload-video/process-video", "/transcribe", "/uploads"):
         assert f"curl http://127.0.0.1:{served.port}{posted}" in page.text
+    for part in page.text.split("<h3>")[1:]: assert f"http://127.0.0.1:{served.port}/" in part, part
     assert "No key is needed" in page.text and "job_id" in page.text and "```" not in page.text
     loaded = [a for a in ("src=", "@import", "url(") if a in page.text]
     assert not loaded # nothing comes from another site
+
+def test_a_form_that_is_none_is_told_what_to_send(served):
+    two = [("file", ("a.wav", b"x")), ("file", ("b.wav", b"x"))]
+    asked = [
+        served.http.post("/uploads", content=b"x", headers={"content-type": "application/x-www-form-urlencoded"}),
+        served.http.post("/uploads", files=two),
+        served.http.post("/uploads", data={"language": "en"}, files={"other": ("a.wav", b"x")}),
+        served.http.post("/uploads", files={"file": ("a.wav", b"")}),
+        *[
+            served.http.post(path, files={"file": ("a.wav", b"x")}, data={"langage": "ko"})
+            for path in ("/uploads", "/transcribe")
+        ],
+    ]
+    assert [a.status_code for a in asked] == [415, 400, 422, 422, 422, 422]
+    for a in asked[:3]: assert "multipart/form-data with the recording in the field file" in a.json()["detail"]
+    assert asked[3].json()["detail"] == "file: a.wav is empty (0 bytes); was its copy or download finished?"
+    for a in asked[4:]: assert a.json()["detail"] == "langage: no such field; did you mean language?"
+    shape = served.http.get("/jobs/any/result", params={"shape": "foo"})
+    assert (shape.status_code, shape.json()["detail"]) == (422, "shape: write full or backend")
 
 def test_every_error_is_a_problem(served):
     asked = [
@@ -286,6 +311,12 @@ def test_every_error_is_a_problem(served):
     ]
     assert [a.status_code for a in asked] == [404, 404, 415, 405, 422, 400, 413, 413, 431, 421, 403]
     assert "/docs and /openapi.json" in asked[0].json()["detail"]
+    assert (asked[3].headers["allow"], asked[3].json()["detail"]) == (
+        "GET", "PUT is not served here; this path takes GET",
+    )
+    wrong = served.http.put("/jobs/talk")
+    assert (wrong.status_code, wrong.headers["allow"]) == (405, "DELETE, GET")
+    assert wrong.json()["detail"] == "PUT is not served here; this path takes DELETE and GET"
     for a in asked:
         assert a.headers["content-type"] == "application/problem+json" and a.json()["status"] == a.status_code
         assert "Traceback" not in a.text and str(ROOT) not in a.text and str(served.data) not in a.text
@@ -326,6 +357,7 @@ def quiet(tmp_path, media):
             transport=httpx.ASGITransport(build_app(made[-1], read_keys(keys))), base_url="http://127.0.0.1"
         )
 
+    make.made = made
     yield make
     for service in made: service.close()
 
@@ -378,6 +410,8 @@ def test_keys_see_their_own_jobs_only(quiet, media, caplog):
         200,
         404,
     ]
+    assert "server.max_queued_per_key = 2" in answers[7].json()["detail"]
+    assert "server.requests_per_minute = 6" in answers[10].json()["detail"]
     assert answers[1].headers["www-authenticate"] == "Bearer" and int(answers[10].headers["retry-after"]) >= 1
     assert KEY not in caplog.text and OTHER not in caplog.text
 
@@ -386,13 +420,26 @@ def test_full_queue_says_when(quiet, media):
         quiet(max_queued=1), submission("a", media), submission("b", media), submission("a", media)
     )
     assert (first.status_code, full.status_code, again.status_code) == (200, 503, 200)
+    assert "server.max_queued = 1" in full.json()["detail"]
     assert int(full.headers["retry-after"]) > 0 and full.headers["content-type"] == "application/problem+json"
 
 def test_uploads_have_a_limit(quiet):
     big = ("POST", "/uploads", dict(files={"file": ("a.wav", b"x" * 1_100_000)}))
-    small = ("POST", "/uploads", dict(files={"file": ("a.wav", b"x" * 600_000)}, data={"job_id": "u"}))
+    small = ("POST", "/uploads", dict(files={"file": ("a.wav", b"\0" * 600_000)}, data={"job_id": "u"}))
     answers = asked(quiet(max_upload_mb=1, upload_mb_per_hour=1), big, small, small)
     assert [a.status_code for a in answers] == [413, 200, 429]
+    assert "server.max_upload_mb = 1" in answers[0].json()["detail"]
+    assert "server.upload_mb_per_hour = 1" in answers[2].json()["detail"]
+
+@pytest.mark.parametrize("path", ["/uploads", "/transcribe"])
+def test_an_upload_of_text_is_refused_at_once(quiet, path):
+    for text in ("no recording", "Wort für Wort: 한국어\r\n" * 1000):
+        [answer] = asked(quiet(), ("POST", path, dict(files={"file": ("t.mp4", text.encode())})))
+        assert (answer.status_code, answer.json()["error_code"]) == (422, "MEDIA_ERROR")
+        assert answer.json()["detail"].startswith("file: t.mp4 is text, not a recording; send audio or video")
+        made = quiet.made[-1]
+        assert not list(made.uploads.iterdir()) and not list_jobs(made.queue)
+        made.close()
 
 def test_beyond_loopback_a_key_is_needed(tmp_path):
     env = {**os.environ, "ECG_DATA_DIR": str(tmp_path)}
@@ -463,6 +510,10 @@ def test_page_takes_a_file_and_shows_what_came_of_it(served, media, chromium):
     page.get_by_role("button", name="Transcribe").click()
     page.get_by_role("alert").get_by_text("Choose a file").wait_for()
     page.get_by_label("File").set_input_files(str(media / "talk.wav"))
+    page.get_by_label("or URL").fill("https://example.org/a.mp4")
+    page.get_by_role("button", name="Transcribe").click()
+    page.get_by_role("alert").get_by_text("not both").wait_for()
+    page.get_by_label("or URL").fill("")
     page.get_by_role("button", name="Transcribe").click()
     page.locator(".job.completed").wait_for(timeout=600_000)
     assert "SPEAKER_" in page.get_by_role("region", name="Transcript").inner_text()
@@ -472,5 +523,13 @@ def test_page_takes_a_file_and_shows_what_came_of_it(served, media, chromium):
     page.locator(".job.failed").wait_for(timeout=600_000)
     with context.expect_page() as opened: page.get_by_role("button", name="Open the report").click()
     opened.value.wait_for_selector("html[data-ready]")
+    page.get_by_label("or URL").fill(str(media / "long.wav"))
+    page.get_by_role("button", name="Transcribe").click()
+    newest = page.locator(".job").first
+    newest.get_by_text("%)").wait_for(timeout=600_000)
+    newest.get_by_role("button", name="Cancel").click()
+    newest.get_by_text("Cancel").first.wait_for()
+    assert not newest.get_by_role("button", name="Cancel").is_enabled() or not newest.is_visible()
+    page.locator(".job.cancelled").wait_for(timeout=600_000)
     assert said == []
     context.close()

@@ -1,4 +1,6 @@
 """Keys, rates, and what may be said to strangers"""
+import hashlib
+
 import pytest
 
 from ecg_audio_nb.service.limits import RateLimit, key_name, read_keys
@@ -20,6 +22,27 @@ def test_keys_are_read_and_compared():
     for wrong in ("short", "sha256:12", f"a={KEY} a={OTHER}"):
         with pytest.raises(ValueError, match="ECG_API_KEYS") as e: read_keys(wrong)
         assert KEY not in str(e.value)
+
+DIGEST = hashlib.sha256(KEY.encode()).hexdigest()
+
+@pytest.mark.parametrize("entry", [f"SHA256:{DIGEST}", f"Sha256:{DIGEST.upper()}", f"sha256:{DIGEST.upper()}"])
+def test_a_digest_may_have_capitals(entry):
+    assert key_name(read_keys(f"backend={entry}"), KEY) == "backend"
+
+@pytest.mark.parametrize("value", ["sha256:zz", f"sha256:{DIGEST[1:]}", f"sha256:{DIGEST}0", f"SHA256: {DIGEST}",
+                                   "sha256:a-key-of-some-length", f"x:sha256:{DIGEST}"])
+def test_a_mistyped_digest_is_no_key(value):
+    "It would let in whoever reads the settings, and not the key that was meant"
+    with pytest.raises(ValueError, match="the digest of the entry backend is not sha256: and exactly 64") as e:
+        read_keys(f"backend={value}")
+    assert value.strip() not in str(e.value)
+    with pytest.raises(ValueError, match="the digest of entry 1"): read_keys(value)
+    with pytest.raises(ValueError, match="the entry sha256 "): read_keys(f"sha256={DIGEST}")
+
+def test_a_short_key_does_not_become_one_with_its_name():
+    with pytest.raises(ValueError, match="the entry backend is no key"): read_keys("backend=short-key")
+    padded = "QUJDREVGR0hJSktMTU5PUA=="
+    assert key_name(read_keys(padded), padded) == "key1"
 
 def test_an_allowance_is_each_callers_own():
     a = RateLimit(2, 1e9)

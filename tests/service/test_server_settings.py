@@ -22,6 +22,16 @@ def test_values_are_read_from_text():
         "https://b.org",
     )
 
+def test_another_site_is_read_as_browsers_write_it():
+    assert ServerSettings(cors_origins="https://A.org/, null, http://b:8000").cors_origins == (
+        "https://a.org",
+        "null",
+        "http://b:8000",
+    )
+    for wrong in ("foo", "a.org", "https://a.org/page", "*"):
+        with pytest.raises(SettingsError, match="server.cors_origins = .* is not the origin of a site; write https://app"):
+            server_settings({"cors_origins": wrong})
+
 def test_later_sources_win(tmp_path, monkeypatch):
     profile(
         tmp_path, "server.max_queued = 1", "server.keep_days = 2", "server.language = ko", "engine = whisper"

@@ -22,6 +22,7 @@ from ecg_audio_nb.service.webhooks import (
     classify,
     enqueue,
     messages,
+    outcome_text,
     prepare,
     prune,
     record_results,
@@ -569,34 +570,63 @@ def test_without_a_secret_it_is_unsigned_and_says_so_once(queue, caplog):
     )
 
 
-def test_a_short_secret_is_said_at_the_start_and_not_shown(queue, caplog):
-    for secret in ("whsec_QUJD", SECRET):
-        Deliverer(queue, FAST, secret).start().stop(0)
-    short = [x.getMessage() for x in caplog.records if "ECG_WEBHOOK_SECRET" in x.getMessage()]
-    assert (
-        len(short) == 1
-        and "secret 1 has 3 bytes, and 24 to 64 are safe" in short[0]
-        and "QUJD" not in short[0]
-    )
+@pytest.mark.parametrize("secret, which", [("whsec_QUJD", 1), ("QUJD", 1), (f"{SECRET} QUJD", 2)])
+def test_a_short_secret_is_refused_and_not_shown(queue, secret, which):
+    with pytest.raises(CallbackError, match=f"secret {which} has 3 bytes, and 24 to 64 are safe") as e:
+        Deliverer(queue, FAST, secret)
+    assert "QUJD" not in str(e.value)
 
 
-def test_the_check_of_an_address_decides(queue):
+def test_the_check_of_an_address_decides(queue, caplog):
     asked = []
     def check(url):
         asked.append(url)
-        if "job0" in url: raise ValueError("127.0.0.1 is not among callbacks.allow_hosts")
+        if "job0" in url and asked.count(url) < 4: raise ValueError("port 19000 is not among fetch.allow_ports")
         if "job1" in url and len(asked) < 5: raise OSError("Name or service not known")
     with Receiver() as r:
-        for j in range(3): say(queue, f"job{j}", f"{r.url}?job{j}")
+        ids = [say(queue, f"job{j}", f"{r.url}?job{j}") for j in range(3)]
         deliver(queue, check=check)
     found = {m.job: (m.state, m.tries) for m in messages(queue)}
-    assert (
-        found["job0"] == ("dead", 1)
-        and found["job2"] == ("delivered", 1)
-        and found["job1"][0] == "delivered"
-        and found["job1"][1] > 1
+    assert found["job0"] == ("delivered", 4), "not allowed now: it waits, and is sent once it is"
+    assert found["job2"] == ("delivered", 1)
+    assert found["job1"][0] == "delivered" and found["job1"][1] > 1
+    told = [x.getMessage() for x in caplog.records if ids[0] in x.getMessage()]
+    assert len(told) == 1 and "is not sent: port 19000 is not among fetch.allow_ports; it waits" in told[0]
+
+
+def test_what_is_not_allowed_for_days_is_given_up_with_its_reason(queue, caplog, tmp_path):
+    def refuse(url): raise ValueError("port 19000 is not among fetch.allow_ports")
+    id = say(queue, "j", "http://127.0.0.1:19000/result")
+    deliver(queue, Delivery(time_scale=0.005, poll_interval=0.01, give_up_after=60), check=refuse)
+    assert only(queue).state == "dead" and only(queue).tries > 1
+    assert f"tries (not sent: port 19000 is not among fetch.allow_ports); `ecg callbacks replay {id} -o " in (
+        caplog.text
     )
-    assert messages(queue, "dead")[0].answer == "127.0.0.1 is not among callbacks.allow_hosts"
+    assert outcome_text(None, only(queue).answer) == "not sent: port 19000 is not among fetch.allow_ports"
+    assert (outcome_text(None, "reset"), outcome_text(None, ""), outcome_text(404, "x")) == (
+        "no answer: reset", "no answer", "404",
+    )
+
+
+def test_a_restart_with_other_settings_sends_what_was_not_allowed(queue):
+    "At once, though its next try was an hour away"
+    def refuse(url): raise ValueError("port 19000 is not among fetch.allow_ports")
+    hourly = Delivery(first_wait=3600, poll_interval=0.01)
+    with Receiver() as r:
+        say(queue, "j", r.url)
+        before = Deliverer(queue, hourly, SECRET, check=refuse).start()
+        until(lambda: only(queue).answer)
+        before.stop(0)
+        assert (only(queue).state, only(queue).tries, r.took) == ("waiting", 1, [])
+        deliver(queue, hourly)
+    assert (only(queue).state, only(queue).tries) == ("delivered", 2)
+
+
+def test_no_url_at_all_is_given_up_at_once(queue, caplog):
+    def refuse(url): raise ValueError("this URL names no host")
+    say(queue, "j", "http://")
+    deliver(queue, check=refuse)
+    assert (only(queue).state, only(queue).tries) == ("dead", 1) and "given up after 1 try (not sent" in caplog.text
 
 
 @pytest.mark.parametrize("url", ["ftp://h/x", "backend", "", "http://", "http://[::1", "http://h:99999999/"])
@@ -728,5 +758,10 @@ def test_the_command_lists_and_replays(tmp_path):
     ]
     again = ecg("callbacks", "replay", ids[0], "-o", tmp_path)
     assert again.exit_code == 0 and "a" in again.stdout and messages(queue, job="a")[0].state == "waiting"
-    assert "no message of this id" in ecg("callbacks", "replay", "nothing", "-o", tmp_path).stderr
+    missing = ecg("callbacks", "replay", "nothing", "-o", tmp_path).stderr
+    assert "no message of this id" in missing and f"`ecg callbacks list --all -o {tmp_path}`" in missing
+    record_results(
+        queue, ME, [(m, DeliveryResult(text="not sent: port 1", allowed=False)) for m in claim_due(queue, ME, 1)]
+    )
+    assert "(not sent: port 1)" in ecg("callbacks", "list", "-o", tmp_path).stdout
     queue.close()
