@@ -396,19 +396,23 @@ def webhook_keys(
     return keys
 
 
-_MIN_SECRET = 24  # bytes, as Standard Webhooks says; at most 64 are of use
+_SAFE_SECRET = 24  # bytes, as Standard Webhooks says; at most 64 are of use
+_MIN_SECRET = 16  # bytes: shorter ones can be guessed
 
 
 def _check_lengths(
     secret: str | None,  # as of `webhook_keys`
 ) -> None:
-    "Refuse a secret that is too short to be safe; raises `CallbackError`, which never shows it"
+    "Refuse a secret that can be guessed, warn of a short one; raises `CallbackError`, which never shows it"
     for n, key in enumerate(webhook_keys(secret), 1):
+        problem = (
+            f"ECG_WEBHOOK_SECRET: secret {n} has {len(key)} bytes, and {_SAFE_SECRET} to 64 are safe; "
+            "make one with `openssl rand -base64 32` and write whsec_ before it"
+        )
         if len(key) < _MIN_SECRET:
-            raise CallbackError(
-                f"ECG_WEBHOOK_SECRET: secret {n} has {len(key)} bytes, and {_MIN_SECRET} to 64 are safe; "
-                "make one with `openssl rand -base64 32` and write whsec_ before it"
-            )
+            raise CallbackError(problem)
+        if len(key) < _SAFE_SECRET:
+            _log.warning(problem)
 
 
 def _webhook_class():

@@ -577,6 +577,12 @@ def test_a_short_secret_is_refused_and_not_shown(queue, secret, which):
     assert "QUJD" not in str(e.value)
 
 
+def test_a_secret_of_16_bytes_works_as_before_with_a_warning(queue, caplog):
+    Deliverer(queue, FAST, "MDEyMzQ1Njc4OWFiY2RlZg==")
+    [said] = [x.getMessage() for x in caplog.records if "ECG_WEBHOOK_SECRET" in x.getMessage()]
+    assert "secret 1 has 16 bytes, and 24 to 64 are safe" in said and "MDEy" not in said
+
+
 def test_the_check_of_an_address_decides(queue, caplog):
     asked = []
     def check(url):
