@@ -194,14 +194,14 @@ def _named(tracks, wanted): # -> facts of those whose language or title it is
     return by_language or [t for t in tracks if re.search(pattern, f"{t['title']} {t['purpose']}".lower())]
 
 # %% ../../nbs/10_container.ipynb #521be66b
-def _label(track)->str: # such as: 0 spa "Commentary"
-    words = [str(track["number"])]
-    if track["language"]: words.append(track["language"])
-    if track["title"]: words.append(f'"{track["title"]}"')
+def _label(track)->str: # such as: track 0 (spa, "Commentary")
+    details = [track["language"]] if track["language"] else []
+    if track["title"]: details.append(f'"{track["title"]}"')
     if track["purpose"] and track["purpose"] not in (track["title"] or "").lower():
-        words.append(f"({track['purpose']})")
-    if len(words) == 1 and track["layout"]: words.append(track["layout"])
-    return " ".join(words)
+        details.append(track["purpose"])
+    if not details and track["layout"]: details.append(track["layout"])
+    name = f"track {track['number']}"
+    return f"{name} ({', '.join(details)})" if details else name
 
 def _labels(tracks)->str: # of at most 8 tracks
     labels = [_label(t) for t in tracks[:8]]
@@ -230,7 +230,7 @@ def _notes(tracks, usable, chosen, why)->tuple[str, ...]:
     "Tell of several tracks which one was taken"
     if len(tracks) == 1: return ()
     left_out = [t for t in tracks if t not in usable]
-    note = (f"{len(tracks)} audio tracks ({_labels(tracks)}): took {chosen['number']}{why}; "
+    note = (f"{len(tracks)} audio tracks, {_labels(tracks)}: took track {chosen['number']}{why}; "
             "media.audio_track chooses (number, language or title)")
     if not left_out: return (note,)
     return note, f"FFmpeg has no decoder for {plural(len(left_out), 'audio track')}: {_labels(left_out)}"

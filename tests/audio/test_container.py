@@ -101,7 +101,7 @@ def test_the_default_is_heard_and_several_tracks_are_told(tmp_path):
     assert strongest(path) == 600
     warnings = load_audio(path).warnings
     assert warnings == (
-        '2 audio tracks (0 spa "Commentary", 1 eng): took 1; '
+        '2 audio tracks, track 0 (spa, "Commentary"), track 1 (eng): took track 1; '
         "media.audio_track chooses (number, language or title)",
     )
     assert strongest(path, language="en") == strongest(path, language="auto") == 600
@@ -149,7 +149,7 @@ def test_a_purpose_that_only_the_title_says(tmp_path, ending, title):
     path = write(tmp_path / f"a.{ending}", DEFAULT | {"title": title}, ENGLISH | {"title": "Stereo mix"})
     assert chosen(path).number == 1
     assert chosen(path, title[:9].lower()).number == 0
-    assert f'0 eng "{title}"' in note(path)
+    assert f'track 0 (eng, "{title}"' in note(path)
 
 
 def test_speech_comes_before_music(tmp_path):
@@ -166,9 +166,9 @@ def test_a_language_in_every_form(tmp_path, ending):
     for form in ("de", "deu", "ger", "German", "DE", " de-CH "): assert chosen(path, form).number == 1, form
     for form in ("fr", "fre", "fra", "French", "fr_CA"):
         assert chosen(path, None, form).number == 2
-        assert f"took 2 for transcribe.language = {form};" in note(path, None, form)
+        assert f"took track 2 for transcribe.language = {form};" in note(path, None, form)
     assert chosen(path, None, "ja").number == 0
-    assert "took 1 as media.audio_track says;" in note(path, "de")
+    assert "took track 1 as media.audio_track says;" in note(path, "de")
 
 
 def test_languages_of_whisper_have_a_code_of_three_letters():
@@ -214,13 +214,13 @@ def test_a_wrong_choice_names_what_there_is(tmp_path, wanted):
     with pytest.raises(MediaError) as caught: load_audio(path, MediaSettings(audio_track=wanted))
     assert str(caught.value) == (
         f"a.mkv: it has 2 audio streams, numbered from 0: no media.audio_track = {wanted}; "
-        'choose one of: 0 spa "Extra" (commentary), 1 eng'
+        'choose one of: track 0 (spa, "Extra", commentary), track 1 (eng)'
     )
 
 
 def test_many_tracks_make_no_long_message(tmp_path):
     path = write(tmp_path / "a.mkv", *({"title": "Long title " * 40} for _ in range(30)), seconds=0.1)
-    assert note(path).startswith("30 audio tracks (0 ") and len(note(path)) < 1100
+    assert note(path).startswith("30 audio tracks, track 0 (") and len(note(path)) < 1100
     assert len(facts(path)["audio_tracks"]) == 30
 
 
@@ -231,11 +231,12 @@ def test_a_track_without_a_decoder_is_passed_over(tmp_path):
     path.write_bytes(content.replace(b"A_PCM/INT/LIT", b"A_XYZ/INT/LIT", 1))
     assert strongest(path) == 600
     assert load_audio(path).warnings[:2] == (
-        "2 audio tracks (0 eng, 1 spa): took 1; media.audio_track chooses (number, language or title)",
-        "FFmpeg has no decoder for 1 audio track: 0 eng",
+        "2 audio tracks, track 0 (eng), track 1 (spa): took track 1; "
+        "media.audio_track chooses (number, language or title)",
+        "FFmpeg has no decoder for 1 audio track: track 0 (eng)",
     )
     assert [t["codec"] for t in facts(path)["audio_tracks"]] == [None, "pcm_s16le"]
-    with pytest.raises(MediaError, match="no decoder for audio track 0; convert it, or choose .*: 1 spa"):
+    with pytest.raises(MediaError, match="no decoder for audio track 0; convert it, or choose .*: track 1 .spa"):
         chosen(path, 0)
     path.write_bytes(content.replace(b"A_PCM/INT/LIT", b"A_XYZ/INT/LIT"))
     with pytest.raises(MediaError, match="FFmpeg has no decoder for its audio; convert it first"): chosen(path)
