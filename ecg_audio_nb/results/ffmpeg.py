@@ -84,6 +84,19 @@ def _follow(process, seconds, progress):
     process.wait()
 
 
+# what ffmpeg adds to the error that stopped it
+_AFTERMATH = re.compile(r"Error (initializing|opening|while opening|submitting|writing|muxing|sending) |"
+                        r"Could not write header|Conversion failed|Nothing was written|Terminating thread|"
+                        r"Task finished with error|Exiting|Last message repeated")
+
+
+def _reason(lines)->str:
+    "Find the error that stopped ffmpeg among its last lines, without the address of the object that met it"
+    lines = [re.sub(r"^(\[[^]]* @ 0x[0-9a-f]+\] *)+", "", line.strip()) for line in lines]
+    causes = [line for line in lines if line and not _AFTERMATH.match(line)]
+    return (causes or lines or [""])[-1].rstrip(" -")
+
+
 def draw(tool, media, ass, part:Path, size, seconds, progress=None)->None:
     "Draw captions into a picture, or a dark one for sound alone; after an error `part` may be incomplete"
     with TemporaryDirectory() as folder, open(Path(folder) / "errors", "w+b") as errors:
@@ -100,4 +113,4 @@ def draw(tool, media, ass, part:Path, size, seconds, progress=None)->None:
         errors.seek(0)
         lines = errors.read().decode(errors="replace").strip().splitlines()
     if process.returncode:
-        raise FFmpegError(lines[-1] if lines else f"ffmpeg ended with {process.returncode}")
+        raise FFmpegError(_reason(lines) or f"ffmpeg ended with {process.returncode}")

@@ -546,8 +546,9 @@ def test_sound_that_does_not_fit_says_that_there_is_no_picture(tmp_path):
     ass = write_captions(SAID, tmp_path / "a.ass")
     with pytest.raises(
         CaptionError, match="talk.wav: it has no picture.*mp4 can't hold its sound.*mkv.*untouched"
-    ):
+    ) as caught:
         burn(source, ass, tmp_path / "talk.captions.mp4")
+    assert "pcm_s16le" in str(caught.value) and "Error initializing" not in str(caught.value)
     with pytest.raises(CaptionError, match="captions are burnt into a video; its name ends in .mp4"):
         burn(source, ass, tmp_path / "b.wav")
 
