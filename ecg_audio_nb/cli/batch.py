@@ -104,7 +104,7 @@ def batch(
 
     if workers is not None and workers < 1:
         exit_usage(f"batch: --workers {workers}: at least 1")
-    if timeout is not None and timeout <= 0:
+    if timeout is not None and not timeout > 0:  # NaN too
         exit_usage(f"batch: --timeout {timeout:g}: more than 0 seconds")
     with exit_on(ValueError, ImportError, OSError):
         from rich.console import Console

@@ -13,7 +13,21 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 
-class GroupedCommand(TyperCommand):
+class Command(TyperCommand):
+    "A command that says of a refused value what it must be, as settings do"
+
+    def parse_args(self, ctx, args):
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as e:
+            if errors := getattr(e.__cause__, "errors", None):  # pydantic's
+                from ecg_audio_nb.core.rules import broken_rule
+
+                e.message = f"{errors()[0]['input']}: {broken_rule(errors()[0])}"
+            raise
+
+
+class GroupedCommand(Command):
     "A command whose help lists its options under headings"
 
     def format_options(self, ctx, formatter) -> None:
@@ -60,9 +74,14 @@ RECORDING, BATCH, QUALITY, SERVICE, MACHINE = _HEADINGS = [
 ]
 
 
+class _Group(typer.Typer):
+    def command(self, name: str | None = None, **more: Any):
+        return super().command(name, **{"cls": Command, **more})
+
+
 def command_group(help: str, **more: Any) -> typer.Typer:
     "Create a group of commands, such as `ecg jobs`"
-    return typer.Typer(
+    return _Group(
         no_args_is_help=True,
         add_completion=False,
         rich_markup_mode=None,

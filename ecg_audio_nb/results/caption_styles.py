@@ -32,6 +32,7 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from pydantic_core import ArgsKwargs
 from ..audio.fetch import read_problem
 from ..core.renamed import STYLE, current_keys
+from ..core.rules import broken_rule
 from .cues import Cue, CueRules, ExportError, build_cues
 from ..schema import Analysis
 
@@ -134,7 +135,7 @@ def caption_style(
     except ValidationError as e:
         first = e.errors()[0]
         raise CaptionError(f"{source}: {first['loc'][0]} = {first['input']!r}: "
-                           f"{first['msg'].lower()}") from None
+                           f"{broken_rule(first)}") from None
 
 # %% ../../nbs/31_caption_styles.ipynb #2d97120d
 def caption_cues(

@@ -223,16 +223,22 @@ def test_same_stems_do_not_overwrite_each_other(sample, tmp_path):
     (["analyze", "x.mp4", "--engine", "wisper"], "engine = 'wisper'"),
     (["analyze", "x.mp4", "--set", "voice.onset"], "write it as stage.key=value"),
     (["analyze", "x.mp4", "--set", "voice.onst=0.4"], "nearest is voice.onset"),
-    (["analyze", "x.mp4", "--set", "voice.onset=4"], "less than or equal to 1"),
+    (["analyze", "x.mp4", "--set", "voice.onset=4"], "must be at most 1"),
+    (["analyze", "x.mp4", "--set", "diarize.num_speakers=two"], "'two': must be a whole number"),
+    (["analyze", "x.mp4", "--set", "transcribe.enabled=perhaps"], "must be true or false"),
+    (["analyze", "x.mp4", "--set", "runtime.device=gpu"], "must be auto, cpu or cuda"),
+    (["analyze", "x.mp4", "--num-speakers", "two"], "'--num-speakers': two: must be a whole number"),
+    (["jobs", "prune", "--days", "soon"], "'--days': soon: must be a number"),
+    (["batch", "x.mp4", "-o", "o", "--timeout", "nan"], "more than 0 seconds"),
     (["analyze", "x.mp4", "--formats", "jsn"], "nearest: json"),
-    (["analyze", "x.mp4", "--num-speakers", "0"], "greater than or equal to 1"),
+    (["analyze", "x.mp4", "--num-speakers", "0"], "must be at least 1"),
     (["evaluate", "x.json"], "give a reference"),
     (["evalute", "x.json"], "No such command"),
 ])
 def test_wrong_usage_is_status_2(args, said):
     done = CliRunner().invoke(app, args)
     assert done.exit_code == 2 and said in done.output, done.output
-    assert "Traceback" not in done.output
+    assert "Traceback" not in done.output and "Input should" not in done.output
 
 
 def test_wrong_usage_is_the_status_of_the_process():
