@@ -74,12 +74,14 @@ def why_nothing_runs(
     return f"nothing runs: the next try, of {first.name}, is due in {_format_duration(seconds)}{why}"
 
 
+_OUTCOMES = {"done": "done", "returned": "requeued", "lost": "lost"}
+
+
 def describe_attempt(
     attempt: Mapping,  # of `Snapshot.ended`
 ) -> str:  # one line
     "Describe an attempt that ended"
-    words = {"done": "done", "returned": "requeued", "lost": "lost"}
-    outcome = words.get(attempt["outcome"], "failed")
+    outcome = _OUTCOMES.get(attempt["outcome"], "failed")
     if outcome == "requeued" and attempt["state"] == "cancelled":
         outcome = "cancelled"
     line = f"{outcome} {attempt['name']} ({attempt['seconds']:.1f} s)"
@@ -125,15 +127,30 @@ def _format_time(seconds):
     return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
+def is_of_service(job: Job) -> bool:
+    "Whether the service runs this job, with its own settings; else a batch, with a notebook's parameters"
+    return bool(job.task) and "parameters" not in job.task
+
+
 def changed_settings(
     job: Job,
-) -> dict[str, object]:  # empty: the defaults
+) -> dict[str, object]:  # empty: the defaults; of a service's job: the service's
     "Collect what a job was given beside its source: profile, settings and parameters of the notebook"
+    if is_of_service(job):
+        return _asked_of_service(job.task)
     parameters = job.task.get("parameters") or {}
     changed = {"profile": parameters["profile"]} if parameters.get("profile") else {}
     changed |= parameters.get("overrides") or {}
     usual = ("source", "output_dir", "profile", "overrides", "seed")
     return changed | {name: value for name, value in parameters.items() if name not in usual}
+
+
+def _asked_of_service(task):
+    "The settings that a request named"
+    language = task.get("language") or "auto"
+    asked = {} if language == "auto" else {"transcribe.language": language}
+    asked |= {f"transcribe.{key}": value for key, value in (task.get("recognizer") or {}).items()}
+    return asked | ({"export.silence_marks": True} if task.get("silence_marks") else {})
 
 
 def format_settings(job: Job) -> str:  # empty: the defaults
@@ -148,17 +165,41 @@ def describe_job(
 ) -> str:  # several lines
     "Describe a job for a person: state, error, source, settings, times, and every attempt"
     rows = [("id", job.id), ("state", _describe_state(job)), ("error", job.error)]
-    rows += [("source", redact(job.source)), ("settings", format_settings(job) or "the defaults")]
+    rows += [("source", redact(job.source)), ("settings", _describe_settings(job))]
     for title, seconds in (("added", job.created), ("started", job.started), ("ended", job.ended)):
         rows.append((title, _format_time(seconds) if seconds else None))
     if job.state == "queued" and due_in:
         rows.append(("due in", _format_duration(due_in)))
-    for name, value in (job.result or {}).items():
-        if value not in ([], None):
-            rows.append((name, ", ".join(map(str, value)) if isinstance(value, list) else value))
-    lines = [job.name, *(f"  {title:<10}  {value}" for title, value in rows if value)]
-    lines += [_describe_try(attempt) for attempt in attempts]
+    rows += [_describe_result(name, value) for name, value in (job.result or {}).items()]
+    lines = [job.name, *(f"  {title:<10}  {value}" for title, value in rows if value not in ("", None))]
+    lines += [_describe_try(attempt, _was_cancelled(job, attempt)) for attempt in attempts]
     return "\n".join(lines)
+
+
+def _describe_settings(job):
+    settings = format_settings(job)
+    if not is_of_service(job):
+        return settings or "the defaults"
+    return f"{settings}; the others are the service's" if settings else "the service's"
+
+
+_TITLES = {"duration": "length", "total_segments": "segments", "unique_speakers": "speakers"}
+
+
+def _describe_result(name, value):
+    "Title and text of a part of a job's result"
+    if isinstance(value, list):
+        value = ", ".join(map(str, value))
+    elif name == "duration" and value is not None:
+        value = f"{value:.1f} s"
+    return _TITLES.get(name, name), value
+
+
+def _was_cancelled(job, attempt):
+    "Whether a job was cancelled in this attempt, and not when it waited after it"
+    if job.state != "cancelled" or attempt["n"] != job.attempt or attempt["outcome"] != "returned":
+        return False
+    return abs(attempt["ended"] - job.ended) < 1
 
 
 def _describe_state(job):
@@ -170,13 +211,14 @@ def _describe_state(job):
     return f"{job.state} ({tries})"
 
 
-def _describe_try(attempt):
+def _describe_try(attempt, cancelled):
     line = f"  attempt {attempt['n']:<2}  {_format_time(attempt['began'])}"
     if attempt["ended"]:
         seconds = attempt.get("seconds")
         if seconds is None:  # of an older release
             seconds = attempt["ended"] - attempt["began"]
-        line += f", {seconds:.1f} s, {attempt['outcome']}"
+        outcome = "cancelled" if cancelled else _OUTCOMES.get(attempt["outcome"], attempt["outcome"])
+        line += f", {seconds:.1f} s, {outcome}"
     else:
         line += ", running"
     line += f", by {_describe_owner(attempt['owner'])}"

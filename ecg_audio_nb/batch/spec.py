@@ -42,17 +42,26 @@ def job_notebook(
     name: str | os.PathLike,  # a path, or the name of one of the package's notebooks
 ) -> Path:
     "Find a job's notebook; raises `BatchError` that lists the package's notebooks"
-    packaged = Path(str(files("ecg_audio_nb") / "assets/jobs"))
-    for path in (Path(name), packaged / f"{name}.ipynb"):
-        if path.is_file():
-            return path
+    packaged = _packaged_folder() / f"{name}.ipynb"
+    if Path(name).is_file():
+        return Path(name)
+    if packaged.is_file() and "source" in parameter_names(packaged):
+        return packaged
+    if packaged.is_file():
+        raise BatchError(
+            f"{name}: this notebook is no job for one recording: it takes no `source`. Run it by itself: "
+            f"papermill {packaged} {name}.ipynb. A batch runs {', '.join(packaged_notebooks())}, or your own"
+        )
     raise BatchError(f"{name}: no such notebook; give a path, or one of {', '.join(packaged_notebooks())}")
 
 
 def packaged_notebooks() -> list[str]:
     "Names of the package's job notebooks that take a `source`: a batch gives them one recording each"
-    folder = Path(str(files("ecg_audio_nb") / "assets/jobs"))
-    return sorted(path.stem for path in folder.glob("*.ipynb") if "source" in parameter_names(path))
+    return sorted(path.stem for path in _packaged_folder().glob("*.ipynb") if "source" in parameter_names(path))
+
+
+def _packaged_folder():
+    return Path(str(files("ecg_audio_nb") / "assets/jobs"))
 
 
 def notebook_digest(

@@ -1,28 +1,46 @@
 """`ecg callbacks`: the messages that the service sends to backends about their jobs
 
-The list shows what a backend has not accepted. URLs are shown without their secrets.
+The list shows what a backend has not accepted. URLs are shown without their secrets. Without `-o` the queue of
+this folder is taken, or else that of the service in `ECG_DATA_DIR`.
 """
 
-from typing import Annotated
+from typing import Annotated, Optional
 
 import typer
 
-from ecg_audio_nb.cli.options import OutputOption, argument, command_group, exit_on, open_queue, option
+from ecg_audio_nb.cli.options import argument, command_group, exit_on, open_queue, option
 
 callbacks = command_group("List and resend callbacks: messages to backends about jobs.")
+
+
+FolderOption = Annotated[
+    Optional[str],
+    option("Folder of the service (default: this one, or ECG_DATA_DIR/service).", "-o", "--output"),
+]
 
 
 def _open_outbox(output):
     from ecg_audio_nb.service.webhooks import prepare
 
-    queue = open_queue(output)
+    queue = open_queue(output or _usual_folder())
     prepare(queue)
     return queue
 
 
+def _usual_folder():
+    "This folder if a queue lies in it, else the service's"
+    from pathlib import Path
+
+    from ecg_audio_nb.settings import load_settings
+
+    if Path(".jobs/queue.sqlite").exists():
+        return "."
+    return str(load_settings().runtime.data_dir / "service")
+
+
 @callbacks.command("list")
 def callbacks_list(
-    output: OutputOption = ".",
+    output: FolderOption = None,
     everything: Annotated[bool, option("Also list delivered messages.", "--all")] = False,
     limit: Annotated[int, option("List at most this many messages, the latest ones.", "--limit")] = 200,
     as_json: Annotated[bool, option("Print one JSON list, with the messages' content.", "--json")] = False,
@@ -53,7 +71,7 @@ def callbacks_list(
 @callbacks.command("replay")
 def callbacks_replay(
     keys: Annotated[list[str], argument("ID...", "Ids of jobs, or beginnings of message ids.")],
-    output: OutputOption = ".",
+    output: FolderOption = None,
 ):
     """Send messages again under the same ids, with a fresh count of attempts.
 

@@ -31,22 +31,68 @@ from ecg_audio_nb.cli.options import (
 jobs = command_group("List, retry, cancel and delete the jobs of a batch.")
 
 
-def batch_command(job, output: str) -> str:
-    "Compose the command that runs a queued job"
-    import json
+_MOST_NAMED = 3  # sources in a command
+
+
+def how_to_run(queue, jobs, output: str) -> str:
+    "Say what runs these queued jobs; a batch runs every job of its folder, whichever of them it is given"
+    from ecg_audio_nb.batch.monitor import is_of_service
+
+    them = "it" if len(jobs) == 1 else "them"
+    if is_of_service(jobs[0]):
+        if _service_runs(queue):
+            return f"the running service takes {them}"
+        return f"to run {them}: ecg serve"
+    options = {" ".join(_options(queue, job)) for job in jobs}
+    if len(jobs) <= _MOST_NAMED and len(options) == 1:
+        return f"to run {them}: {_batch_command(queue, jobs, output)}"
+    command = _batch_command(queue, jobs[:1], output)
+    return f"to run all {len(jobs)}: {command} (or the command that added them)"
+
+
+def _batch_command(queue, jobs, output):
     import shlex
+
+    return shlex.join(["ecg", "batch", *(job.source for job in jobs), "-o", output, *_options(queue, jobs[0])])
+
+
+def _options(queue, job):
+    "The options of `ecg batch` that make this job and no other: notebook, profile and settings"
+    import json
 
     from ecg_audio_nb.batch.monitor import changed_settings
 
-    if "parameters" not in job.task:
-        return "ecg serve"
-    words = ["ecg", "batch", job.source, "-o", output]
+    words = _notebook_option(queue, job.task.get("notebook"))
     for key, value in changed_settings(job).items():
         if key == "profile":
             words += ["--profile", str(value)]
         else:
             words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
-    return shlex.join(words)
+    return words
+
+
+def _notebook_option(queue, digest):
+    "Name the notebook of a job, if it is not `analyze`; one that is not the package's by its copy"
+    from ecg_audio_nb.batch.spec import job_notebook, kept_notebook, notebook_digest, packaged_notebooks
+
+    for name in packaged_notebooks():
+        if digest in (None, notebook_digest(job_notebook(name))):
+            return [] if name == "analyze" else ["--notebook", name]
+    return ["--notebook", str(kept_notebook(queue, digest))]
+
+
+def _service_runs(queue) -> bool:
+    "Whether a service works on this queue: it holds the lock of its folder"
+    import fcntl
+
+    try:
+        with open(queue.path.parent.parent / "lock") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 @jobs.command("status")
@@ -63,7 +109,7 @@ def jobs_status(output: OutputOption = ".", as_json: JsonObject = False):
 
         queue = open_queue(output)
         numbers, running = counts(queue), list_jobs(queue, "running")
-        waiting, reason = list_jobs(queue, "queued", limit=1), why_nothing_runs(queue)
+        waiting, reason = list_jobs(queue, "queued"), why_nothing_runs(queue)
     if as_json:
         at_work = [{"name": job.name, "stage": job.stage, "share": job.progress} for job in running]
         typer.echo(json.dumps({**numbers, "at_work": at_work, "due_in": first_wait(queue), "why": reason}))
@@ -72,7 +118,7 @@ def jobs_status(output: OutputOption = ".", as_json: JsonObject = False):
     for job in running:
         typer.echo(f"  {describe_stage(job)}")
     if reason:
-        typer.echo(f"{reason}; to run them: {batch_command(waiting[0], output)}")
+        typer.echo(f"{reason}; {how_to_run(queue, waiting, output)}")
 
 
 @jobs.command("list")
@@ -174,7 +220,8 @@ def jobs_retry(
     for job in queued:
         typer.echo(f"queued again: {job.name}")
     if queued:
-        typer.echo(f"To run {'it' if len(queued) == 1 else 'them'}: {batch_command(queued[0], output)}")
+        text = how_to_run(queue, queued, output)
+        typer.echo(f"{text[0].upper()}{text[1:]}")
     else:
         typer.echo("nothing to queue again: no job has failed; name finished jobs to run them once more")
 
@@ -186,12 +233,15 @@ def jobs_cancel(keys: JobIds, output: OutputOption = "."):
     A queued job is cancelled at once, a running one when its current stage ends.
     """
     with exit_on(ValueError, OSError):
-        from ecg_audio_nb.batch.queue import cancel, find
+        from ecg_audio_nb.batch.queue import ENDED, cancel, find
 
         queue = open_queue(output)
         for job in [find(queue, key) for key in keys]:
             state = cancel(queue, job)
-            text = "its runner is asked to stop" if state == "running" else state
+            if job.state in ENDED:
+                text = f"{state} already; there is nothing to cancel"
+            else:
+                text = "its runner is asked to stop" if state == "running" else state
             typer.echo(f"{job.name}: {text}")
         _update_page(output, queue)
 
@@ -205,12 +255,14 @@ def jobs_prune(
         option("Only jobs in this state: done, failed or cancelled; repeatable.", "--state"),
     ] = None,
 ):
-    """Delete finished jobs from the queue; their results stay.
+    """Delete finished jobs from the queue; the results of a batch stay.
 
     If you give the source of a deleted job to `ecg batch` again, the job runs again.
     """
     import time
 
+    if not days >= 0:
+        exit_usage(f"jobs prune: --days {days:g}: at least 0")
     ended = ("done", "failed", "cancelled")
     for name in state or []:
         if name not in ended:
@@ -219,4 +271,5 @@ def jobs_prune(
         from ecg_audio_nb.batch.queue import prune
 
         number = prune(open_queue(output), time.time() - 86400 * days, state or ended)
-    typer.echo(f"deleted: {number} {'job' if number == 1 else 'jobs'}")
+    warning = "; if you give their recordings again, they run again" if number else ""
+    typer.echo(f"deleted: {number} {'job' if number == 1 else 'jobs'}{warning}")

@@ -172,7 +172,10 @@ def open_queue(output: str):
 
     path = open_store(output, load_settings().runtime.data_dir).queue_file()
     if not path.exists():
-        raise QueueError(f"{output}: no batch was ever run into this folder; name its folder with -o")
+        raise QueueError(
+            f"{output}: no batch was ever run into this folder, and no service keeps its jobs here; "
+            "name the folder with -o"
+        )
     return Queue(path)
 
 

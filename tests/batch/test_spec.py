@@ -28,6 +28,8 @@ def test_the_packages_notebooks_are_found_by_name():
         BatchError, match="analyse: no such notebook; give a path, or one of analyze, benchmark"
     ):
         job_notebook("analyse")
+    with pytest.raises(BatchError, match="sweep: this notebook is no job for one recording.*papermill"):
+        job_notebook("sweep")
 
 
 def test_the_parameters_of_the_packages_notebook():

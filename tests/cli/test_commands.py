@@ -12,7 +12,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from ecg_audio_nb.batch.queue import Job, Queue, add, claim, fail, find, finish, owner_name
+from ecg_audio_nb.batch.queue import Job, Queue, add, claim, fail, find, finish, owner_name, release
 from ecg_audio_nb.cli import app
 from ecg_audio_nb.cli.analyze import Outcome, output_stems, print_summary
 from ecg_audio_nb.cli.models import _required
@@ -325,7 +325,10 @@ def queue(tmp_path):
         ],
     )
     finish(
-        queue, claim(queue, owner_name()), result={"files": ["other.json"], "duration": 5.0, "warnings": []}
+        queue,
+        claim(queue, owner_name()),
+        result={"files": ["other.json"], "duration": 5.0, "total_segments": 0, "unique_speakers": 0,
+                "warnings": []},
     )
     yield queue
     queue.close()
@@ -341,6 +344,17 @@ def test_no_batch_no_jobs(tmp_path):
     ):
         done = ecg(*command, "-o", tmp_path)
         assert done.exit_code == 1 and "no batch was ever run into this folder" in done.stderr
+
+
+def test_callbacks_are_found_in_the_services_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("ECG_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    Queue(tmp_path / "data/service/.jobs/queue.sqlite").close()
+    done = ecg("callbacks", "list")
+    assert not done.exit_code and not done.stderr
+    done = ecg("callbacks", "replay", "msg_none")
+    assert done.exit_code == 1 and "msg_none" in done.stderr
+    assert ecg("callbacks", "list", "-o", ".").exit_code == 1, "a folder that is named is the one"
 
 
 def test_a_list_of_jobs_has_source_settings_and_error(queue, tmp_path):
@@ -363,7 +377,9 @@ def test_one_job_is_shown_for_people_and_for_programs(queue, tmp_path):
     assert re.search(r"added +\d{4}-\d\d-\d\d \d\d:", shown)
     assert re.search(r"error +MediaError: my talk.mp4: empty", shown)
     assert not re.search(r"\d{10}\.\d", shown), "no seconds since 1970"
-    assert re.search(r"files +other.json", ecg("jobs", "show", "other", "-o", tmp_path).stdout)
+    shown = ecg("jobs", "show", "other", "-o", tmp_path).stdout
+    assert re.search(r"files +other.json", shown) and re.search(r"length +5.0 s", shown)
+    assert re.search(r"segments +0\n", shown) and re.search(r"speakers +0\n", shown)
     raw = json.loads(ecg("jobs", "show", "talk", "-o", tmp_path, "--json").stdout)
     assert raw["state"] == "failed" and raw["attempts"][0]["n"] == 1
     assert {"most", "due", "wish", "share", "kind"} <= set(raw), "the names of the queue's columns, as before"
@@ -391,6 +407,61 @@ def test_retry_says_how_to_run_what_it_queued(queue, tmp_path):
     assert ecg("jobs", "retry", "other", "-o", tmp_path).stdout.startswith("queued again: other")
 
 
+def _queue_of(folder, *jobs):
+    "Two jobs or more that wait: name and task of each"
+    queue = Queue(folder / ".jobs/queue.sqlite")
+    add(queue, [Job(f"{n:064}", name, f"/data/{name}.wav", task) for n, (name, task) in enumerate(jobs)])
+    queue.close()
+
+
+def test_the_command_names_all_that_wait_where_they_are_few(tmp_path):
+    task = {"parameters": {"overrides": {}, "profile": "demo"}}
+    _queue_of(tmp_path, ("a", task), ("b", task))
+    shown = ecg("jobs", "status", "-o", tmp_path).stdout
+    assert shown.strip().endswith(f"to run them: ecg batch /data/a.wav /data/b.wav -o {tmp_path} --profile demo")
+    _queue_of(tmp_path, *((name, task) for name in "abcde"))
+    shown = ecg("jobs", "status", "-o", tmp_path).stdout
+    assert f"to run all 5: ecg batch /data/a.wav -o {tmp_path} --profile demo" in shown
+    assert "the command that added them" in shown
+
+
+def test_the_command_names_the_notebook_of_the_job(tmp_path):
+    from ecg_audio_nb.batch.spec import job_notebook, notebook_digest
+    digest = notebook_digest(job_notebook("evaluate"))
+    _queue_of(tmp_path / "one", ("a", {"notebook": digest, "parameters": {}}))
+    assert "--notebook evaluate" in ecg("jobs", "status", "-o", tmp_path / "one").stdout
+    _queue_of(tmp_path / "two", ("a", {"notebook": "f" * 64, "parameters": {}}))
+    kept = tmp_path / f"two/.jobs/notebooks/{'f' * 16}.ipynb"
+    assert f"--notebook {kept}" in ecg("jobs", "status", "-o", tmp_path / "two").stdout
+
+
+def test_jobs_of_the_service(tmp_path):
+    import fcntl
+    _queue_of(tmp_path, ("a", {"digest": "0", "language": "en", "recognizer": {}, "silence_marks": False}))
+    shown = ecg("jobs", "show", "a", "-o", tmp_path).stdout
+    assert "transcribe.language=en; the others are the service's" in shown
+    ecg("jobs", "cancel", "a", "-o", tmp_path)
+    assert ecg("jobs", "retry", "a", "-o", tmp_path).stdout.endswith("To run it: ecg serve\n")
+    ecg("jobs", "cancel", "a", "-o", tmp_path)
+    with open(tmp_path / "lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert ecg("jobs", "retry", "a", "-o", tmp_path).stdout.endswith("The running service takes it\n")
+
+
+def test_a_cancelled_attempt_is_called_so(tmp_path):
+    _queue_of(tmp_path, ("a", {"parameters": {}}))
+    queue = Queue(tmp_path / ".jobs/queue.sqlite")
+    release(queue, claim(queue, owner_name()))
+    job = claim(queue, owner_name())
+    assert "its runner is asked to stop" in ecg("jobs", "cancel", "a", "-o", tmp_path).stdout
+    release(queue, job)
+    queue.close()
+    first, second = re.findall(r"attempt .*", ecg("jobs", "show", "a", "-o", tmp_path).stdout)
+    assert ", requeued, by" in first and ", cancelled, by" in second
+    done = ecg("jobs", "cancel", "a", "-o", tmp_path)
+    assert done.stdout == "a: cancelled already; there is nothing to cancel\n" and not done.exit_code
+
+
 def test_cancel_and_prune(queue, tmp_path):
     ecg("jobs", "retry", "-o", tmp_path)
     assert ecg("jobs", "cancel", "talk", "-o", tmp_path).stdout == "talk: cancelled\n"
@@ -400,7 +471,11 @@ def test_cancel_and_prune(queue, tmp_path):
     assert json.loads(ecg("jobs", "status", "-o", tmp_path, "--json").stdout)["at_work"] == []
     wrong = ecg("jobs", "prune", "-o", tmp_path, "--state", "running")
     assert wrong.exit_code == 2 and "done, failed, cancelled" in wrong.stderr
-    assert ecg("jobs", "prune", "-o", tmp_path, "--days", 0).stdout == "deleted: 2 jobs\n"
+    wrong = ecg("jobs", "prune", "-o", tmp_path, "--days", -1)
+    assert wrong.exit_code == 2 and "--days -1: at least 0" in wrong.stderr
+    assert ecg("jobs", "prune", "-o", tmp_path, "--days", 0).stdout == (
+        "deleted: 2 jobs; if you give their recordings again, they run again\n"
+    )
 
 
 # Service
