@@ -271,5 +271,8 @@ def jobs_prune(
         from ecg_audio_nb.batch.queue import prune
 
         number = prune(open_queue(output), time.time() - 86400 * days, state or ended)
-    warning = "; if you give their recordings again, they run again" if number else ""
-    typer.echo(f"deleted: {number} {'job' if number == 1 else 'jobs'}{warning}")
+    if number == 1:
+        typer.echo("deleted: 1 job; if you give its recording again, it runs again")
+    else:
+        warning = "; if you give their recordings again, they run again" if number else ""
+        typer.echo(f"deleted: {number} jobs{warning}")
