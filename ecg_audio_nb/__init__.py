@@ -31,6 +31,7 @@ Modules:
 - `ecg_audio_nb.cli.analyze`: `ecg analyze`: recordings to results, one row of a table for each
 - `ecg_audio_nb.cli.batch`: `ecg batch`: a notebook on many recordings, resumed by the same command
 - `ecg_audio_nb.cli.cache`: `ecg cache`: the checkpoints, which are stage outputs kept for later runs
+- `ecg_audio_nb.cli.callbacks`: `ecg callbacks`: the messages that the service sends to backends about their jobs
 - `ecg_audio_nb.cli.jobs`: `ecg jobs`: list, retry, cancel and delete the jobs of a batch or of the service
 - `ecg_audio_nb.cli.models`: `ecg models`: list, download and locate models
 - `ecg_audio_nb.cli.options`: Options and helpers that several commands share

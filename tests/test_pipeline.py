@@ -279,7 +279,7 @@ def test_an_event_has_the_attributes_of_version_0_1():
 def test_the_language_is_checked(clip):
     with pytest.raises(ValueError, match="tiny.en knows English only"):
         analyze(clip, {**EMBEDDED, "transcribe.model": "tiny.en", "transcribe.language": "ko"})
-    with pytest.raises(ValueError, match="Whisper knows no such language"):
+    with pytest.raises(ValueError, match="base knows no such language; write auto, or one of its 99 codes"):
         analyze(clip, {**EMBEDDED, "transcribe.language": "xx"})
 
 

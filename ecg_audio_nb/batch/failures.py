@@ -3,7 +3,7 @@
 | kind | cause | what the queue does |
 | --- | --- | --- |
 | `user` | the input, a setting, or the notebook's own code | the job fails at once |
-| `infra` | a full disk, no memory, a lost GPU or connection, a dead kernel | tries again, later each time |
+| `infra` | a full disk, no memory, a lost or missing GPU, a lost connection, a dead kernel | tries again, later each time |
 | `timeout` | the job took longer than its time limit | tries again |
 | `crash` | the runner died during every try (set by the queue itself) | the job fails |
 | `stopped` | the runner or the job was asked to stop | back to the queue, or cancelled |
@@ -48,7 +48,7 @@ class Failure:
 
 
 MACHINE = re.compile(
-    r"CUDA error|No space left|Errno (28|122|5|12|24|30)\b|disk I/O|quota exceeded", re.IGNORECASE
+    r"CUDA (error|failed)|runtime\.device is cuda, but|No space left|Errno (28|122|5|12|24|30)\b|disk I/O|quota exceeded", re.IGNORECASE
 )
 NETWORK = re.compile(
     r"try again|no connection to the host|took longer than fetch\.timeout|process that fetched it died"

@@ -47,6 +47,7 @@ from ecg_audio_nb.batch.sources import (
 )
 from ecg_audio_nb.batch.spec import (
     BatchSpec,
+    check_recognizer_here,
     enqueue,
     job_notebook,
     job_parameters,
@@ -132,9 +133,13 @@ def batch(
     on_snapshot: Callable[[Snapshot], None] | None = None,  # called twice a second
     stopping: threading.Event | None = None,  # set it to stop gently
 ) -> tuple[list[Job], list[str]]:  # this command's jobs as they are at the end; errors of unreadable sources
-    "Run the missing jobs and update `index.html`; raises `BatchError`, `QueueError` and `SettingsError`"
+    """Run the missing jobs and update `index.html`; raises `BatchError`, `QueueError` and `SettingsError`
+
+    Raises `ModelError` and `TranscribeError` for settings that every job would fail with on this machine."""
     data_dir = load_settings(profile=spec.profile).runtime.data_dir
     stopping, workers = stopping or threading.Event(), workers or LocalWorkers()
+    if isinstance(workers, LocalWorkers):
+        check_recognizer_here(spec)
     store = open_store(output, data_dir)
     queue = Queue(store.queue_file())
     _sweep(queue, store)

@@ -111,6 +111,19 @@ def job_parameters(
     return {name: value for name, value in given.items() if name in names} | own
 
 
+_ANALYZING = ("analyze", "benchmark")  # notebooks that analyze every source with the job's settings
+
+
+def check_recognizer_here(spec: BatchSpec) -> None:
+    "Refuse settings that every job would fail with on this machine; raises `ModelError` and `TranscribeError`"
+    own = {notebook_digest(job_notebook(name)) for name in _ANALYZING}
+    if notebook_digest(spec.notebook) not in own:
+        return
+    from ecg_audio_nb.speech.transcribe import check_recognizer
+
+    check_recognizer(load_settings(job_parameters(spec).get("overrides"), spec.profile))
+
+
 def _check_kernel(path):
     "Raise `BatchError` if papermill would find no kernel or language"
     metadata = json.loads(Path(path).read_text(encoding="utf-8")).get("metadata", {})

@@ -19,6 +19,7 @@ from ecg_audio_nb.cli.options import (
     SetOption,
     argument,
     echo_err,
+    exit_on,
     exit_usage,
     option,
     overrides,
@@ -236,6 +237,10 @@ def analyze(
             caption_style(settings.export.style)
     except (SettingsError, CaptionError) as e:
         exit_usage(str(e))
+    with exit_on(ValueError):
+        from ecg_audio_nb.speech.transcribe import check_recognizer
+
+        check_recognizer(settings)  # here once, not of every source
     folder = _Folder(output, settings)
     outcomes = [_analyze_one(source, stem, folder) for source, stem in zip(sources, output_stems(sources))]
     print_summary(outcomes)

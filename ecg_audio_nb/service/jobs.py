@@ -29,7 +29,6 @@ import gc
 import json
 import logging
 import os
-import re
 import shutil
 import sqlite3
 import threading
@@ -66,7 +65,6 @@ from ecg_audio_nb.speech.transcribe import TranscribeError, choose_transcriber
 
 _log = logging.getLogger(__name__)
 _DAY = 86400
-_LANGUAGE_TOKEN = re.compile(r"<\|([a-z]{2,3})\|>")
 
 
 # Progress
@@ -398,11 +396,7 @@ def _work_once(service: Service, owner: str) -> None:
 def known_languages(settings: Settings) -> frozenset[str] | None:  # None: the recognizer does not tell
     "Return the codes of the languages that the recognizer knows; loads it"
     whisper = getattr(choose_transcriber(settings)[0], "whisper", None)
-    if whisper is None:
-        return None
-    if not whisper.multilingual:
-        return frozenset({"en"})
-    return frozenset(m[1] for token in whisper.token_ids if (m := _LANGUAGE_TOKEN.fullmatch(token)))
+    return None if whisper is None else whisper.languages
 
 
 def _load_models(service: Service) -> None:

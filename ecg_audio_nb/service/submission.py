@@ -40,6 +40,7 @@ from ecg_audio_nb.service.problems import Problem, invalid_request, redact_text
 from ecg_audio_nb.service.state import Service, check_backend
 from ecg_audio_nb.service.webhooks import callback_url
 from ecg_audio_nb.settings import FetchSettings
+from ecg_audio_nb.speech.transcribe import codes_to_write
 
 # What may be asked for
 
@@ -77,19 +78,13 @@ def _last_part(source: str) -> str:
     return redact_text(name, 100) or "/"
 
 
-_FREQUENT_CODES = ("ar", "de", "en", "es", "fr", "hi", "ja", "ko", "pt", "ru", "zh")
-
-
 def check_language(service: Service, language: str) -> None:
     "Refuse a language that the loaded recognizer does not know; raises `Problem`"
     known = service.languages
     if language == "auto" or known is None or language in known:
         return
-    examples = ", ".join(code for code in _FREQUENT_CODES if code in known)
-    way_out = f"write auto, or one of its {len(known)} codes, such as {examples}"
-    if known == {"en"}:
-        way_out = "write en or auto"
-    raise invalid_request(f"language: the model of this service does not know {language}; {way_out}")
+    problem = f"language: the model of this service does not know {language}"
+    raise invalid_request(f"{problem}; {codes_to_write(known)}")
 
 
 def _lies_below(path: str, root: str) -> bool:

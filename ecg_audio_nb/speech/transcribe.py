@@ -10,13 +10,14 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/transcribe.html.md"""
 
 # %% auto #0
 __all__ = ['MIN_UNCOVERED', 'SENTENCE_END', 'TRANSCRIBERS', 'Transcript', 'Transcriber', 'TranscribeError', 'is_repetitive',
-           'needs_retry', 'shift_stretched', 'WhisperTranscriber', 'choose_transcriber']
+           'needs_retry', 'shift_stretched', 'WhisperTranscriber', 'choose_transcriber', 'check_recognizer']
 
 # %% ../../nbs/13_transcribe.ipynb #e06f179b
 import json, re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Protocol
 from ..audio.media import Audio
 from ..catalogue import DEFAULT_WHISPER, entry_of
@@ -29,7 +30,7 @@ from .chunks import PADDING, make_chunks, max_chunk_duration, quietest_point
 from .vad import Spans
 from .whisper import UNSPACED as UNSPACED
 from .whisper import (DecodedChunk, WhisperModel, batch_size, compute_type, decode,
-    decoder_layers, load_whisper)
+    decoder_layers, languages_of, load_whisper)
 
 # %% ../../nbs/13_transcribe.ipynb #bb618a9c
 @dataclass(frozen=True)
@@ -205,25 +206,33 @@ def vote_language(
 # %% ../../nbs/13_transcribe.ipynb #a6f4aef7
 ENGLISH = ("en", "en-us", "en_us", "english")
 
-def _check_translates(whisper, name):
+def _check_translates(known, name):
     "Raise `TranscribeError` if a model writes no English for speech of another language"
-    if not whisper.multilingual: reason = "knows English only and can't translate"
+    if known == {"en"}: reason = "knows English only and can't translate"
     elif not entry_of(name).get("translates", True): reason = "can't translate: it was not trained to"
     else: return
     raise TranscribeError(f"transcribe.task = translate: {name} {reason}. Name another with transcribe.model")
 
-def _check_language(whisper, language, settings, name):
+_FREQUENT_CODES = ("ar", "de", "en", "es", "fr", "hi", "ja", "ko", "pt", "ru", "zh")
+
+def codes_to_write(
+    known:frozenset[str], # languages of a model
+)->str: # such as "write auto, or one of its 99 codes, such as ar, de, en"
+    "Say which languages may be named"
+    if known == {"en"}: return "write en or auto"
+    examples = ", ".join(code for code in _FREQUENT_CODES if code in known)
+    return f"write auto, or one of its {len(known)} codes, such as {examples}"
+
+def _check_language(known, language, settings, name):
     "Return 'auto' or a code that the model knows; raises `TranscribeError`"
     code = "en" if language.lower() in ENGLISH else language.lower()
-    if settings.task == "translate": _check_translates(whisper, name)
-    if not whisper.multilingual:
-        if code not in ("auto", "en"):
-            raise TranscribeError(f"transcribe.language = {language}: {name} knows English only. "
-                                  "Name another with transcribe.model")
-    elif code != "auto" and f"<|{code}|>" not in whisper.token_ids:
-        raise TranscribeError(f"transcribe.language = {language}: Whisper knows no such language. "
-                              "Use a code such as en or ko")
-    return code
+    if settings.task == "translate": _check_translates(known, name)
+    if code == "auto" or code in known: return code
+    if known == {"en"}:
+        raise TranscribeError(f"transcribe.language = {language}: {name} knows English only. "
+                              "Name another with transcribe.model")
+    raise TranscribeError(f"transcribe.language = {language}: {name} knows no such language; "
+                          f"{codes_to_write(known)}")
 
 # %% ../../nbs/13_transcribe.ipynb #eb5a4e61
 def _first_at_hand(names):
@@ -456,7 +465,7 @@ class WhisperTranscriber:
         info = weights_info(self.weights, "whisper", self.device, self.compute)
         longest = max_chunk_duration(self.settings.transcribe, self.whisper.multilingual)
         spans = make_chunks(audio, regions, longest)
-        code = _check_language(self.whisper, language, self.settings.transcribe, self.weights.name)
+        code = _check_language(self.whisper.languages, language, self.settings.transcribe, self.weights.name)
         if not spans: return Transcript((), info)
         run = _Transcription(self, audio, regions, spans, on_progress, parts)
         return _transcribe(run, code, info)
@@ -502,3 +511,23 @@ def choose_transcriber(
                               f"{', '.join(TRANSCRIBERS)}")
     engine = TRANSCRIBERS[name](settings)
     return engine, getattr(engine, "reason", "") or f"transcribe: {name}"
+
+# %% ../../nbs/13_transcribe.ipynb #b51fae07
+def check_recognizer(
+    settings:Settings,
+)->None:
+    """Raise `ModelError` or `TranscribeError` for settings that no recording can be transcribed with here
+
+    Languages are checked of a model that is on this machine, or whose languages the catalogue knows."""
+    own, engine = settings.transcribe, settings.engine_for("transcribe")
+    if engine == "auto": engine = "whisper"
+    if not own.enabled or TRANSCRIBERS.get(engine) is not make_whisper: return
+    device = pick_device(settings.runtime.device)
+    if own.language.lower() in ("auto", *ENGLISH) and own.task == "transcribe": return
+    name = own.model or DEFAULT_WHISPER[device]
+    if known := _languages_if_known(name): _check_language(known, own.language, own, name)
+
+def _languages_if_known(name):
+    is_folder = Path(name).expanduser().is_dir()
+    weights = find_weights(name, "transcribe") if is_folder else at_hand(name, "transcribe")
+    return languages_of(weights) if weights else frozenset(entry_of(name).get("languages") or ())

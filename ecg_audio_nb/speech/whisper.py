@@ -10,7 +10,7 @@ Docs: https://ecg-audio.github.io/ecg_audio_nb/whisper.html.md"""
 
 # %% auto #0
 __all__ = ['SAMPLE_RATE', 'mel_filters', 'log_mel', 'token_bytes', 'timed_words', 'DecodedChunk', 'compute_type',
-           'decoder_layers', 'batch_size', 'WhisperModel', 'load_whisper', 'decode']
+           'decoder_layers', 'batch_size', 'language_codes', 'WhisperModel', 'languages_of', 'load_whisper', 'decode']
 
 # %% ../../nbs/09_whisper.ipynb #7caa8201
 import json, re, zlib
@@ -205,6 +205,15 @@ def batch_size(
     chunk_mb = 2 / 2**20 * (encoder + decoder)
     return int(min(max_chunks, max(1, 0.8 * free // chunk_mb)))
 
+# %% ../../nbs/09_whisper.ipynb #b51fae02
+def language_codes(
+    vocabulary:Sequence[str], # tokens
+    multilingual:bool, # an English-only model has the tokens of other languages too, untrained
+)->frozenset[str]:
+    "Find the languages that a model knows"
+    if not multilingual: return frozenset(("en",))
+    return frozenset(m[1] for token in vocabulary if (m := re.fullmatch(r"<\|([a-z]{2,3})\|>", token)))
+
 # %% ../../nbs/09_whisper.ipynb #38050a52
 @lru_cache(maxsize=4)
 def _tokenizer(path):
@@ -225,6 +234,9 @@ class WhisperModel:
 
     @property
     def multilingual(self)->bool: return self.network.is_multilingual
+
+    @cached_property
+    def languages(self)->frozenset[str]: return language_codes(self.vocabulary, self.multilingual)
 
     @cached_property
     def numerals(self)->list[int]: return numeral_tokens(self.vocabulary)
@@ -254,6 +266,16 @@ def _read_vocabulary(folder):
     if "<|startoftranscript|>" in tokens: return tokens
     raise ModelError(f"transcribe: {folder} has the wrong vocabulary: it is not of a Whisper model. "
                      "Copy it anew")
+
+# %% ../../nbs/09_whisper.ipynb #b51fae04
+_MULTILINGUAL = 51865 # tokens at least of a multilingual model, as CTranslate2 tells it
+
+def languages_of(
+    weights:Weights,
+)->frozenset[str]: # codes
+    "Read which languages a model knows, without loading it; raises `ModelError`"
+    vocabulary = _read_vocabulary(weights.folder)
+    return language_codes(vocabulary, len(vocabulary) >= _MULTILINGUAL)
 
 # %% ../../nbs/09_whisper.ipynb #4ea56df2
 def load_whisper(

@@ -1,5 +1,6 @@
 """Which errors are the user's, which ones may pass by themselves"""
 from types import SimpleNamespace
+from unittest.mock import patch
 
 import pytest
 
@@ -42,6 +43,13 @@ def test_whose_fault_an_error_is(error, kind): assert classify_error(error).kind
 )
 def test_what_may_pass_is_the_same_for_batch_and_service(name, text, fetching, temporary):
     assert is_temporary(name, text, fetching) == temporary
+
+
+def test_a_missing_gpu_is_the_machines():
+    from ecg_audio_nb.models import ModelError, pick_device
+    with patch("ecg_audio_nb.models._cuda_devices", lambda: 0), pytest.raises(ModelError) as caught:
+        pick_device("cuda")
+    assert classify_error(raised("ModelError", str(caught.value))).kind == "infra"
 
 
 def test_a_failure_is_a_kind_and_a_line():

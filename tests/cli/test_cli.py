@@ -13,6 +13,8 @@ import pytest
 from typer.testing import CliRunner
 
 from ecg_audio_nb.cli import app
+from ecg_audio_nb.settings import load_settings
+from ecg_audio_nb.speech.transcribe import TranscribeError, check_recognizer
 
 RATE = 16000
 
@@ -239,6 +241,31 @@ def test_wrong_usage_is_status_2(args, said):
     done = CliRunner().invoke(app, args)
     assert done.exit_code == 2 and said in done.output, done.output
     assert "Traceback" not in done.output and "Input should" not in done.output
+
+
+@pytest.mark.parametrize("command", [["analyze"], ["batch"]])
+@pytest.mark.parametrize("given, said", [
+    (["--set", "transcribe.language=xx"], "base knows no such language; write auto, or one of its 99 codes"),
+    (["--profile", "fast", "--set", "transcribe.language=ko"], "tiny.en knows English only"),
+    (["--set", "transcribe.task=translate", "--set", "transcribe.model=tiny.en"], "can't translate"),
+    (["--set", "runtime.device=cuda"], "runtime.device is cuda, but no CUDA device can be used here"),
+])
+def test_what_no_recording_can_be_served_with_is_refused_at_once(tmp_path, monkeypatch, command, given, said):
+    monkeypatch.setattr("ecg_audio_nb.models._cuda_devices", lambda: 0)
+    args = [*command, "a.wav", "b.wav", "-o", str(tmp_path / "out"), *given]
+    done = CliRunner().invoke(app, args)
+    assert done.exit_code == 1 and done.output.count(said) == 1, done.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_that_is_not_known_is_not_checked(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    given = {"transcribe.model": "somebody/else", "transcribe.language": "xx", "runtime.device": "cpu"}
+    check_recognizer(load_settings(given))
+    check_recognizer(load_settings({**given, "transcribe.model": "tiny"}))
+    check_recognizer(load_settings({**given, "transcribe.model": None, "transcribe.enabled": False}))
+    with pytest.raises(TranscribeError, match="small.en knows English only"):
+        check_recognizer(load_settings({**given, "transcribe.model": "small.en"}))
 
 
 def test_wrong_usage_is_the_status_of_the_process():
