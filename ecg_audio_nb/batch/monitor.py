@@ -9,7 +9,15 @@ from datetime import datetime, timezone
 from ecg_audio_nb.audio.fetch import redact
 from ecg_audio_nb.batch.page import index_html
 from ecg_audio_nb.batch.clock import steady_now
-from ecg_audio_nb.batch.queue import ENDED, Job, Queue, counts, list_jobs, seconds_until_due
+from ecg_audio_nb.batch.queue import (
+    ENDED,
+    Job,
+    Queue,
+    counts,
+    list_jobs,
+    owner_exited,
+    seconds_until_due,
+)
 from ecg_audio_nb.batch.stores import Store
 
 _log = logging.getLogger("ecg_audio_nb")
@@ -121,6 +129,23 @@ def describe_stage(
     "Describe where a running job is: name, stage, percent of the stage"
     percent = "" if job.progress is None else f" {100 * job.progress:.0f} %"
     return f"{job.name}: {job.stage or 'starting'}{percent}"
+
+
+def describe_others(
+    queue: Queue,
+) -> str | None:  # one line; None: no other command's process runs a job
+    "Say which processes of other commands run jobs of a queue, before a command starts its own"
+    now = steady_now(queue.db)
+    jobs = [j for j in list_jobs(queue, "running") if j.lease > now and not owner_exited(j.owner)]
+    if not jobs:
+        return None
+    parts = [f"{describe_stage(job)} ({_describe_owner(job.owner)})" for job in jobs[:3]]
+    if len(jobs) > 3:
+        parts.append(f"{len(jobs) - 3} more")
+    return (
+        f"at work for another command: {'; '.join(parts)}. This command waits for that. A process whose "
+        "command was killed ends with its current stage and gives the job back"
+    )
 
 
 def _format_time(seconds):

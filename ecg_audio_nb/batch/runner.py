@@ -33,6 +33,7 @@ from ecg_audio_nb.batch.monitor import (
     Snapshot,
     describe_attempt,
     describe_job,
+    describe_others,
     describe_stage,
     format_counts,
     format_settings,
@@ -147,6 +148,8 @@ def batch(
     watcher.look()
     monitor, page = Monitor(queue), IndexPage(queue, store)
     report = _Reporter(log, on_snapshot)
+    if line := describe_others(queue):
+        log(f"note: {line}")
     if watch or has_open_jobs(queue):
         workers.start(queue, store, data_dir, forever=watch)
         try:

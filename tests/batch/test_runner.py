@@ -1,5 +1,6 @@
 """A batch as one command: what is done, what is done again, how it is stopped, a watched folder"""
 import json
+import os
 import re
 import shutil
 import time
@@ -9,8 +10,18 @@ from typer.testing import CliRunner
 
 from batch_helpers import STAGES, ecg, leftovers, made_of, notebook, open_queue, recordings
 from ecg_audio_nb.batch import runner as module
-from ecg_audio_nb.batch.queue import attempts, counts, find, list_jobs
-from ecg_audio_nb.batch.runner import BatchSpec, LocalWorkers, batch
+from ecg_audio_nb.batch.queue import (
+    Queue,
+    attempts,
+    claim,
+    counts,
+    find,
+    heartbeat,
+    list_jobs,
+    owner_name,
+    release,
+)
+from ecg_audio_nb.batch.runner import BatchSpec, FolderStore, LocalWorkers, batch, enqueue
 from ecg_audio_nb.cli import app
 from waiting import until
 
@@ -73,6 +84,25 @@ def test_nothing_to_do_starts_nothing(tmp_path, inbox):
     batch(map(str, inbox), tmp_path / "out", spec)
     jobs, faults = batch(map(str, inbox), tmp_path / "out", spec, Nobody())
     assert [j.state for j in jobs] == ["done"] * 4 and not faults
+
+
+def test_work_of_another_command_is_told(tmp_path, inbox):
+    spec, lines, told = BatchSpec(notebook(tmp_path / "toy.ipynb", seconds=0)), [], []
+    store = FolderStore(tmp_path / "out")
+    queue = Queue(store.queue_file())
+    enqueue(queue, spec, [str(inbox[0])], store)
+    job = claim(queue, owner_name())
+    heartbeat(queue, job, stage="diarize", progress=0.4)
+    def on_snapshot(snapshot):
+        if snapshot.running and not told:
+            told.append(release(queue, job))
+    batch([str(inbox[0])], tmp_path / "out", spec, log=lines.append, on_snapshot=on_snapshot)
+    [line] = [line for line in lines if "another command" in line]
+    assert "recording000: diarize 40 % (process " in line and str(os.getpid()) in line
+    lines.clear()
+    batch([str(inbox[0])], tmp_path / "out", spec, log=lines.append)
+    assert not lines
+    queue.close()
 
 
 def test_failed_jobs_are_tried_again_only_when_asked(tmp_path):
