@@ -98,7 +98,7 @@ def test_a_file_of_ones_own_inherits(tmp_path):
     ("max_chars = '30'", "max_chars = '30': .*integer"),
     ("max_chars = true", "max_chars = True: .*integer"),
     ("font_size = nan", "font_size"),
-    ("margin = 7", "margin = 7: .*less than or equal to 0.4"),
+    ("margin = 7", "margin = 7: must be at most 0.4"),
     ("colour = 'red'", "colour = 'red'"),
     ("font = 'Noto Sans, Arial'", "font = 'Noto Sans, Arial'"),
     ('font = "a\\nDialogue: "', "font ="),
