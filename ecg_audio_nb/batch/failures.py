@@ -48,7 +48,9 @@ class Failure:
 
 
 MACHINE = re.compile(
-    r"CUDA (error|failed)|runtime\.device is cuda, but|No space left|Errno (28|122|5|12|24|30)\b|disk I/O|quota exceeded", re.IGNORECASE
+    r"CUDA (error|failed)|runtime\.device is cuda, but|No space left|Errno (28|122|5|12|24|30)\b|disk I/O|"
+    r"quota exceeded",
+    re.IGNORECASE,
 )
 NETWORK = re.compile(
     r"try again|no connection to the host|took longer than fetch\.timeout|process that fetched it died"

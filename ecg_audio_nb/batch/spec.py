@@ -57,7 +57,8 @@ def job_notebook(
 
 def packaged_notebooks() -> list[str]:
     "Names of the package's job notebooks that take a `source`: a batch gives them one recording each"
-    return sorted(path.stem for path in _packaged_folder().glob("*.ipynb") if "source" in parameter_names(path))
+    paths = _packaged_folder().glob("*.ipynb")
+    return sorted(path.stem for path in paths if "source" in parameter_names(path))
 
 
 def _packaged_folder():
@@ -115,7 +116,7 @@ _ANALYZING = ("analyze", "benchmark")  # notebooks that analyze every source wit
 
 
 def check_recognizer_here(spec: BatchSpec) -> None:
-    "Refuse settings that every job would fail with on this machine; raises `ModelError` and `TranscribeError`"
+    "Refuse settings that every job would fail with here; raises `ModelError` and `TranscribeError`"
     own = {notebook_digest(job_notebook(name)) for name in _ANALYZING}
     if notebook_digest(spec.notebook) not in own:
         return

@@ -1,7 +1,7 @@
 """`ecg callbacks`: the messages that the service sends to backends about their jobs
 
-The list shows what a backend has not accepted. URLs are shown without their secrets. Without `-o` the queue of
-this folder is taken, or else that of the service in `ECG_DATA_DIR`.
+The list shows what a backend has not accepted. URLs are shown without their secrets. Without `-o` the queue
+of this folder is taken, or else that of the service in `ECG_DATA_DIR`.
 """
 
 from typing import Annotated, Optional

@@ -53,7 +53,8 @@ def how_to_run(queue, jobs, output: str) -> str:
 def _batch_command(queue, jobs, output):
     import shlex
 
-    return shlex.join(["ecg", "batch", *(job.source for job in jobs), "-o", output, *_options(queue, jobs[0])])
+    sources = [job.source for job in jobs]
+    return shlex.join(["ecg", "batch", *sources, "-o", output, *_options(queue, jobs[0])])
 
 
 def _options(queue, job):

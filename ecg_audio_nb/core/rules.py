@@ -30,7 +30,12 @@ def broken_rule(
     "Say what a refused value must be; a rule of our own, or one without better words, as pydantic has it"
     for beginning, words in _KINDS.items():
         if error["type"].startswith(beginning):
-            context = {key: f"{x:g}" if isinstance(x, float) else x for key, x in error.get("ctx", {}).items()}
-            return f"must be {words.format(**context).replace(chr(39), '')}"
+            limits = {key: _short(value) for key, value in error.get("ctx", {}).items()}
+            return "must be " + words.format(**limits)
     text = error["msg"].removeprefix("Value error, ")
     return text.replace("Input should be", "must be", 1)
+
+
+def _short(value):
+    "A limit as a person writes it: 1 for 1.0, and words without quotes"
+    return f"{value:g}" if isinstance(value, float) else str(value).replace("'", "")
