@@ -3,7 +3,7 @@
 | kind | cause | what the queue does |
 | --- | --- | --- |
 | `user` | the input, a setting, or the notebook's own code | the job fails at once |
-| `infra` | a full disk, no memory, a lost or missing GPU, a lost connection, a dead kernel | tries again, later each time |
+| `infra` | a full disk, no memory, no GPU, a lost connection, a dead kernel | tries again, later each time |
 | `timeout` | the job took longer than its time limit | tries again |
 | `crash` | the runner died during every try (set by the queue itself) | the job fails |
 | `stopped` | the runner or the job was asked to stop | back to the queue, or cancelled |
