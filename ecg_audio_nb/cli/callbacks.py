@@ -19,10 +19,10 @@ FolderOption = Annotated[
 ]
 
 
-def _open_outbox(output):
+def _open_outbox(folder):
     from ecg_audio_nb.service.webhooks import prepare
 
-    queue = open_queue(output or _usual_folder())
+    queue = open_queue(folder)
     prepare(queue)
     return queue
 
@@ -54,7 +54,7 @@ def callbacks_list(
 
     states = STATES if everything else ("waiting", "sending", "dead", "gone")
     with exit_on(ValueError, OSError):
-        rows = messages(_open_outbox(output), *states, limit=limit)
+        rows = messages(_open_outbox(output or _usual_folder()), *states, limit=limit)
     if as_json:
         plain = [{**asdict(m), "url": redact(m.url), "body": json.loads(m.body)} for m in rows]
         typer.echo(json.dumps(plain))
@@ -82,7 +82,8 @@ def callbacks_replay(
     with exit_on(ValueError, OSError):
         from ecg_audio_nb.service.webhooks import replay
 
-        queue = _open_outbox(output)
+        folder = output or _usual_folder()
+        queue = _open_outbox(folder)
         for key in keys:
-            for message in replay(queue, key, shlex.quote(output)):
+            for message in replay(queue, key, shlex.quote(folder)):
                 typer.echo(f"queued again: {message.id} of {message.job}")
