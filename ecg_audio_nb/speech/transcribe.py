@@ -473,7 +473,7 @@ class WhisperTranscriber:
     def initial_batch_size(self)->int:
         "Return how many chunks to decode at a time, as long as memory allows"
         if self.settings.transcribe.batch_size: return self.settings.transcribe.batch_size
-        if self.device == "cpu": return 4
+        if self.device == "cpu": return 2 # more are no faster, and a killed run loses what is in work
         config = json.loads((self.weights.folder / "config.json").read_text(encoding="utf-8"))
         free = self.whisper and free_mb("cuda") # once it is loaded
         return batch_size(free, layers=decoder_layers(config), beam=self.settings.transcribe.beam_size)
