@@ -169,7 +169,7 @@ def test_status_says_when_the_next_try_is_due(queue, store):
     why = "nothing runs: the next try, of job0, is due in 60 min after this error: the disk is full"
     assert why_nothing_runs(queue) == why
     said = CliRunner().invoke(app, ["jobs", "status", "-o", str(store.path)]).output
-    assert why in said and "to run them: ecg serve" in said
+    assert why in said and "to run it: ecg batch /media/0.wav" in said
     shown = CliRunner().invoke(app, ["jobs", "show", "job0", "-o", str(store.path)]).output
     assert "due in      60 min" in shown
     assert "next try in 60 min" in format_counts(Monitor(queue).snapshot())
