@@ -333,6 +333,7 @@ class _Pace:
 
 
 _LATEST = 20  # done jobs that a median is taken of
+_LOOK_AHEAD = 500  # open jobs that are estimated; the end of those behind them is not known
 _LOOK_BACK = 200  # done jobs among which those with the same suffix are looked for
 _SIZE = "json_extract(jobs.task, '$.size')"  # bytes
 
@@ -344,14 +345,15 @@ def _suffix(source: str) -> str:
 def estimate_open(
     service: Service,
 ) -> dict[str, int]:  # by job id, seconds; empty while no job was done yet
-    "Estimate when each job that waits or runs will be done"
-    rows = service.queue.db.execute(
-        f"""select id, source, {_SIZE} size, case when state='running' then share end share
-        from jobs where state in ('queued', 'running') order by state='queued', due, seq"""
-    ).fetchall()
+    "Estimate when each job that runs, and those that wait next, will be done"
     pace, before, estimates = _Pace(service), 0.0, {}
     if pace.per_job is None:
         return {}
+    rows = service.queue.db.execute(
+        f"""select id, source, {_SIZE} size, case when state='running' then share end share
+        from jobs where state in ('queued', 'running')
+        order by state='queued', due, seq limit {_LOOK_AHEAD}"""
+    ).fetchall()
     for row in rows:
         own = pace.seconds(row)
         waits = before / service.runners if len(estimates) >= service.runners else 0.0
