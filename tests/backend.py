@@ -233,6 +233,14 @@ class Idle(Quick):
     more = "jobs._load_models = lambda service: None"
 
 
+class FewDescriptors(Idle):
+    "With the descriptors that a machine gives a process"
+    more = f"""
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024))
+{Idle.more}"""
+
+
 class Hasty(Quick):
     "Quick, and what the callbacks wait for takes a fiftieth of the time"
     more = """

@@ -3,7 +3,9 @@ from importlib.resources import files
 
 import pytest
 
+from ecg_audio_nb.batch.queue import Queue
 from ecg_audio_nb.service.app import ServerSettings, Service
+from ecg_audio_nb.service.webhooks import prepare
 from ecg_audio_nb.settings import load_settings
 
 ASSETS = files("ecg_audio_nb") / "assets"
@@ -25,3 +27,12 @@ def make_service(tmp_path):
 
 @pytest.fixture
 def service(make_service): return make_service()
+
+
+@pytest.fixture
+def queue(tmp_path):
+    "A queue with an outbox"
+    q = Queue(tmp_path / "q/jobs.sqlite")
+    prepare(q)
+    yield q
+    q.close()

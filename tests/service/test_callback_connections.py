@@ -20,13 +20,6 @@ from ecg_audio_nb.settings import FetchSettings
 FAST = Delivery(time_scale=0.005, poll_interval=0.01)
 
 
-@pytest.fixture
-def queue(tmp_path):
-    q = Queue(tmp_path / "q/jobs.sqlite")
-    prepare(q)
-    yield q
-    q.close()
-
 def say(queue, job, url):
     body = {"job_id": job, "status": "completed", "progress": 100}
     with queue.transaction() as db: enqueue(db, job, url, body, final=True)

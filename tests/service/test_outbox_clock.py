@@ -3,14 +3,13 @@ import time
 
 import pytest
 
-from ecg_audio_nb.batch.queue import Queue, owner_name
+from ecg_audio_nb.batch.queue import owner_name
 from ecg_audio_nb.service.webhooks import (
     Delivery,
     DeliveryResult,
     claim_due,
     enqueue,
     messages,
-    prepare,
     record_results,
     replay,
 )
@@ -19,14 +18,6 @@ from waiting import until
 ME, ELSEWHERE = owner_name(), "otherhost/00000000.1/77/123"
 HOUR = 3600
 FAST = Delivery(time_scale=0.005, poll_interval=0.01)
-
-
-@pytest.fixture
-def queue(tmp_path):
-    q = Queue(tmp_path / "q/jobs.sqlite")
-    prepare(q)
-    yield q
-    q.close()
 
 
 @pytest.fixture

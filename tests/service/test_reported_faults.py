@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from backend import SECRET, Idle, Receiver
+from backend import SECRET, FewDescriptors, Idle, Receiver
 from certificates import write_certificate
 from ecg_audio_nb.batch.queue import claim, owner_name
 from ecg_audio_nb.core.files import PACKAGE
@@ -46,14 +46,6 @@ def test_the_end_of_an_hour_long_job_is_told_to_a_backend_that_takes_1_mb(make_s
         [message] = messages(service.queue)
         assert [(b["job_id"], b["status"]) for b in r.bodies()] == [("talk", "completed")]
     assert message.state == "delivered"
-
-
-class FewDescriptors(Idle):
-    "With the descriptors that a machine gives a process"
-    more = f"""
-import resource
-resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024))
-{Idle.more}"""
 
 
 def test_half_a_header_held_open_1100_times_silences_nobody(tmp_path):

@@ -7,7 +7,7 @@ import psutil
 import pytest
 import uvicorn
 
-from backend import Idle, free_port, until
+from backend import FewDescriptors, free_port, until
 from ecg_audio_nb.service.connections import ConnectionLimits, LimitedProtocol, room_for_descriptors
 
 HALF = b"GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\nx-half: "
@@ -175,14 +175,6 @@ def test_descriptors_are_raised_and_half_of_them_kept(monkeypatch):
     assert room_for_descriptors(1000) == 1000 and calls[-1] == (9000, 9000)
 
 
-class Few(Idle):
-    "With the descriptors that a machine gives a process"
-    more = f"""
-import resource
-resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024))
-{Idle.more}"""
-
-
 def test_eleven_hundred_half_open_connections_and_the_service_answers(tmp_path):
     "Each is closed, descriptors stay bounded, memory comes back; times are benchmarks/server.py's to measure"
     wanted, hard = 1400, resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -190,7 +182,7 @@ def test_eleven_hundred_half_open_connections_and_the_service_answers(tmp_path):
         pytest.skip(f"1,100 connections need {wanted} descriptors")
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if soft < wanted: resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    server = Few(tmp_path, tmp_path, "--set", "server.header_timeout=5").start()
+    server = FewDescriptors(tmp_path, tmp_path, "--set", "server.header_timeout=5").start()
     process = psutil.Process(server.process.pid)
     open_files, megabytes = process.num_fds(), process.memory_info().rss / 2**20
     halves = []

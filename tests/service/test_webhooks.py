@@ -43,13 +43,6 @@ FAST = Delivery(time_scale=0.005, poll_interval=0.01)
 ME = owner_name()
 
 
-@pytest.fixture
-def queue(tmp_path):
-    q = Queue(tmp_path / "q/jobs.sqlite")
-    prepare(q)
-    yield q
-    q.close()
-
 
 def say(queue, job, url, progress=None, status="completed", **more):
     body = {
