@@ -387,6 +387,15 @@ def tries_after(
     return 0 if got_further and job.max_tries > 1 else job.tries
 
 
+def is_tried_again(
+    job: Job,  # as it stands in the queue while it runs
+    kind: str,  # of the failure that ends the attempt: user, infra, timeout or crash
+    tried: str,  # the source of this attempt
+) -> bool:
+    "Whether a job runs again after a failed attempt; a new source is tried even after an error of the user's"
+    return (kind != "user" or job.source != tried) and tries_after(job, kind) < job.max_tries
+
+
 def _recover(db):
     "Take jobs from runners that exited or let their lease end; see the table of states"
     now = steady_now(db)
@@ -529,11 +538,10 @@ def fail(
 ) -> bool:  # whether the job will be tried again
     "End an attempt as failed; raises `LeaseLost`"
     with _end_claim(queue, job, publish, kind, error) as (db, row):
-        has_new_source = row["source"] != job.source  # see `add`: nobody has tried that one
-        tries = tries_after(_job(row), kind)
-        will_retry = (kind != "user" or has_new_source) and tries < row["most"]
+        known = _job(row)
+        tries, will_retry = tries_after(known, kind), is_tried_again(known, kind, job.source)
         if will_retry:
-            wait = 0 if has_new_source else wait
+            wait = 0 if known.source != job.source else wait
             due = steady_now(db) + (back_off(max(tries, 1)) if wait is None else wait)
             ended = {"kind": kind, "error": error, "stage": None, "tries": tries}
             _set(db, job.id, state="queued", due=due, lease=None, **ended)

@@ -48,9 +48,9 @@ from ecg_audio_nb.batch.queue import (
     claim,
     fail,
     finish,
+    is_tried_again,
     owner_name,
     release,
-    tries_after,
 )
 from ecg_audio_nb.core.files import write_part
 from ecg_audio_nb.pipeline import StageEvent, analyze
@@ -288,10 +288,7 @@ def _end_badly(service: Service, job: Job, failure: AnalysisFailure) -> None:
         return
 
     def publish(db):
-        known = service.job(job.id)
-        has_new_source = known.source != job.source  # the URL was signed anew: it is tried
-        is_final = failure.kind == "user" and not has_new_source
-        if is_final or tries_after(known, failure.kind) >= job.max_tries:
+        if not is_tried_again(service.job(job.id), failure.kind, job.source):
             notify_failed(service, db, job, failure.code, failure.error)
 
     again = fail(service.queue, job, failure.kind, f"{failure.code}: {failure.error}", publish)
